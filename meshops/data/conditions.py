@@ -1,0 +1,65 @@
+"""What a surface mesh does not say: flow direction, speed, density, and which way is up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowConditions:
+    """Free stream and reference values of a case.
+
+    Attributes:
+        flow: Unit vector of the free stream.
+        up: Unit vector of lift; the lateral axis is ``cross(up, flow)``.
+        speed: Free-stream speed, m/s.
+        density: kg/m^3; with ``kinematic`` pressures (p / rho, m^2/s^2) it is 1.
+        viscosity: Dynamic viscosity, Pa s; 0 when friction comes from a shear field.
+        ground: Height of the ground along ``up`` (m); None in free air.
+        frontal_area: Fixed reference area, m^2; None: the silhouette of each shape along ``flow``.
+        area_rule: How a silhouette is measured: ``"silhouette"`` or ``"hull"`` (convex hull of the projection).
+        symmetric: The flow problem is symmetric about the plane spanned by ``flow`` and ``up``.
+        shear_sign: +1 when the shear array is the force on the body, -1 for OpenFOAM's ``wallShearStress``.
+    """
+
+    flow: Vector = (1.0, 0.0, 0.0)
+    up: Vector = (0.0, 0.0, 1.0)
+    speed: float = 1.0
+    density: float = 1.0
+    viscosity: float = 0.0
+    ground: float | None = 0.0
+    frontal_area: float | None = None
+    area_rule: Literal["silhouette", "hull"] = "silhouette"
+    symmetric: bool = True
+    shear_sign: int = 1
+
+    @property
+    def dynamic_pressure(self) -> float:
+        """0.5 rho U^2, Pa (m^2/s^2 when kinematic)."""
+        return 0.5 * self.density * self.speed**2
+
+    @property
+    def lateral(self) -> Vector:
+        """Unit vector across the flow, ``cross(up, flow)``."""
+        side = np.cross(self.up, self.flow)
+        return (float(side[0]), float(side[1]), float(side[2]))
+
+    @property
+    def frame(self) -> np.ndarray:
+        """``[3, 3]`` rows flow, lateral, up: ``frame @ v`` are the components of v along them."""
+        return np.array([self.flow, self.lateral, self.up], dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FlowConditions:
+        """Inverse of :meth:`to_dict`."""
+        vectors = {key: tuple(float(v) for v in values[key]) for key in ("flow", "up") if key in values}
+        return cls(**(values | vectors))

@@ -1,0 +1,268 @@
+"""A parametric Ahmed body as a closed triangle surface, in the frame and with the parameters of AhmedMini.
+
+The cross-section is a rectangle at every x. Within the front radius R it is narrower and lower by
+R - sqrt(R^2 - (R - x)^2) on each side, so quarter cylinders meet in mitre edges; at the rear the roof falls along the
+slant. All other edges are sharp; there are no wheels and no stilts. Such a body is convex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyvista as pv
+
+from meshops.datasets.generators.developable import Cylinder, Plane, fill, orient_convex
+from meshops.errors import InputError, listing, warn
+
+Array = np.ndarray[Any, Any]
+
+# In the shipped cases the radius never exceeds this share of the smaller of width and height.
+RADIUS_LIMIT = 0.35
+COLUMNS = {
+    "body-length": "length",
+    "body-width": "width",
+    "body-height": "height",
+    "front-radius": "front_radius",
+    "slant-length": "slant_length",
+    "slant-angle-degrees": "slant_angle",
+    "ground-clearance": "ground_clearance",
+}
+# Length of the mitre curve over the radius: the integral of sqrt(1 + cos^2) over a quarter turn.
+MITRE_LENGTH = 1.9101
+
+
+@dataclass(frozen=True, kw_only=True)
+class AhmedShape:
+    """Dimensions of a body, checked.
+
+    Attributes:
+        length, width, height: Outer size along x, y, z, m.
+        front_radius: Radius of the rounded front, m.
+        slant_length: Length of the slanted rear surface along itself, m.
+        slant_angle: Its angle to the horizontal, degrees.
+        ground_clearance: Height of the flat underside above z = 0, m.
+    """
+
+    length: float
+    width: float
+    height: float
+    front_radius: float
+    slant_length: float
+    slant_angle: float
+    ground_clearance: float
+
+    def __post_init__(self) -> None:
+        """Refuse dimensions that do not make a body."""
+        for name in ("length", "width", "height", "front_radius", "slant_length"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"ahmed_body: {name} must be positive (m), got {getattr(self, name)}")
+        if not 0 <= self.slant_angle < 90:
+            raise InputError(f"ahmed_body: slant_angle must be 0 to below 90 degrees, got {self.slant_angle}")
+        if self.ground_clearance < 0:
+            raise InputError(f"ahmed_body: ground_clearance must not be negative (m), got {self.ground_clearance}")
+        if self.slant_start <= self.front_radius:
+            raise InputError(
+                f"ahmed_body: the slant starts at x = {self.slant_start:.4g} m, inside the front radius of "
+                f"{self.front_radius:.4g} m; shorten slant_length or lengthen the body"
+            )
+        if self.slant_end <= self.ground_clearance:
+            raise InputError(
+                f"ahmed_body: the slant ends {self.ground_clearance - self.slant_end:.4g} m below the underside; "
+                "shorten slant_length or lower slant_angle"
+            )
+
+    @property
+    def slant_start(self) -> float:
+        """x of the upper edge of the slant, m."""
+        return self.length - self.slant_length * float(np.cos(np.radians(self.slant_angle)))
+
+    @property
+    def slant_end(self) -> float:
+        """z of the lower edge of the slant, m."""
+        return self.top - self.slant_length * float(np.sin(np.radians(self.slant_angle)))
+
+    @property
+    def top(self) -> float:
+        """z of the roof, m."""
+        return self.ground_clearance + self.height
+
+
+def ahmed_body(
+    length: float,
+    width: float,
+    height: float,
+    front_radius: float,
+    slant_length: float,
+    slant_angle: float,
+    ground_clearance: float,
+    *,
+    edge: float = 0.02,
+) -> pv.PolyData:
+    """Closed, outward-oriented triangle surface of an Ahmed body.
+
+    Frame: x downstream from 0 to ``length``, y across and symmetric, z up, underside at ``ground_clearance``.
+
+    Args:
+        length: Along x, m (the original body: 1.044).
+        width: Along y, m (0.389).
+        height: Along z, m (0.288).
+        front_radius: m (0.1); at most 0.35 times the smaller of width and height, larger ones are cut with a warning.
+        slant_length: Along the slant, m (0.222).
+        slant_angle: Degrees to the horizontal (25).
+        ground_clearance: m (0.05).
+        edge: Wanted edge length of the triangles, m.
+
+    Raises:
+        InputError: The dimensions do not make a body, or ``edge`` is too long for it.
+
+    Example:
+        >>> body = ahmed_body(1.044, 0.389, 0.288, 0.1, 0.222, 25.0, 0.05)
+        >>> body.n_open_edges, round(body.volume, 3)
+        (0, 0.109)
+    """
+    limit = RADIUS_LIMIT * min(width, height)
+    if front_radius > limit * (1 + 1e-9):
+        warn(
+            f"ahmed_body: front_radius {front_radius:.4g} m is more than {RADIUS_LIMIT} times the smaller of width and "
+            f"height; {limit:.4g} m is used, as in the shipped cases"
+        )
+    shape = AhmedShape(
+        length=length,
+        width=width,
+        height=height,
+        front_radius=min(front_radius, limit),
+        slant_length=slant_length,
+        slant_angle=slant_angle,
+        ground_clearance=ground_clearance,
+    )
+    shortest = min(shape.slant_end - ground_clearance, 2 * (min(width, height) / 2 - shape.front_radius), slant_length)
+    if not 0 < edge <= max(shortest, 0.25 * shape.front_radius):
+        raise InputError(f"ahmed_body: edge must be positive and at most {shortest:.3g} m for this body, got {edge}")
+    return _surface(shape, edge)
+
+
+def ahmed_body_from(parameters: dict[str, float], *, edge: float = 0.02) -> pv.PolyData:
+    """:func:`ahmed_body` from the columns of ``geo_parameters_<i>.csv``, e.g. ``dataset.parameters(i)``.
+
+    A body longer than 20 is taken to be in millimetres, as in the published AhmedML, and said so.
+
+    Raises:
+        InputError: A column is missing.
+    """
+    missing = [name for name in COLUMNS if name not in parameters]
+    if missing:
+        raise InputError(f"ahmed_body: no column {listing(missing)} among {listing(parameters)}")
+    values = {argument: float(parameters[name]) for name, argument in COLUMNS.items()}
+    if values["length"] > 20:
+        warn(f"ahmed_body: body-length {values['length']:g} is taken to be millimetres; lengths are divided by 1000")
+        values = {name: value if name == "slant_angle" else value / 1000 for name, value in values.items()}
+    return ahmed_body(**values, edge=edge)
+
+
+# Each piece of the surface: its corners in turn. Pieces of both sides are written once, with {side}.
+FLAT_PIECES = (
+    ("left nose low", "right nose low", "right nose high", "left nose high"),
+    ("left front high", "right front high", "right slant high", "left slant high"),
+    ("left slant high", "right slant high", "right slant low", "left slant low"),
+    ("left slant low", "right slant low", "right base low", "left base low"),
+    ("left front low", "right front low", "right base low", "left base low"),
+)
+FLANK = ("front low", "base low", "slant low", "slant high", "front high")
+ROUND_ENDS = ("left nose {end}", "right nose {end}", "right front {end}", "left front {end}")
+ROUND_SIDES = ("nose low", "nose high", "front high", "front low")
+
+
+def _surface(shape: AhmedShape, edge: float) -> pv.PolyData:
+    """Triangulate every piece in its unrolled plane and join them along their common curves."""
+    curves = _Curves(shape, edge)
+    pieces = [(curves.loop(names), _plane(curves, names)) for names in FLAT_PIECES]
+    for side, y in (("left", -1.0), ("right", 1.0)):
+        flank = [f"{side} {name}" for name in FLANK]
+        pieces.append((curves.loop(flank), _plane(curves, flank)))
+        names = [f"{side} {name}" for name in ROUND_SIDES]
+        pieces.append((curves.loop(names), _cylinder(curves, names[0], (0.0, y, 0.0), shape.front_radius)))
+    for end, z in (("low", -1.0), ("high", 1.0)):
+        names = [name.format(end=end) for name in ROUND_ENDS]
+        pieces.append((curves.loop(names), _cylinder(curves, names[0], (0.0, 0.0, z), shape.front_radius)))
+    filled = [fill(loop, chart, edge) for loop, chart in pieces]
+    # Curves shared by two pieces were computed once, so their points are equal to the last bit.
+    points, index = np.unique(np.concatenate([part[0] for part in filled]), axis=0, return_inverse=True)
+    offsets = np.cumsum([0, *(len(part[0]) for part in filled)])
+    faces = np.concatenate([part[1] + offset for part, offset in zip(filled, offsets, strict=False)])
+    return pv.PolyData.from_regular_faces(points, orient_convex(points, index.reshape(-1)[faces]))
+
+
+class _Curves:
+    """Corners of the body and the divided curves between them, each computed once.
+
+    Args:
+        shape: The body.
+        edge: Wanted distance of points, m.
+    """
+
+    def __init__(self, shape: AhmedShape, edge: float) -> None:
+        self.radius = shape.front_radius
+        self.edge = edge
+        self.corners = _corners(shape)
+        self._made: dict[tuple[str, str], Array] = {}
+
+    def loop(self, names: Sequence[str]) -> Array:
+        """Points ``[n, 3]`` around a piece, without repeating the first."""
+        return np.concatenate([self.between(a, b)[:-1] for a, b in pairwise([*names, names[0]])])
+
+    def between(self, a: str, b: str) -> Array:
+        """Points ``[n, 3]`` from corner ``a`` to corner ``b``."""
+        if (a, b) not in self._made:
+            rounded = ("nose" in a) != ("nose" in b)
+            points = self._mitre(a, b) if rounded else self._line(a, b)
+            self._made[a, b], self._made[b, a] = points, points[::-1]
+        return self._made[a, b]
+
+    def _line(self, a: str, b: str) -> Array:
+        start, end = self.corners[a], self.corners[b]
+        steps = max(1, round(float(np.linalg.norm(end - start)) / self.edge))
+        points: Array = np.linspace(start, end, steps + 1)
+        return points
+
+    def _mitre(self, a: str, b: str) -> Array:
+        """Where the two quarter cylinders meet: y and z both grow with the sine, x with one minus the cosine."""
+        nose, front = sorted((a, b), key=lambda name: "front" in name)
+        steps = max(2, round(MITRE_LENGTH * self.radius / self.edge))
+        angle = np.linspace(0, np.pi / 2, steps + 1)[:, None]
+        grow = np.hstack([1 - np.cos(angle), np.sin(angle), np.sin(angle)])
+        points = self.corners[nose] + grow * (self.corners[front] - self.corners[nose])
+        points[0], points[-1] = self.corners[nose], self.corners[front]
+        return points if nose == a else points[::-1]
+
+
+def _corners(shape: AhmedShape) -> dict[str, Array]:
+    r, half, low, high = shape.front_radius, shape.width / 2, shape.ground_clearance, shape.top
+    corners: dict[str, Array] = {}
+    for side, y in (("left", -1.0), ("right", 1.0)):
+        corners |= {
+            f"{side} nose low": np.array([0.0, y * (half - r), low + r]),
+            f"{side} nose high": np.array([0.0, y * (half - r), high - r]),
+            f"{side} front low": np.array([r, y * half, low]),
+            f"{side} front high": np.array([r, y * half, high]),
+            f"{side} slant high": np.array([shape.slant_start, y * half, high]),
+            f"{side} slant low": np.array([shape.length, y * half, shape.slant_end]),
+            f"{side} base low": np.array([shape.length, y * half, low]),
+        }
+    return corners
+
+
+def _plane(curves: _Curves, names: Sequence[str]) -> Plane:
+    first, second, last = (curves.corners[names[i]] for i in (0, 1, -1))
+    # The first edge of a piece across the body runs along y, so y = 0 is the middle of the lattice.
+    return Plane.through(first, second, last)
+
+
+def _cylinder(curves: _Curves, nose: str, outward: tuple[float, float, float], radius: float) -> Cylinder:
+    direction = np.array(outward)
+    center = curves.corners[nose] + np.array([radius, 0.0, 0.0])
+    axis = np.abs(np.cross(direction, [1.0, 0.0, 0.0]))
+    return Cylinder(center=center, radius=radius, start=np.array([-1.0, 0.0, 0.0]), end=direction, axis=axis)

@@ -1,0 +1,80 @@
+"""Datasets by name: create one, list them, or recognize the layout of a folder."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from meshops.datasets.ahmed_mini import AhmedMini
+from meshops.datasets.ahmed_ml import AhmedML
+from meshops.datasets.base import CaseDataset
+from meshops.errors import InputError, MissingDataError, listing
+
+DATASETS: dict[str, Callable[..., CaseDataset]] = {
+    "ahmed_mini": AhmedMini,
+    "ahmed_ml": AhmedML,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names :func:`create` knows, sorted."""
+    return tuple(sorted(DATASETS))
+
+
+def create(name: str, root: str | Path | None = None, split: str = "train", **options: Any) -> CaseDataset:
+    """Dataset by name.
+
+    Args:
+        name: One of :func:`names`; ``-`` and ``_`` are the same.
+        root: Folder of the data; left out for a set that is shipped with the package.
+        split: ``"train"``, ``"test"``, ``"all"``, where the set has one also ``"val"``.
+        **options: Keyword arguments of the dataset's class.
+
+    Raises:
+        InputError: Unknown name or option; lists those allowed.
+
+    Example:
+        >>> create("ahmed_mini", split="test").cases[-1]
+        'run_30'
+    """
+    key = name.lower().replace("-", "_")
+    if key not in DATASETS:
+        raise InputError(f"no dataset '{name}'; known: {listing(names())}")
+    maker = DATASETS[key]
+    allowed = inspect.signature(maker).parameters
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        usable = [option for option in allowed if option not in ("root", "split")]
+        raise InputError(f"{key}: unknown option {listing(unknown)}; allowed: {listing(usable)}")
+    if "root" not in allowed:
+        if root is not None:
+            raise InputError(f"{key} is shipped with meshops and takes no folder, got root={str(root)!r}; leave it out")
+        return maker(split=split, **options)
+    if root is None:
+        raise InputError(f"{key}: the folder of the data is needed; give root=...")
+    return maker(root, split=split, **options)
+
+
+def detect(root: str | Path) -> str:
+    """Name of the dataset whose published layout ``root`` has.
+
+    Raises:
+        MissingDataError: No such folder.
+        InputError: The layout is not known; lists what was looked for.
+    """
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise MissingDataError(f"no folder {path}; give the folder that holds the cases")
+    for name, patterns in LAYOUTS.items():
+        if any(next(path.glob(pattern), None) is not None for pattern in patterns):
+            return name
+    wanted = "; ".join(f"{name}: {' or '.join(patterns)}" for name, patterns in LAYOUTS.items())
+    raise InputError(f"{path} has no known layout; looked for {wanted}")
+
+
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "ahmed_ml": ("run_*/boundary_*.vtp", "run_*/volume_*.vtu", "run_*/ahmed_*.stl"),
+    "shapenet_car": ("training_data/param*/*/quadpress_smpl.vtk", "param*/*/quadpress_smpl.vtk"),
+}

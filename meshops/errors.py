@@ -1,0 +1,49 @@
+"""Errors a user can act on.
+
+Every message says what is wrong, what was found, what is allowed and what to do, in one to three lines.
+The command line prints the message alone and leaves with exit code 2; from Python they are ordinary
+``ValueError`` or ``ImportError`` subclasses.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+
+class MeshopsError(Exception):
+    """Base of all errors that are the caller's to mend."""
+
+
+class InputError(MeshopsError, ValueError):
+    """A file, an array or an option cannot be used as it is."""
+
+
+class MissingDataError(InputError, FileNotFoundError):
+    """Files of a dataset are not where they should be; the message says where to get them."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint is not one of ours, is damaged, or holds pickled code."""
+
+
+class MissingPackageError(MeshopsError, ImportError):
+    """An optional package is needed for this call."""
+
+
+class DataWarning(UserWarning):
+    """Something was changed or assumed about the user's data; the command line and the report repeat it."""
+
+
+def warn(message: str) -> None:
+    """Tell the user what was changed or assumed, once per place and message."""
+    warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def listing(names: Iterable[object], limit: int = 12) -> str:
+    """Format names for an error message, e.g. ``'p', 'U' (and 3 more)``; ``none`` when empty."""
+    shown = [repr(str(name)) for name in names]
+    if not shown:
+        return "none"
+    rest = len(shown) - limit
+    return ", ".join(shown[:limit]) + (f" (and {rest} more)" if rest > 0 else "")

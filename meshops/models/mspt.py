@@ -1,0 +1,386 @@
+"""MSPT, the Multi-Scale Patch Transformer (Curvo, van de Meent, Zhdanov; arXiv 2512.01738).
+
+    H' = H + PMSA(LN(H)),   H'' = H' + FFN(LN(H'))                      (pre-norm block, sec. 3.3)
+    PMSA(H)_k = softmax(Q_k [K_k ; K_S]^T / sqrt(c)) [V_k ; V_S]        S = supernodes of all patches
+
+``variant="paper"`` is the above. ``variant="reference"`` is the released code, which also updates the supernodes inside
+every patch, averages the copies and hands them to the next block (see models/mspt/README.md for all differences).
+
+Departures: padding is masked (``mask_padding=False`` brings the published behaviour back); patches come from a tree with
+a power-of-two number of leaves; optional rotary positions; ``encode`` and ``decode`` for meshes of any size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from meshops.errors import InputError
+from meshops.models.mspt_reference import ReferenceBlock
+from meshops.models.registry import register_model
+from meshops.nn.mlp import MLP
+from meshops.nn.patch_attention import PatchAttention, PatchMemory
+from meshops.nn.pooling import Pooling, SupernodePool, Variant
+from meshops.nn.rotary import RotaryPositions
+from meshops.partition.ball_tree import BallTree
+from meshops.partition.dense import DensePatches, dense_patches
+
+
+class MSPTInputs(NamedTuple):
+    """What the network needs of a graph, see :meth:`MSPT.unpack`.
+
+    Attributes:
+        pos: ``[n, d]``.
+        x: ``[n, f]`` or None.
+        index: ``[b, p, l]`` node in each slot of each patch.
+        mask: ``[b, p, l]`` True where the slot holds a node; None when all do.
+        time: ``[b]`` or None.
+    """
+
+    pos: Tensor
+    x: Tensor | None
+    index: Tensor
+    mask: Tensor | None
+    time: Tensor | None = None
+
+
+class MSPTBlock(nn.Module):
+    """One block of the paper: patch attention, then a feed-forward network (in the last block: the head)."""
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_heads: int,
+        ffn: nn.Module,
+        pool: SupernodePool,
+        dropout: float = 0.0,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(channels)
+        self.pool = pool
+        self.attention = PatchAttention(channels, num_heads=num_heads, dropout=dropout)
+        self.norm_ffn = nn.LayerNorm(channels)
+        self.ffn = ffn
+        self.residual = residual
+
+    def forward(
+        self,
+        x: Float[Tensor, "b p l c"],
+        mask: Bool[Tensor, "b p l"] | None,
+        angles: Float[Tensor, "b p l a"] | None = None,
+        supernode_angles: Float[Tensor, "b m a"] | None = None,
+        memory: PatchMemory | None = None,
+    ) -> tuple[Float[Tensor, "b p l o"], PatchMemory]:
+        """Update tokens; with ``memory`` they only query it (decoding), without they are also its content."""
+        u = self.norm_attention(x)
+        if memory is None:
+            supernodes, exists = self.pool(u, mask)
+            memory = self.attention.memory(u, supernodes, mask, exists, angles, supernode_angles)
+        x = x + self.attention(u, memory, angles)
+        out = self.ffn(self.norm_ffn(x))
+        return (x + out if self.residual else out), memory
+
+
+@register_model
+class MSPT(nn.Module):
+    """Multi-Scale Patch Transformer: ``pos [n, d]``, ``x [n, f]`` -> ``[n, out_channels]``.
+
+    Args:
+        in_channels: f, features beside the position (0 allowed).
+        out_channels: Channels predicted at each node.
+        pos_dim: d.
+        channels: Width of the hidden layers.
+        depth: Number of blocks.
+        num_heads: Attention heads.
+        mlp_ratio: Width of the feed-forward layer over ``channels``.
+        num_patches: K, patches of each graph, a power of two with the tree. Give this or ``patch_size``.
+        patch_size: Largest number of nodes of a patch.
+        num_supernodes: Q, a power of two with the tree.
+        pooling: How supernodes are formed, see :class:`meshops.nn.SupernodePool`.
+        rotary: Rotary positions in the attention.
+        rotary_wavelengths: Shortest and longest period, in units of ``pos``.
+        variant: ``"paper"`` or ``"reference"``.
+        mask_padding: Keep padded slots out of attention and pooling. Default: True for the paper, False for the
+            reference, which has no mask.
+        patching: ``"tree"``, or ``"linear"``: runs of consecutive nodes, as the released scripts do.
+        dropout: Dropout in attention output and feed-forward layers.
+        time: Condition on a scalar time per graph.
+        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
+        linear_patch_size: L of the linear pooling of the paper.
+        checkpoint: Recompute activations in the backward pass (the released code does while training).
+
+    Raises:
+        InputError: Impossible combination of arguments.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        pos_dim: int = 3,
+        channels: int = 128,
+        depth: int = 4,
+        num_heads: int = 8,
+        mlp_ratio: float = 2,
+        num_patches: int | None = None,
+        patch_size: int | None = None,
+        num_supernodes: int = 1,
+        pooling: Pooling = "mean",
+        rotary: bool = False,
+        rotary_wavelengths: tuple[float, float] = (0.05, 4.0),
+        variant: Variant = "paper",
+        mask_padding: bool | None = None,
+        patching: Literal["tree", "linear"] = "tree",
+        dropout: float = 0.0,
+        time: bool = False,
+        unified_pos: int | None = None,
+        linear_patch_size: int | None = None,
+        checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        if variant not in ("paper", "reference"):
+            raise InputError(f"variant must be 'paper' or 'reference', got '{variant}'")
+        if num_patches is None and patch_size is None:
+            num_patches = 32
+        self.variant = variant
+        self.mask_padding = (variant == "paper") if mask_padding is None else mask_padding
+        self.patching = patching
+        self.num_supernodes = num_supernodes
+        self.checkpoint = checkpoint
+        self.unified_pos = unified_pos
+        self.num_patches, self.patch_size = num_patches, patch_size
+        if patching == "tree":
+            self._tree()  # says now, not at the first batch, if the numbers do not fit a tree
+        width = unified_pos**pos_dim if unified_pos else pos_dim
+        hidden = round(mlp_ratio * channels)
+        self.embed = MLP([width + in_channels, 2 * channels, channels])
+        self.placeholder = nn.Parameter(torch.rand(channels) / channels)
+        self.time = MLP([channels, channels, channels], activation=nn.SiLU) if time else None
+        self.rotary: RotaryPositions | None = None
+        if rotary:
+            low, high = rotary_wavelengths
+            self.rotary = RotaryPositions(channels // num_heads, pos_dim, min_wavelength=low, max_wavelength=high)
+
+        def pool() -> SupernodePool:
+            return SupernodePool(
+                channels, num_supernodes, pooling=pooling, style=variant, patch_size=linear_patch_size
+            )
+
+        blocks: list[nn.Module] = []
+        for i in range(depth):
+            last = i == depth - 1
+            if variant == "paper":
+                out = out_channels if last else channels
+                ffn = MLP([channels, hidden, out], dropout=dropout)
+                blocks.append(
+                    MSPTBlock(
+                        channels, num_heads=num_heads, ffn=ffn, pool=pool(), dropout=dropout, residual=not last
+                    )
+                )
+            else:
+                ffn = MLP([channels, hidden, channels])
+                blocks.append(ReferenceBlock(channels, num_heads=num_heads, ffn=ffn, pool=pool(), dropout=dropout))
+        self.blocks = nn.ModuleList(blocks)
+        self.head = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, out_channels))
+        if variant == "paper":
+            self.head = nn.Sequential()  # the last block's feed-forward network is the head
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Linear weights truncated normal (std 0.02), biases 0, as in the released code."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def unpack(self, graph: Any) -> MSPTInputs:
+        """Tensors of a graph or a batch: positions, features and patches (built here unless the graph has them)."""
+        patches = self.patches(graph.pos, graph.get("ptr"))
+        return MSPTInputs(graph.pos, graph.get("x"), patches.index, patches.mask, graph.get("time"))
+
+    def patches(self, pos: Float[Tensor, "n d"], ptr: Int[Tensor, " b1"] | None = None) -> DensePatches:
+        """Group nodes into patches; see :func:`meshops.partition.dense_patches`."""
+        if self.patching == "linear":
+            size = None if self.patch_size is None else self.patch_size
+            return dense_patches(pos, ptr, num_patches=self.num_patches, patch_size=size)
+        return dense_patches(pos, ptr, tree=self._tree(), group=self.num_supernodes)
+
+    def forward(
+        self,
+        pos: Float[Tensor, "n d"],
+        x: Float[Tensor, "n f"] | None,
+        index: Int[Tensor, "b p l"],
+        mask: Bool[Tensor, "b p l"] | None = None,
+        time: Float[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "n o"]:
+        """Fields at the nodes, in their order."""
+        tokens = self._embed(pos, x, index, time)
+        if self.variant == "reference":
+            tokens = self._run_reference(tokens, mask)
+        else:
+            tokens, _ = self._run(tokens, pos, index, mask, None)
+        return _scatter(self.head(tokens), index, mask, pos.shape[0])
+
+    def encode(
+        self,
+        pos: Float[Tensor, "n d"],
+        x: Float[Tensor, "n f"] | None,
+        index: Int[Tensor, "b p l"],
+        mask: Bool[Tensor, "b p l"] | None = None,
+    ) -> list[PatchMemory]:
+        """Anchor pass: keys and values of anchors and supernodes in every block, for :meth:`decode`."""
+        if self.variant == "reference":
+            raise InputError("the reference variant updates supernodes with the tokens: use variant='paper' to decode")
+        _, memories = self._run(self._embed(pos, x, index, None), pos, index, mask, None)
+        return memories
+
+    def decode(
+        self,
+        memories: list[PatchMemory],
+        pos: Float[Tensor, "q d"],
+        x: Float[Tensor, "q f"] | None,
+        index: Int[Tensor, "b p k"],
+        mask: Bool[Tensor, "b p k"] | None = None,
+    ) -> Float[Tensor, "q o"]:
+        """Fields at query nodes that attend to frozen anchors; each query is independent of the others.
+
+        Args:
+            memories: From :meth:`encode`.
+            pos: Query positions.
+            x: Query features.
+            index: Queries of each patch of the anchors, see :func:`meshops.partition.assign`.
+            mask: True where a slot holds a query.
+        """
+        tokens, _ = self._run(self._embed(pos, x, index, None), pos, index, mask, memories)
+        return _scatter(self.head(tokens), index, mask, pos.shape[0])
+
+    def _embed(self, pos: Tensor, x: Tensor | None, index: Tensor, time: Tensor | None) -> Tensor:
+        where = pos if self.unified_pos is None else grid_distances(pos, self.unified_pos)
+        tokens = self.embed(where if x is None else torch.cat([where, x], 1)) + self.placeholder
+        tokens = tokens[index]
+        if self.time is not None:
+            if time is None:
+                raise InputError("this model was built with time=True: the graph needs an attribute 'time' [b]")
+            tokens = tokens + self.time(_sinusoid(time, tokens.shape[-1]))[:, None, None]
+        return tokens
+
+    def _run(
+        self, tokens: Tensor, pos: Tensor, index: Tensor, mask: Tensor | None, memories: list[PatchMemory] | None
+    ) -> tuple[Tensor, list[PatchMemory]]:
+        angles = supernode_angles = None
+        if self.rotary is not None:
+            angles = self.rotary(pos[index])
+            if memories is None:
+                blocks = pos[index].unflatten(2, (self.num_supernodes, -1))
+                exists = (mask if mask is not None else index >= 0).unflatten(2, (self.num_supernodes, -1))
+                exists = exists.unsqueeze(-1)
+                center = (blocks * exists).sum(3) / exists.sum(3).clamp(min=1)
+                supernode_angles = self.rotary(center.flatten(1, 2))
+        used = []
+        seen = mask if self.mask_padding else None
+        for i, block in enumerate(self.blocks):
+            given = None if memories is None else memories[i]
+            args = (tokens, seen, angles, supernode_angles, given)
+            if self.checkpoint and self.training:
+                tokens, memory = torch.utils.checkpoint.checkpoint(block, *args, use_reentrant=False)
+            else:
+                tokens, memory = block(*args)
+            used.append(memory)
+        return tokens, used
+
+    def _run_reference(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        carried = tokens.new_zeros(tokens.shape[0], tokens.shape[1] * self.num_supernodes, tokens.shape[-1])
+        for block in self.blocks:
+            args = (tokens, carried, mask, self.mask_padding)
+            if self.checkpoint and self.training:
+                tokens, carried = torch.utils.checkpoint.checkpoint(block, *args, use_reentrant=False)
+            else:
+                tokens, carried = block(*args)
+        return tokens
+
+    def _tree(self) -> BallTree:
+        if self.num_patches is not None:
+            return BallTree(num_patches=self.num_patches * self.num_supernodes)
+        assert self.patch_size is not None
+        return BallTree(max(1, self.patch_size // self.num_supernodes))
+
+
+def grid_distances(pos: Float[Tensor, "n d"], resolution: int) -> Float[Tensor, "n r"]:
+    """Distances to the ``resolution**d`` points of a regular grid over [0, 1]^d ("unified position" of the code)."""
+    axis = torch.linspace(0, 1, resolution, device=pos.device, dtype=pos.dtype)
+    grid = torch.cartesian_prod(*[axis] * pos.shape[1]).view(-1, pos.shape[1])
+    return torch.cdist(pos, grid)
+
+
+def _sinusoid(time: Tensor, channels: int) -> Tensor:
+    half = channels // 2
+    frequency = torch.exp(-torch.log(torch.tensor(1e4)) * torch.arange(half, device=time.device) / half)
+    angle = time.reshape(-1, 1).float() * frequency
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+def _scatter(tokens: Tensor, index: Tensor, mask: Tensor | None, num_nodes: int) -> Tensor:
+    """Put the tokens of the patches back on the nodes they came from."""
+    rows, where = tokens.flatten(0, 2), index.flatten()
+    if mask is not None:
+        rows, where = rows[mask.flatten()], where[mask.flatten()]
+    return rows.new_zeros(num_nodes, rows.shape[1]).index_copy(0, where, rows)
+
+
+def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:
+    return MSPT(**(defaults | changes))
+
+
+_SMALL = {"pos_dim": 2, "channels": 128, "depth": 8, "variant": "reference", "patching": "linear"}
+
+
+@register_model
+def mspt_shapenet_car(**changes: Any) -> MSPT:
+    """MSPT for ShapeNet-Car: 12 blocks x 256, K = 170, position + 7 features (released scripts; 12.78 M)."""
+    car = {"in_channels": 7, "out_channels": 4, "channels": 256, "depth": 12, "num_patches": 170}
+    return _size({**car, "variant": "reference", "patching": "linear"}, changes)
+
+
+@register_model
+def mspt_elasticity(**changes: Any) -> MSPT:
+    """MSPT for Elasticity: 8 x 128, K = 32 (released scripts; 2.15 M parameters)."""
+    return _size({**_SMALL, "in_channels": 0, "out_channels": 1, "num_patches": 32}, changes)
+
+
+@register_model
+def mspt_plasticity(**changes: Any) -> MSPT:
+    """MSPT for Plasticity: 8 x 128, K = 32, conditioned on time (released scripts)."""
+    return _size({**_SMALL, "in_channels": 1, "out_channels": 4, "num_patches": 32, "time": True}, changes)
+
+
+@register_model
+def mspt_airfoil(**changes: Any) -> MSPT:
+    """MSPT for Airfoil: 8 x 128, K = 106 (released scripts)."""
+    return _size({**_SMALL, "in_channels": 2, "out_channels": 1, "num_patches": 106}, changes)
+
+
+@register_model
+def mspt_pipe(**changes: Any) -> MSPT:
+    """MSPT for Pipe: 8 x 128, K = 64 (released scripts)."""
+    return _size({**_SMALL, "in_channels": 2, "out_channels": 1, "num_patches": 64}, changes)
+
+
+@register_model
+def mspt_navier_stokes(**changes: Any) -> MSPT:
+    """MSPT for Navier-Stokes nu = 1e-5: 8 x 256, K = 32, 64 grid distances + 10 frames (released scripts)."""
+    size = {"in_channels": 10, "out_channels": 1, "channels": 256, "num_patches": 32, "unified_pos": 8}
+    return _size({**_SMALL, **size}, changes)
+
+
+@register_model
+def mspt_darcy(**changes: Any) -> MSPT:
+    """MSPT for Darcy 85 x 85: 8 x 256, K = 600, 64 grid distances + coefficient (released scripts)."""
+    size = {"in_channels": 1, "out_channels": 1, "channels": 256, "num_patches": 600, "unified_pos": 8}
+    return _size({**_SMALL, **size}, changes)

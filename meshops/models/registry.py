@@ -1,0 +1,57 @@
+"""Models by name: published sizes are small functions that say which table they come from."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from fnmatch import fnmatch
+from typing import Any, TypeVar
+
+from torch import nn
+
+from meshops.errors import InputError, listing
+
+F = TypeVar("F", bound=Callable[..., nn.Module])
+_MODELS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register_model(function: F) -> F:
+    """Decorator: make a function (or a class) that returns a module available by its name in lower case."""
+    _MODELS[function.__name__.lower()] = function
+    return function
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Registered names that match a pattern such as ``"mspt_*"``, sorted."""
+    return sorted(name for name in _MODELS if fnmatch(name, pattern))
+
+
+def create_model(name: str, **arguments: Any) -> nn.Module:
+    """Build a registered model.
+
+    Args:
+        name: See :func:`list_models`.
+        **arguments: Constructor arguments of the architecture; for a published size, changes to it.
+
+    Raises:
+        InputError: Unknown name or unknown argument; the message lists the allowed ones.
+    """
+    if name not in _MODELS:
+        near = difflib.get_close_matches(name, _MODELS, 1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise InputError(f"unknown model '{name}'; {hint}registered: {listing(list_models())}")
+    allowed = _arguments(_MODELS[name])
+    unknown = [key for key in arguments if key not in allowed]
+    if unknown:
+        raise InputError(f"model '{name}' has no argument {listing(unknown)}; allowed: {listing(allowed, 40)}")
+    return _MODELS[name](**arguments)
+
+
+def _arguments(function: Callable[..., nn.Module]) -> list[str]:
+    """Names a model accepts; a published size passes its changes on to the class it returns."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        returned = inspect.signature(function, eval_str=True).return_annotation
+        return _arguments(returned)
+    return [p.name for p in parameters if p.name != "self"]

@@ -1,0 +1,1 @@
+"""Faster twins of the operations; each is imported when it first runs."""

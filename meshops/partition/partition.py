@@ -1,0 +1,240 @@
+"""Partition: the nodes of a graph grouped into patches; Hierarchy: a stack of nested partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, HeteroData
+
+from meshops.errors import InputError
+from meshops.ops.segment import segment_max, segment_mean, segment_sum
+
+Reduction = Literal["mean", "sum", "max"]
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Every node in exactly one patch.
+
+    Attributes:
+        perm: ``[n]`` int64; patch i owns nodes ``perm[ptr[i]:ptr[i + 1]]``.
+        ptr: ``[p + 1]`` int64.
+        level: ``[p]`` int64, depth of each patch in its tree (0 = the whole graph).
+        center: ``[p, d]`` mean position of the nodes of each patch, m; 0 for an empty patch.
+        radius: ``[p]`` largest distance of a node from the center, m.
+        batch: ``[p]`` int64, graph of each patch.
+    """
+
+    perm: Tensor
+    ptr: Tensor
+    level: Tensor
+    center: Tensor
+    radius: Tensor
+    batch: Tensor
+
+    @classmethod
+    def from_order(
+        cls, pos: Tensor, perm: Tensor, ptr: Tensor, *, level: Tensor | int = 0, batch: Tensor | None = None
+    ) -> Partition:
+        """Partition from an order of the nodes and patch boundaries; centers and radii are computed.
+
+        Args:
+            pos: ``[n, d]`` node positions.
+            perm: ``[n]`` a permutation of the nodes.
+            ptr: ``[p + 1]`` patch boundaries in it.
+            level: Depth of all patches or of each.
+            batch: ``[p]`` graph of each patch; None: one graph.
+        """
+        p = ptr.numel() - 1
+        node_to_patch = _node_to_patch(perm, ptr)
+        center = segment_mean(pos, node_to_patch, p)
+        distance = (pos - center[node_to_patch]).norm(dim=1)
+        levels = level if isinstance(level, Tensor) else torch.full((p,), level, device=pos.device)
+        graphs = torch.zeros(p, dtype=torch.long, device=pos.device) if batch is None else batch
+        return cls(perm, ptr, levels, center, segment_max(distance, node_to_patch, p), graphs)
+
+    @classmethod
+    def of(cls, graph: Data) -> Partition:
+        """The partition a partitioner has stored on a graph or on a batch of graphs.
+
+        Raises:
+            InputError: The graph holds none.
+        """
+        if graph.get("patch_perm") is None:
+            raise InputError("the graph has no patches; apply a partitioner first, e.g. BallTree(patch_size=256)(graph)")
+        size = graph.patch_size
+        ptr = torch.cat([size.new_zeros(1), size.cumsum(0)])
+        node_batch = graph.get("batch")
+        if node_batch is None:
+            batch = torch.zeros_like(size)
+        elif graph.get("patch_size_batch") is not None:
+            batch = graph.patch_size_batch
+        else:  # every patch takes the graph of its first node; an empty one that of the patch before
+            first = graph.patch_perm[ptr[:-1].clamp(max=max(graph.patch_perm.numel() - 1, 0))]
+            batch = torch.cummax(node_batch[first], 0).values
+        return cls(graph.patch_perm, ptr, graph.patch_level, graph.patch_center, graph.patch_radius, batch)
+
+    def store(self, graph: Any) -> Any:
+        """Write the partition on a graph, in the form that survives PyG batching."""
+        graph.patch_perm, graph.patch_size = self.perm, self.size
+        graph.patch_level, graph.patch_center, graph.patch_radius = self.level, self.center, self.radius
+        return graph
+
+    @property
+    def num_patches(self) -> int:
+        """Number of patches, empty ones included."""
+        return self.ptr.numel() - 1
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes."""
+        return self.perm.numel()
+
+    @property
+    def size(self) -> Tensor:
+        """``[p]`` number of nodes of each patch."""
+        return self.ptr[1:] - self.ptr[:-1]
+
+    @property
+    def node_to_patch(self) -> Tensor:
+        """``[n]`` patch of each node."""
+        return _node_to_patch(self.perm, self.ptr)
+
+    def pool(self, values: Tensor, reduce: Reduction = "mean") -> Tensor:
+        """Reduce node values ``[n, ...]`` to patch values ``[p, ...]``; 0 for an empty patch."""
+        reducers = {"mean": segment_mean, "sum": segment_sum, "max": segment_max}
+        if reduce not in reducers:
+            raise InputError(f"reduce must be 'mean', 'sum' or 'max', got '{reduce}'")
+        if values.shape[0] != self.num_nodes:
+            raise InputError(f"values must have one row per node ({self.num_nodes}), got {values.shape[0]}")
+        return reducers[reduce](values, self.node_to_patch, self.num_patches)
+
+    def unpool(self, values: Tensor) -> Tensor:
+        """Give every node the value of its patch: ``[p, ...] -> [n, ...]``."""
+        if values.shape[0] != self.num_patches:
+            raise InputError(f"values must have one row per patch ({self.num_patches}), got {values.shape[0]}")
+        return values[self.node_to_patch]
+
+    def pad(self, width: int | None = None) -> tuple[Tensor, Tensor]:
+        """Rectangular view: ``index [p, k]`` of nodes and ``mask [p, k]``, True where a node is.
+
+        Padding repeats the first node of the patch (node 0 for an empty patch) and is masked out; no fake points.
+
+        Args:
+            width: k; default the largest patch.
+        """
+        k = int(self.size.max()) if width is None else width
+        if width is not None and int(self.size.max()) > width:
+            raise InputError(f"width must be at least the largest patch ({int(self.size.max())}), got {width}")
+        column = torch.arange(k, device=self.perm.device)
+        mask = column < self.size.unsqueeze(1)
+        slot = self.ptr[:-1].unsqueeze(1) + torch.where(mask, column, 0)
+        return self.perm[slot.clamp(max=max(self.num_nodes - 1, 0))], mask
+
+    def to_graph(self, edge_index: Tensor | None = None, *, num_neighbors: int = 6) -> Data:
+        """Patch adjacency as a PyG graph with ``pos`` = centers, ``size``, ``radius``.
+
+        Args:
+            edge_index: ``[2, e]`` edges of the nodes: patches are adjacent when an edge joins them. Without
+                edges each patch is joined to the ``num_neighbors`` patches with the nearest centers.
+            num_neighbors: See above.
+        """
+        if edge_index is not None:
+            pairs = self.node_to_patch[edge_index]
+        else:
+            pairs = _nearest_pairs(self.center, self.batch, num_neighbors)
+        pairs = torch.cat([pairs, pairs.flip(0)], 1)
+        pairs = torch.unique(pairs[:, pairs[0] != pairs[1]], dim=1)
+        return Data(pos=self.center, edge_index=pairs, size=self.size, radius=self.radius, num_nodes=self.num_patches)
+
+    def to_hetero(self, graph: Data) -> HeteroData:
+        """PyG ``HeteroData`` with node types ``mesh`` and ``patch`` and edges mesh -> patch -> mesh, patch - patch."""
+        out = HeteroData()
+        for key in ("pos", "x", "y"):
+            if graph.get(key) is not None:
+                out["mesh"][key] = graph[key]
+        patches = self.to_graph(graph.get("edge_index"))
+        out["patch"].pos, out["patch"].radius, out["patch"].size = self.center, self.radius, self.size
+        nodes = torch.arange(self.num_nodes, device=self.perm.device)
+        up = torch.stack([nodes, self.node_to_patch])
+        out["mesh", "in", "patch"].edge_index = up
+        out["patch", "has", "mesh"].edge_index = up.flip(0)
+        out["patch", "near", "patch"].edge_index = patches.edge_index
+        if graph.get("edge_index") is not None:
+            out["mesh", "edge", "mesh"].edge_index = graph.edge_index
+        return out
+
+    def to_pyvista(self, pos: Tensor) -> Any:
+        """PyVista points with array ``patch``: see it with ``partition.to_pyvista(graph.pos).plot()``.
+
+        Args:
+            pos: ``[n, d]`` node positions. To color the original cells attach ``node_to_patch`` to
+                ``meshops.data.to_pyvista(graph)`` instead, as ``meshops partition`` does.
+        """
+        import pyvista as pv  # importing VTK takes a second
+
+        points = torch.nn.functional.pad(pos, (0, 3 - pos.shape[1])).cpu().numpy()
+        cloud = pv.PolyData(points)
+        cloud.point_data["patch"] = self.node_to_patch.cpu().numpy()
+        return cloud
+
+    def to(self, device: torch.device | str) -> Partition:
+        """Copy on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Nested partitions of the same nodes, finest first.
+
+    Attributes:
+        partitions: Partition l + 1 joins whole patches of partition l.
+        parents: ``parents[l] [p_l]`` is the patch of partition l + 1 that each patch of partition l belongs to.
+    """
+
+    partitions: tuple[Partition, ...]
+    parents: tuple[Tensor, ...]
+
+    @classmethod
+    def from_partitions(cls, partitions: Sequence[Partition]) -> Hierarchy:
+        """Stack of nested partitions, finest first.
+
+        Raises:
+            InputError: A patch lies in two patches of the next partition.
+        """
+        parents = []
+        for level, (fine, coarse) in enumerate(zip(partitions[:-1], partitions[1:], strict=True)):
+            parent = segment_max(coarse.node_to_patch, fine.node_to_patch, fine.num_patches)
+            if not torch.equal(parent[fine.node_to_patch], coarse.node_to_patch):
+                raise InputError(f"partition {level} is not nested in partition {level + 1}: a patch has two parents")
+            parents.append(parent)
+        return cls(tuple(partitions), tuple(parents))
+
+    def __len__(self) -> int:
+        return len(self.partitions)
+
+    def __getitem__(self, level: int) -> Partition:
+        return self.partitions[level]
+
+
+def _node_to_patch(perm: Tensor, ptr: Tensor) -> Tensor:
+    patches = torch.arange(ptr.numel() - 1, device=perm.device)
+    out = torch.empty_like(perm)
+    out[perm] = torch.repeat_interleave(patches, ptr[1:] - ptr[:-1])
+    return out
+
+
+def _nearest_pairs(center: Tensor, batch: Tensor, k: int) -> Tensor:
+    pairs = []
+    for graph in batch.unique().tolist():
+        members = (batch == graph).nonzero()[:, 0]
+        if members.numel() < 2:
+            continue
+        distance = torch.cdist(center[members], center[members]).fill_diagonal_(torch.inf)
+        near = distance.topk(min(k, members.numel() - 1), largest=False).indices
+        pairs.append(torch.stack([members.repeat_interleave(near.shape[1]), members[near.reshape(-1)]]))
+    return torch.cat(pairs, 1) if pairs else torch.zeros(2, 0, dtype=torch.long, device=center.device)

@@ -1,0 +1,99 @@
+"""Errors of predicted fields, in physical units. Names follow the published protocols.
+
+relative L2 of a case = ||prediction - truth||_2 / ||truth||_2 over all nodes and components of a field, averaged over
+cases (Transolver, MSPT, AB-UPT). Area-weighted: both norms weighted by cell area.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from meshops.errors import InputError
+
+
+def relative_l2(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
+    """``||prediction - truth|| / ||truth||`` over all rows and components; weighted by ``weight [n]`` if given.
+
+    Raises:
+        InputError: Shapes differ, or the true field is zero everywhere.
+    """
+    error, scale = _squares(prediction, truth, weight)
+    if scale == 0:
+        raise InputError("the true field is zero everywhere, a relative error has no meaning; use the MAE")
+    return float((error / scale) ** 0.5)
+
+
+def mean_absolute_error(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
+    """Mean over nodes of ``|prediction - truth|`` (Euclidean length for vectors), in the unit of the field."""
+    distance = (_rows(prediction) - _rows(truth)).norm(dim=1)
+    w = torch.ones_like(distance) if weight is None else weight.double()
+    return float((w * distance).sum() / w.sum())
+
+
+def r2_score(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
+    """Coefficient of determination, 1 - residual / variance, over all rows and components."""
+    target = _rows(truth)
+    w = torch.ones(len(target), 1, dtype=torch.float64) if weight is None else weight.double().view(-1, 1)
+    mean = (w * target).sum(0) / w.sum()
+    residual = (w * (_rows(prediction) - target).square()).sum()
+    spread = (w * (target - mean).square()).sum()
+    return float(1 - residual / spread) if spread > 0 else float("nan")
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Rank correlation; NaN for fewer than two cases or constant values."""
+    if len(a) < 2 or len(set(a)) < 2 or len(set(b)) < 2:
+        return float("nan")
+    from scipy.stats import spearmanr  # importing scipy.stats takes half a second
+
+    return float(spearmanr(a, b).statistic)
+
+
+@dataclass
+class FieldMetrics:
+    """Collects the errors of one field over cases; ``update`` once per case, ``compute`` averages over cases."""
+
+    name: str
+    cases: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def update(self, case: str, prediction: Tensor, truth: Tensor, area: Tensor | None = None) -> None:
+        """Add one case: ``[n]`` or ``[n, k]`` arrays, ``area [n]`` for the weighted error."""
+        prediction, truth = prediction.cpu(), truth.cpu()
+        row = {
+            "rel_l2": relative_l2(prediction, truth),
+            "mae": mean_absolute_error(prediction, truth),
+            "r2": r2_score(prediction, truth),
+        }
+        if area is not None:
+            row["rel_l2_area"] = relative_l2(prediction, truth, area.cpu())
+        self.cases[case] = row
+
+    def compute(self) -> dict[str, float]:
+        """Mean over cases of each error."""
+        return average(self.cases)
+
+
+def average(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean over rows of each column present in all of them."""
+    if not rows:
+        return {}
+    keys = set.intersection(*(set(row) for row in rows.values()))
+    first = next(iter(rows.values()))
+    return {key: sum(row[key] for row in rows.values()) / len(rows) for key in first if key in keys}
+
+
+def _rows(values: Tensor) -> Tensor:
+    return values.double().reshape(values.shape[0], -1)
+
+
+def _squares(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> tuple[float, float]:
+    if prediction.shape != truth.shape:
+        raise InputError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} differ in shape")
+    w = 1.0 if weight is None else weight.double().view(-1, 1)
+    target = _rows(truth)
+    error = (w * (_rows(prediction) - target).square()).sum()
+    return float(error), float((w * target.square()).sum())
