@@ -1,1 +1,77 @@
-"""meshops."""
+"""meshops: neural surrogates of physics on irregular meshes.
+
+    import meshops
+
+    surrogate = meshops.load("runs/demo/model.ckpt")
+    prediction = surrogate.predict("car.stl")
+    prediction.mesh.save("car.vtp")
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshops.data.mesh_graph import MeshGraph
+    from meshops.data.readers import read
+    from meshops.data.writers import write_mesh
+    from meshops.models.registry import create_model, list_models
+    from meshops.partition import BallTree, Hierarchy, Partition
+    from meshops.tasks.surrogate import Prediction, Surrogate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BallTree",
+    "Hierarchy",
+    "MeshGraph",
+    "Partition",
+    "Prediction",
+    "Surrogate",
+    "create_model",
+    "list_models",
+    "load",
+    "read",
+    "write_mesh",
+]
+
+_HOME = {
+    "BallTree": "meshops.partition",
+    "Hierarchy": "meshops.partition",
+    "MeshGraph": "meshops.data.mesh_graph",
+    "Partition": "meshops.partition",
+    "Prediction": "meshops.tasks.surrogate",
+    "Surrogate": "meshops.tasks.surrogate",
+    "create_model": "meshops.models.registry",
+    "list_models": "meshops.models.registry",
+    "read": "meshops.data.readers",
+    "write_mesh": "meshops.data.writers",
+}
+
+
+def load(path: str, *, device: str = "cpu") -> Surrogate:
+    """Open a trained surrogate.
+
+    Args:
+        path: Checkpoint, e.g. ``"runs/demo/model.ckpt"``.
+        device: Where to put it.
+
+    Raises:
+        CheckpointError: Not a checkpoint of meshops, damaged, or holding code (refused).
+    """
+    from meshops.tasks.surrogate import Surrogate
+
+    return Surrogate.load(path, device=device)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'meshops' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

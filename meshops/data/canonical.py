@@ -6,7 +6,7 @@ the flow problem is exact: a node and its mirror image get the same input and mi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,11 +22,15 @@ class Frame:
         rotation: ``[3, 3]``, ``canonical = rotation @ v``.
         height: Height of the ground along ``up``, m, subtracted from z.
         side: ``[n]`` +1 or -1: sign of y of each node; ones without symmetry.
+        has_ground: There is a ground, at z = 0.
+        folded: Mirror images share one half.
     """
 
     rotation: Tensor
     height: float
     side: Tensor
+    has_ground: bool
+    folded: bool
 
     @classmethod
     def of(cls, pos: Tensor, conditions: FlowConditions) -> Frame:
@@ -34,7 +38,9 @@ class Frame:
         rotation = torch.as_tensor(conditions.frame, dtype=pos.dtype)
         lateral = pos @ rotation[1]
         side = torch.where(lateral < 0, -1.0, 1.0) if conditions.symmetric else torch.ones_like(lateral)
-        return cls(rotation, 0.0 if conditions.ground is None else conditions.ground, side.to(pos.dtype))
+        ground = conditions.ground
+        height = 0.0 if ground is None else ground
+        return cls(rotation, height, side.to(pos.dtype), ground is not None, conditions.symmetric)
 
     def points(self, pos: Tensor) -> Tensor:
         """Positions ``[n, 3]`` in the canonical frame, folded to y >= 0."""
@@ -53,3 +59,7 @@ class Frame:
         out = values.clone()
         out[:, 1] *= self.side
         return out @ self.rotation
+
+    def to(self, device: torch.device | str) -> Frame:
+        """Copy on another device."""
+        return replace(self, rotation=self.rotation.to(device), side=self.side.to(device))

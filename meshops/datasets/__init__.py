@@ -4,5 +4,18 @@ from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset, CaseProblem
 from meshops.datasets.registry import create, detect, names
+from meshops.datasets.shapenet_car import ShapeNetCar
+from meshops.datasets.shapenet_car_drag import CarDrag, car_drag
 
-__all__ = ["AhmedML", "AhmedMini", "CaseDataset", "CaseProblem", "create", "detect", "names"]
+__all__ = [
+    "AhmedML",
+    "AhmedMini",
+    "CarDrag",
+    "CaseDataset",
+    "CaseProblem",
+    "ShapeNetCar",
+    "car_drag",
+    "create",
+    "detect",
+    "names",
+]

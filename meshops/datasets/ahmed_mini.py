@@ -72,7 +72,7 @@ class AhmedMini(CaseDataset):
         self.cache = GraphCache(cache)
 
     def read(self, index: int) -> MeshGraph:
-        """The polygons of one run as a graph."""
+        """Read the polygons of one run."""
         graph = convert.from_pyvista(
             self.mesh(index), fields=self.fields, location="cell", label=self.cases[index], units=self.units
         )
@@ -84,7 +84,7 @@ class AhmedMini(CaseDataset):
         return unpack_surface(load_pack(), self.runs[self.position(index)])
 
     def files(self, index: int) -> dict[str, Path]:
-        """The one file that holds all cases."""
+        """Name the one file that holds all cases."""
         self.position(index)
         return {"pack": PACK}
 
@@ -124,7 +124,7 @@ class AhmedMini(CaseDataset):
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:
-        """The set is its own stand-in: writes ``num`` cases as :meth:`to_case_folder` does."""
+        """Write the first ``num`` cases as :meth:`to_case_folder` does: the set is its own stand-in."""
         mini = cls("all")
         if not 1 <= num <= len(mini):
             raise InputError(f"{NAME}.standin: num must be 1..{len(mini)}, got {num}")

@@ -40,7 +40,7 @@ UNITS = {
     "total(p)_coeffMean": "1",
     "vorticityMean": "1/s",
 }
-# U = 1 m/s and rho = 1: pressures are kinematic, Cp = 2 pMean. The shear array is OpenFOAM's, minus the force on the body.
+# U = 1 m/s and rho = 1: pressures are kinematic, Cp = 2 pMean. OpenFOAM's shear is minus the force on the body.
 CONDITIONS = FlowConditions(
     flow=(1.0, 0.0, 0.0), up=(0.0, 0.0, 1.0), speed=1.0, density=1.0, ground=0.0, symmetric=True, shear_sign=-1
 )
@@ -104,7 +104,9 @@ class AhmedML(CaseDataset):
     def read(self, index: int) -> MeshGraph:
         """Surface polygons or volume cells of one run, fields as published (kinematic, U = 1 m/s)."""
         run = self.runs[index]
-        path = existing_file(next(iter(self.required_files(index).values())), NAME, download_advice(str(run), self.domain))
+        path = existing_file(
+            next(iter(self.required_files(index).values())), NAME, download_advice(str(run), self.domain)
+        )
         graph = readers.read(path, fields=self.fields, location="cell", units=self.units)
         area = self.files(index)["area"]
         if self.domain == "surface" and area.is_file():
@@ -127,12 +129,12 @@ class AhmedML(CaseDataset):
         }
 
     def required_files(self, index: int) -> dict[str, Path]:
-        """The boundary file, or the volume file with ``domain="volume"``."""
+        """Name the boundary file, or the volume file with ``domain="volume"``."""
         role = "boundary" if self.domain == "surface" else "volume"
         return {role: self.files(index)[role]}
 
     def parameters(self, index: int) -> dict[str, float]:
-        """Columns of ``geo_parameters_<i>.csv`` (or of the table of all runs) as they are, without blanks; {} if absent."""
+        """Return the columns of ``geo_parameters_<i>.csv`` or of the table of all runs, as they are; {} if absent."""
         return self._row(index, "parameters", "geo_parameters_all.csv")
 
     def reference_forces(self, index: int) -> dict[str, float]:
@@ -193,7 +195,7 @@ def find_runs(root: Path) -> tuple[int, ...]:
 
 
 def split_runs(present: Sequence[int], method: SplitMethod = "auto") -> dict[str, tuple[int, ...]]:
-    """Runs of each split, ascending.
+    """List the runs of each split, ascending.
 
     Args:
         present: Run numbers on disk.
@@ -218,8 +220,8 @@ def split_runs(present: Sequence[int], method: SplitMethod = "auto") -> dict[str
             splits = hash_split(present)
             if method == "auto":
                 warn(
-                    f"{NAME}: {len(present)} of {NUM_RUNS} runs on disk, so the published split does not apply; runs are "
-                    f"split by a hash of their number into {len(splits['train'])} train and {len(splits['test'])} test"
+                    f"{NAME}: {len(present)} of {NUM_RUNS} runs on disk, so the published split does not apply; split "
+                    f"by a hash of the run number into {len(splits['train'])} train and {len(splits['test'])} test"
                 )
     missing = sorted({run for runs in splits.values() for run in runs} - set(present))
     if missing:
@@ -272,7 +274,7 @@ def parse_runs(runs: str | Sequence[int]) -> tuple[int, ...]:
 
 
 def download_advice(run: str, domain: str = "surface") -> str:
-    """What to download for one run, and how."""
+    """Say what to download for one run, and how."""
     size = "about 100 MB" if domain == "surface" else "about 5.5 GB"
     pattern = "*.vtp" if domain == "surface" else "*.vtu"
     return (

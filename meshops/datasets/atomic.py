@@ -12,7 +12,7 @@ import pyvista as pv
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, renamed to it on success and removed on failure."""
+    """Give a temporary name beside ``path``; rename it on success, remove it on failure."""
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield partial
@@ -34,5 +34,5 @@ def save_mesh(mesh: pv.DataSet, path: Path) -> None:
 
 
 def csv_row(row: dict[str, float]) -> bytes:
-    """A header line and one line of values with nine significant digits."""
+    """Format a header line and one line of values with nine significant digits."""
     return (",".join(row) + "\n" + ",".join(f"{value:.9g}" for value in row.values()) + "\n").encode()

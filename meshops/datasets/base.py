@@ -64,7 +64,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     cache: GraphCache
 
     def __len__(self) -> int:
-        """Number of cases of the split."""
+        """Count the cases of the split."""
         return len(self.cases)
 
     def __getitem__(self, index: int) -> MeshGraph:
@@ -96,7 +96,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         """Role of each file of case ``index`` -> path, whether or not it exists."""
 
     def required_files(self, index: int) -> dict[str, Path]:
-        """The files :meth:`read` cannot do without."""
+        """Name the files :meth:`read` cannot do without."""
         return self.files(index)
 
     def parameters(self, index: int) -> dict[str, float]:
@@ -105,7 +105,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         return {}
 
     def reference_forces(self, index: int) -> dict[str, float]:
-        """Published force coefficients of case ``index`` (``cd``, ``cl``); empty when there are none."""
+        """Return the published force coefficients of case ``index`` (``cd``, ``cl``); empty when there are none."""
         self.position(index)
         return {}
 
@@ -161,7 +161,7 @@ class GraphCache:
         self._graphs: OrderedDict[int, MeshGraph] = OrderedDict()
 
     def __len__(self) -> int:
-        """Number of cases held."""
+        """Count the cases held."""
         return len(self._graphs)
 
     def get(self, index: int, read: Callable[[int], MeshGraph]) -> MeshGraph:
@@ -246,7 +246,7 @@ def _number(text: str, path: Path, line: int) -> float:
 
 
 def select(splits: Mapping[str, tuple[Case, ...]], split: str, what: str) -> tuple[Case, ...]:
-    """The cases of one split, or with ``"all"`` of every split in turn; refuses empty ones.
+    """Return the cases of one split, or with ``"all"`` of every split in turn; refuse empty ones.
 
     Raises:
         InputError: The split does not exist or has no case.

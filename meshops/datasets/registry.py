@@ -10,11 +10,13 @@ from typing import Any
 from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset
+from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.errors import InputError, MissingDataError, listing
 
 DATASETS: dict[str, Callable[..., CaseDataset]] = {
     "ahmed_mini": AhmedMini,
     "ahmed_ml": AhmedML,
+    "shapenet_car": ShapeNetCar,
 }
 
 

@@ -156,7 +156,7 @@ class MSPT(nn.Module):
         self.unified_pos = unified_pos
         self.num_patches, self.patch_size = num_patches, patch_size
         if patching == "tree":
-            self._tree()  # says now, not at the first batch, if the numbers do not fit a tree
+            self.tree()  # says now, not at the first batch, if the numbers do not fit a tree
         width = unified_pos**pos_dim if unified_pos else pos_dim
         hidden = round(mlp_ratio * channels)
         self.embed = MLP([width + in_channels, 2 * channels, channels])
@@ -210,7 +210,7 @@ class MSPT(nn.Module):
         if self.patching == "linear":
             size = None if self.patch_size is None else self.patch_size
             return dense_patches(pos, ptr, num_patches=self.num_patches, patch_size=size)
-        return dense_patches(pos, ptr, tree=self._tree(), group=self.num_supernodes)
+        return dense_patches(pos, ptr, tree=self.tree(), group=self.num_supernodes)
 
     def forward(
         self,
@@ -305,7 +305,8 @@ class MSPT(nn.Module):
                 tokens, carried = block(*args)
         return tokens
 
-    def _tree(self) -> BallTree:
+    def tree(self) -> BallTree:
+        """The partitioner; its leaves are joined in groups of ``num_supernodes``."""
         if self.num_patches is not None:
             return BallTree(num_patches=self.num_patches * self.num_supernodes)
         assert self.patch_size is not None

@@ -1,1 +1,1 @@
-"""tasks."""
+"""What is learnt and how it is judged."""

@@ -73,7 +73,7 @@ def look_along(toward: np.ndarray, vertical: np.ndarray, name: str) -> View:
 
 
 def flat_view(points: np.ndarray, frame: np.ndarray) -> View | None:
-    """The view onto a planar mesh, or None if the mesh is not planar."""
+    """Find the view onto a planar mesh; None if the mesh is not planar."""
     centered = np.asarray(points, dtype=np.float64) - np.mean(points, axis=0)
     sizes, axes = np.linalg.eigh(centered.T @ centered)
     if sizes[-1] <= 0 or sizes[0] > 1e-10 * sizes[-1]:

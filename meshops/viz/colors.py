@@ -23,8 +23,8 @@ TWO_SIGNED = 0.05
 
 # Twelve colors that stay apart in print and for most color-blind readers, light enough for dark cell edges.
 PALETTE = (
-    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
-    "#ee8866", "#44bb99", "#bbbbbb", "#882255", "#99ddff", "#aaaa00",
+    "#4477aa", "#ee6677", "#228833", "#ddcc55", "#66ccee", "#aa3377",
+    "#f08a4b", "#8fd9b6", "#bbbbbb", "#332288", "#f2b6c9", "#8c6d46",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ class ColorScale:
         low, high: Values at the ends of the bar.
         colors: ``[256, 3]`` red, green, blue in 0..1, from ``low`` to ``high``.
         minimum, maximum: Of the finite values, so that a caption can say what the limits leave out.
-        robust: The limits are percentiles rather than given or the full range.
+        limits: Where ``low`` and ``high`` come from.
         diverging: Zero has the middle color.
     """
 
@@ -45,7 +45,7 @@ class ColorScale:
     colors: np.ndarray
     minimum: float
     maximum: float
-    robust: bool
+    limits: str
     diverging: bool
 
     @property
@@ -60,10 +60,10 @@ class ColorScale:
     @property
     def remark(self) -> str:
         """What the reader must know about the limits."""
-        full = f"full range {number(self.minimum)} to {number(self.maximum)}"
+        full = f"full range {number(self.minimum)} to {number(self.maximum)}".replace("-", "−")
         if self.extend == "neither":
             return full
-        return f"colors span the 1–99 % percentiles; {full}" if self.robust else f"limits as given; {full}"
+        return f"color limits: {self.limits}; {full}"
 
 
 def number(value: float) -> str:
@@ -86,6 +86,7 @@ def color_scale(
     cmap: str | None = None,
     diverging: bool | None = None,
     floor: float = 0.0,
+    weights: np.ndarray | None = None,
 ) -> ColorScale:
     """Choose limits and colors for scalar values ``[n]``.
 
@@ -95,14 +96,16 @@ def color_scale(
         cmap: A matplotlib map; None chooses by sign. A named map is stretched over the limits as it is.
         diverging: Force (or forbid) the map centered at zero; None decides by the signs present.
         floor: Smallest half-width of the limits, e.g. the size of rounding noise.
+        weights: ``[n]`` areas, so that a percentile is a part of the surface and not of the number of cells.
     """
     finite = np.asarray(values, dtype=np.float64)
-    finite = finite[np.isfinite(finite)]
+    known = np.isfinite(finite)
+    finite, weights = finite[known], None if weights is None else np.asarray(weights)[known]
     if finite.size == 0:
         raise InputError(f"nothing to draw: none of the {np.size(values)} values is finite; check the field")
     minimum, maximum = float(finite.min()), float(finite.max())
     if clim is None:
-        low, high = (float(v) for v in np.percentile(finite, PERCENTILES))
+        low, high = _percentiles(finite, weights)
     else:
         low, high = (float(v) for v in clim)
         if not low < high:
@@ -118,7 +121,7 @@ def color_scale(
         colors=colors,
         minimum=minimum,
         maximum=maximum,
-        robust=clim is None,
+        limits="as given" if clim is not None else "1–99 % percentiles" + (" by area" if weights is not None else ""),
         diverging=diverging,
     )
 
@@ -145,6 +148,16 @@ def patch_colors(patch_of_cell: np.ndarray, neighbors: np.ndarray, num_patches: 
         color[patch] = int(np.lexsort((used, blocked))[0])
         used[color[patch]] += 1
     return color
+
+
+def _percentiles(values: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
+    if weights is None or not weights.sum() > 0:
+        low, high = np.percentile(values, PERCENTILES)
+        return float(low), float(high)
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    low, high = values[order][np.minimum(np.searchsorted(share, np.divide(PERCENTILES, 100)), len(values) - 1)]
+    return float(low), float(high)
 
 
 def _widen(low: float, high: float, floor: float, diverging: bool) -> tuple[float, float]:

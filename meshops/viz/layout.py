@@ -20,12 +20,14 @@ SHEET_WIDTH = 1800
 MARGIN = 36
 GAP = 30
 STRIP = 92
+AXES_ROOM = 74
 BAR_BLOCK = 128
 TITLE_BLOCK = 64
 MOST_HEIGHT = 900
 DPI = 150
 INK = "#22262c"
 SOFT = "#5c6470"
+FLOW_COLOR = "#0b6e99"
 FONTS = ("DejaVu Sans",)
 
 
@@ -59,9 +61,10 @@ class Panel:
     axes: tuple[tuple[float, float, float, float], str, str] | None = None
 
 
-def row_height(aspects: Sequence[float], *, most: int = MOST_HEIGHT, gap: int = GAP) -> int:
-    """Common height in pixels of panels side by side that fill the sheet."""
-    width = SHEET_WIDTH - 2 * MARGIN - gap * (len(aspects) - 1)
+def row_height(aspects: Sequence[float], *, most: int = MOST_HEIGHT, axes: bool = False) -> int:
+    """Find the height in pixels at which panels side by side fill the sheet; ``axes`` leaves room for coordinates."""
+    gap, left_room = (GAP + AXES_ROOM, AXES_ROOM) if axes else (GAP, 0)
+    width = SHEET_WIDTH - 2 * MARGIN - left_room - gap * (len(aspects) - 1)
     return max(120, min(most, int(width / sum(aspects))))
 
 
@@ -72,7 +75,7 @@ def sheet(rows: Sequence[Sequence[Panel]], bars: Sequence[Bar], path: str | Path
 
     title_block = TITLE_BLOCK if title else 24
     heading = [34 if any(p.heading for p in row) else 0 for row in rows]
-    axes_room = [74 if any(p.axes for p in row) else 0 for row in rows]
+    axes_room = [AXES_ROOM if any(p.axes for p in row) else 0 for row in rows]
     heights = [max(p.picture.shape[0] for p in row) for row in rows]
     total = title_block + sum(heights) + sum(heading) + len(rows) * STRIP + sum(axes_room)
     total += BAR_BLOCK if bars else 0
@@ -85,8 +88,7 @@ def sheet(rows: Sequence[Sequence[Panel]], bars: Sequence[Bar], path: str | Path
     columns: list[tuple[float, float]] = []
     for i, row in enumerate(rows):
         y += heading[i]
-        gap = GAP + (70 if axes_room[i] else 0)
-        columns = _columns(row, gap, left_room=70 if axes_room[i] else 0)
+        columns = _columns(row, GAP + axes_room[i], left_room=axes_room[i])
         for panel, (left, right) in zip(row, columns, strict=True):
             pen.panel(panel, left, y, right - left, axes_room[i])
         y += heights[i] + axes_room[i] + STRIP
@@ -109,7 +111,7 @@ def _columns(row: Sequence[Panel], gap: int, left_room: int) -> list[tuple[float
 
 
 def _smaller(png: bytes) -> bytes:
-    """The same picture with 256 colors: a third of the bytes, no difference the eye can see in shaded surfaces."""
+    """Drop the alpha channel and pack harder."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(png)).convert("RGB")
@@ -126,14 +128,19 @@ class _Pen:
 
     def area(self, x: float, y: float, width: float, height: float) -> Any:
         bottom = self.height - y - height
-        return self.figure.add_axes(
-            (x / self.width, bottom / self.height, width / self.width, height / self.height)
-        )
+        return self.figure.add_axes((x / self.width, bottom / self.height, width / self.width, height / self.height))
 
     def text(self, x: float, y: float, words: str, *, size: float = 8.5, color: str = INK, **style: Any) -> None:
         style.setdefault("va", "center")
         self.figure.text(
-            x / self.width, 1 - y / self.height, words, fontsize=size, color=color, family=FONTS, parse_math=False, **style
+            x / self.width,
+            1 - y / self.height,
+            words,
+            fontsize=size,
+            color=color,
+            family=FONTS,
+            parse_math=False,
+            **style,
         )
 
     def panel(self, panel: Panel, x: float, y: float, width: float, axes_room: int) -> None:
@@ -155,7 +162,8 @@ class _Pen:
         below = y + height + axes_room
         self.text(x + width / 2, below + 40, panel.caption, color=SOFT, ha="center")
         if panel.view is not None:
-            self._triad(panel.view, x + 46, below + 52)
+            if panel.axes is None:
+                self._triad(panel.view, x + 46, below + 52)
             if panel.flow is not None:
                 self._flow(panel.view, panel.flow, x + width - 60, below + 40)
 
@@ -170,7 +178,7 @@ class _Pen:
         drawn.outline.set_linewidth(0.4)
         axes.tick_params(labelsize=8, color=SOFT, labelcolor=INK, length=3)
         axes.xaxis.get_offset_text().set_fontsize(8)
-        axes.locator_params(nbins=7)
+        axes.locator_params(nbins=7 if width > 500 else 4)
         self.text((left + right) / 2, y + 82, bar.label, size=9, ha="center")
         self.text((left + right) / 2, y + 106, bar.scale.remark, size=7.5, color=SOFT, ha="center")
 
@@ -187,10 +195,10 @@ class _Pen:
         dx, dy = 66 * view.project(flow)
         if np.hypot(dx, dy) < 14:
             word = "flow toward you ⊙" if view.toward @ flow > 0 else "flow away from you ⊗"
-            self.text(x + 40, y, word, size=8, color="#0b6e99", ha="right")
+            self.text(x + 56, y - 28, word, size=8, color=FLOW_COLOR, ha="right")
             return
-        self._arrow(x - dx / 2, y + dy / 2, dx, -dy, "#0b6e99", 2.4)
-        self.text(x - 44 - abs(dx) / 2 + 34, y - 30 if abs(dy) < 24 else y, "flow", size=8, color="#0b6e99", ha="right")
+        self._arrow(x - dx / 2, y + dy / 2, dx, -dy, FLOW_COLOR, 2.4)
+        self.text(x - abs(dx) / 2 - 10, y, "flow", size=8, color=FLOW_COLOR, ha="right")
 
     def _arrow(self, x: float, y: float, dx: float, dy: float, color: str, width: float) -> None:
         from matplotlib.patches import FancyArrowPatch

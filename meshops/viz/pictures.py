@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from scipy.sparse import coo_matrix
 
 from meshops.errors import InputError
 from meshops.viz.camera import View, flat_view, flow_frame, named_view
-from meshops.viz.colors import NAN_COLOR, PALETTE, ColorScale, color_scale, magnitude, number, patch_colors
+from meshops.viz.colors import NAN_COLOR, PALETTE, ColorScale, color_scale, magnitude, patch_colors
 from meshops.viz.files import write_whole
 from meshops.viz.layout import DPI, INK, SOFT, Bar, Panel, row_height, sheet
-from meshops.viz.render import field_values, fit, render
+from meshops.viz.render import cell_areas, field_values, fit, render
 
 Direction = Sequence[float]
 DEFAULT_VIEWS = ("front three-quarter", "rear three-quarter")
@@ -50,7 +51,8 @@ def surface_picture(
         clim: Color limits; by default the 1-99 % percentiles, which the bar then says.
         cmap: A matplotlib map; by default diverging about 0 for fields of both signs, else sequential.
         views: Names out of :data:`meshops.viz.camera.VIEWS`.
-        flow, up: Directions of the free stream and of lift.
+        flow: Direction of the free stream, which the pictures show as an arrow.
+        up: Direction of lift, upward in the pictures.
         association: ``"cell"`` or ``"point"``.
 
     Example:
@@ -61,7 +63,7 @@ def surface_picture(
     frame = flow_frame(flow, up)
     raw, association = field_values(mesh, field, association)
     values = magnitude(raw)
-    scale = color_scale(values, clim=clim, cmap=cmap)
+    scale = color_scale(values, clim=clim, cmap=cmap, weights=_areas(mesh, association))
     name = field if isinstance(field, str) else (title or "field")
     row = _view_row(mesh, values, association, _views(mesh, views, frame), scale, frame[0])
     bar = Bar(scale=scale, label=_label(name, raw, unit), first=0, last=len(row) - 1)
@@ -86,10 +88,14 @@ def comparison_picture(
 
     Args:
         mesh: PyVista mesh.
-        name, unit: Of the field.
-        truth, prediction: ``[n]`` or ``[n, k]``, one row per cell (or per point).
+        name: Of the field.
+        truth: ``[n]`` or ``[n, k]``, one row per cell (or per point).
+        prediction: The same shape.
         path: PNG to write.
-        flow, up, views: As in :func:`surface_picture`.
+        unit: Of the field.
+        flow: Direction of the free stream.
+        up: Direction of lift.
+        views: Names out of :data:`meshops.viz.camera.VIEWS`, one row of pictures each.
     """
     frame = flow_frame(flow, up)
     true_values, association = field_values(mesh, np.asarray(truth), None)
@@ -100,9 +106,10 @@ def comparison_picture(
     error = magnitude(difference)
     vector = true_values.ndim == 2 and true_values.shape[1] > 1
     columns = [magnitude(true_values), magnitude(predicted), error]
-    shared = color_scale(np.concatenate(columns[:2]))
+    areas = _areas(mesh, association)
+    shared = color_scale(np.concatenate(columns[:2]), weights=None if areas is None else np.tile(areas, 2))
     noise = 1e-6 * max(shared.high - shared.low, 1e-30)
-    wrong = color_scale(error, diverging=not vector, floor=noise)
+    wrong = color_scale(error, diverging=not vector, floor=noise, weights=areas)
     scales = (shared, shared, _symmetric(wrong, error) if not vector else wrong)
     size = float(np.linalg.norm(true_values))
     relative = f", relative L2 {100 * float(np.linalg.norm(difference)) / size:.2f} %" if size > 0 else ""
@@ -139,7 +146,9 @@ def partition_picture(
         mesh: PyVista mesh.
         patch_of_cell: ``[n]`` patch number of each cell (or point); negative means no patch and is drawn gray.
         path: PNG to write.
-        flow, up, views: As in :func:`surface_picture`.
+        flow: Direction of the free stream.
+        up: Direction of lift.
+        views: Names out of :data:`meshops.viz.camera.VIEWS`.
         num_patches: Number of patches; by default the largest number plus one.
         title: Above the picture.
     """
@@ -229,14 +238,19 @@ def _view_row(
 
 
 def _with_heading(panel: Panel, heading: str) -> Panel:
-    return Panel(picture=panel.picture, caption=panel.caption, heading=heading, view=panel.view, flow=panel.flow)
+    return replace(panel, heading=heading)
 
 
 def _symmetric(scale: ColorScale, error: np.ndarray) -> ColorScale:
     """Equal limits on both sides of zero, so that over- and under-prediction are read alike."""
     reach = max(abs(scale.low), abs(scale.high))
     even = color_scale(error, clim=(-reach, reach), diverging=True)
-    return ColorScale(**{**vars(even), "robust": True})
+    return replace(even, limits=scale.limits)
+
+
+def _areas(mesh: Any, association: str) -> np.ndarray | None:
+    areas = cell_areas(mesh) if association == "cell" else np.zeros(1)
+    return areas if areas.sum() > 0 else None
 
 
 def _label(name: str, values: np.ndarray, unit: str) -> str:
@@ -265,6 +279,9 @@ def _touching(mesh: Any, patch: np.ndarray, association: str, num_patches: int) 
 def cell_point_pairs(mesh: Any) -> tuple[np.ndarray, np.ndarray]:
     """Cell and point number of every corner of every cell, ``[k]`` each."""
     import pyvista as pv
+    from vtkmodules.util.numpy_support import vtk_to_numpy
 
     grid = mesh if isinstance(mesh, pv.UnstructuredGrid) else mesh.cast_to_unstructured_grid()
-    return np.repeat(np.arange(grid.n_cells), np.diff(grid.offset)), np.asarray(grid.cell_connectivity)
+    cells = grid.GetCells()
+    sizes = np.diff(vtk_to_numpy(cells.GetOffsetsArray()))
+    return np.repeat(np.arange(grid.n_cells), sizes), vtk_to_numpy(cells.GetConnectivityArray())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +100,8 @@ def render(
         mesh: PyVista mesh; not changed.
         values: Scalars ``[n]``, or red, green, blue ``[n, 3]`` uint8 when ``scale`` is None.
         association: ``"cell"`` or ``"point"``.
-        view, frame: What is seen.
+        view: Where from.
+        frame: What part of the picture plane.
         scale: Colors of the scalars.
         size: Width and height in pixels.
         background: Color behind the mesh.
@@ -119,8 +122,8 @@ def render(
         "edge_color": LINE_COLOR,
         "edge_opacity": 0.35,
         "lighting": lit,
-        "ambient": 0.4,
-        "diffuse": 0.65,
+        "ambient": 0.55,
+        "diffuse": 0.45,
         "specular": 0.0,
     }
     if scale is None:
@@ -129,8 +132,12 @@ def render(
         options |= {"cmap": ListedColormap(scale.colors), "clim": (scale.low, scale.high), "nan_color": NAN_COLOR}
     if _only_points(mesh):
         options |= {"show_edges": False, "render_points_as_spheres": True, "point_size": _point_size(mesh, size)}
-    plotter = pv.Plotter(off_screen=True, window_size=list(size), border=False)
+    with _quiet_display():
+        plotter = pv.Plotter(off_screen=True, window_size=list(size), border=False, lighting="none")
+        plotter.render()
     try:
+        # One lamp at the eye: a face seen square-on shows the color of the bar.
+        plotter.add_light(pv.Light(light_type="headlight"))
         plotter.background_color = background
         plotter.add_mesh(bare, **options)
         if outline and not edges and not _only_points(mesh):
@@ -141,6 +148,41 @@ def render(
     finally:
         plotter.close()
     return picture[:, :, :3]
+
+
+def surface_of(mesh: Any) -> Any:
+    """Outer surface as PolyData whose cell array ``vtkOriginalCellIds`` (and point array) lead back to the mesh."""
+    import pyvista as pv
+    from vtkmodules.vtkFiltersGeometry import vtkDataSetSurfaceFilter
+
+    bare = mesh.copy(deep=False)
+    bare.clear_data()
+    extract = vtkDataSetSurfaceFilter()
+    extract.SetInputDataObject(bare)
+    extract.PassThroughCellIdsOn()
+    extract.PassThroughPointIdsOn()
+    extract.Update()
+    return pv.wrap(extract.GetOutput())
+
+
+def cell_areas(mesh: Any) -> np.ndarray:
+    """``[n]`` area of each cell, m^2; zero for cells without one."""
+    bare = mesh.copy(deep=False)
+    bare.clear_data()
+    return np.abs(np.asarray(bare.compute_cell_sizes(length=False, area=True, volume=False).cell_data["Area"]))
+
+
+@contextmanager
+def _quiet_display() -> Iterator[None]:
+    """VTK looks for a display before it draws without one, and says so on stderr; that is no news to the user."""
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    before = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
+    try:
+        yield
+    finally:
+        vtkLogger.SetStderrVerbosity(before)
 
 
 def _aim(plotter: Any, view: View, frame: Frame, mesh: Any) -> None:
@@ -155,12 +197,11 @@ def _aim(plotter: Any, view: View, frame: Frame, mesh: Any) -> None:
 
 
 def _add_outline(plotter: Any, mesh: Any) -> None:
-    surface = mesh if mesh.is_all_triangles or hasattr(mesh, "n_faces_strict") else mesh.extract_surface()
-    lines = surface.extract_feature_edges(
+    lines = mesh.extract_feature_edges(
         feature_angle=FEATURE_ANGLE, boundary_edges=True, non_manifold_edges=False, manifold_edges=False
     )
     # A surface that is rough everywhere has feature edges everywhere; they would only hide the colors.
-    if 0 < lines.n_cells < 0.15 * surface.n_cells:
+    if 0 < lines.n_cells < 0.15 * mesh.n_cells:
         lines.clear_data()
         plotter.add_mesh(lines, color=LINE_COLOR, line_width=1.0, opacity=0.55, lighting=False)
 

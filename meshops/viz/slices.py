@@ -13,7 +13,7 @@ from meshops.errors import InputError
 from meshops.viz.camera import View, flat_view, flow_frame, look_along
 from meshops.viz.colors import ColorScale, color_scale, magnitude, number
 from meshops.viz.layout import Bar, Panel, row_height, sheet
-from meshops.viz.render import Frame, field_values, fit, render
+from meshops.viz.render import Frame, cell_areas, field_values, fit, render, surface_of
 
 SOLID = "#c9cdd3"
 
@@ -57,8 +57,12 @@ def slice_picture(
         volume_mesh: PyVista volume mesh, polyhedra included; a planar mesh is drawn as it is.
         field: Name of an array, or values with one row per cell (or point).
         path: PNG to write.
-        title, unit, clim, cmap, flow, up: As in :func:`meshops.viz.surface_picture`. Default limits are the
-            percentiles of what is seen.
+        title: Above the picture; the field's name by default.
+        unit: Of the field, for the color bar.
+        clim: Color limits; by default the 1-99 % percentiles of what is seen.
+        cmap: A matplotlib map; chosen by sign if None.
+        flow: Direction of the free stream.
+        up: Direction of lift.
     """
     frame = flow_frame(flow, up)
     raw, association = field_values(volume_mesh, field, None)
@@ -70,9 +74,9 @@ def slice_picture(
         cuts = _cuts(mesh, frame)
     else:
         cuts = [_planar(mesh, frame)]
-    seen = [_seen_values(cut, association, frame) for cut in cuts]
-    scale = color_scale(np.concatenate(seen), clim=clim, cmap=cmap)
-    height = row_height([cut.frame.aspect for cut in cuts], gap=100, most=620)
+    seen, areas = (np.concatenate(parts) for parts in zip(*(_seen(cut, association) for cut in cuts), strict=True))
+    scale = color_scale(seen, clim=clim, cmap=cmap, weights=areas)
+    height = row_height([cut.frame.aspect for cut in cuts], most=620, axes=True)
     row = [_panel(cut, scale, height, association, frame[0]) for cut in cuts]
     label = f"|{name}|" if raw.ndim == 2 and raw.shape[1] > 1 else name
     bar = Bar(scale=scale, label=f"{label} ({unit})" if unit else label, first=0, last=len(row) - 1)
@@ -86,7 +90,7 @@ def body_box(mesh: Any, frame: np.ndarray) -> np.ndarray | None:
         mesh: Volume mesh.
         frame: ``[3, 3]`` rows flow, lateral, up.
     """
-    surface = mesh.extract_surface(algorithm="dataset_surface").points @ frame.T
+    surface = np.asarray(surface_of(mesh).points) @ frame.T
     if len(surface) == 0:
         return None
     low, high = surface.min(axis=0), surface.max(axis=0)
@@ -177,14 +181,15 @@ def _panel(cut: _Cut, scale: ColorScale, height: int, association: str, flow: np
     return Panel(picture=picture, caption=cut.caption, view=cut.view, flow=flow, axes=(cut.box, *cut.names))
 
 
-def _seen_values(cut: _Cut, association: str, frame: np.ndarray) -> np.ndarray:
-    """Values inside the shown window, so that the far field does not set the limits."""
+def _seen(cut: _Cut, association: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values inside the shown window, so that the far field does not set the limits, and their areas."""
     where = cut.piece.cell_centers().points if association == "cell" else cut.piece.points
     flat = cut.view.project(np.asarray(where) - cut.frame.center)
     seen = (np.abs(flat[:, 0]) <= 0.5 * cut.frame.width) & (np.abs(flat[:, 1]) <= 0.5 * cut.frame.height)
     data = cut.piece.cell_data if association == "cell" else cut.piece.point_data
     values = np.asarray(data["shown"])
-    return values[seen] if seen.any() else values
+    areas = cell_areas(cut.piece) if association == "cell" else np.ones(len(values))
+    return (values[seen], areas[seen]) if seen.any() else (values, areas)
 
 
 def _lateral_position(domain: np.ndarray) -> float:

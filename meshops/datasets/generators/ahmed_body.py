@@ -77,17 +77,17 @@ class AhmedShape:
 
     @property
     def slant_start(self) -> float:
-        """x of the upper edge of the slant, m."""
+        """Position x of the upper edge of the slant, m."""
         return self.length - self.slant_length * float(np.cos(np.radians(self.slant_angle)))
 
     @property
     def slant_end(self) -> float:
-        """z of the lower edge of the slant, m."""
+        """Height z of the lower edge of the slant, m."""
         return self.top - self.slant_length * float(np.sin(np.radians(self.slant_angle)))
 
     @property
     def top(self) -> float:
-        """z of the roof, m."""
+        """Height z of the roof, m."""
         return self.ground_clearance + self.height
 
 
@@ -102,7 +102,7 @@ def ahmed_body(
     *,
     edge: float = 0.02,
 ) -> pv.PolyData:
-    """Closed, outward-oriented triangle surface of an Ahmed body.
+    """Make the closed, outward-oriented triangle surface of an Ahmed body.
 
     Frame: x downstream from 0 to ``length``, y across and symmetric, z up, underside at ``ground_clearance``.
 
@@ -117,7 +117,7 @@ def ahmed_body(
         edge: Wanted edge length of the triangles, m.
 
     Raises:
-        InputError: The dimensions do not make a body, or ``edge`` is too long for it.
+        InputError: The dimensions do not make a body, or ``edge`` is more than half its width or height.
 
     Example:
         >>> body = ahmed_body(1.044, 0.389, 0.288, 0.1, 0.222, 25.0, 0.05)
@@ -139,9 +139,10 @@ def ahmed_body(
         slant_angle=slant_angle,
         ground_clearance=ground_clearance,
     )
-    shortest = min(shape.slant_end - ground_clearance, 2 * (min(width, height) / 2 - shape.front_radius), slant_length)
-    if not 0 < edge <= max(shortest, 0.25 * shape.front_radius):
-        raise InputError(f"ahmed_body: edge must be positive and at most {shortest:.3g} m for this body, got {edge}")
+    if not 0 < edge <= min(width, height) / 2:
+        raise InputError(
+            f"ahmed_body: edge must be positive and at most {min(width, height) / 2:.3g} m here, got {edge}"
+        )
     return _surface(shape, edge)
 
 
@@ -231,7 +232,7 @@ class _Curves:
     def _mitre(self, a: str, b: str) -> Array:
         """Where the two quarter cylinders meet: y and z both grow with the sine, x with one minus the cosine."""
         nose, front = sorted((a, b), key=lambda name: "front" in name)
-        steps = max(2, round(MITRE_LENGTH * self.radius / self.edge))
+        steps = max(1, round(MITRE_LENGTH * self.radius / self.edge))
         angle = np.linspace(0, np.pi / 2, steps + 1)[:, None]
         grow = np.hstack([1 - np.cos(angle), np.sin(angle), np.sin(angle)])
         points = self.corners[nose] + grow * (self.corners[front] - self.corners[nose])

@@ -1,0 +1,7 @@
+"""``python -m meshops``."""
+
+import sys
+
+from meshops.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,81 @@
+"""``meshops VERB ...``: finds the verb, runs it, turns user errors into one message and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import meshops
+from meshops.errors import DataWarning, MeshopsError
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("meshops.cli.demo", "the whole way on shipped RANS cases: train, test, predict a new shape, report"),
+    "train": ("meshops.cli.train", "train a surrogate: meshops train RUN.yaml [--key value ...]"),
+    "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint on a dataset"),
+    "predict": ("meshops.cli.predict", "fields, forces, pictures and report for new meshes"),
+    "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),
+    "data": ("meshops.cli.data", "data check: read every case of a dataset and list what is wrong"),
+    "info": ("meshops.cli.info", "versions, devices, back ends"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (0 fine, 1 findings, 2 bad input)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        sys.stdout.write(f"meshops {meshops.__version__}\n")
+        return 0
+    verb = arguments[0]
+    if verb not in VERBS:
+        sys.stderr.write(f"meshops: unknown verb '{verb}'; verbs: {', '.join(VERBS)} (meshops --help)\n")
+        return 2
+    warnings.showwarning = _show_warning
+    try:
+        code: int = importlib.import_module(VERBS[verb][0]).run(arguments[1:])
+        return code
+    except MeshopsError as error:
+        if os.environ.get("MESHOPS_TRACEBACK"):
+            raise
+        sys.stderr.write(f"meshops {verb}: {error}\n")
+        return 2
+    except SystemExit as leave:  # argument parsers leave this way
+        return leave.code if isinstance(leave.code, int) else 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+
+
+def usage() -> str:
+    """Text of ``meshops --help``."""
+    width = max(map(len, VERBS))
+    lines = [
+        "meshops: neural surrogates of physics on irregular meshes",
+        "",
+        "usage: meshops VERB [options]        meshops VERB --help says more",
+        "",
+        *(f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()),
+        "",
+        "start with:",
+        "  meshops demo                                              a few minutes, no data needed",
+        "  meshops predict runs/demo/model.ckpt SHAPE.stl --out out --report",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Notes about the user's data are shown; chatter of libraries is not."""
+    if issubclass(category, DataWarning):
+        sys.stderr.write(f"note: {message}\n")
+    elif os.environ.get("MESHOPS_TRACEBACK"):
+        sys.stderr.write(f"{category.__name__}: {message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Parts the verbs share: parser, console, output folders, JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from meshops.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose errors say what is allowed in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with code 2."""
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def parser(verb: str, description: str, epilog: str = "") -> Parser:
+    """Parser of one verb."""
+    return Parser(
+        prog=f"meshops {verb}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def console(quiet: bool = False) -> Console:
+    """Progress goes to the standard error stream, results to the standard output."""
+    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+
+
+def output_folder(path: str) -> Path:
+    """Make a folder and see that it can be written.
+
+    Raises:
+        InputError: It cannot.
+    """
+    folder = Path(path)
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another --out") from None
+    return folder
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """For scripts."""
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["protocol=A", "test_fold=0"]`` -> ``{"protocol": "A", "test_fold": 0}``.
+
+    Raises:
+        InputError: A pair without ``=``.
+    """
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise InputError(f"'{pair}' is not of the form key=value")
+        try:
+            out[key] = json.loads(value)
+        except json.JSONDecodeError:
+            out[key] = value
+    return out

@@ -1,0 +1,122 @@
+"""``meshops predict CKPT FILE... --out DIR [--report]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from meshops.cli.options import console, output_folder, parser, print_json
+from meshops.cli.tables import forces_line
+from meshops.errors import InputError, MeshopsError
+
+EPILOG = """examples:
+  meshops predict runs/demo/model.ckpt car.stl --out out --report
+  meshops predict runs/demo/model.ckpt shapes/*.stl --out out --report      (adds out/index.html)
+  meshops predict CKPT part.stl --scale 0.001 --out out                     (file in millimetres)
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Predict."""
+    args = _parser().parse_args(argv)
+
+    import meshops
+
+    surrogate = meshops.load(args.checkpoint, device=args.device)
+    folder = output_folder(args.out)
+    stems = _stems(args.files)
+    screen = console()
+    results: dict[str, Any] = {}
+    pages = []
+    failures: list[str] = []
+    for file, stem in zip(args.files, stems, strict=True):
+        try:
+            prediction, written = _one(surrogate, file, stem, folder, args)
+        except MeshopsError as error:
+            if len(args.files) == 1:
+                raise
+            failures.append(f"{error}")
+            continue
+        numbers = prediction.to_dict()
+        results[file] = numbers
+        pages.append((stem, written, numbers))
+        for note in numbers["notes"]:
+            screen.print(f"note: {note}")
+        screen.print(f"{file}: {forces_line(numbers)}")
+        screen.print(f"  -> {written.report or written.mesh}")
+        if numbers["training_set"] and numbers["training_set"]["level"] != "inside":
+            screen.print(f"warning: {numbers['training_set']['sentence']}")
+    if args.report and len(pages) > 1:
+        screen.print(f"  -> {_index(pages, folder)}")
+    if args.json:
+        print_json(results)
+    for failure in failures:
+        sys.stderr.write(f"meshops predict: {failure}\n")
+    return 2 if failures else 0
+
+
+def _parser() -> Any:
+    options = parser(
+        "predict",
+        "Predict the fields a surrogate was trained for on new meshes, on their original cells.",
+        EPILOG,
+    )
+    options.add_argument("checkpoint", help="model.ckpt of a run")
+    options.add_argument("files", nargs="+", metavar="FILE", help="STL, OBJ, PLY, VTK, VTP, VTU, MSH, SU2 or OpenFOAM case")
+    options.add_argument("--out", default="predictions", help="folder for the results (default: %(default)s)")
+    options.add_argument("--report", action="store_true", help="also write a self-contained HTML report")
+    options.add_argument("--no-pictures", action="store_true", help="no PNG pictures (faster)")
+    options.add_argument("--scale", type=float, default=1.0, help="factor that brings the coordinates to metres")
+    options.add_argument("--region", help="boundary patch of an OpenFOAM case, e.g. body")
+    options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
+    options.add_argument("--method", default="interleaved", choices=("interleaved", "anchored"),
+                         help="interleaved: most accurate; anchored: frozen supernodes (default: %(default)s)")  # fmt: skip
+    options.add_argument("--passes", type=int, help="predictions averaged (default: as trained)")
+    options.add_argument("--chunk-size", type=int, default=50_000, help="nodes at a time: memory, not result")
+    options.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    options.add_argument("--json", action="store_true", help="print forces, errors and notes as JSON")
+    return options
+
+
+def _one(surrogate: Any, file: str, stem: str, folder: Path, args: Any) -> tuple[Any, Any]:
+    from meshops.tasks.outputs import write_prediction
+
+    prediction = surrogate.predict(
+        file,
+        scale=args.scale,
+        region=args.region,
+        method=args.method,
+        passes=args.passes,
+        chunk_size=args.chunk_size,
+        refine=not args.no_refine,
+    )
+    written = write_prediction(
+        prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report
+    )
+    return prediction, written
+
+
+def _stems(files: Sequence[str]) -> list[str]:
+    stems = [Path(file).resolve().stem for file in files]
+    twice = {stem for stem in stems if stems.count(stem) > 1}
+    if twice:
+        stems = [f"{Path(f).resolve().parent.name}_{s}" if s in twice else s for f, s in zip(files, stems, strict=True)]
+    if len(set(stems)) < len(stems):
+        raise InputError("two of the files would be written under the same name; predict them into different folders")
+    return stems
+
+
+def _index(pages: Sequence[tuple[str, Any, Any]], folder: Path) -> Path:
+    from meshops.viz.report import IndexCase, write_index
+
+    cases = []
+    for stem, written, numbers in pages:
+        values = {"cells": numbers["cells"]}
+        if numbers["forces"]:
+            values |= {"Cd": numbers["forces"]["cd"], "Cl": numbers["forces"]["cl"]}
+        level = numbers["training_set"]["level"] if numbers["training_set"] else None
+        picture = written.pictures[0][0] if written.pictures else None
+        cases.append(IndexCase(name=stem, report=written.report.name, values=values, level=level, picture=picture))
+    return write_index(cases, folder / "index.html")

@@ -1,0 +1,231 @@
+"""A case as a surrogate needs it: the mesh as it was read, its graph, and the way back to the original cells."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meshops.data.conditions import FlowConditions
+from meshops.data.mesh_graph import MeshGraph
+from meshops.data.silhouette import projected_area
+from meshops.errors import DataWarning, InputError, warn
+from meshops.tasks.envelope import describe
+from meshops.tasks.forces import Forces, integrate_forces
+from meshops.tasks.steady import SteadySpec
+
+Array = NDArray[Any]
+COARSE = 2.5  # cells this many times longer than those of the training meshes are refined
+
+
+@dataclass(frozen=True, eq=False)
+class BodySurface:
+    """A surface for integration: cells with outward normals, and triangles for its silhouette.
+
+    Attributes:
+        center, normal, area: ``[c, 3]``, ``[c, 3]``, ``[c]``.
+        points, triangles: ``[m, 3]``, ``[t, 3]``.
+    """
+
+    center: Array
+    normal: Array
+    area: Array
+    points: Array
+    triangles: Array
+
+    @classmethod
+    def of(cls, mesh: Any) -> BodySurface:
+        """From a PyVista surface."""
+        from meshops.data.surface import cell_geometry, orient_outward  # VTK
+
+        center, _, area = cell_geometry(mesh)
+        normal = orient_outward(mesh)
+        triangles = mesh.triangulate().regular_faces if not mesh.is_all_triangles else mesh.regular_faces
+        return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), np.asarray(triangles))
+
+    def frontal_area(self, conditions: FlowConditions) -> float:
+        """Reference area: fixed by the conditions, or the silhouette, m^2."""
+        if conditions.frontal_area is not None:
+            return conditions.frontal_area
+        return projected_area(self.points, self.triangles, conditions)
+
+    def descriptors(self, conditions: FlowConditions) -> Array:
+        """See :func:`meshops.tasks.envelope.describe`."""
+        used = self.points[np.unique(self.triangles)]
+        return describe(self.center, self.normal, self.area, used, self.frontal_area(conditions), conditions)
+
+
+@dataclass(eq=False)
+class Case:
+    """One opened file.
+
+    Attributes:
+        mesh: PyVista mesh, cleaned: the cells predictions are written on.
+        graph: Nodes the model works on; cells of a refined mesh when ``parents`` is set.
+        location: Where fields live on ``mesh``.
+        label: The file, for messages.
+        truth: Fields of the file, at ``location``.
+        body: The surface forces are integrated on (the mesh itself), None for volumes.
+        parents: ``[n]`` original cell of each refined cell, None when not refined.
+        notes: What was changed or assumed, for the user.
+    """
+
+    mesh: Any
+    graph: MeshGraph
+    location: Literal["cell", "point"]
+    label: str
+    truth: dict[str, Array] = field(default_factory=dict)
+    body: BodySurface | None = None
+    parents: Array | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def refined(self) -> bool:
+        """True when the graph is finer than the mesh."""
+        return self.parents is not None
+
+    @property
+    def used(self) -> Array:
+        """``[n]`` True where a node belongs to a cell."""
+        unused = self.graph.get("node_type")
+        rows = self.mesh.n_cells if self.location == "cell" else self.mesh.n_points
+        if unused is None or self.location == "cell":
+            return np.ones(rows, dtype=bool)
+        return np.asarray(unused == 0)
+
+    def to_mesh(self, values: Array) -> Array:
+        """Node values on the cells (or points) of ``mesh``: averaged by area over refined cells."""
+        if self.parents is None:
+            return np.asarray(values)
+        from meshops.data.surface import average_to_parents
+
+        area = self.graph.area.numpy()
+        return np.asarray(average_to_parents(values, area, self.parents, self.mesh.n_cells), dtype=np.float32)
+
+    def forces(self, fields: Mapping[str, Array], spec: SteadySpec) -> Forces | None:
+        """Integrate node fields; None without a surface or a pressure."""
+        if self.body is None or spec.pressure is None or spec.pressure not in fields:
+            return None
+        pressure = self._per_cell(fields[spec.pressure])
+        shear = self._per_cell(fields[spec.shear]) if spec.shear in fields else None
+        normal, area = self.body.normal, self.body.area
+        if self.parents is not None:
+            normal, area = self.graph.normal.numpy(), self.graph.area.numpy()
+        frontal = self.body.frontal_area(spec.conditions)
+        return integrate_forces(normal, area, pressure, spec.conditions, frontal_area=frontal, shear=shear)
+
+    def _per_cell(self, values: Array) -> Array:
+        """Point values averaged over the points of each cell; cell values as they are."""
+        if self.location == "cell":
+            return np.asarray(values, dtype=np.float64)
+        size, nodes = self.graph.cell_size.numpy(), self.graph.cell_nodes.numpy()
+        starts = np.concatenate([[0], np.cumsum(size)[:-1]])
+        rows = np.asarray(values, dtype=np.float64)[nodes]
+        return np.add.reduceat(rows, starts, axis=0) / (size if rows.ndim == 1 else size[:, None])
+
+
+def open_case(
+    source: Any,
+    spec: SteadySpec,
+    *,
+    scale: float = 1.0,
+    region: str | None = None,
+    cell_size: float | None = None,
+    need_truth: bool = False,
+) -> Case:
+    """Read a file for a task: clean it, orient it, refine it if it is too coarse, and make its graph.
+
+    Args:
+        source: Path, or a PyVista mesh.
+        spec: Domain, location and fields.
+        scale: Factor on the coordinates.
+        region: Boundary patch of an OpenFOAM case.
+        cell_size: Typical edge over body length of the training meshes; None: never refine.
+        need_truth: The fields must be in the file.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    from meshops.data.clean import clean_mesh  # VTK
+    from meshops.data.readers import read_mesh
+    from meshops.data.surface import is_surface
+
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
+        mesh = read_mesh(Path(source), region=region) if label != "mesh" else source.copy()
+        if scale != 1.0:
+            mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
+            notes.append(f"coordinates multiplied by {scale:g}")
+        present = [name for name in spec.fields if name in mesh.cell_data or name in mesh.point_data]
+        complete = len(present) == len(spec.fields)
+        mesh = clean_mesh(mesh, label=label, fields=present if complete else ()).mesh
+        _check_domain(is_surface(mesh), spec, label)
+        case = _surface(mesh, spec, label, complete or need_truth, cell_size)
+    for warning in caught:
+        if issubclass(warning.category, DataWarning):
+            notes.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if present and not complete:
+        missing = [name for name in spec.fields if name not in present]
+        notes.append(f"the file has {present} but not {missing}: no errors are computed")
+    case.notes = list(dict.fromkeys(notes))
+    return case
+
+
+def attach_body(graph: MeshGraph, mesh: Any) -> MeshGraph:
+    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``."""
+    from meshops.data.surface import cell_geometry, extract_body
+
+    center, normal, area = cell_geometry(extract_body(mesh))
+    graph.body_pos = torch.as_tensor(center, dtype=torch.float32)
+    graph.body_normal = torch.as_tensor(normal, dtype=torch.float32)
+    graph.body_area = torch.as_tensor(area, dtype=torch.float32)
+    return graph
+
+
+def _surface(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: float | None) -> Case:
+    from meshops.data.convert import from_pyvista
+    from meshops.data.surface import refine
+
+    fields = spec.fields if truth else ()
+    graph = from_pyvista(mesh, fields=fields, location=spec.location, label=label)
+    known = {name: graph.field(name).numpy() for name in fields}
+    if spec.domain == "volume":
+        return Case(mesh, attach_body(graph, mesh), spec.location, label, known)
+    body = BodySurface.of(mesh)
+    case = Case(mesh, graph, spec.location, label, known, body)
+    if cell_size is not None and spec.location == "cell":
+        length = float(np.ptp(mesh.points @ np.array(spec.conditions.flow)))
+        limit = COARSE * cell_size * length
+        edge = np.sqrt(2 * body.area)
+        if body.area[edge > limit].sum() > 0.01 * body.area.sum():
+            fine, parents = refine(mesh, limit)
+            warn(
+                f"{label}: cells up to {edge.max():.3g} m are much larger than those of the training meshes; split to "
+                f"{fine.n_cells} triangles of at most {limit:.3g} m, results averaged back on the {mesh.n_cells} cells"
+            )
+            case.graph = from_pyvista(fine, location="cell", label=label)
+            case.parents = np.asarray(parents)
+    return case
+
+
+def _check_domain(surface: bool, spec: SteadySpec, label: str) -> None:
+    if spec.domain == "surface" and not surface:
+        raise InputError(
+            f"{label}: a volume mesh, but the model predicts surface fields; give the surface (STL, VTP), "
+            "or for an OpenFOAM case its patch with --region"
+        )
+    if spec.domain == "volume" and surface:
+        raise InputError(
+            f"{label}: a surface mesh, but the model predicts volume fields; give the volume mesh (VTU, OpenFOAM case)"
+        )

@@ -1,0 +1,235 @@
+"""What a prediction leaves on disk: mesh with fields, forces as JSON, pictures, report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meshops.tasks.steady import SteadySpec
+from meshops.tasks.surrogate import Prediction, Surrogate
+
+NICE = {"pressure": "pressure", "shear": "wall shear stress", "velocity": "velocity"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files of one prediction.
+
+    Attributes:
+        mesh: VTP or VTU with the fields on the original cells.
+        numbers: JSON.
+        pictures: PNG files with captions.
+        report: HTML or None.
+    """
+
+    mesh: Path
+    numbers: Path
+    pictures: tuple[tuple[Path, str], ...] = ()
+    report: Path | None = None
+
+
+def write_prediction(
+    prediction: Prediction, surrogate: Surrogate, folder: Path, stem: str, *, pictures: bool = True, report: bool = False
+) -> Written:
+    """Write the files of a prediction as ``<stem>_predicted.vtp``, ``<stem>.json``, ``<stem>_<field>.png``, ...
+
+    Args:
+        prediction: From ``surrogate.predict``.
+        surrogate: For the report: what made the prediction.
+        folder: Existing folder.
+        stem: Start of the file names.
+        pictures: Draw the fields.
+        report: Write ``<stem>_report.html`` with the pictures in it.
+    """
+    from meshops.data.writers import write_mesh
+
+    mesh = prediction.mesh
+    suffix = ".vtp" if surrogate.spec.domain == "surface" else ".vtu"
+    path = write_mesh(mesh, folder / f"{stem}_predicted{suffix}")
+    numbers = folder / f"{stem}.json"
+    write_json(numbers, prediction.to_dict() | {"surrogate": dict(surrogate.info.get("data", {}))})
+    drawn = draw(prediction, surrogate.spec, folder, stem) if pictures or report else []
+    page = None
+    if report:
+        page = write_case_report(prediction, surrogate, folder / f"{stem}_report.html", drawn, [path, numbers])
+    return Written(path, numbers, tuple(drawn), page)
+
+
+def draw(prediction: Prediction, spec: SteadySpec, folder: Path, stem: str) -> list[tuple[Path, str]]:
+    """One picture per field: truth, prediction and error where the truth is known, else the prediction."""
+    from meshops.viz.pictures import comparison_picture, surface_picture
+    from meshops.viz.slices import slice_picture
+
+    mesh, conditions = prediction.case.mesh, spec.conditions
+    axes = {"flow": conditions.flow, "up": conditions.up}
+    drawn = []
+    for name, unit in zip(spec.fields, spec.units, strict=True):
+        values = prediction.fields[name]
+        target = folder / f"{stem}_{name}.png"
+        title = f"{name}, predicted"
+        if spec.domain == "volume":
+            slice_picture(_with(mesh, f"{name}_predicted", values, prediction.case.location),
+                          f"{name}_predicted", target, unit=unit, **axes)  # fmt: skip
+        elif name in prediction.truth:
+            comparison_picture(mesh, name, prediction.truth[name], values, target, unit=unit, **axes)
+            title = f"{name}: true field, prediction, and their difference"
+        else:
+            surface_picture(mesh, values, target, title=title, unit=unit, association=prediction.case.location, **axes)
+        drawn.append((target, _caption(name, spec, title)))
+    return drawn
+
+
+def write_case_report(
+    prediction: Prediction, surrogate: Surrogate, path: Path, pictures: list[tuple[Path, str]], files: list[Path]
+) -> Path:
+    """The HTML report of one prediction."""
+    from meshops.viz.report import ReportData, TrustSection, write_report
+
+    spec, case, judged = surrogate.spec, prediction.case, prediction.judgement
+    trust = None
+    if judged is not None:
+        rows = [(f"{name} [{unit}]" if unit else name, *rest) for name, unit, *rest in judged.rows]
+        trust = TrustSection(
+            level=judged.level,
+            sentence=f"{judged.sentence} Nearest training shape: {judged.nearest}.",
+            rows=rows,  # type: ignore[arg-type]
+            expected_error=expected_errors(surrogate.info.get("held_out", {})),
+        )
+    name = Path(case.label).name
+    return write_report(
+        ReportData(
+            title=f"Predicted flow on {name}",
+            subtitle=f"{case.mesh.n_cells:,} cells, {prediction.seconds:.1f} s",
+            summary=_summary(prediction),
+            forces=_force_table(prediction),
+            field_table=_field_table(prediction, spec),
+            pictures=pictures,
+            scene=_scene(prediction, spec),
+            trust=trust,
+            warnings=case.notes,
+            provenance=_provenance(surrogate, case.label),
+            downloads=[(file.name, _what(file)) for file in files],
+        ),
+        path,
+    )
+
+
+def expected_errors(held_out: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]] | None:
+    """Errors of the surrogate on the shapes it was not trained on, in words."""
+    words = {
+        "pressure_rel_l2": "pressure, relative L2",
+        "shear_rel_l2": "wall shear stress, relative L2",
+        "velocity_rel_l2": "velocity, relative L2",
+        "drag_error": "drag coefficient, mean absolute error",
+        "lift_error": "lift coefficient, mean absolute error",
+    }
+    rows = [[text, held_out[key]] for key, text in words.items() if key in held_out]
+    return (["error on held-out shapes", "value"], rows) if rows else None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write JSON under a temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
+def _summary(prediction: Prediction) -> list[tuple[str, str]]:
+    rows = []
+    if prediction.forces is not None:
+        rows += [("drag coefficient", f"{prediction.forces.cd:.3f}"), ("lift coefficient", f"{prediction.forces.cl:.3f}")]
+    for name, errors in prediction.errors.items():
+        rows.append((f"{name}: error against the file", f"{100 * errors['rel_l2']:.1f} %"))
+    return rows
+
+
+def _force_table(prediction: Prediction) -> tuple[list[str], list[list[Any]]] | None:
+    forces, true = prediction.forces, prediction.true_forces
+    if forces is None:
+        return None
+    lines = {
+        "drag coefficient": "cd",
+        "of it pressure": "cd_pressure",
+        "of it friction": "cd_friction",
+        "lift coefficient": "cl",
+        "side-force coefficient": "cs",
+        "reference area [m²]": "frontal_area",
+        "closure |Σ n A| / Σ A": "closure",
+    }
+    columns = ["", "predicted"] + (["from the file's fields", "difference"] if true is not None else [])
+    rows = []
+    for text, key in lines.items():
+        value = getattr(forces, key)
+        known = [] if true is None else [getattr(true, key), value - getattr(true, key)]
+        rows.append([text, value, *known])
+    return columns, rows
+
+
+def _field_table(prediction: Prediction, spec: SteadySpec) -> tuple[list[str], list[list[Any]]]:
+    columns = ["field", "unit", "min", "mean", "max"]
+    if prediction.errors:
+        columns += ["relative L2", "relative L2, area-weighted", "MAE", "R²"]
+    rows = []
+    for name, unit in zip(spec.fields, spec.units, strict=True):
+        values = prediction.fields[name]
+        length = values if values.ndim == 1 else np.linalg.norm(values, axis=1)
+        row: list[Any] = [name if values.ndim == 1 else f"|{name}|", unit, *(float(f(length)) for f in _RANGE)]
+        if name in prediction.errors:
+            errors = prediction.errors[name]
+            row += [errors["rel_l2"], errors.get("rel_l2_area", "–"), errors["mae"], errors["r2"]]
+        elif prediction.errors:
+            row += ["–"] * 4
+        rows.append(row)
+    return columns, rows
+
+
+_RANGE = (np.min, np.mean, np.max)
+
+
+def _scene(prediction: Prediction, spec: SteadySpec) -> str | None:
+    if spec.domain != "surface":
+        return None
+    from meshops.viz.scene import scene_html
+
+    fields = {f"{name} (predicted)": values for name, values in prediction.fields.items()}
+    units = {f"{name} (predicted)": unit for name, unit in zip(spec.fields, spec.units, strict=True)}
+    for name, truth in prediction.truth.items():
+        error = prediction.fields[name] - truth
+        fields[f"{name} (error)"] = error
+        units[f"{name} (error)"] = units[f"{name} (predicted)"]
+    return scene_html(prediction.case.mesh, fields, units=units, flow=spec.conditions.flow, up=spec.conditions.up)
+
+
+def _provenance(surrogate: Surrogate, source: str) -> dict[str, dict[str, str]]:
+    info = {key: value for key, value in surrogate.info.items() if isinstance(value, dict) and key != "held_out"}
+    sections = {key: {k: str(v) for k, v in values.items()} for key, values in info.items()}
+    model = sections.setdefault("model", {})
+    model["name"] = surrogate.model_name
+    model |= {k: str(v) for k, v in surrogate.model_arguments.items()}
+    c = surrogate.spec.conditions
+    sections["conditions"] = {"speed": f"{c.speed:g} m/s", "density": f"{c.density:g} kg/m³", "flow": str(c.flow)}
+    sections["input"] = {"file": source}
+    return sections
+
+
+def _caption(name: str, spec: SteadySpec, title: str) -> str:
+    role = next((text for role, text in NICE.items() if getattr(spec, role) == name), None)
+    return title if role is None else f"{role[0].upper()}{role[1:]} ({title})"
+
+
+def _with(mesh: Any, name: str, values: Any, location: str) -> Any:
+    out = mesh.copy(deep=False)
+    (out.cell_data if location == "cell" else out.point_data)[name] = values
+    return out
+
+
+def _what(file: Path) -> str:
+    return {".vtp": "surface with predicted fields", ".vtu": "volume with predicted fields",
+            ".json": "forces and errors"}.get(file.suffix, file.name)  # fmt: skip

@@ -1,0 +1,264 @@
+"""Surrogate: a trained task with everything needed to use it on a new shape. The checkpoint is this object.
+
+A checkpoint holds tensors and plain values only, and loads under ``torch.load(weights_only=True)``: opening one from a
+stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meshops.data.normalize import Normalizer
+from meshops.errors import CheckpointError
+from meshops.models import create_model
+from meshops.tasks.cases import Case, open_case
+from meshops.tasks.envelope import Envelope, Judgement
+from meshops.tasks.forces import Forces
+from meshops.tasks.inference import Method, predict_nodes
+from meshops.tasks.metrics import FieldMetrics
+from meshops.tasks.steady import SteadySpec, SteadyTask
+
+FORMAT = "meshops-surrogate"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Fields on the original cells of one file, and what follows from them.
+
+    Attributes:
+        case: The file as it was read: original cells, arrays, geometry.
+        fields: Predicted values per cell or point of ``case.mesh``, physical units, axes of the file.
+        truth: True values where the file has them.
+        errors: Relative L2, MAE and R2 per field, where the truth is known.
+        forces: Integrated prediction (surface with pressure), else None; ``true_forces`` the same for the truth.
+        judgement: Place of the shape relative to the training set; None for volumes.
+        seconds: Time of reading, features and network.
+    """
+
+    case: Case
+    fields: dict[str, NDArray[np.float32]]
+    truth: dict[str, NDArray[np.float32]]
+    errors: dict[str, dict[str, float]]
+    forces: Forces | None
+    true_forces: Forces | None
+    judgement: Judgement | None
+    seconds: float
+
+    @property
+    def mesh(self) -> Any:
+        """PyVista mesh with the original arrays, ``<field>_predicted`` and, where known, ``<field>_error``."""
+        from meshops.data.writers import with_predictions  # importing VTK takes a second
+
+        return with_predictions(self.case.mesh, self.fields, association=self.case.location)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers for JSON: forces, errors, place in the training set."""
+        return {
+            "file": self.case.label,
+            "cells": int(self.case.mesh.n_cells),
+            "forces": None if self.forces is None else self.forces.to_dict(),
+            "forces_of_true_fields": None if self.true_forces is None else self.true_forces.to_dict(),
+            "errors": self.errors,
+            "training_set": None if self.judgement is None else self.judgement.to_dict(),
+            "notes": list(self.case.notes),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(eq=False)
+class Surrogate:
+    """A trained model that predicts fields for meshes.
+
+    Attributes:
+        task: Model and normalisation.
+        model_name, model_arguments: How to build the model again.
+        envelope: Descriptors of the training shapes, None for volumes.
+        cell_size: Median edge length of the training meshes over their body length: coarser files are refined.
+        info: Where it comes from: data, run, software, held-out errors. Plain values.
+    """
+
+    task: SteadyTask
+    model_name: str
+    model_arguments: dict[str, Any]
+    envelope: Envelope | None = None
+    cell_size: float | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> SteadySpec:
+        """What is predicted."""
+        return self.task.spec
+
+    def predict(
+        self,
+        source: Any,
+        *,
+        scale: float = 1.0,
+        region: str | None = None,
+        method: Method = "interleaved",
+        passes: int | None = None,
+        chunk_size: int = 50_000,
+        refine: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Fields of a file, a PyVista mesh or a :class:`Case`.
+
+        Args:
+            source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, or an opened case.
+            scale: Factor that brings the coordinates to metres.
+            region: Boundary patch of an OpenFOAM case.
+            method: See :mod:`meshops.tasks.inference`.
+            passes: Interleavings averaged; default from training.
+            chunk_size: Nodes worked on at a time; bounds the memory.
+            refine: Split triangles much coarser than the training meshes (the result is averaged back).
+            progress: Called with the fraction done.
+
+        Raises:
+            InputError: The file cannot be used; the message says why.
+        """
+        start = time.perf_counter()
+        case = source if isinstance(source, Case) else open_case(
+            source, self.spec, scale=scale, region=region, cell_size=self.cell_size if refine else None
+        )  # fmt: skip
+        prepared, frame = self.task.prepare(case.graph, self.spec)
+        values = predict_nodes(
+            self.task, prepared, method=method, passes=passes, chunk_size=chunk_size, progress=progress
+        )
+        norm = self.task.output_norm
+        device = norm.scale.device
+        physical = self.task.physical(values.to(device), frame.to(device))
+        fine = {name: array.cpu().numpy() for name, array in physical.items()}
+        judgement = None if self.envelope is None or case.body is None else self._judge(case)
+        return Prediction(
+            case=case,
+            fields={name: case.to_mesh(array) for name, array in fine.items()},
+            truth=case.truth,
+            errors=self._errors(case, fine),
+            forces=case.forces(fine, self.spec),
+            true_forces=case.forces(case.truth, self.spec) if case.truth and not case.refined else None,
+            judgement=judgement,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _judge(self, case: Case) -> Judgement:
+        assert self.envelope is not None and case.body is not None
+        value = case.body.descriptors(self.spec.conditions)
+        hint = self.envelope.unit_hint(value)
+        if hint:
+            case.notes.append(hint)
+        return self.envelope.judge(value)
+
+    def _errors(self, case: Case, fields: Mapping[str, NDArray[np.float32]]) -> dict[str, dict[str, float]]:
+        errors = {}
+        for name, truth in case.truth.items():
+            metric = FieldMetrics(name)
+            area = None if case.graph.get("area") is None or case.refined else case.graph.area
+            predicted = torch.as_tensor(case.to_mesh(fields[name]))
+            keep = torch.as_tensor(case.used)
+            metric.update("", predicted[keep], torch.as_tensor(truth)[keep], None if area is None else area[keep])
+            errors[name] = metric.compute()
+        return errors
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the checkpoint (temporary name, then rename)."""
+        target = Path(path)
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": {"name": self.model_name, "arguments": self.model_arguments},
+            "spec": self.spec.to_dict(),
+            "weights": {name: value.detach().cpu() for name, value in self.task.state_dict().items()},
+            "envelope": None if self.envelope is None else self.envelope.to_dict(),
+            "cell_size": self.cell_size,
+            "info": self.info,
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            torch.save(content, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: Not a file, damaged, pickled code in it, or another program's.
+        """
+        content = _read(Path(path))
+        spec = SteadySpec.from_dict(content["spec"])
+        model = create_model(content["model"]["name"], **content["model"]["arguments"])
+        weights = content["weights"]
+        task = SteadyTask(
+            model,
+            spec,
+            Normalizer.identity(weights["input_norm.shift"].numel()),
+            Normalizer.identity(weights["output_norm.shift"].numel()),
+            torch.zeros(4),
+        )
+        try:
+            task.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: weights do not fit the model '{content['model']['name']}': {error}") from None
+        envelope = None if content["envelope"] is None else Envelope.from_dict(content["envelope"])
+        task.eval().to(device)
+        return cls(
+            task, content["model"]["name"], content["model"]["arguments"], envelope, content["cell_size"],
+            content["info"],
+        )  # fmt: skip
+
+
+def software() -> dict[str, str]:
+    """Versions that a result depends on."""
+    import torch_geometric
+
+    import meshops
+
+    return {
+        "meshops": meshops.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        folder = path / "model.ckpt"
+        hint = f"; did you mean {folder}?" if folder.is_file() else ""
+        raise CheckpointError(f"{path}: no such checkpoint file{hint}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds here, none of them documented
+        reason = str(error).strip().splitlines()
+        if any("Unsupported" in line or "WeightsUnpickler" in line or "weights_only" in line for line in reason):
+            raise CheckpointError(
+                f"{path}: refused, it holds pickled Python objects and could run code when loaded; "
+                "meshops checkpoints hold tensors and plain values only (written by 'meshops train')"
+            ) from None
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason[0] if reason else error})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a meshops checkpoint; 'meshops train' writes one as <run>/model.ckpt")
+    if content["version"] > VERSION:
+        raise CheckpointError(
+            f"{path}: written by a newer meshops (format {content['version']}, this one reads up to {VERSION}); "
+            "upgrade with pip install -U meshops"
+        )
+    return content
+
+

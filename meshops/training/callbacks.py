@@ -1,0 +1,159 @@
+"""Lightning callbacks: averaged weights, random-number state, progress with time left."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+
+class AveragedWeights(Callback):  # type: ignore[misc]
+    """Exponential moving average of the weights (Polyak averaging), used for validation and for the final model.
+
+    The decay rises from 0.1 so that early averages are not dominated by the initial weights.
+
+    Args:
+        decay: Of the average.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: dict[str, Tensor] = {}
+        self._live: dict[str, Tensor] | None = None
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start from the weights as they are, unless a checkpoint brought an average."""
+        live = dict(module.task.named_parameters())
+        if not self.average:
+            self.average = {name: p.detach().clone() for name, p in live.items()}
+        self.average = {name: value.to(live[name].device) for name, value in self.average.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """Move the average towards the weights."""
+        step = trainer.global_step
+        decay = min(self.decay, step / (step + 9))
+        live = dict(module.task.named_parameters())
+        torch._foreach_lerp_(list(self.average.values()), [live[name] for name in self.average], 1 - decay)
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Validate with the average."""
+        self._live = {name: p.detach().clone() for name, p in module.task.named_parameters()}
+        self.copy_to(module)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Go on with the weights."""
+        if self._live is not None:
+            _copy(self._live, module)
+            self._live = None
+
+    def copy_to(self, module: LightningModule) -> None:
+        """Put the average into the model."""
+        _copy(self.average, module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Part of the Lightning checkpoint."""
+        return {"average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.average = state_dict["average"]
+
+
+class RandomState(Callback):  # type: ignore[misc]
+    """Random-number generators in the checkpoint: a resumed run draws the numbers it would have drawn."""
+
+    def __init__(self) -> None:
+        self._restored: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers only."""
+        kind, keys, position, has_gauss, cached = np.random.get_state()
+        version, internal, gauss = random.getstate()
+        state = {
+            "torch": torch.get_rng_state(),
+            "numpy": [kind, [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
+            "python": [version, list(internal), gauss],
+        }
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Kept until training starts, since setting up draws numbers too."""
+        self._restored = state_dict
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Restore the state of the checkpoint."""
+        if self._restored is None:
+            return
+        state, self._restored = self._restored, None
+        torch.set_rng_state(state["torch"].cpu())
+        kind, keys, position, has_gauss, cached = state["numpy"]
+        np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+class StepProgress(Callback):  # type: ignore[misc]
+    """Progress over all steps with time left: a bar in a terminal, a line every tenth of the run elsewhere."""
+
+    def __init__(self, steps: int, console: Console) -> None:
+        self.steps = steps
+        self.console = console
+        self.bar: Progress | None = None
+        self._start = 0.0
+        self._first = 0
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Open the bar."""
+        self._start, self._first = time.monotonic(), trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                       TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            self.bar = Progress(*columns, console=self.console)
+            self.bar.add_task("training", total=self.steps, completed=self._first, note="")
+            self.bar.start()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """One step further."""
+        if not trainer.is_global_zero:
+            return
+        step = trainer.global_step
+        metrics = trainer.callback_metrics
+        note = f"loss {float(metrics['train/loss']):.3f}" if "train/loss" in metrics else ""
+        if "val/rel_l2" in metrics:
+            note += f"  val {float(metrics['val/rel_l2']):.3f}"
+        if self.bar is not None:
+            self.bar.update(self.bar.tasks[0].id, completed=step, note=note)
+        elif step % max(1, self.steps // 10) == 0 or step == self.steps:
+            spent = time.monotonic() - self._start
+            left = spent / max(1, step - self._first) * (self.steps - step)
+            self.console.print(f"  step {step}/{self.steps}  {note}  {spent:.0f} s, {left:.0f} s left")
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Close the bar when training stops early."""
+        self.on_train_end(trainer, module)
+
+
+def _copy(values: dict[str, Tensor], module: LightningModule) -> None:
+    with torch.no_grad():
+        for name, p in module.task.named_parameters():
+            p.copy_(values[name])

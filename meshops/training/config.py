@@ -1,0 +1,111 @@
+"""Settings of a run: what a YAML file may say, with defaults. Every field is also ``--group.field value``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which cases.
+
+    Attributes:
+        name: Dataset: ahmed_mini (shipped with meshops), ahmed_ml, shapenet_car.
+        root: Folder of the dataset; not needed for ahmed_mini.
+        train: Name of the training split.
+        test: Name of the split the run is judged on at the end; empty: none.
+        options: Further arguments of the dataset, such as split_method or protocol.
+    """
+
+    name: str = "ahmed_mini"
+    root: str | None = None
+    train: str = "train"
+    test: str = "test"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What is learnt.
+
+    Attributes:
+        fields: Fields to predict; default: all the dataset has.
+        domain: surface or volume; default: the dataset's.
+        nodes: Nodes per training subset, and density of prediction.
+        loss: Loss per field (or one for all): relative_l2, mse, l1, huber.
+        weights: Weight per field in the loss.
+        passes: Interleavings averaged in a prediction.
+        radii: Radii of the geometry averages, in body heights.
+        potential_flow: Give the model the potential flow past the body.
+        max_sources: Panels that represent the body in the features.
+    """
+
+    fields: tuple[str, ...] | None = None
+    nodes: int = 2048
+    loss: tuple[str, ...] = ("relative_l2",)
+    weights: tuple[float, ...] = (1.0,)
+    passes: int = 2
+    radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
+    potential_flow: bool = True
+    max_sources: int = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How it is learnt.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Subsets (of different cases) per step.
+        optimizer: adamw or lion.
+        lr: Peak learning rate.
+        weight_decay: Decoupled weight decay.
+        betas: Of the optimiser.
+        warmup: Fraction of the steps with rising learning rate; then cosine to zero.
+        ema: Decay of the averaged weights that are evaluated and saved; 0: off.
+        clip: Largest gradient norm; 0: off.
+        precision: 32-true, bf16-mixed or 16-mixed.
+        seed: Of everything random.
+        validation: Number of training cases held out to choose the best checkpoint; 0: the last one is kept.
+        val_every: Steps between validations and checkpoints; default a tenth of the run.
+        accelerator: cpu, gpu or auto.
+        devices: Number of devices.
+        threads: CPU threads of torch; 0: its default.
+    """
+
+    steps: int = 1000
+    batch_size: int = 2
+    optimizer: Literal["adamw", "lion"] = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup: float = 0.05
+    ema: float = 0.99
+    clip: float = 1.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    seed: int = 0
+    validation: int = 0
+    val_every: int | None = None
+    accelerator: str = "auto"
+    devices: int = 1
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run.
+
+    Attributes:
+        out: Folder of the run; made if missing.
+        model: Name of a registered model and its arguments: {name: mspt, depth: 4, ...}.
+        data: Which cases.
+        task: What is learnt.
+        train: How.
+    """
+
+    out: str = "runs/run"
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "mspt"})
+    data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

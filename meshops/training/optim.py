@@ -1,0 +1,79 @@
+"""Optimisers and the learning-rate schedule of the published recipes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from meshops.errors import InputError
+
+
+class Lion(Optimizer):
+    """EvoLved Sign Momentum (Chen et al., arXiv 2302.06675, algorithm 2).
+
+    Args:
+        params: Parameters.
+        lr: Learning rate, 3 to 10 times smaller than AdamW's.
+        betas: Of the update and of the momentum.
+        weight_decay: Decoupled, 3 to 10 times larger than AdamW's.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 5e-5,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.05,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update; ``closure`` re-evaluates the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                p.mul_(1 - lr * group["weight_decay"])
+                p.add_((momentum * beta1 + p.grad * (1 - beta1)).sign_(), alpha=-lr)
+                momentum.lerp_(p.grad, 1 - beta2)
+        return loss
+
+
+def make_optimizer(
+    name: str, params: Iterable[Tensor], *, lr: float, weight_decay: float, betas: tuple[float, float]
+) -> Optimizer:
+    """Optimiser by name, ``"adamw"`` or ``"lion"``.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    if name == "adamw":
+        return AdamW(params, lr=lr, weight_decay=weight_decay, betas=betas)
+    if name == "lion":
+        return Lion(params, lr=lr, weight_decay=weight_decay, betas=betas)
+    raise InputError(f"optimizer must be 'adamw' or 'lion', got '{name}'")
+
+
+def warmup_cosine(steps: int, *, warmup: float = 0.05, floor: float = 0.0) -> Callable[[int], float]:
+    """Factor on the learning rate: linear warm-up over a fraction of the steps, then cosine down to ``floor``."""
+    rise = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        progress = min(1.0, (step - rise) / max(1, steps - rise))
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return factor
