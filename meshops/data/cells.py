@@ -7,7 +7,7 @@ Type numbers and node orders are those of VTK. Faces of the volume cells are lis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyvista as pv
@@ -18,7 +18,7 @@ from vtkmodules.vtkCommonDataModel import vtkCellArray
 from meshops.errors import InputError, listing
 
 Array = np.ndarray[Any, Any]
-Mesh = pv.PolyData | pv.UnstructuredGrid
+Mesh: TypeAlias = pv.PolyData | pv.UnstructuredGrid
 
 VERTEX, POLY_VERTEX, LINE, POLY_LINE, TRIANGLE, STRIP, POLYGON, PIXEL, QUAD = range(1, 10)
 TETRA, VOXEL, HEXAHEDRON, WEDGE, PYRAMID, PENTAGONAL_PRISM, HEXAGONAL_PRISM = range(10, 17)
@@ -38,10 +38,14 @@ FACES: dict[int, tuple[tuple[int, ...], ...]] = {
     WEDGE: ((0, 1, 2), (3, 5, 4), (0, 3, 4, 1), (1, 4, 5, 2), (2, 5, 3, 0)),
     PYRAMID: ((0, 3, 2, 1), (0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)),
     PENTAGONAL_PRISM: (
-        ((0, 4, 3, 2, 1), (5, 6, 7, 8, 9)) + tuple((i, (i + 1) % 5, (i + 1) % 5 + 5, i + 5) for i in range(5))
+        (0, 4, 3, 2, 1),
+        (5, 6, 7, 8, 9),
+        *((i, (i + 1) % 5, (i + 1) % 5 + 5, i + 5) for i in range(5)),
     ),
     HEXAGONAL_PRISM: (
-        ((0, 5, 4, 3, 2, 1), (6, 7, 8, 9, 10, 11)) + tuple((i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6) for i in range(6))
+        (0, 5, 4, 3, 2, 1),
+        (6, 7, 8, 9, 10, 11),
+        *((i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6) for i in range(6)),
     ),
 }
 
@@ -50,9 +54,7 @@ DIMENSION = np.full(256, -1, dtype=np.int8)
 DIMENSION[[0, VERTEX, POLY_VERTEX]] = 0
 DIMENSION[[LINE, POLY_LINE, 21, 35, 68, 75]] = 1
 DIMENSION[[TRIANGLE, STRIP, POLYGON, PIXEL, QUAD, 22, 23, 28, 30, 34, 36, 69, 70, 76, 77]] = 2
-DIMENSION[list(range(10, 17)) + [24, 25, 26, 27, 29, 31, 32, 33, 37, 41, 42, 71, 72, 73, 74, 78, 79, 80, 81]] = 3
-
-SMALL_TYPES = ("", "vertex", "poly-vertex", "line", "poly-line")
+DIMENSION[[*range(10, 17), 24, 25, 26, 27, 29, 31, 32, 33, 37, 41, 42, *range(71, 75), *range(78, 82)]] = 3
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,11 @@ class Cells:
     @property
     def dimension(self) -> Array:
         """``[c]``: 0 for vertices, 1 for lines, 2 for faces, 3 for volumes, -1 for unknown types."""
-        return DIMENSION[self.kind]
+        out: Array = DIMENSION[self.kind]
+        return out
 
     def take(self, index: Array) -> Cells:
-        """The cells ``index`` (ids, may repeat) in that order."""
+        """Return the cells ``index`` (ids, may repeat) in that order."""
         size, num_faces = self.size[index], self.num_faces[index]
         entries = gather_ranges(self.start[index], size)
         faces = gather_ranges(running_sum(self.num_faces)[:-1][index], num_faces)
@@ -117,20 +120,24 @@ def running_sum(sizes: Array) -> Array:
 
 def gather_ranges(start: Array, size: Array) -> Array:
     """``concatenate([arange(s, s + k) for s, k in zip(start, size)])``."""
-    out = np.arange(int(size.sum()), dtype=np.int64)
-    return out + np.repeat(start - running_sum(size)[:-1], size)
+    out: Array = np.arange(int(size.sum()), dtype=np.int64)
+    out += np.repeat(start - running_sum(size)[:-1], size)
+    return out
 
 
 def segment_sum(values: Array, owner: Array, count: int) -> Array:
     """Sum the rows of ``values [m, d]`` (or ``[m]``) that share an owner: ``[count, d]`` float64."""
     if values.ndim == 1:
-        return np.bincount(owner, weights=values, minlength=count)
-    columns = [np.bincount(owner, weights=column, minlength=count) for column in values.T]
-    return np.stack(columns, axis=1)
+        total: Array = np.bincount(owner, weights=values, minlength=count)
+        return total
+    out: Array = np.empty((count, values.shape[1]))
+    for i, column in enumerate(values.T):
+        out[:, i] = np.bincount(owner, weights=column, minlength=count)
+    return out
 
 
 def cells_of(mesh: Mesh) -> Cells:
-    """The cells of a PyVista mesh, in its order (for PolyData: vertices, lines, polygons, strips)."""
+    """Return the cells of a PyVista mesh, in its order (for PolyData: vertices, lines, polygons, strips)."""
     if isinstance(mesh, pv.PolyData):
         return _poly_cells(mesh)
     size, nodes = _lists(mesh.GetCells())
@@ -148,7 +155,7 @@ def cells_of(mesh: Mesh) -> Cells:
 
 
 def mesh_of(points: Array, cells: Cells, *, as_grid: bool = False) -> Mesh:
-    """A PyVista mesh: PolyData when all cells are triangles, quads or polygons, else an UnstructuredGrid."""
+    """Make a PyVista mesh: PolyData when all cells are triangles, quads or polygons, else an UnstructuredGrid."""
     if not as_grid and bool(np.isin(cells.kind, FLAT_TYPES).all()):
         poly = pv.PolyData()
         poly.points = np.ascontiguousarray(points)
@@ -221,7 +228,8 @@ def linear_kind(cells: Cells) -> Array:
     table = np.arange(256, dtype=np.uint8)
     for kind, base in LINEAR.items():
         table[kind] = base
-    return table[cells.kind]
+    out: Array = table[cells.kind]
+    return out
 
 
 def expand_strips(cells: Cells) -> tuple[Cells, Array]:
@@ -272,8 +280,8 @@ def _poly_cells(mesh: pv.PolyData) -> Cells:
     return make_cells(np.concatenate(sizes), np.concatenate(nodes), np.concatenate(kinds))
 
 
-def _lists(array: vtkCellArray) -> tuple[Array, Array]:
-    if array.GetNumberOfCells() == 0:
+def _lists(array: vtkCellArray | None) -> tuple[Array, Array]:
+    if array is None or array.GetNumberOfCells() == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     offsets = vtk_to_numpy(array.GetOffsetsArray()).astype(np.int64)
     nodes = vtk_to_numpy(array.GetConnectivityArray()).astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import pyvista as pv
 
 from meshops.data.cells import (
+    STRIP,
     Array,
     Cells,
     Mesh,
@@ -24,6 +25,8 @@ from meshops.errors import InputError, warn
 
 # A cell is degenerate when area / (longest edge)^2 or volume / (longest extent)^3 is not above this.
 FLAT_AREA, FLAT_VOLUME = 1e-10, 1e-14
+# Coordinates beyond this (m) count as infinite: volumes would overflow in single precision.
+LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,16 @@ def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unuse
             f"{label}: holds {mesh.n_points} points and {what}; "
             "a point cloud is read with location='free', a mesh needs faces or volumes"
         )
+    num_strips = int((cells.kind == STRIP).sum())
     cells, parent = expand_strips(cells)
     messages = []
-    if parent.size != mesh.n_cells:
-        messages.append(f"{parent.size - mesh.n_cells + 1} or more triangles were made from triangle strips")
+    if num_strips:
+        messages.append(f"{num_strips} triangle strips were split into triangles")
     keep = cells.dimension == top
     if not keep.all():
         messages.append(f"{int((~keep).sum())} cells of lower dimension (vertices, lines, faces) were dropped")
-    good = _has_extent(_rebuild(mesh, cells, parent), cells, top, label)
+    work = _rebuild(mesh, cells, parent) if num_strips else mesh
+    good = _has_extent(work, cells, top, label)
     flat = keep & ~good
     if flat.any():
         what = "area" if top == 2 else "volume"
@@ -85,8 +90,7 @@ def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unuse
     keep &= good
     if not keep.any():
         raise InputError(f"{label}: all {cells.size.size} cells have no {'area' if top == 2 else 'volume'}")
-    changed = parent.size != mesh.n_cells or not keep.all()
-    out = _rebuild(mesh, cells.take(np.flatnonzero(keep)), parent[keep]) if changed else mesh
+    out = work if keep.all() else _rebuild(mesh, cells.take(np.flatnonzero(keep)), parent[keep])
     if not keep_unused_points:
         out, num_unused = drop_unused_points(out)
         messages += [f"{num_unused} points in no cell were dropped"] if num_unused else []
@@ -100,7 +104,7 @@ def check_points(mesh: Mesh, label: str) -> None:
     """Refuse a mesh without points or with coordinates that are not finite."""
     if mesh.n_points == 0:
         raise InputError(f"{label}: the mesh is empty (0 points); check the export")
-    bad = ~np.isfinite(np.asarray(mesh.points)).all(axis=1)
+    bad = ~(np.abs(np.asarray(mesh.points)) < LARGEST).all(axis=1)
     if bad.any():
         first = int(bad.argmax())
         raise InputError(
@@ -122,7 +126,7 @@ def check_fields(mesh: Mesh, fields: Sequence[str], label: str) -> None:
 
 
 def drop_unused_points(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh without points that belong to no cell, and how many those were."""
+    """Return the mesh without points that belong to no cell, and how many those were."""
     cells = cells_of(mesh)
     used = np.zeros(mesh.n_points, dtype=bool)
     used[cells.nodes] = True

@@ -44,7 +44,7 @@ def from_pyvista(
     label: str = "",
     units: Sequence[str] = (),
 ) -> MeshGraph:
-    """A mesh as a graph: nodes at the cell centres, at the mesh points, or at free points.
+    """Make a graph of a mesh: nodes at the cell centres, at the mesh points, or at free points.
 
     Surfaces get ``normal`` (out of the body) and ``area`` (m^2), volume meshes ``area`` = cell volumes (m^3). With
     ``location="point"`` these are shared out to the points (a point in no cell has a zero normal and area, and
@@ -84,7 +84,7 @@ def from_pyvista(
 
 
 def to_pyvista(graph: MeshGraph, *, values: Mapping[str, Any] | None = None) -> Mesh:
-    """The original mesh of a graph, with its fields.
+    """Rebuild the original mesh of a graph, with its fields.
 
     Args:
         graph: One graph, not a batch.
@@ -105,9 +105,7 @@ def to_pyvista(graph: MeshGraph, *, values: Mapping[str, Any] | None = None) -> 
     if graph.num_cells:
         mesh = mesh_of(points, _cells_of_graph(graph))
     elif location == "free":
-        vertices = make_cells(np.ones(n), np.arange(n), np.ones(n))
-        mesh = pv.PolyData(points) if n else pv.PolyData()
-        del vertices
+        mesh = pv.PolyData(points)
     else:
         raise InputError(f"{graph.label}: the graph no longer holds its cells; convert it before without_cells()")
     data = mesh.cell_data if location == "cell" else mesh.point_data
@@ -138,7 +136,7 @@ def float_arrays(mesh: Mesh, association: Association) -> tuple[str, ...]:
 
 
 def arrays_present(mesh: Mesh) -> str:
-    """What a message says about the arrays of a mesh."""
+    """Say in a message which arrays a mesh has."""
     return f"cell arrays: {listing(mesh.cell_data)}; point arrays: {listing(mesh.point_data)}"
 
 

@@ -6,9 +6,11 @@ shape      Gaussian averages of the body's normals around the node, and the offs
            centroid along the normal (a curvature), at several radii                              (4 per radius)
 potential  velocity and pressure coefficient of the potential flow past the body with its image
            in the ground: a source-panel solution (Hess and Smith 1967), no wake, no friction     (4)
+mesh       edges and folds of the cells themselves, see ``meshops.data.cues``                     (8)
 
-All of them come from the whole shape, before any nodes are left out, and depend on the mesh only through quadrature:
-another triangulation of the same shape gives nearly the same numbers.
+All of them come from the whole shape, before any nodes are left out. All but the last depend on the mesh only through
+quadrature: another triangulation of the same shape gives nearly the same numbers. A feature that does not apply to a
+mesh is NaN, which the task replaces by the training mean.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from meshops.data.canonical import Frame
+from meshops.data.cues import CUES, mesh_cues
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.ops.segment import segment_sum
 from meshops.partition.ball_tree import BallTree
 
+TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
 ROWS = 1024  # nodes whose interactions with all sources are held in memory at once
 
 
@@ -41,11 +45,13 @@ class FeatureSpec:
         radii: Radii of the Gaussian averages, in body heights; empty: none.
         potential_flow: Solve for the potential flow.
         max_sources: The body is represented by at most this many panels (cells are merged by a ball tree).
+        mesh_cues: Edges and folds of surface cells; only for ``location="cell"``.
     """
 
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
     max_sources: int = 4096
+    mesh_cues: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -62,7 +68,11 @@ class FeatureSpec:
         own = [f"normal_{a}" for a in "xyz"] if domain == "surface" else ["distance", *[f"to_body_{a}" for a in "xyz"]]
         shape = [f"{name}@{r:g}" for r in self.radii for name in ("normal_x", "normal_y", "normal_z", "curvature")]
         flow = ["potential_x", "potential_y", "potential_z", "potential_cp"] if self.potential_flow else []
-        return tuple(place + own + shape + flow)
+        return tuple(place + own + shape + flow + list(self.cues(domain)))
+
+    def cues(self, domain: str) -> tuple[str, ...]:
+        """Names of the features that depend on the mesh itself; they come last."""
+        return CUES if self.mesh_cues and domain == "surface" else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +93,15 @@ class Body:
     high: Tensor
 
     def merged(self, max_panels: int) -> Body:
-        """At most ``max_panels`` panels: neighbouring ones joined, area vectors added."""
+        """At most ``max_panels`` panels: cells near each other that face the same way are joined.
+
+        The tree splits positions and normals together, so that no panel reaches around an edge.
+        """
         if self.area.numel() <= max_panels:
             return self
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
-        patches = tree.partition(self.center)
+        reach = (self.high - self.low).max()
+        patches = tree.partition(torch.cat([self.center, TURN * reach * self.normal], 1))
         node_to_patch, count = patches.node_to_patch, patches.num_patches
         area = segment_sum(self.area, node_to_patch, count)
         center = segment_sum(self.center * self.area.unsqueeze(1), node_to_patch, count) / area.unsqueeze(1)
@@ -96,8 +110,10 @@ class Body:
         return Body(center, vector / length.unsqueeze(1), length, self.low, self.high)
 
 
-def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str) -> Tensor:
+def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str, *, cues: bool = True) -> Tensor:
     """Features ``[n, len(spec.names(domain))]`` of a case as read (not canonical yet).
+
+    ``cues=False`` leaves the mesh features out (NaN): the mesh is not one a solver would have used.
 
     Raises:
         InputError: A surface without normals and areas, or a volume without its body.
@@ -129,7 +145,16 @@ def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str
             velocity = velocity - (velocity * normal).sum(1, keepdim=True) * normal
         pressure = (1 - velocity.square().sum(1, keepdim=True)).clamp(-3, 1)
         columns += [_fold(velocity, side).clamp(-2.5, 2.5), pressure]
+    if spec.cues(domain):
+        columns.append(_mesh_cues(graph, frame) if cues else torch.full((len(pos), len(CUES)), torch.nan))
     return torch.cat(columns, 1)
+
+
+def _mesh_cues(graph: MeshGraph, frame: Frame) -> Tensor:
+    if graph.get("cell_size") is None or graph.get("points") is None:
+        raise InputError(f"{graph.label}: mesh cues need the cells of a surface with location='cell'; set mesh_cues=false")
+    values = mesh_cues(graph)
+    return torch.cat([values[:, :-3], frame.vectors(values[:, -3:])], 1)
 
 
 def body_of(graph: MeshGraph, frame: Frame, domain: str) -> Body:
@@ -162,7 +187,7 @@ def potential_velocity(pos: Tensor, panels: Body, *, ground: bool) -> Tensor:
         panels: The body.
         ground: Reflect the body in z = 0.
     """
-    soft = panels.area / (4 * math.pi)  # r^2 where a panel stops looking like a point
+    soft = panels.area / 2  # radius^2 of about its own disc: inside it a panel does not look like a point
     images = [panels.center] + ([panels.center * panels.center.new_tensor([1, 1, -1])] if ground else [])
     weight = panels.area / (4 * math.pi)
     rows = []
@@ -188,8 +213,8 @@ def potential_velocity(pos: Tensor, panels: Body, *, ground: bool) -> Tensor:
 
 
 def _inverse_cube(x: Tensor, sources: Tensor, soft: Tensor) -> Tensor:
-    square = x.square().sum(1, keepdim=True) + (sources.square().sum(1) + soft) - 2 * x @ sources.T
-    return square.clamp_(min=1e-12).rsqrt_().pow_(3)
+    inverse = _squares(x, sources).add_(soft).clamp_(min=1e-12).rsqrt_()
+    return inverse * inverse.square()
 
 
 def _solve(influence: Tensor, right: Tensor) -> Tensor:
@@ -209,18 +234,28 @@ def _smoothed(pos: Tensor, normal: Tensor, panels: Body, radii: list[float]) -> 
     moments = torch.cat([torch.ones(len(panels.area), 1), panels.center, panels.normal], 1)
     moments = moments * panels.area.unsqueeze(1)
     sums = [torch.empty(len(pos), 7) for _ in radii]
+    descending = sorted(range(len(radii)), key=lambda i: -radii[i])
     for start in range(0, len(pos), ROWS):
-        x = pos[start : start + ROWS]
-        square = x.square().sum(1, keepdim=True) + panels.center.square().sum(1) - 2 * x @ panels.center.T
-        square.clamp_(min=0)
-        nearest = square.amin(1, keepdim=True)  # far from the body (volume nodes) all weights would underflow
-        for out, radius in zip(sums, radii, strict=True):
-            out[start : start + ROWS] = torch.exp((nearest - square) * (0.5 / radius**2)) @ moments
+        square = _squares(pos[start : start + ROWS], panels.center).clamp_(min=0)
+        square -= square.amin(1, keepdim=True)  # far from the body (volume nodes) all weights would underflow
+        weight, last = square, 0.0
+        for i in descending:
+            if last and abs(last / radii[i] - 2) < 1e-6:
+                weight.square_().square_()  # half the radius: the fourth power, cheaper than another exponential
+            else:
+                weight = torch.exp(square * (-0.5 / radii[i] ** 2))
+            last = radii[i]
+            sums[i][start : start + ROWS] = weight @ moments
     result = []
     for total, radius in zip(sums, radii, strict=True):
         mean = total[:, 1:] / total[:, :1].clamp(min=1e-20)
         result.append((mean[:, 3:], ((pos - mean[:, :3]) * normal).sum(1) / radius))
     return result
+
+
+def _squares(x: Tensor, y: Tensor) -> Tensor:
+    """Squared distances ``[n, m]``, to rounding."""
+    return torch.addmm(y.square().sum(1).unsqueeze(0), x, y.T, alpha=-2).add_(x.square().sum(1, keepdim=True))
 
 
 def _nearest(pos: Tensor, body: Body) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ NODE_ARRAYS = ("pos", "x", "y", "normal", "area", "node_type", "weight", "node_i
 # Attributes that describe the original cells; meaningless for a subset of nodes.
 CELL_ARRAYS = ("points", "cell_size", "cell_nodes", "cell_type", "cell_num_faces", "face_size", "face_nodes")
 # Attributes that hold the patches of ``meshops.partition``.
-PATCH_ARRAYS = ("patch_perm", "patch_size", "patch_level", "patch_center", "patch_radius")
+PATCH_ARRAYS = ("patch_perm", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius")
 
 
 class MeshGraph(Data):

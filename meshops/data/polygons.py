@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from meshops.data.cells import Array, running_sum, segment_sum
+from meshops.data.cells import Array, running_sum
 
 
 def polygon_geometry(points: Array, size: Array, nodes: Array) -> tuple[Array, Array]:
-    """Centroids ``[c, 3]`` and vector areas ``[c, 3]`` of polygons given as node lists."""
-    count = size.size
-    owner = np.repeat(np.arange(count), size)
-    corners = points[nodes]
-    mean = segment_sum(corners, owner, count) / np.maximum(size, 1)[:, None]
-    first = corners - mean[owner]
-    last = first[next_entry(size)]
-    cross = 0.5 * _cross(first, last)
-    vectors = segment_sum(cross, owner, count)
-    weight = np.einsum("ij,ij->i", cross, vectors[owner])
-    total = np.bincount(owner, weights=weight, minlength=count)
-    shift = segment_sum(weight[:, None] * (first + last) / 3.0, owner, count)
-    return mean + shift / np.where(total > 0, total, np.inf)[:, None], vectors
+    """Centroids ``[c, 3]`` and vector areas ``[c, 3]`` of polygons given as node lists.
+
+    The vector area is that of Newell. The centroid is that of the fan of triangles around the mean of the corners,
+    weighted by their areas along the normal; a polygon without area gets the mean of its corners.
+    """
+    centers, vectors = np.zeros((size.size, 3)), np.zeros((size.size, 3))
+    start = running_sum(size)[:-1]
+    for count in np.unique(size[size > 0]):
+        index = np.flatnonzero(size == count)
+        corners = points[nodes[start[index][:, None] + np.arange(count)]]  # [c, count, 3]
+        mean = corners.mean(axis=1)
+        first = corners - mean[:, None]
+        last = np.roll(first, -1, axis=1)
+        cross = 0.5 * _cross(first, last)
+        vectors[index] = vector = cross.sum(axis=1)
+        weight = np.einsum("cki,ci->ck", cross, vector)
+        total = weight.sum(axis=1)
+        moment = np.einsum("ck,cki->ci", weight, first + last) / 3.0
+        centers[index] = mean + moment / np.where(total > 0, total, np.inf)[:, None]
+    return centers, vectors
 
 
 def next_entry(size: Array) -> Array:
@@ -56,6 +63,8 @@ def outer_faces(size: Array, nodes: Array) -> Array:
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """Cross product of rows; ``np.cross`` takes three times as long."""
-    (ax, ay, az), (bx, by, bz) = a.T, b.T
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
+    """Cross product of vectors ``[..., 3]``; ``np.cross`` takes three times as long."""
+    out = np.empty_like(a)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        out[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
+    return out

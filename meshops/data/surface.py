@@ -27,13 +27,13 @@ __all__ = [
     "is_surface",
     "orient_outward",
     "outward_geometry",
-    "polygon_geometry",
     "refine",
+    "volume_geometry",
 ]
 
 
 def is_surface(mesh: Mesh) -> bool:
-    """True if the cells of highest dimension are faces: triangles, quads, polygons."""
+    """Whether the cells of highest dimension are faces: triangles, quads, polygons."""
     dimension = cells_of(mesh).dimension
     return bool(dimension.size) and int(dimension.max()) == 2
 
@@ -46,14 +46,14 @@ def cell_geometry(mesh: Mesh) -> tuple[Array, Array, Array]:
     """
     size, nodes = as_polygons(cells_of(mesh))
     centers, vectors = polygon_geometry(np.asarray(mesh.points, dtype=np.float64), size, nodes)
-    return centers, *_split(vectors)
+    areas = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return centers, vectors / np.where(areas > 0, areas, np.inf)[:, None], areas
 
 
 def outward_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array]:
     """As :func:`cell_geometry`, with the normals turned consistently out of the body (:func:`orient_outward`)."""
     centers, normals, areas = cell_geometry(mesh)
     return centers, normals * orient_outward(mesh, label=label)[:, None], areas
-
 
 
 def volume_geometry(mesh: Mesh, *, label: str = "mesh") -> tuple[Array, Array]:
@@ -104,7 +104,7 @@ def extract_body(mesh: pv.UnstructuredGrid, *, label: str = "mesh", tolerance: f
     nodes, owner = nodes[np.repeat(keep, size)], owner[keep]
     size = size[keep]
     face_centers, vectors = polygon_geometry(points, size, nodes)
-    cell_points = segment_sum(points[cells.nodes], cells.owner, cells.size.size) / cells.size[:, None]
+    cell_points = segment_sum(points[cells.nodes], cells.owner, cells.size.size) / np.maximum(cells.size, 1)[:, None]
     into_body = np.einsum("ij,ij->i", face_centers - cell_points[owner], vectors)
     # A concave cell may see one of its faces from behind: let the connected faces decide together.
     component, sign, _ = spread(find_edges(size, nodes), size.size)
@@ -139,7 +139,7 @@ def refine(mesh: pv.PolyData, max_edge: float) -> tuple[pv.PolyData, Array]:
     if not max_edge > 0:
         raise InputError(f"max_edge must be positive (metres), got {max_edge}")
     points, triangles, parent = _triangulate(mesh)
-    estimate = 4 * _vector_lengths(points, triangles).sum() / max_edge**2
+    estimate = 4 * _areas(points, triangles).sum() / max_edge**2
     if estimate > 1e8:
         raise InputError(f"max_edge={max_edge:g} m would give about {estimate:.1e} triangles; choose a larger one")
     while True:
@@ -160,18 +160,11 @@ def average_to_parents(values: Array, areas: Array, parents: Array, num_parents:
     """
     total = np.bincount(parents, weights=areas, minlength=num_parents)
     if not bool((total > 0).all()):
-        raise InputError(f"cell {int(np.argmin(total > 0))} has no refined part with an area; drop zero-area cells first")
+        first = int(np.argmin(total > 0))
+        raise InputError(f"cell {first} has no refined part with an area; drop zero-area cells first")
     weighted = values * (areas if values.ndim == 1 else areas[:, None])
     sums = segment_sum(weighted, parents, num_parents)
     return sums / (total if values.ndim == 1 else total[:, None])
-
-
-def _split(vectors: Array) -> tuple[Array, Array]:
-    areas = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    return vectors / np.where(areas > 0, areas, np.inf)[:, None], areas
-
-
-
 
 
 def _on_box(points: Array, size: Array, nodes: Array, tolerance: float) -> Array:
@@ -206,9 +199,10 @@ def _triangulate(mesh: pv.PolyData) -> tuple[Array, Array, Array]:
     return np.concatenate([points, centers[many]]), np.concatenate(triangles)[order], parent[order]
 
 
-def _vector_lengths(points: Array, triangles: Array) -> Array:
+def _areas(points: Array, triangles: Array) -> Array:
     a, b, c = (points[triangles[:, i]] for i in range(3))
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    out: Array = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return out
 
 
 def _halve(points: Array, triangles: Array, max_edge: float) -> tuple[Array, Array, Array]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
 
-ERROR = re.compile(r"error|fail|cannot|unable|unexpected|premature|corrupt|mismatch|invalid", re.IGNORECASE)
+# Warnings that mean damage; other warnings do not stop the reading.
+DAMAGE = re.compile(r"error|premature|truncat|corrupt|unexpected|invalid|out of range|missing", re.IGNORECASE)
 
 
 class VtkMessages:
@@ -23,11 +24,15 @@ class VtkMessages:
     def errors(self) -> list[str]:
         """The complaints, without file names and addresses, in order."""
         out = []
-        for block in re.split(r"\n(?=(?:ERROR|Warning|Generic Warning): In )", self.window.GetOutput() or ""):
+        text = self.window.GetOutput() or ""
+        if isinstance(text, bytes):  # VTK hands back bytes when it quotes a damaged file
+            text = text.decode("latin-1")
+        for block in re.split(r"\n(?=(?:ERROR|Warning|Generic Warning): In )", text):
             head, _, body = block.strip().partition("\n")
             text = re.sub(r"^\w+ \((?:0x)?[0-9a-fA-F]+\): ", "", body.strip())
-            if head.startswith("ERROR") or ERROR.search(text):
-                out.append(" ".join(text.split())[:200])
+            if head.startswith("ERROR") or DAMAGE.search(text):
+                readable = "".join(c if c.isprintable() else " " for c in text)
+                out.append(" ".join(readable.split())[:160])
         return out
 
 

@@ -151,28 +151,30 @@ def load_pack(path: Path = PACK) -> Pack:
 def write_pack(root: str | Path, out: str | Path) -> Path:
     """Pack the surfaces of an AhmedML-layout folder into one compressed file, without loss.
 
-    Float arrays are stored as byte planes and indices as differences, which halves the size; the container is an
-    ``npz`` of plain arrays inside ``xz``.
-
     Args:
         root: Folder with ``run_<i>``.
-        out: File to write.
+        out: File to write: an ``npz`` of plain arrays inside ``xz``.
 
     Returns:
         ``out``.
     """
-    root, out = Path(root), Path(out)
-    runs = find_runs(root)
-    parts = [_pack_run(root / f"run_{run}", run) for run in runs]
+    buffer = io.BytesIO()
+    np.savez(buffer, **pack_arrays(root))  # type: ignore[arg-type]
+    save_bytes(lzma.compress(buffer.getvalue(), preset=9), Path(out))
+    return Path(out)
+
+
+def pack_arrays(root: str | Path) -> Pack:
+    """Arrays of all runs of an AhmedML-layout folder, side by side.
+
+    Floats are stored as byte planes and indices as differences, which halves the size once compressed.
+    """
+    runs = find_runs(Path(root))
+    parts = [_pack_run(Path(root) / f"run_{run}", run) for run in runs]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if not name.endswith("_names")}
     arrays |= {name: parts[0][name] for name in parts[0] if name.endswith("_names")}
     arrays["run"] = np.array(runs, dtype=np.int32)
-    for name in ("points", *FIELDS):
-        arrays[name] = _to_planes(arrays[name])
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    save_bytes(lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME), out)
-    return out
+    return arrays | {name: _to_planes(arrays[name]) for name in ("points", *FIELDS)}
 
 
 def unpack_surface(pack: Pack, run: int) -> pv.PolyData:
@@ -237,14 +239,20 @@ def _row(pack: Pack, what: str, run: int) -> dict[str, float]:
 
 
 def _outward_triangles(mesh: pv.PolyData) -> pv.PolyData:
-    bare = pv.PolyData(mesh.points, faces=mesh.faces)
-    triangles = bare.triangulate()
+    """Fan of triangles for every polygon, facing out of the body; VTK's own triangulation drops some thin polygons."""
+    polygons = mesh.GetPolys()
+    starts, nodes = np.asarray(polygons.GetOffsetsArray()), np.asarray(polygons.GetConnectivityArray())
+    counts = np.diff(starts) - 2
+    first = np.repeat(starts[:-1], counts)
+    step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    triangles = nodes[np.stack([first, first + step + 1, first + step + 2], axis=1)]
     # The polygons are those of a flow mesh, whose normals point out of the fluid, into the body.
-    return triangles.flip_faces() if _signed_volume(triangles) < 0 else triangles
+    inward = _signed_volume(np.asarray(mesh.points, dtype=np.float64)[triangles]) < 0
+    return pv.PolyData.from_regular_faces(mesh.points, triangles[:, ::-1] if inward else triangles)
 
 
-def _signed_volume(triangles: pv.PolyData) -> float:
-    a, b, c = np.asarray(triangles.points, dtype=np.float64)[triangles.regular_faces].transpose(1, 0, 2)
+def _signed_volume(corners: Array) -> float:
+    a, b, c = corners.transpose(1, 0, 2)
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 

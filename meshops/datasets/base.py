@@ -95,6 +95,11 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     def files(self, index: int) -> dict[str, Path]:
         """Role of each file of case ``index`` -> path, whether or not it exists."""
 
+    @classmethod
+    @abstractmethod
+    def standin(cls, root: str | Path, num: int = 4) -> Path:
+        """Write ``num`` small cases in the published layout, so that nothing needs a download; return ``root``."""
+
     def required_files(self, index: int) -> dict[str, Path]:
         """Name the files :meth:`read` cannot do without."""
         return self.files(index)

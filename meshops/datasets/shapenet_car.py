@@ -48,7 +48,8 @@ EMPTY = (
     "9ec13da6190ab1a3dd141480e2c154d3",
     "c5079a5b8d59220bc3fb0d224baae2a",
 )
-VOLUME, SURFACE = 0, 1
+# Values of ``node_type``; 0 and 1 are those of meshops.data.convert.
+SURFACE, LOOSE, VOLUME = 0, 1, 2
 FEATURES = {
     "A": ("x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"),
     "B": (),
@@ -85,7 +86,8 @@ class ShapeNetCar(CaseDataset):
                                                                                          velocity, pressure
     ======== ============================== ============================================ ==================
 
-    ``node_type`` is 1 on the surface, 0 in the volume. Pressure (Pa) is 0 in the volume; velocity (m/s) on the surface
+    ``node_type`` is 0 on the surface, 1 for the 96 surface points without a quad (only A keeps them), 2 in the volume:
+    ``surf`` of the literature is ``node_type != 2``. Pressure (Pa) is 0 in the volume; velocity (m/s) on the surface
     is that of the coincident volume point and 0 where there is none (73 % of the surface): mask losses accordingly.
     ``sdf`` is the distance to the nearest surface *point*, unused ones included; ``normal`` in the volume points away
     from it. The quads of the surface travel with the graph, so predictions can be written back; ``area`` is 0 in the
@@ -141,7 +143,7 @@ class ShapeNetCar(CaseDataset):
         surface = read_surface(existing_file(files["pressure"], NAME, ADVICE))
         volume = read_volume(existing_file(files["velocity"], NAME, ADVICE), surface) if self.domain == "all" else None
         rows = np.arange(len(surface.points)) if self.protocol == "A" else np.unique(surface.quads)
-        graph = _graph(surface, volume, rows, self.units)
+        graph = _graph(surface, volume, rows, self.units, str(files["pressure"]))
         features = {name: column for name, column in zip(FEATURES["A"], graph.x.T, strict=True)}
         graph.x = torch.stack([features[name] for name in self.x_names], 1) if self.x_names else None
         graph.x_names = self.x_names
@@ -287,7 +289,7 @@ def split_cars(cars: tuple[str, ...], protocol: str, test_fold: int = 0) -> dict
     }
 
 
-def _graph(surface: CarSurface, volume: CarVolume | None, rows: Array, units: tuple[str, ...]) -> MeshGraph:
+def _graph(surface: CarSurface, volume: CarVolume | None, rows: Array, units: tuple[str, ...], label: str) -> MeshGraph:
     """Volume rows, then the surface points ``rows``, with protocol A's features."""
     points, normals = surface.points[rows], surface.normals[rows]
     pressure, areas = surface.pressure[rows, None], surface.areas[rows]
@@ -305,10 +307,9 @@ def _graph(surface: CarSurface, volume: CarVolume | None, rows: Array, units: tu
     mesh = pv.UnstructuredGrid(cells, np.full(len(quads), pv.CellType.QUAD), points)
     for name, values in fields.items():
         mesh.point_data[name] = values[:, 0] if values.shape[1] == 1 else values
-    graph = convert.from_pyvista(mesh, fields=tuple(fields), location="point", units=units)
+    graph = convert.from_pyvista(mesh, fields=tuple(fields), location="point", label=label, units=units)
     graph.normal, graph.area = _float(normals), _float(areas)
     graph.x = _float(np.hstack([points, sdf[:, None], normals]))
-    graph.node_type = torch.full((len(points),), SURFACE)
     graph.node_type[:count] = VOLUME
     return graph
 

@@ -72,9 +72,8 @@ def car_drag(
         InputError: Shapes do not fit, or there is no area.
 
     Example:
-        >>> graph = ShapeNetCar.example()  # doctest: +SKIP
-        >>> car_drag(graph.pos, quads_of(graph), graph.field("pressure")).coefficient  # doctest: +SKIP
-        0.957
+        >>> graph = ShapeNetCar("data/shapenet_car", "test")[0]  # doctest: +SKIP
+        >>> car_drag(graph.pos, quads_of(graph), graph.field("pressure"), graph.field("velocity"))  # doctest: +SKIP
     """
     points, quads, pressure = (_array(values) for values in (points, quads, pressure))
     quads = quads.astype(np.int64)
@@ -156,7 +155,7 @@ def _gradient(corners: Array, velocity: Array) -> Array:
         (u3 - u1 + u4 - u2, p3 - p1 + p4 - p2),
         (u4 - u1 + u2 - u3, p4 - p1 + p2 - p3),
     )
-    total = np.zeros_like(u1)
+    total: Array = np.zeros_like(u1)
     for change, step in pairs:
         total += change / (np.linalg.norm(step, axis=1, keepdims=True) + 1e-8)
     return total

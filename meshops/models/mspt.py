@@ -6,15 +6,18 @@
 ``variant="paper"`` is the above. ``variant="reference"`` is the released code, which also updates the supernodes inside
 every patch, averages the copies and hands them to the next block (see models/mspt/README.md for all differences).
 
-Departures: padding is masked (``mask_padding=False`` brings the published behaviour back); patches come from a tree with
-a power-of-two number of leaves; optional rotary positions; ``encode`` and ``decode`` for meshes of any size.
+Departures: padding is masked (with ``mask_padding=False`` it attends, as published; the reference variant then has zero
+rows, the paper variant repeats a node of the patch); patches come from a tree with a power-of-two number of leaves;
+optional rotary positions; ``encode`` and ``decode`` for meshes of any size.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.utils.checkpoint
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -22,7 +25,7 @@ from meshops.errors import InputError
 from meshops.models.mspt_reference import ReferenceBlock
 from meshops.models.registry import register_model
 from meshops.nn.mlp import MLP
-from meshops.nn.patch_attention import PatchAttention, PatchMemory
+from meshops.nn.patch_attention import PatchAttention, PatchMemory, check_heads
 from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
 from meshops.partition.ball_tree import BallTree
@@ -42,7 +45,7 @@ class MSPTInputs(NamedTuple):
 
     pos: Tensor
     x: Tensor | None
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # shadows tuple.index
     mask: Tensor | None
     time: Tensor | None = None
 
@@ -98,11 +101,11 @@ class MSPT(nn.Module):
         depth: Number of blocks.
         num_heads: Attention heads.
         mlp_ratio: Width of the feed-forward layer over ``channels``.
-        num_patches: K, patches of each graph, a power of two with the tree. Give this or ``patch_size``.
+        num_patches: K, patches of each graph, a power of two with the tree. Give this or ``patch_size``; default 32.
         patch_size: Largest number of nodes of a patch.
         num_supernodes: Q, a power of two with the tree.
         pooling: How supernodes are formed, see :class:`meshops.nn.SupernodePool`.
-        rotary: Rotary positions in the attention.
+        rotary: Rotary positions in the attention (paper variant).
         rotary_wavelengths: Shortest and longest period, in units of ``pos``.
         variant: ``"paper"`` or ``"reference"``.
         mask_padding: Keep padded slots out of attention and pooling. Default: True for the paper, False for the
@@ -111,8 +114,10 @@ class MSPT(nn.Module):
         dropout: Dropout in attention output and feed-forward layers.
         time: Condition on a scalar time per graph.
         unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
-        linear_patch_size: L of the linear pooling of the paper.
+        linear_patch_size: L, the largest patch, of the linear pooling of the paper; default ``patch_size``.
         checkpoint: Recompute activations in the backward pass (the released code does while training).
+        init_std: Linear weights start as a truncated normal of this width; None: PyTorch's default. Default: 0.02
+            for the reference, as released; PyTorch's for the paper (at 64 channels 0.02 learns far more slowly).
 
     Raises:
         InputError: Impossible combination of arguments.
@@ -142,10 +147,16 @@ class MSPT(nn.Module):
         unified_pos: int | None = None,
         linear_patch_size: int | None = None,
         checkpoint: bool = False,
+        init_std: float | None = None,
     ) -> None:
         super().__init__()
         if variant not in ("paper", "reference"):
             raise InputError(f"variant must be 'paper' or 'reference', got '{variant}'")
+        if rotary and variant == "reference":
+            raise InputError("the reference variant has no rotary positions: use variant='paper' or rotary=False")
+        check_heads(channels, num_heads)
+        if num_patches is not None and patch_size is not None:
+            raise InputError(f"give num_patches or patch_size, not both; got {num_patches} and {patch_size}")
         if num_patches is None and patch_size is None:
             num_patches = 32
         self.variant = variant
@@ -153,10 +164,13 @@ class MSPT(nn.Module):
         self.patching = patching
         self.num_supernodes = num_supernodes
         self.checkpoint = checkpoint
+        self.init_std = 0.02 if init_std is None and variant == "reference" else init_std
         self.unified_pos = unified_pos
         self.num_patches, self.patch_size = num_patches, patch_size
         if patching == "tree":
-            self.tree()  # says now, not at the first batch, if the numbers do not fit a tree
+            if num_supernodes & (num_supernodes - 1):
+                raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
+            self.tree()  # says now, not at the first batch, if num_patches does not fit a tree
         width = unified_pos**pos_dim if unified_pos else pos_dim
         hidden = round(mlp_ratio * channels)
         self.embed = MLP([width + in_channels, 2 * channels, channels])
@@ -169,7 +183,11 @@ class MSPT(nn.Module):
 
         def pool() -> SupernodePool:
             return SupernodePool(
-                channels, num_supernodes, pooling=pooling, style=variant, patch_size=linear_patch_size
+                channels,
+                num_supernodes,
+                pooling=pooling,
+                style=variant,
+                patch_size=linear_patch_size or patch_size,
             )
 
         blocks: list[nn.Module] = []
@@ -179,9 +197,7 @@ class MSPT(nn.Module):
                 out = out_channels if last else channels
                 ffn = MLP([channels, hidden, out], dropout=dropout)
                 blocks.append(
-                    MSPTBlock(
-                        channels, num_heads=num_heads, ffn=ffn, pool=pool(), dropout=dropout, residual=not last
-                    )
+                    MSPTBlock(channels, num_heads=num_heads, ffn=ffn, pool=pool(), dropout=dropout, residual=not last)
                 )
             else:
                 ffn = MLP([channels, hidden, channels])
@@ -193,23 +209,26 @@ class MSPT(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Linear weights truncated normal (std 0.02), biases 0, as in the released code."""
+        """Linear weights truncated normal with biases 0 where ``init_std`` says so, else PyTorch's default."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                if self.init_std is None:
+                    module.reset_parameters()
+                    continue
+                nn.init.trunc_normal_(module.weight, std=self.init_std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
     def unpack(self, graph: Any) -> MSPTInputs:
-        """Tensors of a graph or a batch: positions, features and patches (built here unless the graph has them)."""
+        """Tensors of a graph or a batch: positions, features and the patches built from the positions."""
         patches = self.patches(graph.pos, graph.get("ptr"))
         return MSPTInputs(graph.pos, graph.get("x"), patches.index, patches.mask, graph.get("time"))
 
     def patches(self, pos: Float[Tensor, "n d"], ptr: Int[Tensor, " b1"] | None = None) -> DensePatches:
         """Group nodes into patches; see :func:`meshops.partition.dense_patches`."""
         if self.patching == "linear":
-            size = None if self.patch_size is None else self.patch_size
-            return dense_patches(pos, ptr, num_patches=self.num_patches, patch_size=size)
+            group = self.num_supernodes if self.variant == "paper" else 1
+            return dense_patches(pos, ptr, group=group, num_patches=self.num_patches, patch_size=self.patch_size)
         return dense_patches(pos, ptr, tree=self.tree(), group=self.num_supernodes)
 
     def forward(
@@ -225,7 +244,7 @@ class MSPT(nn.Module):
         if self.variant == "reference":
             tokens = self._run_reference(tokens, mask)
         else:
-            tokens, _ = self._run(tokens, pos, index, mask, None)
+            tokens = self._run(tokens, pos, index, mask)
         return _scatter(self.head(tokens), index, mask, pos.shape[0])
 
     def encode(
@@ -234,11 +253,13 @@ class MSPT(nn.Module):
         x: Float[Tensor, "n f"] | None,
         index: Int[Tensor, "b p l"],
         mask: Bool[Tensor, "b p l"] | None = None,
+        time: Float[Tensor, " b"] | None = None,
     ) -> list[PatchMemory]:
         """Anchor pass: keys and values of anchors and supernodes in every block, for :meth:`decode`."""
         if self.variant == "reference":
             raise InputError("the reference variant updates supernodes with the tokens: use variant='paper' to decode")
-        _, memories = self._run(self._embed(pos, x, index, None), pos, index, mask, None)
+        memories: list[PatchMemory] = []
+        self._run(self._embed(pos, x, index, time), pos, index, mask, keep=memories)
         return memories
 
     def decode(
@@ -248,6 +269,7 @@ class MSPT(nn.Module):
         x: Float[Tensor, "q f"] | None,
         index: Int[Tensor, "b p k"],
         mask: Bool[Tensor, "b p k"] | None = None,
+        time: Float[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "q o"]:
         """Fields at query nodes that attend to frozen anchors; each query is independent of the others.
 
@@ -257,23 +279,31 @@ class MSPT(nn.Module):
             x: Query features.
             index: Queries of each patch of the anchors, see :func:`meshops.partition.assign`.
             mask: True where a slot holds a query.
+            time: The time given to :meth:`encode`.
         """
-        tokens, _ = self._run(self._embed(pos, x, index, None), pos, index, mask, memories)
+        tokens = self._run(self._embed(pos, x, index, time), pos, index, mask, memories)
         return _scatter(self.head(tokens), index, mask, pos.shape[0])
 
     def _embed(self, pos: Tensor, x: Tensor | None, index: Tensor, time: Tensor | None) -> Tensor:
         where = pos if self.unified_pos is None else grid_distances(pos, self.unified_pos)
-        tokens = self.embed(where if x is None else torch.cat([where, x], 1)) + self.placeholder
+        tokens: Tensor = self.embed(where if x is None else torch.cat([where, x], 1)) + self.placeholder
         tokens = tokens[index]
         if self.time is not None:
             if time is None:
                 raise InputError("this model was built with time=True: the graph needs an attribute 'time' [b]")
-            tokens = tokens + self.time(_sinusoid(time, tokens.shape[-1]))[:, None, None]
+            tokens = tokens + self.time(_sinusoid(time.to(tokens), tokens.shape[-1]))[:, None, None]
         return tokens
 
     def _run(
-        self, tokens: Tensor, pos: Tensor, index: Tensor, mask: Tensor | None, memories: list[PatchMemory] | None
-    ) -> tuple[Tensor, list[PatchMemory]]:
+        self,
+        tokens: Tensor,
+        pos: Tensor,
+        index: Tensor,
+        mask: Tensor | None,
+        memories: list[PatchMemory] | None = None,
+        keep: list[PatchMemory] | None = None,
+    ) -> Tensor:
+        """All blocks, as queries of ``memories`` if given; ``keep`` collects the memory of each block."""
         angles = supernode_angles = None
         if self.rotary is not None:
             angles = self.rotary(pos[index])
@@ -283,7 +313,6 @@ class MSPT(nn.Module):
                 exists = exists.unsqueeze(-1)
                 center = (blocks * exists).sum(3) / exists.sum(3).clamp(min=1)
                 supernode_angles = self.rotary(center.flatten(1, 2))
-        used = []
         seen = mask if self.mask_padding else None
         for i, block in enumerate(self.blocks):
             given = None if memories is None else memories[i]
@@ -292,8 +321,9 @@ class MSPT(nn.Module):
                 tokens, memory = torch.utils.checkpoint.checkpoint(block, *args, use_reentrant=False)
             else:
                 tokens, memory = block(*args)
-            used.append(memory)
-        return tokens, used
+            if keep is not None:
+                keep.append(memory)
+        return tokens
 
     def _run_reference(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         carried = tokens.new_zeros(tokens.shape[0], tokens.shape[1] * self.num_supernodes, tokens.shape[-1])
@@ -317,25 +347,28 @@ def grid_distances(pos: Float[Tensor, "n d"], resolution: int) -> Float[Tensor, 
     """Distances to the ``resolution**d`` points of a regular grid over [0, 1]^d ("unified position" of the code)."""
     axis = torch.linspace(0, 1, resolution, device=pos.device, dtype=pos.dtype)
     grid = torch.cartesian_prod(*[axis] * pos.shape[1]).view(-1, pos.shape[1])
-    return torch.cdist(pos, grid)
+    return torch.cdist(pos, grid, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _sinusoid(time: Tensor, channels: int) -> Tensor:
     half = channels // 2
-    frequency = torch.exp(-torch.log(torch.tensor(1e4)) * torch.arange(half, device=time.device) / half)
-    angle = time.reshape(-1, 1).float() * frequency
+    frequency = torch.exp(torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(1e4) / half))
+    angle = time.reshape(-1, 1) * frequency
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 
 def _scatter(tokens: Tensor, index: Tensor, mask: Tensor | None, num_nodes: int) -> Tensor:
     """Put the tokens of the patches back on the nodes they came from."""
-    rows, where = tokens.flatten(0, 2), index.flatten()
-    if mask is not None:
-        rows, where = rows[mask.flatten()], where[mask.flatten()]
-    return rows.new_zeros(num_nodes, rows.shape[1]).index_copy(0, where, rows)
+    rows = tokens.flatten(0, 2)
+    if mask is None:
+        return rows.new_zeros(num_nodes, rows.shape[1]).index_copy(0, index.flatten(), rows)
+    where = torch.where(mask, index, num_nodes).flatten()  # padding goes to a row that is cut off
+    return rows.new_zeros(num_nodes + 1, rows.shape[1]).index_copy(0, where, rows)[:num_nodes]
 
 
 def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:
+    if changes.get("patch_size") is not None:
+        defaults = defaults | {"num_patches": None}
     return MSPT(**(defaults | changes))
 
 

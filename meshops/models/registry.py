@@ -44,7 +44,9 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     allowed = _arguments(_MODELS[name])
     unknown = [key for key in arguments if key not in allowed]
     if unknown:
-        raise InputError(f"model '{name}' has no argument {listing(unknown)}; allowed: {listing(allowed, 40)}")
+        near = difflib.get_close_matches(unknown[0], allowed, 1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise InputError(f"model '{name}' has no argument {listing(unknown)}; {hint}allowed: {listing(allowed, 40)}")
     return _MODELS[name](**arguments)
 
 

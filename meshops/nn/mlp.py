@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -16,11 +17,9 @@ class MLP(nn.Sequential):
         dropout: Probability of dropping a hidden channel.
     """
 
-    def __init__(
-        self, channels: Sequence[int], *, activation: type[nn.Module] = nn.GELU, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, channels: Sequence[int], *, activation: type[nn.Module] = nn.GELU, dropout: float = 0.0) -> None:
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(channels[:-1], channels[1:], strict=True):
+        for width_in, width_out in pairwise(channels):
             if layers:
                 layers.append(activation())
                 if dropout:
@@ -30,5 +29,6 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., channels[0]] -> [..., channels[-1]]``."""
-        out: Tensor = super().forward(x)
-        return out
+        for layer in self:
+            x = layer(x)
+        return x

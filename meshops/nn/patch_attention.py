@@ -19,6 +19,15 @@ from meshops.nn.rotary import rotate
 from meshops.ops.attention import patch_attention
 
 
+def check_heads(channels: int, num_heads: int) -> None:
+    """Raise ``InputError`` with a suggestion unless ``num_heads`` divides ``channels``."""
+    if num_heads < 1 or channels % num_heads:
+        near = next(h for h in range(max(num_heads, 1), 0, -1) if channels % h == 0)
+        raise InputError(
+            f"num_heads must divide channels, got num_heads={num_heads} and channels={channels}; try num_heads={near}"
+        )
+
+
 class PatchMemory(NamedTuple):
     """Keys and values that the queries of each patch see.
 
@@ -48,12 +57,7 @@ class PatchAttention(nn.Module):
 
     def __init__(self, channels: int, *, num_heads: int = 8, dropout: float = 0.0) -> None:
         super().__init__()
-        if channels % num_heads:
-            near = next(h for h in range(num_heads, 0, -1) if channels % h == 0)
-            raise InputError(
-                f"num_heads must divide channels, got num_heads={num_heads} and channels={channels}; "
-                f"try num_heads={near}"
-            )
+        check_heads(channels, num_heads)
         self.num_heads = num_heads
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
@@ -97,4 +101,4 @@ class PatchAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """``[..., c] -> [..., h, c / h]``."""
-        return x.unflatten(-1, (self.num_heads, -1))
+        return x.view(*x.shape[:-1], self.num_heads, -1)

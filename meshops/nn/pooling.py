@@ -27,7 +27,7 @@ class SupernodePool(nn.Module):
         num_supernodes: Q.
         pooling: ``"mean"``, ``"max"`` or ``"linear"``.
         style: See above.
-        patch_size: L, needed by the linear map of the paper alone.
+        patch_size: L, needed by the linear map of the paper alone; shorter patches count as padded with zeros.
     """
 
     def __init__(
@@ -70,15 +70,16 @@ class SupernodePool(nn.Module):
     def _exists(self, mask: Tensor) -> Tensor:
         q = self.num_supernodes
         if self.style == "paper" and self.pooling != "linear":
-            return mask.unflatten(2, (q, -1)).any(3).flatten(1)
+            return mask.reshape(mask.shape[0], mask.shape[1] * q, -1).any(2)
         return mask.any(2, keepdim=True).expand(-1, -1, q).flatten(1)
 
     def _paper(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.weight is not None:
-            if x.shape[2] != self.weight.shape[0]:
-                raise InputError(f"linear pooling was built for {self.weight.shape[0]} tokens a patch, got {x.shape[2]}")
+            length = x.shape[2]
+            if length > self.weight.shape[0]:
+                raise InputError(f"linear pooling was built for {self.weight.shape[0]} tokens a patch, got {length}")
             tokens = x if mask is None else x * mask.unsqueeze(-1)
-            return torch.einsum("bplc,lq->bpqc", tokens, self.weight)
+            return torch.einsum("bplc,lq->bpqc", tokens, self.weight[:length])
         if x.shape[2] % self.num_supernodes:
             raise InputError(
                 f"the {x.shape[2]} token slots of a patch must be divisible by num_supernodes={self.num_supernodes}"

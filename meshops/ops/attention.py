@@ -41,4 +41,4 @@ def patch_attention(
         mask = torch.cat([local_mask, global_mask.unsqueeze(1).expand(b, p, m)], 2)
         mask = mask.flatten(0, 1)[:, None, None, :]
     out = scaled_dot_product_attention(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=mask)
-    return out.unflatten(0, (b, p))
+    return out.view(b, p, *out.shape[1:])

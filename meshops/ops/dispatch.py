@@ -37,6 +37,7 @@ class Operation(Generic[P, R]):
         functools.update_wrapper(self, reference)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the first version that applies."""
         for kernel in self._enabled():
             if not kernel.applies(*args, **kwargs):
                 result: R = kernel.function(*args, **kwargs)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 def segment_sum(
-    values: Float[Tensor, "n *c"], index: Int[Tensor, " n"], num_segments: int
-) -> Float[Tensor, "{num_segments} *c"]:
+    values: Float[Tensor, " n *c"], index: Int[Tensor, " n"], num_segments: int
+) -> Float[Tensor, " {num_segments} *c"]:
     """Sum of the rows of each segment; 0 for an empty one. Not deterministic on CUDA (atomic additions).
 
     Example:
@@ -20,8 +20,8 @@ def segment_sum(
 
 
 def segment_mean(
-    values: Float[Tensor, "n *c"], index: Int[Tensor, " n"], num_segments: int
-) -> Float[Tensor, "{num_segments} *c"]:
+    values: Float[Tensor, " n *c"], index: Int[Tensor, " n"], num_segments: int
+) -> Float[Tensor, " {num_segments} *c"]:
     """Mean of the rows of each segment; 0 for an empty one.
 
     Example:
@@ -34,8 +34,8 @@ def segment_mean(
 
 
 def segment_max(
-    values: Float[Tensor, "n *c"], index: Int[Tensor, " n"], num_segments: int
-) -> Float[Tensor, "{num_segments} *c"]:
+    values: Float[Tensor, " n *c"], index: Int[Tensor, " n"], num_segments: int
+) -> Float[Tensor, " {num_segments} *c"]:
     """Largest row, per channel, of each segment; 0 for an empty one.
 
     Example:
@@ -46,8 +46,8 @@ def segment_max(
 
 
 def segment_min(
-    values: Float[Tensor, "n *c"], index: Int[Tensor, " n"], num_segments: int
-) -> Float[Tensor, "{num_segments} *c"]:
+    values: Float[Tensor, " n *c"], index: Int[Tensor, " n"], num_segments: int
+) -> Float[Tensor, " {num_segments} *c"]:
     """Smallest row, per channel, of each segment; 0 for an empty one."""
     return _extreme(values, index, num_segments, "amin")
 

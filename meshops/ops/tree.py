@@ -25,7 +25,7 @@ class MedianSplit(NamedTuple):
         perm: ``[n]`` order of the points; those of leaf i are ``perm[ptr[i]:ptr[i + 1]]``, ascending.
         ptr: ``[num_leaves + 1]`` leaf boundaries; leaves are in depth-first order, graph after graph.
         axis: ``[b, 2**levels - 1]`` coordinate along which each inner node is split, heap order.
-        value: ``[b, 2**levels - 1]`` where: halfway between the two middle points.
+        value: ``[b, 2**levels - 1]`` where: halfway between the two middle points, rounded towards the right one.
     """
 
     perm: Tensor
@@ -44,7 +44,7 @@ def median_split(pos: Float[Tensor, "n d"], ptr: Int[Tensor, " b1"], levels: int
         levels: Number of halvings. Leaves are empty when a graph has fewer points than leaves.
     """
     num_graphs = ptr.numel() - 1
-    n, d = pos.shape
+    n = pos.shape[0]
     perm = torch.arange(n, device=pos.device)
     axes, values = [], []
     bounds = ptr.to(pos.device)
@@ -108,4 +108,5 @@ def _split_values(pos: Tensor, perm: Tensor, axis: Tensor, middle: Tensor, sizes
     left = pos[perm[(middle - 1).clamp(0, last)], axis] if perm.numel() else pos.new_zeros(axis.shape)
     right = pos[perm[middle.clamp(0, last)], axis] if perm.numel() else pos.new_zeros(axis.shape)
     halfway = left + (right - left) / 2
+    halfway = torch.where(halfway > left, halfway, right)  # neighbouring floats: the left point must stay left
     return torch.where(sizes == 0, 0.0, torch.where(sizes == 1, right, halfway))

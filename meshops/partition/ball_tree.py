@@ -48,6 +48,7 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
         return self.partition(data.pos, _graph_ptr(data)).store(data)
 
+    @torch.no_grad()
     def partition(self, pos: Tensor, ptr: Tensor | None = None) -> Partition:
         """Partition of positions ``[n, d]``; graph i of a batch owns rows ``ptr[i]:ptr[i + 1]``.
 
@@ -69,17 +70,19 @@ class BallTree(BaseTransform):  # type: ignore[misc]
     def hierarchy(self, pos: Tensor, ptr: Tensor | None = None) -> Hierarchy:
         """All levels of the tree, from these patches up to one patch per graph."""
         finest = self.partition(pos, ptr)
-        partitions = [finest]
+        partitions, parents = [finest], []
         while int(partitions[-1].level.max()) > 0:
-            partitions.append(_merge_pairs(pos, partitions[-1]))
-        return Hierarchy.from_partitions(partitions)
+            coarse, parent = _merge_pairs(pos, partitions[-1])
+            partitions.append(coarse)
+            parents.append(parent)
+        return Hierarchy(tuple(partitions), tuple(parents))
 
     def levels(self, num_nodes: int) -> int:
         """Number of halvings for a graph of ``num_nodes`` nodes."""
         if self.num_patches is not None:
             return self.num_patches.bit_length() - 1
         assert self.patch_size is not None
-        return max(0, (-(-num_nodes // self.patch_size) - 1).bit_length())
+        return (max(1, -(-num_nodes // self.patch_size)) - 1).bit_length()
 
     def __repr__(self) -> str:
         given = f"patch_size={self.patch_size}" if self.patch_size is not None else f"num_patches={self.num_patches}"
@@ -108,16 +111,16 @@ def _graph_by_graph(pos: Tensor, ptr: Tensor, levels: list[int]) -> tuple[Tensor
     return torch.cat(perms), torch.cat(bounds)
 
 
-def _merge_pairs(pos: Tensor, fine: Partition) -> Partition:
-    """Next coarser level: sibling patches joined; a graph that is one patch already stays as it is."""
+def _merge_pairs(pos: Tensor, fine: Partition) -> tuple[Partition, Tensor]:
+    """Next coarser level and parents: sibling patches joined; a graph that is one patch already stays as it is."""
     single = fine.level == 0
-    first = torch.ones_like(single)
     position = torch.arange(fine.num_patches, device=pos.device)
     start = torch.searchsorted(fine.batch, fine.batch)
-    first[((position - start) % 2 == 1) & ~single] = False
+    first = ((position - start) % 2 == 0) | single
     ptr = torch.cat([fine.ptr[:-1][first], fine.ptr[-1:]])
     level = (fine.level[first] - 1).clamp(min=0)
-    return Partition.from_order(pos, fine.perm, ptr, level=level, batch=fine.batch[first])
+    coarse = Partition.from_order(pos, fine.perm, ptr, level=level, batch=fine.batch[first])
+    return coarse, first.cumsum(0) - 1
 
 
 def _graph_ptr(data: Any) -> Tensor | None:
@@ -127,5 +130,7 @@ def _graph_ptr(data: Any) -> Tensor | None:
     batch = data.get("batch")
     if batch is None:
         return None
+    if bool((batch[1:] < batch[:-1]).any()):
+        raise InputError("the nodes of a graph must lie together: 'batch' must be sorted, sort the nodes by it first")
     counts = torch.bincount(batch)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

@@ -16,7 +16,7 @@ from meshops.partition.partition import Partition
 class DensePatches(NamedTuple):
     """``index [b, p, l]`` node in each slot; ``mask [b, p, l]`` True where a slot holds a node, None when all do."""
 
-    index: Int[Tensor, "b p l"]
+    index: Int[Tensor, "b p l"]  # type: ignore[assignment]  # shadows tuple.index
     mask: Bool[Tensor, "b p l"] | None
 
 
@@ -36,7 +36,7 @@ def dense_patches(
         ptr: Graph i owns nodes ``ptr[i]:ptr[i + 1]``; None: one graph.
         tree: Partitioner; None: runs of consecutive nodes, ``num_patches`` or ``patch_size`` of them.
         group: Join this many neighbouring leaves of the tree to one patch; each keeps its own slots, so that slot
-            ranges ``i * l / group : (i + 1) * l / group`` are compact sub-blocks.
+            ranges ``i * l / group : (i + 1) * l / group`` are compact sub-blocks. Without a tree: sub-runs of a run.
         num_patches: Without a tree: patches of ``ceil(n / num_patches)`` nodes, the last ones shorter.
         patch_size: Without a tree: nodes of a patch.
     """
@@ -44,15 +44,17 @@ def dense_patches(
         ptr = torch.tensor([0, pos.shape[0]])
     num_graphs = ptr.numel() - 1
     if tree is None:
-        partition = _runs(pos, ptr.cpu(), num_patches, patch_size)
+        partition = _runs(pos, ptr.cpu(), num_patches, patch_size, group)
     else:
         partition = tree.partition(pos, ptr)
-    if partition.num_patches % group:
-        raise InputError(
-            f"{partition.num_patches} leaves cannot be joined in groups of {group}; use a smaller num_supernodes"
-        )
     index, mask = partition.pad()
     counts = torch.bincount(partition.batch, minlength=num_graphs)
+    if bool((counts % group).any()):
+        bad = int((counts % group).nonzero()[0])
+        raise InputError(
+            f"graph {bad} has {int(counts[bad])} leaves, which cannot be joined in groups of {group}; "
+            "use smaller patches or fewer supernodes"
+        )
     if bool((counts == counts[0]).all()):
         index, mask = index.unflatten(0, (num_graphs, -1)), mask.unflatten(0, (num_graphs, -1))
     else:
@@ -72,17 +74,21 @@ def assign(leaf: Int[Tensor, " q"], num_patches: int) -> DensePatches:
     return DensePatches(order[slot.clamp(max=leaf.numel() - 1)].unsqueeze(0), mask.unsqueeze(0))
 
 
-def _runs(pos: Tensor, ptr: Tensor, num_patches: int | None, patch_size: int | None) -> Partition:
-    bounds, batch = [0], []
+def _runs(pos: Tensor, ptr: Tensor, num_patches: int | None, patch_size: int | None, group: int) -> Partition:
+    """Consecutive nodes, ``group`` sub-runs to a patch."""
+    if (num_patches is None) == (patch_size is None):
+        raise InputError("runs of nodes need either num_patches or patch_size, not both")
+    bounds, graphs = [0], []
     for graph, (start, end) in enumerate(zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)):
         size = patch_size if num_patches is None else -(-(end - start) // num_patches)
-        count = num_patches if num_patches is not None else -(-(end - start) // (size or 1))
         assert size is not None
-        bounds += [min(start + (i + 1) * size, end) for i in range(count)]
-        batch += [graph] * count
+        count = num_patches if num_patches is not None else max(1, -(-(end - start) // size))
+        steps = [min((i + 1) * -(-size // group), size) for i in range(group)]
+        bounds += [min(start + i * size + step, end) for i in range(count) for step in steps]
+        graphs += [graph] * (count * group)
     perm = torch.arange(pos.shape[0], device=pos.device)
-    where = {"device": pos.device}
-    return Partition.from_order(pos, perm, torch.tensor(bounds, **where), batch=torch.tensor(batch, **where))
+    patch_ptr, batch = (torch.tensor(values, device=pos.device) for values in (bounds, graphs))
+    return Partition.from_order(pos, perm, patch_ptr, batch=batch)
 
 
 def _stack_ragged(index: Tensor, mask: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -62,25 +63,24 @@ class Partition:
         """The partition a partitioner has stored on a graph or on a batch of graphs.
 
         Raises:
-            InputError: The graph holds none.
+            InputError: The graph holds none, or the graphs of the batch are not of class ``MeshGraph``.
         """
         if graph.get("patch_perm") is None:
-            raise InputError("the graph has no patches; apply a partitioner first, e.g. BallTree(patch_size=256)(graph)")
-        size = graph.patch_size
+            raise InputError(
+                "the graph has no patches; apply a partitioner first, e.g. BallTree(patch_size=256)(graph)"
+            )
+        perm, size, count = graph.patch_perm, graph.patch_size, graph.patch_count
+        if count.numel() > 1 and bool((torch.bincount(perm, minlength=perm.numel()) != 1).any()):
+            raise InputError(
+                "the patches of the graphs were not offset when they were batched: use MeshGraph, not Data"
+            )
         ptr = torch.cat([size.new_zeros(1), size.cumsum(0)])
-        node_batch = graph.get("batch")
-        if node_batch is None:
-            batch = torch.zeros_like(size)
-        elif graph.get("patch_size_batch") is not None:
-            batch = graph.patch_size_batch
-        else:  # every patch takes the graph of its first node; an empty one that of the patch before
-            first = graph.patch_perm[ptr[:-1].clamp(max=max(graph.patch_perm.numel() - 1, 0))]
-            batch = torch.cummax(node_batch[first], 0).values
-        return cls(graph.patch_perm, ptr, graph.patch_level, graph.patch_center, graph.patch_radius, batch)
+        batch = torch.repeat_interleave(torch.arange(count.numel(), device=size.device), count)
+        return cls(perm, ptr, graph.patch_level, graph.patch_center, graph.patch_radius, batch)
 
     def store(self, graph: Any) -> Any:
         """Write the partition on a graph, in the form that survives PyG batching."""
-        graph.patch_perm, graph.patch_size = self.perm, self.size
+        graph.patch_perm, graph.patch_size, graph.patch_count = self.perm, self.size, torch.bincount(self.batch)
         graph.patch_level, graph.patch_center, graph.patch_radius = self.level, self.center, self.radius
         return graph
 
@@ -122,7 +122,7 @@ class Partition:
     def pad(self, width: int | None = None) -> tuple[Tensor, Tensor]:
         """Rectangular view: ``index [p, k]`` of nodes and ``mask [p, k]``, True where a node is.
 
-        Padding repeats the first node of the patch (node 0 for an empty patch) and is masked out; no fake points.
+        Padding repeats the first node of the patch (any node for an empty patch) and is masked out; no fake points.
 
         Args:
             width: k; default the largest patch.
@@ -136,7 +136,7 @@ class Partition:
         return self.perm[slot.clamp(max=max(self.num_nodes - 1, 0))], mask
 
     def to_graph(self, edge_index: Tensor | None = None, *, num_neighbors: int = 6) -> Data:
-        """Patch adjacency as a PyG graph with ``pos`` = centers, ``size``, ``radius``.
+        """Patch adjacency as a PyG graph with ``pos`` = centers, ``patch_size``, ``radius``.
 
         Args:
             edge_index: ``[2, e]`` edges of the nodes: patches are adjacent when an edge joins them. Without
@@ -146,10 +146,12 @@ class Partition:
         if edge_index is not None:
             pairs = self.node_to_patch[edge_index]
         else:
-            pairs = _nearest_pairs(self.center, self.batch, num_neighbors)
+            pairs = self._nearest_pairs(num_neighbors)
         pairs = torch.cat([pairs, pairs.flip(0)], 1)
         pairs = torch.unique(pairs[:, pairs[0] != pairs[1]], dim=1)
-        return Data(pos=self.center, edge_index=pairs, size=self.size, radius=self.radius, num_nodes=self.num_patches)
+        return Data(
+            pos=self.center, edge_index=pairs, patch_size=self.size, radius=self.radius, num_nodes=self.num_patches
+        )
 
     def to_hetero(self, graph: Data) -> HeteroData:
         """PyG ``HeteroData`` with node types ``mesh`` and ``patch`` and edges mesh -> patch -> mesh, patch - patch."""
@@ -158,7 +160,7 @@ class Partition:
             if graph.get(key) is not None:
                 out["mesh"][key] = graph[key]
         patches = self.to_graph(graph.get("edge_index"))
-        out["patch"].pos, out["patch"].radius, out["patch"].size = self.center, self.radius, self.size
+        out["patch"].pos, out["patch"].radius, out["patch"].patch_size = self.center, self.radius, self.size
         nodes = torch.arange(self.num_nodes, device=self.perm.device)
         up = torch.stack([nodes, self.node_to_patch])
         out["mesh", "in", "patch"].edge_index = up
@@ -181,6 +183,18 @@ class Partition:
         cloud = pv.PolyData(points)
         cloud.point_data["patch"] = self.node_to_patch.cpu().numpy()
         return cloud
+
+    def _nearest_pairs(self, k: int) -> Tensor:
+        """``[2, e]`` patches of the same graph with the nearest centers; an empty patch has no place."""
+        pairs = []
+        for graph in self.batch.unique().tolist():
+            members = ((self.batch == graph) & (self.size > 0)).nonzero()[:, 0]
+            if members.numel() < 2:
+                continue
+            distance = torch.cdist(self.center[members], self.center[members]).fill_diagonal_(torch.inf)
+            near = distance.topk(min(k, members.numel() - 1), largest=False).indices
+            pairs.append(torch.stack([members.repeat_interleave(near.shape[1]), members[near.reshape(-1)]]))
+        return torch.cat(pairs, 1) if pairs else self.perm.new_zeros(2, 0)
 
     def to(self, device: torch.device | str) -> Partition:
         """Copy on another device."""
@@ -207,7 +221,7 @@ class Hierarchy:
             InputError: A patch lies in two patches of the next partition.
         """
         parents = []
-        for level, (fine, coarse) in enumerate(zip(partitions[:-1], partitions[1:], strict=True)):
+        for level, (fine, coarse) in enumerate(pairwise(partitions)):
             parent = segment_max(coarse.node_to_patch, fine.node_to_patch, fine.num_patches)
             if not torch.equal(parent[fine.node_to_patch], coarse.node_to_patch):
                 raise InputError(f"partition {level} is not nested in partition {level + 1}: a patch has two parents")
@@ -226,15 +240,3 @@ def _node_to_patch(perm: Tensor, ptr: Tensor) -> Tensor:
     out = torch.empty_like(perm)
     out[perm] = torch.repeat_interleave(patches, ptr[1:] - ptr[:-1])
     return out
-
-
-def _nearest_pairs(center: Tensor, batch: Tensor, k: int) -> Tensor:
-    pairs = []
-    for graph in batch.unique().tolist():
-        members = (batch == graph).nonzero()[:, 0]
-        if members.numel() < 2:
-            continue
-        distance = torch.cdist(center[members], center[members]).fill_diagonal_(torch.inf)
-        near = distance.topk(min(k, members.numel() - 1), largest=False).indices
-        pairs.append(torch.stack([members.repeat_interleave(near.shape[1]), members[near.reshape(-1)]]))
-    return torch.cat(pairs, 1) if pairs else torch.zeros(2, 0, dtype=torch.long, device=center.device)

@@ -45,10 +45,9 @@ class BodySurface:
         """From a PyVista surface."""
         from meshops.data.surface import cell_geometry, orient_outward  # VTK
 
-        center, _, area = cell_geometry(mesh)
-        normal = orient_outward(mesh)
-        triangles = mesh.triangulate().regular_faces if not mesh.is_all_triangles else mesh.regular_faces
-        return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), np.asarray(triangles))
+        center, normal, area = cell_geometry(mesh)
+        normal = normal * orient_outward(mesh)[:, None]
+        return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), fan_triangles(mesh))
 
     def frontal_area(self, conditions: FlowConditions) -> float:
         """Reference area: fixed by the conditions, or the silhouette, m^2."""
@@ -180,6 +179,18 @@ def open_case(
         notes.append(f"the file has {present} but not {missing}: no errors are computed")
     case.notes = list(dict.fromkeys(notes))
     return case
+
+
+def fan_triangles(mesh: Any) -> Array:
+    """``[t, 3]`` triangles of a surface, polygons cut into fans (VTK's own filter drops thin polygons)."""
+    from meshops.data.cells import as_polygons, cells_of
+
+    size, nodes = as_polygons(cells_of(mesh))
+    start = np.concatenate([[0], np.cumsum(size)[:-1]])
+    count = np.maximum(size - 2, 0)
+    first = np.repeat(start, count)
+    step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.stack([nodes[first], nodes[first + step + 1], nodes[first + step + 2]], 1)
 
 
 def attach_body(graph: MeshGraph, mesh: Any) -> MeshGraph:

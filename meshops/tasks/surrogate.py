@@ -231,9 +231,9 @@ def software() -> dict[str, str]:
     return {
         "meshops": meshops.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "torch_geometric": torch_geometric.__version__,
-        "numpy": np.__version__,
+        "numpy": str(np.__version__),
     }
 
 

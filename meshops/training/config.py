@@ -39,6 +39,9 @@ class TaskConfig:
         radii: Radii of the geometry averages, in body heights.
         potential_flow: Give the model the potential flow past the body.
         max_sources: Panels that represent the body in the features.
+        mesh_cues: Let the model see edges and folds of the surface cells (solver meshes have artefacts there).
+        hide_cues: How often they are hidden in training, so that CAD triangulations can be predicted too.
+        force_weight: Weight of the force error in the loss.
     """
 
     fields: tuple[str, ...] | None = None
@@ -49,6 +52,9 @@ class TaskConfig:
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
     max_sources: int = 4096
+    mesh_cues: bool = False
+    hide_cues: float = 0.3
+    force_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,11 +116,17 @@ def make_spec(data: CaseDataset, task: TaskConfig) -> SteadySpec:
         shear=roles["shear"],
         velocity=roles["velocity"],
         conditions=data.conditions,
-        features=FeatureSpec(radii=task.radii, potential_flow=task.potential_flow, max_sources=task.max_sources),
+        features=FeatureSpec(
+            radii=task.radii,
+            potential_flow=task.potential_flow,
+            max_sources=task.max_sources,
+            mesh_cues=task.mesh_cues,
+        ),
         nodes=task.nodes,
         loss=task.loss,
         weights=task.weights,
         passes=task.passes,
+        force_weight=task.force_weight,
     )
 
 
@@ -183,6 +189,7 @@ def fit(
         first_step=lambda: int(trainer.global_step),
         rank=trainer.global_rank,
         world_size=trainer.world_size,
+        hide=(len(task.spec.features.cues(task.spec.domain)), config.task.hide_cues),
     )
     loader = DataLoader(stream, batch_size=None)
     cases = DataLoader(range(len(validation)), batch_size=None) if validation else None  # type: ignore[arg-type]

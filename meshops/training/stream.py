@@ -12,6 +12,8 @@ from torch_geometric.data import Batch
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.sampling import random_subset
 
+NEEDED = ("pos", "x", "y", "normal", "area")
+
 
 class StepStream(IterableDataset[Any]):
     """Batches of random node subsets of prepared cases, one per optimiser step.
@@ -27,6 +29,8 @@ class StepStream(IterableDataset[Any]):
         first_step: Asked when iteration starts: 0, or the step at which a run is resumed.
         rank: Of this process.
         world_size: Number of processes.
+        hide: Number of last features that are hidden (NaN) in some of the subsets, and how often: the model learns
+            to do without features that a new mesh may not have.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class StepStream(IterableDataset[Any]):
         first_step: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
+        hide: tuple[int, float] = (0, 0.0),
     ) -> None:
         super().__init__()
         self.cases = cases
@@ -50,6 +55,7 @@ class StepStream(IterableDataset[Any]):
         self.first_step = first_step
         self.rank = rank
         self.world_size = world_size
+        self.hide = hide
 
     def __iter__(self) -> Iterator[Any]:
         for step in range(self.first_step(), self.steps):
@@ -63,7 +69,11 @@ class StepStream(IterableDataset[Any]):
             case = self.cases[self._case(draw)]
             generator = torch.Generator().manual_seed(_mix(self.seed, 1, draw))
             index = random_subset(len(case.pos), self.nodes, generator)
-            graphs.append(MeshGraph(pos=case.pos[index], x=case.x[index], y=case.y[index]))
+            graph = MeshGraph(**{key: case[key][index] for key in NEEDED if case.get(key) is not None})
+            count, share = self.hide
+            if count and float(torch.rand((), generator=generator)) < share:
+                graph.x[:, -count:] = torch.nan
+            graphs.append(graph)
         return Batch.from_data_list(graphs)
 
     def _case(self, draw: int) -> int:

@@ -40,7 +40,8 @@ class View:
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """``[n, 3]`` points or directions -> ``[n, 2]`` right and up components."""
-        return np.asarray(vectors) @ np.stack([self.right, self.up], axis=1)
+        flat: np.ndarray = np.asarray(vectors) @ np.stack([self.right, self.up], axis=1)
+        return flat
 
 
 def flow_frame(flow: Sequence[float], up: Sequence[float]) -> np.ndarray:

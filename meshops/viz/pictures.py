@@ -25,6 +25,9 @@ from meshops.viz.render import cell_areas, field_values, fit, render
 Direction = Sequence[float]
 DEFAULT_VIEWS = ("front three-quarter", "rear three-quarter")
 
+# Panels are at least this wide for their height, so that captions fit under tall shapes.
+NARROWEST = 0.55
+
 
 def surface_picture(
     mesh: Any,
@@ -114,7 +117,7 @@ def comparison_picture(
     size = float(np.linalg.norm(true_values))
     relative = f", relative L2 {100 * float(np.linalg.norm(difference)) / size:.2f} %" if size > 0 else ""
     headings = ("truth", "prediction", f"error{relative}")
-    rows = []
+    rows: list[list[Panel]] = []
     for view in _views(mesh, views, frame):
         panels = [
             _view_row(mesh, values, association, [view], scale, frame[0], columns=3)[0]
@@ -223,6 +226,7 @@ def _view_row(
 ) -> list[Panel]:
     """Panels of one mesh from several views, all at the scale that fits ``columns`` of them on the sheet."""
     frames = [fit(mesh.points, view) for view in views]
+    frames = [replace(f, width=max(f.width, NARROWEST * f.height)) for f in frames]
     height = row_height([f.aspect for f in frames] * ((columns or len(views)) // len(views)))
     return [
         Panel(

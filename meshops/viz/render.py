@@ -15,6 +15,8 @@ from meshops.viz.colors import NAN_COLOR, ColorScale
 
 # Cell edges are drawn on meshes up to this many cells; on finer ones they hide the colors.
 MOST_CELLS_WITH_EDGES = 1500
+# Sharp edges are looked for on meshes up to this many cells; on finer ones that takes longer than drawing.
+MOST_CELLS_WITH_OUTLINE = 500_000
 FEATURE_ANGLE = 40.0
 LINE_COLOR = "#30343a"
 
@@ -169,7 +171,10 @@ def cell_areas(mesh: Any) -> np.ndarray:
     """``[n]`` area of each cell, m^2; zero for cells without one."""
     bare = mesh.copy(deep=False)
     bare.clear_data()
-    return np.abs(np.asarray(bare.compute_cell_sizes(length=False, area=True, volume=False).cell_data["Area"]))
+    areas: np.ndarray = np.abs(
+        np.asarray(bare.compute_cell_sizes(length=False, area=True, volume=False).cell_data["Area"])
+    )
+    return areas
 
 
 @contextmanager
@@ -197,6 +202,8 @@ def _aim(plotter: Any, view: View, frame: Frame, mesh: Any) -> None:
 
 
 def _add_outline(plotter: Any, mesh: Any) -> None:
+    if mesh.n_cells > MOST_CELLS_WITH_OUTLINE:
+        return
     lines = mesh.extract_feature_edges(
         feature_angle=FEATURE_ANGLE, boundary_edges=True, non_manifold_edges=False, manifold_edges=False
     )

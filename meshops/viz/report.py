@@ -237,6 +237,8 @@ def shown(value: Any) -> str:
 
 def is_number(value: Any) -> bool:
     """Tell what is aligned to the right: numbers, and strings that begin like one."""
+    if isinstance(value, bool):
+        return False
     if isinstance(value, numbers.Number) or value is None:
         return True
     text = str(value).strip()

@@ -24,9 +24,9 @@ from meshops.viz.render import cell_areas, field_values, surface_of
 
 BUTTONS = ("front three-quarter", "rear three-quarter", "side", "top", "front", "rear")
 
-# Clustering thins huge meshes to about this many triangles before the slower, better decimation by quadrics.
-CLUSTER_ABOVE = 2_000_000
-CLUSTERS_PER_SIDE = 400
+# Meshes of more triangles are first thinned by clustering, which is fast; decimation by quadrics is better but slow.
+CLUSTER_ABOVE = 500_000
+CLUSTERS_PER_SIDE = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +188,9 @@ def _stage(points: np.ndarray, frame: np.ndarray) -> dict[str, Any]:
     flat = points @ frame.T
     length = float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
     middle = 0.5 * (flat.min(axis=0) + flat.max(axis=0))
-    above = middle + [0, 0, 0.5 * np.ptp(flat[:, 2]) + 0.08 * length]
-    arrow = np.stack([above - [0.1 * length, 0, 0], above + [0.1 * length, 0, 0]]) @ frame
+    above = middle + np.array([0.0, 0.0, 0.5 * np.ptp(flat[:, 2]) + 0.08 * length])
+    half = np.array([0.1 * length, 0.0, 0.0])
+    arrow = np.stack([above - half, above + half]) @ frame
     everything = np.concatenate([points, arrow])
     low, high = everything.min(axis=0), everything.max(axis=0)
     pad = np.maximum(0.02 * length, 0.5 * (0.05 * length - (high - low)))

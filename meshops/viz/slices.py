@@ -13,7 +13,7 @@ from meshops.errors import InputError
 from meshops.viz.camera import View, flat_view, flow_frame, look_along
 from meshops.viz.colors import ColorScale, color_scale, magnitude, number
 from meshops.viz.layout import Bar, Panel, row_height, sheet
-from meshops.viz.render import Frame, cell_areas, field_values, fit, render, surface_of
+from meshops.viz.render import Frame, field_values, fit, render, surface_of
 
 SOLID = "#c9cdd3"
 
@@ -74,8 +74,8 @@ def slice_picture(
         cuts = _cuts(mesh, frame)
     else:
         cuts = [_planar(mesh, frame)]
-    seen, areas = (np.concatenate(parts) for parts in zip(*(_seen(cut, association) for cut in cuts), strict=True))
-    scale = color_scale(seen, clim=clim, cmap=cmap, weights=areas)
+    # Cells are small where the flow varies, so percentiles count cells here: by area the far field would decide.
+    scale = color_scale(np.concatenate([_seen(cut, association) for cut in cuts]), clim=clim, cmap=cmap)
     height = row_height([cut.frame.aspect for cut in cuts], most=620, axes=True)
     row = [_panel(cut, scale, height, association, frame[0]) for cut in cuts]
     label = f"|{name}|" if raw.ndim == 2 and raw.shape[1] > 1 else name
@@ -137,12 +137,12 @@ def _cut(
     if piece.n_cells == 0:
         raise InputError(f"the plane {names[normal]} = {number(position)} m cuts no cell; check flow and up")
     width, height = window[1, list(axes)] - window[0, list(axes)]
-    what = "plane of symmetry" if normal == 1 else "cross-section, seen from behind"
+    what = "plane of symmetry" if normal == 1 else "cross-section"
     box = (*window[:, axes[0]], *window[:, axes[1]])
     return _Cut(
         view=view,
         axes=axes,
-        caption=f"{what}, {names[normal]} = {number(position)} m",
+        caption=f"{what}, {names[normal]} = {number(_rounded(position, float(np.ptp(window))))} m",
         names=(f"{names[axes[0]]} (m)", f"{names[axes[1]]} (m)"),
         piece=piece,
         frame=Frame(center=origin @ frame, width=float(width), height=float(height)),
@@ -181,15 +181,20 @@ def _panel(cut: _Cut, scale: ColorScale, height: int, association: str, flow: np
     return Panel(picture=picture, caption=cut.caption, view=cut.view, flow=flow, axes=(cut.box, *cut.names))
 
 
-def _seen(cut: _Cut, association: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values inside the shown window, so that the far field does not set the limits, and their areas."""
+def _seen(cut: _Cut, association: str) -> np.ndarray:
+    """Values inside the shown window."""
     where = cut.piece.cell_centers().points if association == "cell" else cut.piece.points
     flat = cut.view.project(np.asarray(where) - cut.frame.center)
     seen = (np.abs(flat[:, 0]) <= 0.5 * cut.frame.width) & (np.abs(flat[:, 1]) <= 0.5 * cut.frame.height)
     data = cut.piece.cell_data if association == "cell" else cut.piece.point_data
     values = np.asarray(data["shown"])
-    areas = cell_areas(cut.piece) if association == "cell" else np.ones(len(values))
-    return (values[seen], areas[seen]) if seen.any() else (values, areas)
+    return values[seen] if seen.any() else values
+
+
+def _rounded(position: float, span: float) -> float:
+    """Drop what is less than a thousandth of the picture, such as the nudge off a boundary."""
+    step = 10.0 ** (np.floor(np.log10(span)) - 3) if span > 0 else 1.0
+    return float(np.round(position / step) * step) + 0.0
 
 
 def _lateral_position(domain: np.ndarray) -> float:

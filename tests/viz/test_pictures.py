@@ -70,14 +70,14 @@ def test_point_fields_and_planar_meshes(tmp_path: Path) -> None:
     plane.point_data["u"] = plane.points[:, 0]
     image = pixels(surface_picture(plane, "u", tmp_path / "p.png", association="point"))
     rows = image[image.shape[0] // 3]
-    left, right = rows[300], rows[1500]
+    left, right = rows[560], rows[1240]
     assert left[2] > left[0] + 60 and right[0] > right[2] + 60, "downstream is to the right"
 
 
 def test_perfect_prediction_has_no_error_color(body: Any, tmp_path: Path) -> None:
     truth = np.asarray(body["Cp"])
-    perfect = pixels(comparison_picture(body, "Cp", truth, truth, tmp_path / "a.png", unit="1"))
-    wrong = pixels(comparison_picture(body, "Cp", truth, truth + 0.5, tmp_path / "b.png", unit="1"))
+    perfect = pixels(comparison_picture(body, "Cp", truth, truth, tmp_path / "a.png", views=["front"]))
+    wrong = pixels(comparison_picture(body, "Cp", truth, truth + 0.5, tmp_path / "b.png", views=["front"]))
     height, width, _ = perfect.shape
     error_panel = slice(100, height - 320), slice(2 * width // 3 + 20, width - 10)
     arrow_only = colored(perfect[error_panel])
@@ -115,9 +115,11 @@ def test_touching_patches_get_different_colors() -> None:
 def test_partition_picture_uses_the_palette(body: Any, tmp_path: Path) -> None:
     x = body.cell_centers().points[:, 0]
     patch = np.digitize(x, np.linspace(-1, 1, 9)[1:-1])
-    image = pixels(partition_picture(body, patch, tmp_path / "p.png", num_patches=8))
+    image = pixels(partition_picture(body, patch, tmp_path / "p.png", num_patches=8, views=["side"]))
     assert colored(image) > 0.2
-    hidden = pixels(partition_picture(body, np.full(body.n_cells, -1), tmp_path / "none.png", num_patches=1))
+    hidden = pixels(
+        partition_picture(body, np.full(body.n_cells, -1), tmp_path / "none.png", num_patches=1, views=["top"])
+    )
     assert colored(hidden) < 0.02, "cells without a patch are gray"
     with pytest.raises(InputError, match="num_patches is 4"):
         partition_picture(body, patch, tmp_path / "q.png", num_patches=4)

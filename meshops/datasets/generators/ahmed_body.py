@@ -7,7 +7,7 @@ slant. All other edges are sharp; there are no wheels and no stilts. Such a body
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyvista as pv
 
-from meshops.datasets.generators.developable import Cylinder, Plane, fill, orient_convex
+from meshops.datasets.generators.developable import Chart, Cylinder, Plane, fill, orient_convex
 from meshops.errors import InputError, listing, warn
 
 Array = np.ndarray[Any, Any]
@@ -122,14 +122,9 @@ def ahmed_body(
     Example:
         >>> body = ahmed_body(1.044, 0.389, 0.288, 0.1, 0.222, 25.0, 0.05)
         >>> body.n_open_edges, round(body.volume, 3)
-        (0, 0.109)
+        (0, 0.111)
     """
     limit = RADIUS_LIMIT * min(width, height)
-    if front_radius > limit * (1 + 1e-9):
-        warn(
-            f"ahmed_body: front_radius {front_radius:.4g} m is more than {RADIUS_LIMIT} times the smaller of width and "
-            f"height; {limit:.4g} m is used, as in the shipped cases"
-        )
     shape = AhmedShape(
         length=length,
         width=width,
@@ -139,6 +134,11 @@ def ahmed_body(
         slant_angle=slant_angle,
         ground_clearance=ground_clearance,
     )
+    if front_radius > limit * (1 + 1e-9):
+        warn(
+            f"ahmed_body: front_radius {front_radius:.4g} m is more than {RADIUS_LIMIT} times the smaller of width and "
+            f"height; {limit:.4g} m is used, as in the shipped cases"
+        )
     if not 0 < edge <= min(width, height) / 2:
         raise InputError(
             f"ahmed_body: edge must be positive and at most {min(width, height) / 2:.3g} m here, got {edge}"
@@ -164,37 +164,48 @@ def ahmed_body_from(parameters: dict[str, float], *, edge: float = 0.02) -> pv.P
     return ahmed_body(**values, edge=edge)
 
 
-# Each piece of the surface: its corners in turn. Pieces of both sides are written once, with {side}.
+# Each piece of the right half (y >= 0): its corners in turn. The left half is its mirror image.
 FLAT_PIECES = (
-    ("left nose low", "right nose low", "right nose high", "left nose high"),
-    ("left front high", "right front high", "right slant high", "left slant high"),
-    ("left slant high", "right slant high", "right slant low", "left slant low"),
-    ("left slant low", "right slant low", "right base low", "left base low"),
-    ("left front low", "right front low", "right base low", "left base low"),
+    ("middle nose low", "side nose low", "side nose high", "middle nose high"),
+    ("middle front high", "side front high", "side slant high", "middle slant high"),
+    ("middle slant high", "side slant high", "side slant low", "middle slant low"),
+    ("middle slant low", "side slant low", "side base low", "middle base low"),
+    ("middle front low", "side front low", "side base low", "middle base low"),
+    ("side front low", "side base low", "side slant low", "side slant high", "side front high"),
 )
-FLANK = ("front low", "base low", "slant low", "slant high", "front high")
-ROUND_ENDS = ("left nose {end}", "right nose {end}", "right front {end}", "left front {end}")
-ROUND_SIDES = ("nose low", "nose high", "front high", "front low")
+# Rounded pieces and the direction they end up facing.
+ROUND_PIECES = (
+    (("side nose low", "side nose high", "side front high", "side front low"), (0.0, 1.0, 0.0)),
+    (("middle nose low", "side nose low", "side front low", "middle front low"), (0.0, 0.0, -1.0)),
+    (("middle nose high", "side nose high", "side front high", "middle front high"), (0.0, 0.0, 1.0)),
+)
 
 
 def _surface(shape: AhmedShape, edge: float) -> pv.PolyData:
-    """Triangulate every piece in its unrolled plane and join them along their common curves."""
-    curves = _Curves(shape, edge)
-    pieces = [(curves.loop(names), _plane(curves, names)) for names in FLAT_PIECES]
-    for side, y in (("left", -1.0), ("right", 1.0)):
-        flank = [f"{side} {name}" for name in FLANK]
-        pieces.append((curves.loop(flank), _plane(curves, flank)))
-        names = [f"{side} {name}" for name in ROUND_SIDES]
-        pieces.append((curves.loop(names), _cylinder(curves, names[0], (0.0, y, 0.0), shape.front_radius)))
-    for end, z in (("low", -1.0), ("high", 1.0)):
-        names = [name.format(end=end) for name in ROUND_ENDS]
-        pieces.append((curves.loop(names), _cylinder(curves, names[0], (0.0, 0.0, z), shape.front_radius)))
-    filled = [fill(loop, chart, edge) for loop, chart in pieces]
-    # Curves shared by two pieces were computed once, so their points are equal to the last bit.
-    points, index = np.unique(np.concatenate([part[0] for part in filled]), axis=0, return_inverse=True)
+    """Triangulate every piece in its unrolled plane, join them along their common curves, and add the mirror image."""
+    filled = [fill(loop, chart, edge) for loop, chart in _pieces(shape, edge)]
     offsets = np.cumsum([0, *(len(part[0]) for part in filled)])
+    points = np.concatenate([part[0] for part in filled])
     faces = np.concatenate([part[1] + offset for part, offset in zip(filled, offsets, strict=False)])
-    return pv.PolyData.from_regular_faces(points, orient_convex(points, index.reshape(-1)[faces]))
+    both = np.concatenate([points, points * [1, -1, 1]]) + 0.0  # no negative zeros on the plane of symmetry
+    # Curves shared by two pieces were computed once, so their points are equal to the last bit.
+    unique, index = np.unique(both, axis=0, return_inverse=True)
+    faces = index.reshape(-1)[np.concatenate([faces, faces + len(points)])]
+    return pv.PolyData.from_regular_faces(unique, orient_convex(unique, faces))
+
+
+def _pieces(shape: AhmedShape, edge: float) -> Iterator[tuple[Array, Chart]]:
+    """Boundary loop and chart of each piece of the right half."""
+    curves = _Curves(shape, edge)
+    upstream = np.array([-1.0, 0.0, 0.0])
+    for names in FLAT_PIECES:
+        first, second, last = (curves.corners[names[i]] for i in (0, 1, -1))
+        yield curves.loop(names), Plane.through(first, second, last)
+    for names, direction in ROUND_PIECES:
+        outward, radius = np.array(direction), shape.front_radius
+        axis = np.abs(np.cross(outward, upstream))
+        center = curves.corners[names[0]] - radius * upstream
+        yield curves.loop(names), Cylinder(center=center, radius=radius, start=upstream, end=outward, axis=axis)
 
 
 class _Curves:
@@ -219,7 +230,7 @@ class _Curves:
         """Points ``[n, 3]`` from corner ``a`` to corner ``b``."""
         if (a, b) not in self._made:
             rounded = ("nose" in a) != ("nose" in b)
-            points = self._mitre(a, b) if rounded else self._line(a, b)
+            points = self._arc(a, b) if rounded else self._line(a, b)
             self._made[a, b], self._made[b, a] = points, points[::-1]
         return self._made[a, b]
 
@@ -229,41 +240,32 @@ class _Curves:
         points: Array = np.linspace(start, end, steps + 1)
         return points
 
-    def _mitre(self, a: str, b: str) -> Array:
-        """Where the two quarter cylinders meet: y and z both grow with the sine, x with one minus the cosine."""
+    def _arc(self, a: str, b: str) -> Array:
+        """From the nose plane to the end of the rounding: y and z grow with the sine, x with one minus the cosine.
+
+        At the side this is the mitre where two quarter cylinders meet, in the middle a quarter circle.
+        """
         nose, front = sorted((a, b), key=lambda name: "front" in name)
         steps = max(1, round(MITRE_LENGTH * self.radius / self.edge))
         angle = np.linspace(0, np.pi / 2, steps + 1)[:, None]
         grow = np.hstack([1 - np.cos(angle), np.sin(angle), np.sin(angle)])
         points = self.corners[nose] + grow * (self.corners[front] - self.corners[nose])
         points[0], points[-1] = self.corners[nose], self.corners[front]
-        return points if nose == a else points[::-1]
+        ordered: Array = points if nose == a else points[::-1]
+        return ordered
 
 
 def _corners(shape: AhmedShape) -> dict[str, Array]:
     r, half, low, high = shape.front_radius, shape.width / 2, shape.ground_clearance, shape.top
     corners: dict[str, Array] = {}
-    for side, y in (("left", -1.0), ("right", 1.0)):
+    for place, nose, side in (("middle", 0.0, 0.0), ("side", half - r, half)):
         corners |= {
-            f"{side} nose low": np.array([0.0, y * (half - r), low + r]),
-            f"{side} nose high": np.array([0.0, y * (half - r), high - r]),
-            f"{side} front low": np.array([r, y * half, low]),
-            f"{side} front high": np.array([r, y * half, high]),
-            f"{side} slant high": np.array([shape.slant_start, y * half, high]),
-            f"{side} slant low": np.array([shape.length, y * half, shape.slant_end]),
-            f"{side} base low": np.array([shape.length, y * half, low]),
+            f"{place} nose low": np.array([0.0, nose, low + r]),
+            f"{place} nose high": np.array([0.0, nose, high - r]),
+            f"{place} front low": np.array([r, side, low]),
+            f"{place} front high": np.array([r, side, high]),
+            f"{place} slant high": np.array([shape.slant_start, side, high]),
+            f"{place} slant low": np.array([shape.length, side, shape.slant_end]),
+            f"{place} base low": np.array([shape.length, side, low]),
         }
     return corners
-
-
-def _plane(curves: _Curves, names: Sequence[str]) -> Plane:
-    first, second, last = (curves.corners[names[i]] for i in (0, 1, -1))
-    # The first edge of a piece across the body runs along y, so y = 0 is the middle of the lattice.
-    return Plane.through(first, second, last)
-
-
-def _cylinder(curves: _Curves, nose: str, outward: tuple[float, float, float], radius: float) -> Cylinder:
-    direction = np.array(outward)
-    center = curves.corners[nose] + np.array([radius, 0.0, 0.0])
-    axis = np.abs(np.cross(direction, [1.0, 0.0, 0.0]))
-    return Cylinder(center=center, radius=radius, start=np.array([-1.0, 0.0, 0.0]), end=direction, axis=axis)

@@ -110,7 +110,7 @@ def orient_convex(points: Array, triangles: Array) -> Array:
 
 
 def _lattice(boundary: Array, edge: float) -> Array:
-    """Points of an equilateral lattice inside the boundary, symmetric about u = middle."""
+    """Points of an equilateral lattice inside the boundary."""
     low, high = boundary.min(axis=0), boundary.max(axis=0)
     middle = (low + high) / 2
     rows = np.arange(-int((high - low)[1] / edge) - 1, int((high - low)[1] / edge) + 2)

@@ -29,8 +29,8 @@ def ellipsoid_velocity(points: Array, semi_axes: tuple[float, float, float], spe
         ``[n, 3]`` m/s.
 
     Example:
-        >>> ellipsoid_velocity(np.array([[1.0, 0.0, 0.0]]), (1.0, 1.0, 1.0)).round(6).tolist()
-        [[0.0, 0.0, 1.5]]
+        >>> float(ellipsoid_velocity(np.array([[1.0, 0.0, 0.0]]), (1.0, 1.0, 1.0))[0, 2].round(6))
+        1.5
     """
     squares = np.square(np.asarray(semi_axes, dtype=np.float64))
     product = float(np.prod(semi_axes))

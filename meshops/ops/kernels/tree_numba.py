@@ -1,11 +1,15 @@
-"""Median-split tree on the CPU: quickselect over all cores, compiled by Numba on first use.
+"""Median-split tree on the CPU: quickselect on ``torch.get_num_threads()`` threads, compiled by Numba on first use.
 
-Rows are moved together with their index, so that every pass over a segment reads memory in order.
+Rows are moved together with their index, so that every pass over a segment reads memory in order. The threads are
+plain ones that live as long as the call: Numba's own pool (OpenMP) kills the forked workers of a data loader.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -14,6 +18,8 @@ import torch
 from torch import Tensor
 
 from meshops.ops.tree import MedianSplit
+
+SERIAL_BELOW = 20_000  # points; starting threads would take longer than they save
 
 
 def median_split_numba(pos: Tensor, ptr: Tensor, levels: int) -> MedianSplit:
@@ -25,28 +31,41 @@ def median_split_numba(pos: Tensor, ptr: Tensor, levels: int) -> MedianSplit:
     axis = np.zeros((num_graphs, num_inner), dtype=np.int64)
     value = np.zeros((num_graphs, num_inner), dtype=rows.dtype)
     bounds = ptr.numpy().astype(np.int64)
-    for level in range(levels):
-        nodes = slice(2**level - 1, 2 ** (level + 1) - 1)
-        bounds, level_axis, level_value = _split_level(rows, index, bounds)
-        axis[:, nodes] = level_axis.reshape(num_graphs, -1)
-        value[:, nodes] = level_value.reshape(num_graphs, -1)
-    _sort_leaves(index, bounds)
+    num_threads = torch.get_num_threads() if rows.shape[0] > SERIAL_BELOW else 1
+    with ThreadPoolExecutor(num_threads) as pool:
+        for level in range(levels):
+            nodes = slice(2**level - 1, 2 ** (level + 1) - 1)
+            bounds, level_axis, level_value = _split_level(pool, num_threads, rows, index, bounds)
+            axis[:, nodes] = level_axis.reshape(num_graphs, -1)
+            value[:, nodes] = level_value.reshape(num_graphs, -1)
+        _share(pool, num_threads, bounds.size - 1, _sort_leaves, index, bounds)
     return MedianSplit(*(torch.from_numpy(array) for array in (index, bounds, axis, value)))
 
 
-def _split_level(rows: Any, index: Any, bounds: Any) -> tuple[Any, Any, Any]:
+def _split_level(pool: Executor, num_threads: int, rows: Any, index: Any, bounds: Any) -> tuple[Any, Any, Any]:
     num_segments = bounds.size - 1
     axis = np.zeros(num_segments, dtype=np.int64)
     value = np.zeros(num_segments, dtype=rows.dtype)
     children = np.empty(2 * num_segments + 1, dtype=np.int64)
     children[-1] = bounds[-1]
-    _split_segments(rows, index, bounds, axis, value, children)
+    _share(pool, num_threads, num_segments, _split_segments, rows, index, bounds, axis, value, children)
     return children, axis, value
 
 
-@numba.njit(parallel=True, cache=True)
-def _split_segments(rows, index, bounds, axis, value, children):  # type: ignore[no-untyped-def]
-    for s in numba.prange(bounds.size - 1):
+def _share(pool: Executor, num_threads: int, num_segments: int, work: Callable[..., None], *arrays: Any) -> None:
+    """Call ``work(*arrays, first, last)`` on ranges of segments, one per thread."""
+    if num_threads == 1 or num_segments == 1:
+        work(*arrays, 0, num_segments)
+        return
+    cuts = [num_segments * i // num_threads for i in range(num_threads + 1)]
+    tasks = [pool.submit(work, *arrays, first, last) for first, last in pairwise(cuts) if first < last]
+    for task in tasks:
+        task.result()
+
+
+@numba.njit(nogil=True, cache=True)
+def _split_segments(rows, index, bounds, axis, value, children, first, last):  # type: ignore[no-untyped-def]
+    for s in range(first, last):
         start, end = bounds[s], bounds[s + 1]
         size = end - start
         middle = start + size // 2
@@ -55,14 +74,15 @@ def _split_segments(rows, index, bounds, axis, value, children):  # type: ignore
             continue
         widest = _widest_axis(rows, start, end)
         axis[s] = widest
-        if size == 1:
-            value[s] = rows[start, widest]
-            continue
-        _select(rows, index, start, end, middle, widest)
-        left = rows[start, widest]
-        for i in range(start + 1, middle):
-            left = max(left, rows[i, widest])
-        value[s] = left + (rows[middle, widest] - left) / 2
+        right = rows[middle, widest]
+        if size > 1:
+            _select(rows, index, start, end, middle, widest)
+            left, right = rows[start, widest], rows[middle, widest]
+            for i in range(start + 1, middle):
+                left = max(left, rows[i, widest])
+            halfway = rows.dtype.type(left + (right - left) / 2)
+            right = halfway if halfway > left else right
+        value[s] = right
 
 
 @numba.njit(cache=True)
@@ -132,7 +152,7 @@ def _select(rows, index, start, end, middle, axis):  # type: ignore[no-untyped-d
             high = j - 1
 
 
-@numba.njit(parallel=True, cache=True)
-def _sort_leaves(index, bounds):  # type: ignore[no-untyped-def]
-    for s in numba.prange(bounds.size - 1):
+@numba.njit(nogil=True, cache=True)
+def _sort_leaves(index, bounds, first, last):  # type: ignore[no-untyped-def]
+    for s in range(first, last):
         index[bounds[s] : bounds[s + 1]] = np.sort(index[bounds[s] : bounds[s + 1]])

@@ -1,0 +1,44 @@
+# Every target sets up .venv by itself when it is missing: Python >= 3.11 and make are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: demo test test-all check docs examples bench wheel clean
+
+demo: $(STAMP)      ## train, test, predict and report on shipped cases (minutes)
+	$(BIN)/meshops demo
+
+test: $(STAMP)      ## the default tests
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-all: $(STAMP)  ## the slow ones too
+	$(BIN)/python -m pytest
+
+check: $(STAMP)     ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+examples: $(STAMP)  ## every example in smoke mode
+	set -e; for file in examples/*.py; do echo "$$file --smoke"; $(BIN)/python $$file --smoke; done
+
+docs: $(STAMP)      ## HTML pages in docs/_build/html
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+bench: $(STAMP)     ## ball tree and MSPT step, with the peers that are installed
+	$(BIN)/python benchmarks/ball_tree.py
+	$(BIN)/python benchmarks/mspt_step.py
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('meshops needs Python 3.11 or newer, this is ' + sys.version.split()[0] + '; try: make PYTHON=python3.12') if sys.version_info < (3, 11) else None"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,77 @@
+"""Sphinx settings. Build: ``sphinx-build -W -b html docs docs/_build/html`` with meshops[docs] installed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+import meshops
+from meshops.cli.main import main
+
+project = "meshops"
+author = "The meshops developers"
+project_copyright = "The meshops developers, Apache-2.0"
+version = release = meshops.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"meshops {release}"
+highlight_language = "text"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 100
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+suppress_warnings = ["config.cache"]
+
+
+class HelpText(SphinxDirective):
+    """The real text of ``meshops VERB --help``, made while the pages are built."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return one literal block."""
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            code = main([*self.arguments, "--help"])
+        if code:
+            raise self.error(f"meshops {' '.join(self.arguments)} --help left with code {code}")
+        return [nodes.literal_block(out.getvalue(), out.getvalue(), language="text")]
+
+
+def skip_field_numbers(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of named tuples, which their class docstrings describe."""
+    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
+
+
+def keep_layout(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Show formulas and tables in the docstrings of modules, which are plain text, with their line breaks."""
+    if what != "module":
+        return
+    out: list[str] = []
+    literal = False
+    for paragraph in "\n".join(lines).strip().split("\n\n"):
+        rows = paragraph.split("\n")
+        laid_out = any(row.startswith(" ") or "   " in row.strip() for row in rows)
+        if laid_out and not literal:
+            rows = ["::", "", *("    " + row for row in rows)]
+        out += [*rows, ""]
+        literal = paragraph.endswith("::")
+    lines[:] = out
+
+
+def setup(app: Any) -> None:
+    """Register the directive and the filters."""
+    app.add_directive("help-text", HelpText)
+    app.connect("autodoc-skip-member", skip_field_numbers)
+    app.connect("autodoc-process-docstring", keep_layout)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meshops import datasets
+from meshops.errors import InputError, MissingDataError
+
+
+def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_root: Path):
+    assert datasets.names() == ("ahmed_mini", "ahmed_ml", "shapenet_car")
+    roots = {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
+    for name in datasets.names():
+        data = datasets.create(name, root=roots[name], split="all")
+        assert len(data) > 0 and len(data.units) == len(data.fields)
+        assert data.fields == data[0].fields
+
+
+def test_dashes_and_capitals_are_the_same():
+    assert len(datasets.create("Ahmed-Mini", split="test")) == 6
+
+
+def test_detect(ahmed_root: Path, car_root: Path, tmp_path: Path):
+    assert datasets.detect(ahmed_root) == "ahmed_ml"
+    assert datasets.detect(car_root) == "shapenet_car"
+    assert datasets.detect(car_root / "training_data") == "shapenet_car"
+    with pytest.raises(InputError, match="has no known layout; looked for ahmed_ml"):
+        datasets.detect(tmp_path)
+    with pytest.raises(MissingDataError, match="no folder"):
+        datasets.detect(tmp_path / "nothing")
+
+
+def test_unknown_name():
+    with pytest.raises(InputError, match="no dataset 'ahmed'; known: 'ahmed_mini', 'ahmed_ml', 'shapenet_car'"):
+        datasets.create("ahmed")
+
+
+def test_unknown_option_lists_those_allowed(ahmed_root: Path):
+    with pytest.raises(InputError, match="ahmed_ml: unknown option 'fold'; allowed: 'domain', 'split_method'"):
+        datasets.create("ahmed_ml", root=ahmed_root, fold=1)
+
+
+def test_root_is_needed_or_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="the folder of the data is needed"):
+        datasets.create("shapenet_car")
+    with pytest.raises(InputError, match="takes no folder"):
+        datasets.create("ahmed_mini", root=tmp_path)

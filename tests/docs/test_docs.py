@@ -1,0 +1,131 @@
+"""Pages and cards name commands, options, modules and functions that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from meshops.cli.main import VERBS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "models/**/*.md", "datasets/**/*.md")
+    for page in ROOT.glob(pattern)
+    if "_build" not in page.parts
+)
+# Plumbing that is not part of the reference: the command line shows its own help there.
+UNDOCUMENTED = {
+    "__main__",
+    "cli",
+    "data.vtk_io",
+    "datasets.atomic",
+    "datasets.generators.developable",
+    "datasets.shapenet_car_files",
+    "datasets.shapenet_car_standin",
+    "ops.kernels",
+    "viz.files",
+    "viz.layout",
+    "viz.render",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command) of every ``meshops VERB ...`` in a console block, joined over line ends."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "(?:console|bash|sh)"):
+            for line in block.replace("\\\n", " ").splitlines():
+                match = re.search(rf"(?:^|[\s/])meshops ((?:{'|'.join(VERBS)})\b.*)", line)
+                if match:
+                    found.append((str(page.relative_to(ROOT)), match.group(1).partition(" #")[0].strip()))
+    return found
+
+
+def test_there_are_pages_and_commands() -> None:
+    assert len(PAGES) > 20
+    assert {command.split()[0] for _, command in commands()} >= {"demo", "train", "evaluate", "predict", "partition"}
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
+def test_commands_use_options_that_exist(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verb, *arguments = shlex.split(command)
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    for argument in arguments:
+        if argument.startswith("--"):
+            assert re.search(rf"{re.escape(argument.partition('=')[0])}\b", text), f"{page}: meshops {verb} {argument}"
+    for argument in arguments:
+        if argument.endswith(".yaml"):
+            assert argument == "RUN.yaml" or (ROOT / argument).is_file(), f"{page}: no file {argument}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_compile_and_import_what_exists(page: Path) -> None:
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("meshops"):
+                exec(compile(ast.Module([node], []), str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in link and not link.startswith("mailto:"):
+            assert (page.parent / link).exists(), link
+
+
+def names_in(path: Path) -> set[str]:
+    """Functions and classes of a file, and methods and attributes of its classes."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_functions_named_with_their_file_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for file, name in re.findall(r"`((?:meshops|tests|examples)/[\w/]+\.py)(?::([\w.]+))?`", text):
+        assert (ROOT / file).is_file(), f"no file {file}"
+        if name:
+            assert name in names_in(ROOT / file), f"no {name} in {file}"
+
+
+def test_the_card_of_mspt_maps_equations_to_code() -> None:
+    text = (ROOT / "models" / "mspt" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`meshops/[\w/]+\.py:(\w+)`", text))
+    assert {"MSPT", "MSPTBlock", "ReferenceBlock", "PatchAttention", "SupernodePool", "BallTree"} <= named
+    for word in ("secondary", "unverified", "12.78 M", "3.86 M", "AB-UPT, re-run by the MSPT authors"):
+        assert word in text
+
+
+def test_every_module_is_in_the_reference() -> None:
+    documented = set()
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        documented |= set(re.findall(r"automodule:: meshops\.([\w.]+)", page.read_text(encoding="utf-8")))
+    missing = []
+    for path in sorted((ROOT / "meshops").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "meshops").with_suffix("").parts)
+        hidden = any(name == part or name.startswith(f"{part}.") for part in UNDOCUMENTED)
+        if not name.endswith("__init__") and not hidden and name not in documented:
+            missing.append(name)
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_the_pages_build_without_warnings(tmp_path: Path) -> None:
+    pytest.importorskip("furo")
+    build = pytest.importorskip("sphinx.cmd.build")
+    assert build.main(["-q", "-W", "-b", "html", str(ROOT / "docs"), str(tmp_path / "html")]) == 0
+    assert "usage: meshops train RUN.yaml" in (tmp_path / "html" / "reference" / "cli.html").read_text()
