@@ -2,10 +2,10 @@
 
     python benchmarks/ball_tree.py --threads 1
 
-Random points in the unit cube, split into patches of about 128. Both are measured in turns, so that a busy machine hits
-both alike; the table shows the fastest of the repetitions, their ratio (below 1: we are faster), the extra memory at the
-peak of our call, and the mean patch radius of both trees. Our time includes the leaf order, the split planes that place
-new points, and sorted leaves. balltree-erwin uses one thread for one mesh.
+Random points in the unit cube, split into patches of at most 128. Both are measured in turns, so that a busy machine
+hits both alike. The table shows the fastest of the repetitions, their ratio (below 1: we are faster), the memory our
+call allocates at its peak, and the mean patch radius of both trees. Our time includes sorted leaves and the planes that
+place new points. balltree-erwin uses one thread for one mesh.
 """
 
 from __future__ import annotations

@@ -21,12 +21,13 @@ from pathlib import Path
 import torch
 
 from meshops.models import MSPT
+from meshops.nn.pooling import Variant
 
 
 class Step:
     """One model with its optimiser and the patches of the points, built once."""
 
-    def __init__(self, args: argparse.Namespace, *, variant: str, checkpoint: bool) -> None:
+    def __init__(self, args: argparse.Namespace, *, variant: Variant, checkpoint: bool) -> None:
         torch.manual_seed(0)
         self.model = MSPT(
             7, 4, channels=args.channels, depth=args.depth, num_patches=args.patches, variant=variant,
@@ -72,9 +73,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             seconds[name].append(step.run())
     median = {name: statistics.median(values) for name, values in seconds.items()}
     result = {**median, "ratio": median["reference"] / median["paper"]}
-    print(
-        f"{args.points} points, {args.patches} patches, {args.depth} x {args.channels}, {torch.get_num_threads()} threads"
-    )
+    size = f"{args.points} points, {args.patches} patches, {args.depth} blocks x {args.channels}"
+    print(f"{size}, {torch.get_num_threads()} threads")
     for name, values in seconds.items():
         print(f"  {name:<10} {median[name]:8.3f} s   (fastest {min(values):.3f}, slowest {max(values):.3f})")
     print(f"  reference / paper: {result['ratio']:.2f}")

@@ -16,7 +16,10 @@ COLUMNS = {
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
     """Errors of the surrogate beside the yardsticks, one line each: relative L2 of fields, error of coefficients."""
-    rows = {"surrogate": metrics, **metrics.get("yardsticks", {})}
+    rows = {"surrogate": metrics}
+    if "without_mesh_cues" in metrics:
+        rows["  as for an STL"] = metrics["without_mesh_cues"]
+    rows |= metrics.get("yardsticks", {})
     columns = [key for key in COLUMNS if key in metrics]
     columns += [key for key in metrics if key.endswith("_rel_l2") and key not in COLUMNS]
     names = [COLUMNS.get(key, key.removesuffix("_rel_l2")) for key in columns]

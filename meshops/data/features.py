@@ -9,8 +9,7 @@ potential  velocity and pressure coefficient of the potential flow past the body
 mesh       edges and folds of the cells themselves, see ``meshops.data.cues``                     (8)
 
 All of them come from the whole shape, before any nodes are left out. All but the last depend on the mesh only through
-quadrature: another triangulation of the same shape gives nearly the same numbers. A feature that does not apply to a
-mesh is NaN, which the task replaces by the training mean.
+quadrature: another triangulation of the same shape gives nearly the same numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class FeatureSpec:
 
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
-    max_sources: int = 4096
+    max_sources: int = 2048
     mesh_cues: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,10 +109,8 @@ class Body:
         return Body(center, vector / length.unsqueeze(1), length, self.low, self.high)
 
 
-def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str, *, cues: bool = True) -> Tensor:
+def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str) -> Tensor:
     """Features ``[n, len(spec.names(domain))]`` of a case as read (not canonical yet).
-
-    ``cues=False`` leaves the mesh features out (NaN): the mesh is not one a solver would have used.
 
     Raises:
         InputError: A surface without normals and areas, or a volume without its body.
@@ -146,7 +143,7 @@ def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str
         pressure = (1 - velocity.square().sum(1, keepdim=True)).clamp(-3, 1)
         columns += [_fold(velocity, side).clamp(-2.5, 2.5), pressure]
     if spec.cues(domain):
-        columns.append(_mesh_cues(graph, frame) if cues else torch.full((len(pos), len(CUES)), torch.nan))
+        columns.append(_mesh_cues(graph, frame))
     return torch.cat(columns, 1)
 
 

@@ -286,8 +286,8 @@ class MSPT(nn.Module):
 
     def _embed(self, pos: Tensor, x: Tensor | None, index: Tensor, time: Tensor | None) -> Tensor:
         where = pos if self.unified_pos is None else grid_distances(pos, self.unified_pos)
-        tokens: Tensor = self.embed(where if x is None else torch.cat([where, x], 1)) + self.placeholder
-        tokens = tokens[index]
+        inputs = where if x is None else torch.cat([where, x], 1)
+        tokens: Tensor = self.embed(inputs[index]) + self.placeholder
         if self.time is not None:
             if time is None:
                 raise InputError("this model was built with time=True: the graph needs an attribute 'time' [b]")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from meshops.data.canonical import Frame
 from meshops.data.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.silhouette import projected_area
@@ -32,6 +33,7 @@ class BodySurface:
     Attributes:
         center, normal, area: ``[c, 3]``, ``[c, 3]``, ``[c]``.
         points, triangles: ``[m, 3]``, ``[t, 3]``.
+        cell_points: Mean number of points of a cell.
     """
 
     center: Array
@@ -39,6 +41,7 @@ class BodySurface:
     area: Array
     points: Array
     triangles: Array
+    cell_points: float
 
     @classmethod
     def of(cls, mesh: Any) -> BodySurface:
@@ -47,7 +50,14 @@ class BodySurface:
 
         center, normal, area = cell_geometry(mesh)
         normal = normal * orient_outward(mesh)[:, None]
-        return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), fan_triangles(mesh))
+        triangles = fan_triangles(mesh)
+        cell_points = len(triangles) / max(len(area), 1) + 2
+        return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)
+
+    def resolution(self, conditions: FlowConditions) -> tuple[float, float]:
+        """Median edge length over the length of the body, and points per cell."""
+        length = float(np.ptp(self.points[np.unique(self.triangles)] @ np.array(conditions.flow)))
+        return float(np.median(np.sqrt(self.area * 2 / (self.cell_points - 2)))) / length, self.cell_points
 
     def frontal_area(self, conditions: FlowConditions) -> float:
         """Reference area: fixed by the conditions, or the silhouette, m^2."""
@@ -74,6 +84,7 @@ class Case:
         body: The surface forces are integrated on (the mesh itself), None for volumes.
         parents: ``[n]`` original cell of each refined cell, None when not refined.
         notes: What was changed or assumed, for the user.
+        prepared: Filled by the first prediction: features take longer than the network.
     """
 
     mesh: Any
@@ -84,6 +95,7 @@ class Case:
     body: BodySurface | None = None
     parents: Array | None = None
     notes: list[str] = field(default_factory=list)
+    prepared: tuple[MeshGraph, Frame] | None = None
 
     @property
     def refined(self) -> bool:
@@ -218,7 +230,7 @@ def _surface(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: fl
     if cell_size is not None and spec.location == "cell":
         length = float(np.ptp(mesh.points @ np.array(spec.conditions.flow)))
         limit = COARSE * cell_size * length
-        edge = np.sqrt(2 * body.area)
+        edge = np.sqrt(2 * body.area / (body.cell_points - 2))
         if body.area[edge > limit].sum() > 0.01 * body.area.sum():
             fine, parents = refine(mesh, limit)
             warn(

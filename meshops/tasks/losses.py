@@ -32,21 +32,6 @@ def huber_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     return torch.nn.functional.huber_loss(length, torch.zeros_like(length), delta=0.5)
 
 
-def force_loss(error: Tensor, normal: Tensor, area: Tensor) -> Tensor:
-    """Length of the force that a pressure error ``[b, m]`` makes in the symmetry plane, over ``sum |area|``.
-
-    Pointwise losses flatten suction peaks, which biases drag; the sum over a random subset of cells is an unbiased
-    measure of that bias.
-
-    Args:
-        error: Normalised pressure error.
-        normal: ``[b, m, 3]`` outward, canonical axes.
-        area: ``[b, m]``.
-    """
-    force = ((error * area).unsqueeze(-1) * normal).sum(1)[:, [0, 2]]
-    return (force.norm(dim=1) / area.sum(1)).mean()
-
-
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relative_l2": relative_l2_loss,
     "relative_l2_centered": relative_l2_loss,  # the same of the field minus its training mean, see output_normalizer

@@ -57,7 +57,8 @@ def write_prediction(
     drawn = draw(prediction, surrogate.spec, folder, stem) if pictures or report else []
     page = None
     if report:
-        page = write_case_report(prediction, surrogate, folder / f"{stem}_report.html", drawn, [path, numbers])
+        files = [Path(path.name), Path(numbers.name)]
+        page = write_case_report(prediction, surrogate, folder / f"{stem}_report.html", drawn, files)
     return Written(path, numbers, tuple(drawn), page)
 
 
@@ -88,7 +89,7 @@ def draw(prediction: Prediction, spec: SteadySpec, folder: Path, stem: str) -> l
 def write_case_report(
     prediction: Prediction, surrogate: Surrogate, path: Path, pictures: list[tuple[Path, str]], files: list[Path]
 ) -> Path:
-    """The HTML report of one prediction."""
+    """The HTML report of one prediction; ``files`` are links relative to it."""
     from meshops.viz.report import ReportData, TrustSection, write_report
 
     spec, case, judged = surrogate.spec, prediction.case, prediction.judgement
@@ -99,7 +100,7 @@ def write_case_report(
             level=judged.level,
             sentence=f"{judged.sentence} Nearest training shape: {judged.nearest}.",
             rows=rows,  # type: ignore[arg-type]
-            expected_error=expected_errors(surrogate.info.get("held_out", {})),
+            expected_error=_expected(prediction, surrogate),
         )
     name = Path(case.label).name
     return write_report(
@@ -114,10 +115,16 @@ def write_case_report(
             trust=trust,
             warnings=case.notes,
             provenance=_provenance(surrogate, case.label),
-            downloads=[(file.name, _what(file)) for file in files],
+            downloads=[(file.as_posix(), _what(file)) for file in files],
         ),
         path,
     )
+
+
+def _expected(prediction: Prediction, surrogate: Surrogate) -> tuple[list[str], list[list[Any]]] | None:
+    """Held-out errors that apply to this prediction: with or without features of the mesh itself."""
+    plain = surrogate.info.get("held_out_without_cues") or {}
+    return expected_errors(surrogate.info.get("held_out", {}) if prediction.cues or not plain else plain)
 
 
 def expected_errors(held_out: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]] | None:
@@ -175,7 +182,7 @@ def _force_table(prediction: Prediction) -> tuple[list[str], list[list[Any]]] | 
 def _field_table(prediction: Prediction, spec: SteadySpec) -> tuple[list[str], list[list[Any]]]:
     columns = ["field", "unit", "min", "mean", "max"]
     if prediction.errors:
-        columns += ["relative L2", "relative L2, area-weighted", "MAE", "R²"]
+        columns += ["rel. L2", "rel. L2 (area)", "MAE", "R²"]
     rows = []
     for name, unit in zip(spec.fields, spec.units, strict=True):
         values = prediction.fields[name]
@@ -208,7 +215,7 @@ def _scene(prediction: Prediction, spec: SteadySpec) -> str | None:
 
 
 def _provenance(surrogate: Surrogate, source: str) -> dict[str, dict[str, str]]:
-    info = {key: value for key, value in surrogate.info.items() if isinstance(value, dict) and key != "held_out"}
+    info = {key: value for key, value in surrogate.info.items() if isinstance(value, dict) and not key.startswith("held_out")}
     sections = {key: {k: str(v) for k, v in values.items()} for key, values in info.items()}
     model = sections.setdefault("model", {})
     model["name"] = surrogate.model_name

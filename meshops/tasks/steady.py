@@ -20,7 +20,7 @@ from meshops.data.features import FeatureSpec, node_features
 from meshops.data.mesh_graph import MeshGraph, field_slices
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.errors import InputError, listing
-from meshops.tasks.losses import force_loss, get_loss
+from meshops.tasks.losses import get_loss
 
 Domain = Literal["surface", "volume"]
 
@@ -44,7 +44,6 @@ class SteadySpec:
         loss: Loss of each field, see ``meshops.tasks.losses``.
         weights: Weight of each field in the loss.
         passes: Interleavings averaged in a prediction.
-        force_weight: Weight of the force error in the loss (surfaces with pressure); 0: off.
     """
 
     fields: tuple[str, ...]
@@ -61,7 +60,6 @@ class SteadySpec:
     loss: tuple[str, ...] = ("relative_l2",)
     weights: tuple[float, ...] = (1.0,)
     passes: int = 2
-    force_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the roles name fields that exist."""
@@ -119,10 +117,8 @@ class SteadyTask(nn.Module):
         self.register_buffer("position", position.to(torch.float32))
 
     @staticmethod
-    def prepare(graph: MeshGraph, spec: SteadySpec, *, cues: bool = True) -> tuple[MeshGraph, Frame]:
+    def prepare(graph: MeshGraph, spec: SteadySpec) -> tuple[MeshGraph, Frame]:
         """Canonical graph of a case: positions, features and fields as the model sees them, not yet normalised.
-
-        ``cues=False``: leave out features of the mesh itself, see :func:`meshops.data.features.node_features`.
 
         Raises:
             InputError: The mesh is 2-D, or a field has another number of channels than the spec.
@@ -134,11 +130,9 @@ class SteadyTask(nn.Module):
             )
         frame = Frame.of(graph.pos, spec.conditions)
         out = MeshGraph(pos=frame.points(graph.pos))
-        out.x = node_features(graph, frame, spec.features, spec.domain, cues=cues)
+        out.x = node_features(graph, frame, spec.features, spec.domain)
         if graph.get("area") is not None:
             out.area = graph.area
-        if graph.get("normal") is not None:
-            out.normal = frame.vectors(graph.normal)
         if graph.get("y") is not None:
             out.y = _canonical_fields(graph, frame, spec)
         return out, frame
@@ -167,7 +161,7 @@ class SteadyTask(nn.Module):
     def inputs(self, graph: Any) -> tuple[Tensor, Tensor]:
         """Normalised positions ``[n, 3]`` and features ``[n, f]`` of a prepared graph."""
         pos = (graph.pos - self.position[:3]) / self.position[3]
-        x = self.input_norm(graph.x).nan_to_num(0.0)  # NaN: does not apply to this mesh
+        x = self.input_norm(graph.x).nan_to_num(0.0)  # hidden features take the training mean
         return pos, x.clamp(-5, 5)  # a shape outside the training set must not blow up
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
@@ -182,10 +176,6 @@ class SteadyTask(nn.Module):
             for (key, channels), name in zip(self.spec.slices().items(), names, strict=True)
         }
         total = sum(weight * part for weight, part in zip(weights, parts.values(), strict=True))
-        if self.spec.force_weight and self.spec.pressure is not None:
-            error = (prediction - truth)[..., self.spec.slices()[self.spec.pressure].start]
-            parts["force"] = force_loss(error, batch.normal.unflatten(0, (b, -1)), batch.area.unflatten(0, (b, -1)))
-            total = total + self.spec.force_weight * parts["force"]
         return {"loss": torch.as_tensor(total), **parts}
 
     def physical(self, normalised: Tensor, frame: Frame) -> dict[str, Tensor]:
@@ -196,6 +186,15 @@ class SteadyTask(nn.Module):
             part = values[:, channels]
             out[name] = frame.restore(part) if size == 3 else part[:, 0] if size == 1 else part
         return out
+
+
+def without_cues(prepared: MeshGraph, spec: SteadySpec) -> MeshGraph:
+    """The prepared case with the features of the mesh itself hidden (NaN)."""
+    count = len(spec.features.cues(spec.domain))
+    out = copy(prepared)
+    out.x = prepared.x.clone()
+    out.x[:, out.x.shape[1] - count :] = torch.nan
+    return out
 
 
 def output_normalizer(spec: SteadySpec, values: Iterable[Tensor]) -> Normalizer:

@@ -26,7 +26,7 @@ from meshops.tasks.envelope import Envelope, Judgement
 from meshops.tasks.forces import Forces
 from meshops.tasks.inference import Method, predict_nodes
 from meshops.tasks.metrics import FieldMetrics
-from meshops.tasks.steady import SteadySpec, SteadyTask
+from meshops.tasks.steady import SteadySpec, SteadyTask, without_cues
 
 FORMAT = "meshops-surrogate"
 VERSION = 1
@@ -43,6 +43,7 @@ class Prediction:
         errors: Relative L2, MAE and R2 per field, where the truth is known.
         forces: Integrated prediction (surface with pressure), else None; ``true_forces`` the same for the truth.
         judgement: Place of the shape relative to the training set; None for volumes.
+        cues: Features of the mesh itself were used.
         seconds: Time of reading, features and network.
     """
 
@@ -53,6 +54,7 @@ class Prediction:
     forces: Forces | None
     true_forces: Forces | None
     judgement: Judgement | None
+    cues: bool
     seconds: float
 
     @property
@@ -72,6 +74,7 @@ class Prediction:
             "errors": self.errors,
             "training_set": None if self.judgement is None else self.judgement.to_dict(),
             "notes": list(self.case.notes),
+            "mesh_cues": self.cues,
             "seconds": round(self.seconds, 3),
         }
 
@@ -85,6 +88,7 @@ class Surrogate:
         model_name, model_arguments: How to build the model again.
         envelope: Descriptors of the training shapes, None for volumes.
         cell_size: Median edge length of the training meshes over their body length: coarser files are refined.
+        cell_points: Mean number of points of their cells: 3 for triangles, about 4 for solver meshes.
         info: Where it comes from: data, run, software, held-out errors. Plain values.
     """
 
@@ -93,6 +97,7 @@ class Surrogate:
     model_arguments: dict[str, Any]
     envelope: Envelope | None = None
     cell_size: float | None = None
+    cell_points: float | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -110,6 +115,7 @@ class Surrogate:
         passes: int | None = None,
         chunk_size: int = 50_000,
         refine: bool = True,
+        cues: bool | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
         """Fields of a file, a PyVista mesh or a :class:`Case`.
@@ -122,6 +128,7 @@ class Surrogate:
             passes: Interleavings averaged; default from training.
             chunk_size: Nodes worked on at a time; bounds the memory.
             refine: Split triangles much coarser than the training meshes (the result is averaged back).
+            cues: Use features of the mesh itself; default: if it is like the training meshes.
             progress: Called with the fraction done.
 
         Raises:
@@ -131,7 +138,12 @@ class Surrogate:
         case = source if isinstance(source, Case) else open_case(
             source, self.spec, scale=scale, region=region, cell_size=self.cell_size if refine else None
         )  # fmt: skip
-        prepared, frame = self.task.prepare(case.graph, self.spec)
+        used = self._like_training_mesh(case) if cues is None else cues
+        if case.prepared is None:
+            case.prepared = self.task.prepare(case.graph, self.spec)
+        prepared, frame = case.prepared
+        if not used:
+            prepared = without_cues(prepared, self.spec)
         values = predict_nodes(
             self.task, prepared, method=method, passes=passes, chunk_size=chunk_size, progress=progress
         )
@@ -148,8 +160,24 @@ class Surrogate:
             forces=case.forces(fine, self.spec),
             true_forces=case.forces(case.truth, self.spec) if case.truth and not case.refined else None,
             judgement=judgement,
+            cues=used,
             seconds=time.perf_counter() - start,
         )
+
+    def _like_training_mesh(self, case: Case) -> bool:
+        """Cells about as large and with as many points as those of the training meshes; says so when they are not."""
+        if not self.spec.features.cues(self.spec.domain):
+            return False
+        alike = False
+        if self.cell_size is not None and self.cell_points is not None and case.body is not None and not case.refined:
+            size, points = case.body.resolution(self.spec.conditions)
+            alike = 0.5 < size / self.cell_size < 2 and abs(points - self.cell_points) < 0.4
+        if not alike:
+            case.notes.append(
+                "the mesh is not like the simulation meshes of the training set (a CAD triangulation?): features of "
+                "the mesh itself were left out, expect the errors given for that"
+            )
+        return alike
 
     def _judge(self, case: Case) -> Judgement:
         assert self.envelope is not None and case.body is not None
@@ -181,6 +209,7 @@ class Surrogate:
             "weights": {name: value.detach().cpu() for name, value in self.task.state_dict().items()},
             "envelope": None if self.envelope is None else self.envelope.to_dict(),
             "cell_size": self.cell_size,
+            "cell_points": self.cell_points,
             "info": self.info,
         }
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +247,7 @@ class Surrogate:
         task.eval().to(device)
         return cls(
             task, content["model"]["name"], content["model"]["arguments"], envelope, content["cell_size"],
-            content["info"],
+            content["cell_points"], content["info"],
         )  # fmt: skip
 
 

@@ -31,9 +31,8 @@ class TaskConfig:
 
     Attributes:
         fields: Fields to predict; default: all the dataset has.
-        domain: surface or volume; default: the dataset's.
         nodes: Nodes per training subset, and density of prediction.
-        loss: Loss per field (or one for all): relative_l2, mse, l1, huber.
+        loss: Loss per field (or one for all): relative_l2, relative_l2_centered, mse, l1, huber.
         weights: Weight per field in the loss.
         passes: Interleavings averaged in a prediction.
         radii: Radii of the geometry averages, in body heights.
@@ -41,7 +40,6 @@ class TaskConfig:
         max_sources: Panels that represent the body in the features.
         mesh_cues: Let the model see edges and folds of the surface cells (solver meshes have artefacts there).
         hide_cues: How often they are hidden in training, so that CAD triangulations can be predicted too.
-        force_weight: Weight of the force error in the loss.
     """
 
     fields: tuple[str, ...] | None = None
@@ -51,10 +49,9 @@ class TaskConfig:
     passes: int = 2
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
-    max_sources: int = 4096
+    max_sources: int = 2048
     mesh_cues: bool = False
     hide_cues: float = 0.3
-    force_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

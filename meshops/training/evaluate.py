@@ -41,24 +41,31 @@ def evaluate(
 
     Returns:
         ``<role>_rel_l2`` per field, ``drag_error`` and ``lift_error`` (mean absolute error of C_D and C_L against the
-        integrated true fields), ``drag_rank_correlation``, the same under ``yardsticks``, and ``cases`` one by one.
+        integrated true fields), ``drag_rank_correlation``, ``cases`` one by one; the same under ``yardsticks``, and
+        for a model that uses features of the mesh itself also ``without_mesh_cues``, as for a CAD triangulation.
     """
     spec = surrogate.spec
     yardsticks = _yardsticks(training, spec) if training is not None and spec.domain == "surface" else None
     tables: dict[str, dict[str, dict[str, float]]] = {}
+    variants: dict[str, bool | None] = {"": None}
+    if spec.features.cues(spec.domain):
+        variants["without_mesh_cues"] = False
     rows = track(range(len(data)), "testing", console=console, transient=True,
                  disable=console is None or not console.is_terminal)  # fmt: skip
     for i in rows:
         graph = with_body(data[i], spec)
         case = dataset_case(graph, spec)
-        prediction = surrogate.predict(case, method=method)  # type: ignore[arg-type]
-        tables.setdefault("", {})[data.cases[i]] = _row(case, prediction.fields, spec)
+        for name, cues in variants.items():
+            prediction = surrogate.predict(case, method=method, cues=cues)  # type: ignore[arg-type]
+            tables.setdefault(name, {})[data.cases[i]] = _row(case, prediction.fields, spec)
         if yardsticks is not None:
             example = _example(graph, spec, data.parameters(i), case)
             for name, values in yardsticks.predict(example.pos, example.corners, example.parameters).items():
                 fields = {key: values[:, s].astype(np.float32).squeeze() for key, s in spec.slices().items()}
                 tables.setdefault(name, {})[data.cases[i]] = _row(case, fields, spec)
     summary = _summary(tables.pop(""), detail=True)
+    if "without_mesh_cues" in tables:
+        summary["without_mesh_cues"] = _summary(tables.pop("without_mesh_cues"), detail=False)
     if tables:
         summary["yardsticks"] = {name: _summary(table, detail=False) for name, table in tables.items()}
     return summary

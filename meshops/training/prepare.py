@@ -30,11 +30,13 @@ class Prepared:
         graphs: Canonical graphs with features and fields, one per case.
         envelope: Descriptors of the shapes; None for volumes.
         cell_size: Median edge length over body length; None for volumes.
+        cell_points: Mean number of points of a cell.
     """
 
     graphs: list[MeshGraph]
     envelope: Envelope | None
     cell_size: float | None
+    cell_points: float | None
 
 
 def prepare_cases(data: CaseDataset, spec: SteadySpec, console: Console) -> Prepared:
@@ -50,9 +52,10 @@ def prepare_cases(data: CaseDataset, spec: SteadySpec, console: Console) -> Prep
             body = surface_of(graph)
             value = body.descriptors(spec.conditions)
             descriptors.append(value)
-            sizes.append(float(np.median(np.sqrt(2 * body.area)) / value[0]))
+            sizes.append(body.resolution(spec.conditions))
     envelope = Envelope(np.array(descriptors), data.cases) if descriptors else None
-    return Prepared(graphs, envelope, float(np.median(sizes)) if sizes else None)
+    size, points = np.median(sizes, axis=0) if sizes else (None, None)
+    return Prepared(graphs, envelope, None if size is None else float(size), None if points is None else float(points))
 
 
 def with_body(graph: MeshGraph, spec: SteadySpec) -> MeshGraph:

@@ -82,10 +82,12 @@ def train(config: RunConfig, *, resume: bool = False, console: Console | None = 
         arguments,
         prepared.envelope,
         prepared.cell_size,
+        prepared.cell_points,
         _info(config, data, num_weights, seconds),
     )
     metrics = _judge(surrogate, config, prepared, data, seconds, out)
-    surrogate.info["held_out"] = {k: v for k, v in metrics.items() if isinstance(v, (float, int))}
+    surrogate.info["held_out"] = _numbers(metrics)
+    surrogate.info["held_out_without_cues"] = _numbers(metrics.get("without_mesh_cues", {}))
     surrogate.save(folder / "model.ckpt")
     write_json(folder / "metrics.json", metrics)
     out.print(f"written: {folder / 'model.ckpt'}, {folder / 'metrics.json'}")
@@ -126,7 +128,6 @@ def make_spec(data: CaseDataset, task: TaskConfig) -> SteadySpec:
         loss=task.loss,
         weights=task.weights,
         passes=task.passes,
-        force_weight=task.force_weight,
     )
 
 
@@ -267,6 +268,10 @@ def _judge(
     metrics = evaluate(surrogate, test, training=data, console=console)
     seconds["test"] = time.perf_counter() - start
     return metrics | {"seconds": {key: round(value, 1) for key, value in seconds.items()}}
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in metrics.items() if isinstance(value, (float, int))}
 
 
 def _info(config: RunConfig, data: CaseDataset, num_weights: int, seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -12,9 +12,6 @@ from torch_geometric.data import Batch
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.sampling import random_subset
 
-NEEDED = ("pos", "x", "y", "normal", "area")
-
-
 class StepStream(IterableDataset[Any]):
     """Batches of random node subsets of prepared cases, one per optimiser step.
 
@@ -69,7 +66,7 @@ class StepStream(IterableDataset[Any]):
             case = self.cases[self._case(draw)]
             generator = torch.Generator().manual_seed(_mix(self.seed, 1, draw))
             index = random_subset(len(case.pos), self.nodes, generator)
-            graph = MeshGraph(**{key: case[key][index] for key in NEEDED if case.get(key) is not None})
+            graph = MeshGraph(pos=case.pos[index], x=case.x[index], y=case.y[index])
             count, share = self.hide
             if count and float(torch.rand((), generator=generator)) < share:
                 graph.x[:, -count:] = torch.nan

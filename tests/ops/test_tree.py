@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from itertools import pairwise
 from unittest import mock
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_batches(sizes: tuple[int, ...]) -> None:
     pos, ptr = torch.rand(sum(sizes), 3), ptr_of(*sizes)
     both = median_split.reference(pos, ptr, 3)
     assert_same(median_split_numba(pos, ptr, 3), both)
-    single = [median_split.reference(pos[a:b], ptr_of(b - a), 3) for a, b in zip(ptr[:-1], ptr[1:], strict=True)]
+    single = [median_split.reference(pos[a:b], ptr_of(b - a), 3) for a, b in pairwise(ptr)]
     assert torch.equal(both.perm, torch.cat([s.perm + a for s, a in zip(single, ptr[:-1], strict=True)]))
     assert torch.equal(both.axis, torch.cat([s.axis for s in single]))
     assert torch.equal(both.value, torch.cat([s.value for s in single]))

@@ -84,7 +84,8 @@ def test_the_average_is_what_is_saved(ellipsoids, tmp_path):
 def test_training_learns(ellipsoids, tmp_path):
     settings = config(tmp_path / "run", steps=120, lr=4e-3)
     result = train(replace(settings, model=MODEL | {"dropout": 0.0}))
-    assert result.metrics["pressure_rel_l2"] < 0.25
+    mean = result.metrics["yardsticks"]["mean"]["pressure_rel_l2"]
+    assert result.metrics["pressure_rel_l2"] < 0.5 * mean
 
 
 def test_resume_messages(ellipsoids, tmp_path):
