@@ -10,7 +10,7 @@ demo: $(STAMP)      ## train, test, predict and report on shipped cases (minutes
 	$(BIN)/meshops demo
 
 test: $(STAMP)      ## the default tests
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 
 test-all: $(STAMP)  ## the slow ones too
 	$(BIN)/python -m pytest

@@ -29,15 +29,15 @@ def run(argv: Sequence[str]) -> int:
 
     import meshops
     from meshops.datasets import create, detect, names
+    from meshops.datasets.registry import options as options_of
     from meshops.training.evaluate import evaluate
 
     surrogate = meshops.load(args.checkpoint, device=args.device)
     name, root = (args.data, args.root) if args.data in names() else (detect(args.data), args.data)
     extra = key_values(args.option)
-    if "fields" not in extra and name != "shapenet_car":
-        extra["fields"] = surrogate.spec.fields
-    if surrogate.spec.domain == "volume":
-        extra.setdefault("domain", "volume")
+    for key, value in (("fields", surrogate.spec.fields), ("domain", surrogate.spec.domain)):
+        if key in options_of(name):
+            extra.setdefault(key, value)
     data = create(name, root=root, split=args.split, **extra)
     training = create(name, root=root, split="train", **extra) if args.yardsticks else None
     metrics = evaluate(surrogate, data, training=training, method=args.method, console=console())

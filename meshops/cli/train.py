@@ -57,13 +57,15 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         InputError: No such file, not YAML, or an unknown or impossible setting.
     """
     arguments = list(arguments)
+    source = ""
     if arguments and not arguments[0].startswith("--"):
+        source = f"{arguments[0]}: "
         arguments = ["--config", str(recipe_path(arguments[0])), *arguments[1:]]
     settings = _parser()
     try:
         namespace = settings.parse_args(arguments)
     except ArgumentError as error:
-        raise InputError(_brief(str(error))) from None
+        raise InputError(source + _brief(str(error))) from None
     namespace.pop("config", None)
     built = settings.instantiate(namespace)
     return RunConfig(**vars(built))

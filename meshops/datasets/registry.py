@@ -25,6 +25,18 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(DATASETS))
 
 
+def options(name: str) -> tuple[str, ...]:
+    """Options that :func:`create` takes for a dataset beside ``root`` and ``split``.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    key = name.lower().replace("-", "_")
+    if key not in DATASETS:
+        raise InputError(f"no dataset '{name}'; known: {listing(names())}")
+    return tuple(option for option in inspect.signature(DATASETS[key]).parameters if option not in ("root", "split"))
+
+
 def create(name: str, root: str | Path | None = None, split: str = "train", **options: Any) -> CaseDataset:
     """Dataset by name.
 

@@ -10,11 +10,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from meshops.data.mesh_graph import MeshGraph
+from meshops.errors import InputError
 from meshops.tasks.inference import predict_nodes
 from meshops.tasks.metrics import relative_l2
 from meshops.tasks.steady import SteadyTask
 from meshops.training.config import TrainConfig
 from meshops.training.optim import make_optimizer, warmup_cosine
+
+CHECK_EVERY = 20  # steps between looks at the loss; each look waits for the device
 
 
 class SteadyModule(LightningModule):  # type: ignore[misc]
@@ -35,6 +38,11 @@ class SteadyModule(LightningModule):  # type: ignore[misc]
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch of subsets."""
         parts = self.task.loss(batch)
+        if self.global_step % CHECK_EVERY == 0 and not bool(torch.isfinite(parts["loss"])):
+            raise InputError(
+                f"the loss is {float(parts['loss'])} at step {self.global_step}: lower train.lr, or look for bad values "
+                "with 'meshops data check'"
+            )
         self.log_dict({f"train/{key}": value.detach() for key, value in parts.items()}, batch_size=1)
         return parts["loss"]
 

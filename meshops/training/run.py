@@ -6,7 +6,8 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,6 @@ def train(config: RunConfig, *, resume: bool = False, console: Console | None = 
     """
     out = console or Console(quiet=True)
     folder = _open_folder(config, resume)
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)
     start = time.perf_counter()
     data = _dataset(config, config.data.train)
@@ -74,7 +73,8 @@ def train(config: RunConfig, *, resume: bool = False, console: Console | None = 
     fitted = prepared.graphs[: len(prepared.graphs) - held_out]
     task = SteadyTask.fit(model, spec, fitted)
     start = time.perf_counter()
-    fit(task, config, folder, fitted, prepared.graphs[len(fitted) :], resume, out)
+    with _threads(config.train.threads):
+        fit(task, config, folder, fitted, prepared.graphs[len(fitted) :], resume, out)
     seconds["train"] = time.perf_counter() - start
     surrogate = Surrogate(
         task.cpu().eval(),
@@ -101,6 +101,12 @@ def make_spec(data: CaseDataset, task: TaskConfig) -> SteadySpec:
         InputError: A wanted field is not in the data.
     """
     graph = data[0]
+    kinds = graph.get("node_type")
+    if kinds is not None and bool((kinds > 1).any()):
+        raise InputError(
+            f"{graph.label}: the cases hold surface and volume nodes and a model learns one of them; "
+            "choose with --data.options.domain surface"
+        )
     sizes = {name: s.stop - s.start for name, s in graph.field_slices().items()}
     chosen = tuple(task.fields or data.fields)
     for name in chosen:
@@ -270,6 +276,17 @@ def _judge(
     return metrics | {"seconds": {key: round(value, 1) for key, value in seconds.items()}}
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """CPU threads of torch while training; 0: as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in metrics.items() if isinstance(value, (float, int))}
 
@@ -282,7 +299,7 @@ def _info(config: RunConfig, data: CaseDataset, num_weights: int, seconds: Mappi
             "date": time.strftime("%Y-%m-%d"),
             "steps": config.train.steps,
             "minutes": round(seconds["train"] / 60, 1),
-            "threads": torch.get_num_threads(),
+            "threads": config.train.threads or torch.get_num_threads(),
         },
         "software": software(),
     }
