@@ -7,8 +7,8 @@ machine hits both alike; medians and their ratio are printed and, with ``--json`
 ShapeNet-Car (32,186 points, position + 7 features -> 4 fields), 256 patches, 4 blocks x 128 channels, 8 heads.
 ``--checkpoint`` recomputes activations in the reference variant, as the released code does while training.
 
-Where other processes share the cores, start with ``OMP_WAIT_POLICY=PASSIVE``: threads that spin at every small operation
-otherwise slow the faster variant more.
+Where other processes share the cores, start with ``OMP_WAIT_POLICY=PASSIVE``: threads that spin after every small
+operation otherwise slow the faster variant more.
 """
 
 from __future__ import annotations

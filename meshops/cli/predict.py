@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meshops.cli.options import console, output_folder, parser, print_json
+from meshops.cli.options import console, key_values, output_folder, parser, print_json
 from meshops.cli.tables import forces_line
 from meshops.errors import InputError, MeshopsError
 
@@ -70,6 +70,8 @@ def _parser() -> Any:
     options.add_argument("--no-pictures", action="store_true", help="no PNG pictures (faster)")
     options.add_argument("--scale", type=float, default=1.0, help="factor that brings the coordinates to metres")
     options.add_argument("--region", help="boundary patch of an OpenFOAM case, e.g. body")
+    options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
+                         help="array of the file that holds the true field, when its name differs")  # fmt: skip
     options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
     options.add_argument("--method", default="interleaved", choices=("interleaved", "anchored"),
                          help="interleaved: most accurate; anchored: frozen supernodes (default: %(default)s)")  # fmt: skip
@@ -91,6 +93,7 @@ def _one(surrogate: Any, file: str, stem: str, folder: Path, args: Any) -> tuple
         passes=args.passes,
         chunk_size=args.chunk_size,
         refine=not args.no_refine,
+        names={str(k): str(v) for k, v in key_values(args.truth).items()},
     )
     written = write_prediction(
         prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report

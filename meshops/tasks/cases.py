@@ -17,7 +17,7 @@ from meshops.data.canonical import Frame
 from meshops.data.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.silhouette import projected_area
-from meshops.errors import DataWarning, InputError, warn
+from meshops.errors import DataWarning, InputError, listing, warn
 from meshops.tasks.envelope import describe
 from meshops.tasks.forces import Forces, integrate_forces
 from meshops.tasks.steady import SteadySpec
@@ -44,12 +44,12 @@ class BodySurface:
     cell_points: float
 
     @classmethod
-    def of(cls, mesh: Any) -> BodySurface:
-        """From a PyVista surface."""
+    def of(cls, mesh: Any, label: str = "surface") -> BodySurface:
+        """From a PyVista surface; ``label`` names it in warnings."""
         from meshops.data.surface import cell_geometry, orient_outward  # VTK
 
         center, normal, area = cell_geometry(mesh)
-        normal = normal * orient_outward(mesh)[:, None]
+        normal = normal * orient_outward(mesh, label=label)[:, None]
         triangles = fan_triangles(mesh)
         cell_points = len(triangles) / max(len(area), 1) + 2
         return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)
@@ -149,7 +149,7 @@ def open_case(
     scale: float = 1.0,
     region: str | None = None,
     cell_size: float | None = None,
-    need_truth: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> Case:
     """Read a file for a task: clean it, orient it, refine it if it is too coarse, and make its graph.
 
@@ -159,7 +159,7 @@ def open_case(
         scale: Factor on the coordinates.
         region: Boundary patch of an OpenFOAM case.
         cell_size: Typical edge over body length of the training meshes; None: never refine.
-        need_truth: The fields must be in the file.
+        names: Field of the model -> array of the file that holds its truth, where the names differ.
 
     Raises:
         InputError: The file cannot be used.
@@ -176,11 +176,13 @@ def open_case(
         if scale != 1.0:
             mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
             notes.append(f"coordinates multiplied by {scale:g}")
+        for name, array in (names or {}).items():
+            _rename(mesh, array, name, label)
         present = [name for name in spec.fields if name in mesh.cell_data or name in mesh.point_data]
         complete = len(present) == len(spec.fields)
         mesh = clean_mesh(mesh, label=label, fields=present if complete else ()).mesh
         _check_domain(is_surface(mesh), spec, label)
-        case = _surface(mesh, spec, label, complete or need_truth, cell_size)
+        case = _make_case(mesh, spec, label, complete, cell_size)
     for warning in caught:
         if issubclass(warning.category, DataWarning):
             notes.append(str(warning.message))
@@ -216,7 +218,7 @@ def attach_body(graph: MeshGraph, mesh: Any) -> MeshGraph:
     return graph
 
 
-def _surface(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: float | None) -> Case:
+def _make_case(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: float | None) -> Case:
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import refine
 
@@ -225,7 +227,7 @@ def _surface(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: fl
     known = {name: graph.field(name).numpy() for name in fields}
     if spec.domain == "volume":
         return Case(mesh, attach_body(graph, mesh), spec.location, label, known)
-    body = BodySurface.of(mesh)
+    body = BodySurface.of(mesh, label)
     case = Case(mesh, graph, spec.location, label, known, body)
     if cell_size is not None and spec.location == "cell":
         length = float(np.ptp(mesh.points @ np.array(spec.conditions.flow)))
@@ -240,6 +242,15 @@ def _surface(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: fl
             case.graph = from_pyvista(fine, location="cell", label=label)
             case.parents = np.asarray(parents)
     return case
+
+
+def _rename(mesh: Any, array: str, name: str, label: str) -> None:
+    for data in (mesh.cell_data, mesh.point_data):
+        if array in data:
+            data[name] = data[array]
+            return
+    present = [*mesh.cell_data, *mesh.point_data]
+    raise InputError(f"{label}: no array '{array}' to compare '{name}' with; arrays: {listing(present)}")
 
 
 def _check_domain(surface: bool, spec: SteadySpec, label: str) -> None:

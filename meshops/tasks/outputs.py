@@ -50,7 +50,7 @@ def write_prediction(
     from meshops.data.writers import write_mesh
 
     mesh = prediction.mesh
-    suffix = ".vtp" if surrogate.spec.domain == "surface" else ".vtu"
+    suffix = ".vtp" if type(mesh).__name__ == "PolyData" else ".vtu"
     path = write_mesh(mesh, folder / f"{stem}_predicted{suffix}")
     numbers = folder / f"{stem}.json"
     write_json(numbers, prediction.to_dict() | {"surrogate": dict(surrogate.info.get("data", {}))})

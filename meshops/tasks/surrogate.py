@@ -116,6 +116,7 @@ class Surrogate:
         chunk_size: int = 50_000,
         refine: bool = True,
         cues: bool | None = None,
+        names: Mapping[str, str] | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
         """Fields of a file, a PyVista mesh or a :class:`Case`.
@@ -129,6 +130,7 @@ class Surrogate:
             chunk_size: Nodes worked on at a time; bounds the memory.
             refine: Split triangles much coarser than the training meshes (the result is averaged back).
             cues: Use features of the mesh itself; default: if it is like the training meshes.
+            names: Field of the model -> array of the file that holds its truth, where the names differ.
             progress: Called with the fraction done.
 
         Raises:
@@ -136,7 +138,7 @@ class Surrogate:
         """
         start = time.perf_counter()
         case = source if isinstance(source, Case) else open_case(
-            source, self.spec, scale=scale, region=region, cell_size=self.cell_size if refine else None
+            source, self.spec, scale=scale, region=region, names=names, cell_size=self.cell_size if refine else None
         )  # fmt: skip
         used = self._like_training_mesh(case) if cues is None else cues
         if case.prepared is None:

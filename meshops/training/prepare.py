@@ -71,4 +71,4 @@ def surface_of(graph: MeshGraph) -> BodySurface:
     """The cells of a surface graph, for integration and description."""
     from meshops.data.convert import to_pyvista  # VTK
 
-    return BodySurface.of(to_pyvista(graph))
+    return BodySurface.of(to_pyvista(graph), graph.label)
