@@ -28,7 +28,9 @@ def run(argv: Sequence[str]) -> int:
     data = create(name, root=args.root, split="all", **key_values(args.option))
     problems = list(data.check())
     if args.json:
-        rows = [{"case": p.case, "file": None if p.file is None else str(p.file), "message": p.message} for p in problems]
+        rows = [
+            {"case": p.case, "file": None if p.file is None else str(p.file), "message": p.message} for p in problems
+        ]
         print_json({"dataset": name, "cases": len(data), "problems": rows})
     else:
         for problem in problems:

@@ -64,7 +64,7 @@ def _parser() -> Any:
         EPILOG,
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
-    options.add_argument("files", nargs="+", metavar="FILE", help="STL, OBJ, PLY, VTK, VTP, VTU, MSH, SU2 or OpenFOAM case")
+    options.add_argument("files", nargs="+", metavar="FILE", help="STL, OBJ, PLY, VTK, VTP, VTU, MSH, SU2, OpenFOAM")
     options.add_argument("--out", default="predictions", help="folder for the results (default: %(default)s)")
     options.add_argument("--report", action="store_true", help="also write a self-contained HTML report")
     options.add_argument("--no-pictures", action="store_true", help="no PNG pictures (faster)")
@@ -95,9 +95,7 @@ def _one(surrogate: Any, file: str, stem: str, folder: Path, args: Any) -> tuple
         refine=not args.no_refine,
         names={str(k): str(v) for k, v in key_values(args.truth).items()},
     )
-    written = write_prediction(
-        prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report
-    )
+    written = write_prediction(prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report)
     return prediction, written
 
 

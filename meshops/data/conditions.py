@@ -61,5 +61,5 @@ class FlowConditions:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FlowConditions:
         """Inverse of :meth:`to_dict`."""
-        vectors = {key: tuple(float(v) for v in values[key]) for key in ("flow", "up") if key in values}
+        vectors: dict[str, Any] = {key: tuple(float(v) for v in values[key]) for key in ("flow", "up") if key in values}
         return cls(**(values | vectors))

@@ -149,7 +149,9 @@ def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str
 
 def _mesh_cues(graph: MeshGraph, frame: Frame) -> Tensor:
     if graph.get("cell_size") is None or graph.get("points") is None:
-        raise InputError(f"{graph.label}: mesh cues need the cells of a surface with location='cell'; set mesh_cues=false")
+        raise InputError(
+            f"{graph.label}: mesh cues need the cells of a surface with location='cell'; set mesh_cues=false"
+        )
     values = mesh_cues(graph)
     return torch.cat([values[:, :-3], frame.vectors(values[:, -3:])], 1)
 
@@ -264,10 +266,11 @@ def _nearest(pos: Tensor, body: Body) -> tuple[Tensor, Tensor]:
 
 
 def _corners(graph: MeshGraph) -> Tensor:
-    points = graph.get("points")
+    points: Tensor | None = graph.get("points")
+    pos: Tensor = graph.pos
     if points is None:
         used = graph.get("node_type")
-        return graph.pos if used is None else graph.pos[used == 0]
+        return pos if used is None else pos[used == 0]
     return points[graph.cell_nodes] if graph.get("cell_nodes") is not None else points
 
 

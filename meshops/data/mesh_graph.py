@@ -26,7 +26,7 @@ CELL_ARRAYS = ("points", "cell_size", "cell_nodes", "cell_type", "cell_num_faces
 PATCH_ARRAYS = ("patch_perm", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius")
 
 
-class MeshGraph(Data):
+class MeshGraph(Data):  # type: ignore[misc]
     """One simulation case as a graph.
 
     Attributes:

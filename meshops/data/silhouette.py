@@ -46,7 +46,7 @@ def projected_area(
     return float(covered.sum() * pixel**2)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _fill(points: Any, triangles: Any, covered: Any) -> None:
     for t in range(triangles.shape[0]):
         a, b, c = points[triangles[t, 0]], points[triangles[t, 1]], points[triangles[t, 2]]

@@ -308,7 +308,8 @@ def _graph(surface: CarSurface, volume: CarVolume | None, rows: Array, units: tu
     for name, values in fields.items():
         mesh.point_data[name] = values[:, 0] if values.shape[1] == 1 else values
     graph = convert.from_pyvista(mesh, fields=tuple(fields), location="point", label=label, units=units)
-    graph.normal, graph.area = _float(normals), _float(areas)
+    if volume is not None:  # a surface alone keeps the normals any reader of the file would compute
+        graph.normal, graph.area = _float(normals), _float(areas)
     graph.x = _float(np.hstack([points, sdf[:, None], normals]))
     graph.node_type[:count] = VOLUME
     return graph

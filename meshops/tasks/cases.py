@@ -125,7 +125,7 @@ class Case:
         if self.body is None or spec.pressure is None or spec.pressure not in fields:
             return None
         pressure = self._per_cell(fields[spec.pressure])
-        shear = self._per_cell(fields[spec.shear]) if spec.shear in fields else None
+        shear = None if spec.shear is None or spec.shear not in fields else self._per_cell(fields[spec.shear])
         normal, area = self.body.normal, self.body.area
         if self.parents is not None:
             normal, area = self.graph.normal.numpy(), self.graph.area.numpy()
@@ -139,7 +139,7 @@ class Case:
         size, nodes = self.graph.cell_size.numpy(), self.graph.cell_nodes.numpy()
         starts = np.concatenate([[0], np.cumsum(size)[:-1]])
         rows = np.asarray(values, dtype=np.float64)[nodes]
-        return np.add.reduceat(rows, starts, axis=0) / (size if rows.ndim == 1 else size[:, None])
+        return np.asarray(np.add.reduceat(rows, starts, axis=0) / (size if rows.ndim == 1 else size[:, None]))
 
 
 def open_case(
@@ -225,6 +225,10 @@ def _make_case(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: 
     fields = spec.fields if truth else ()
     graph = from_pyvista(mesh, fields=fields, location=spec.location, label=label)
     known = {name: graph.field(name).numpy() for name in fields}
+    for name, size in zip(spec.fields, spec.sizes, strict=True):
+        if name in known and known[name].size != size * len(graph.pos):
+            channels = known[name].size // len(graph.pos)
+            raise InputError(f"{label}: field '{name}' has {channels} channels, the model predicts {size}")
     if spec.domain == "volume":
         return Case(mesh, attach_body(graph, mesh), spec.location, label, known)
     body = BodySurface.of(mesh, label)

@@ -35,7 +35,13 @@ class Written:
 
 
 def write_prediction(
-    prediction: Prediction, surrogate: Surrogate, folder: Path, stem: str, *, pictures: bool = True, report: bool = False
+    prediction: Prediction,
+    surrogate: Surrogate,
+    folder: Path,
+    stem: str,
+    *,
+    pictures: bool = True,
+    report: bool = False,
 ) -> Written:
     """Write the files of a prediction as ``<stem>_predicted.vtp``, ``<stem>.json``, ``<stem>_<field>.png``, ...
 
@@ -68,7 +74,7 @@ def draw(prediction: Prediction, spec: SteadySpec, folder: Path, stem: str) -> l
     from meshops.viz.slices import slice_picture
 
     mesh, conditions = prediction.case.mesh, spec.conditions
-    axes = {"flow": conditions.flow, "up": conditions.up}
+    axes: dict[str, Any] = {"flow": conditions.flow, "up": conditions.up}
     drawn = []
     for name, unit in zip(spec.fields, spec.units, strict=True):
         values = prediction.fields[name]
@@ -151,7 +157,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 def _summary(prediction: Prediction) -> list[tuple[str, str]]:
     rows = []
     if prediction.forces is not None:
-        rows += [("drag coefficient", f"{prediction.forces.cd:.3f}"), ("lift coefficient", f"{prediction.forces.cl:.3f}")]
+        rows += [
+            ("drag coefficient", f"{prediction.forces.cd:.3f}"),
+            ("lift coefficient", f"{prediction.forces.cl:.3f}"),
+        ]
     for name, errors in prediction.errors.items():
         rows.append((f"{name}: error against the file", f"{100 * errors['rel_l2']:.1f} %"))
     return rows
@@ -215,7 +224,11 @@ def _scene(prediction: Prediction, spec: SteadySpec) -> str | None:
 
 
 def _provenance(surrogate: Surrogate, source: str) -> dict[str, dict[str, str]]:
-    info = {key: value for key, value in surrogate.info.items() if isinstance(value, dict) and not key.startswith("held_out")}
+    info = {
+        key: value
+        for key, value in surrogate.info.items()
+        if isinstance(value, dict) and not key.startswith("held_out")
+    }
     sections = {key: {k: str(v) for k, v in values.items()} for key, values in info.items()}
     model = sections.setdefault("model", {})
     model["name"] = surrogate.model_name

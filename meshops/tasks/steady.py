@@ -87,7 +87,7 @@ class SteadySpec:
     def from_dict(cls, values: Mapping[str, Any]) -> SteadySpec:
         """Inverse of :meth:`to_dict`."""
         known = {f.name for f in fields(cls)}
-        out = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known}
+        out: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
         out["conditions"] = FlowConditions.from_dict(values["conditions"])
         out["features"] = FeatureSpec.from_dict(values["features"])
         return cls(**out)

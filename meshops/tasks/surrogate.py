@@ -244,7 +244,9 @@ class Surrogate:
         try:
             task.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"{path}: weights do not fit the model '{content['model']['name']}': {error}") from None
+            raise CheckpointError(
+                f"{path}: weights do not fit the model '{content['model']['name']}': {error}"
+            ) from None
         envelope = None if content["envelope"] is None else Envelope.from_dict(content["envelope"])
         task.eval().to(device)
         return cls(
@@ -291,5 +293,3 @@ def _read(path: Path) -> dict[str, Any]:
             "upgrade with pip install -U meshops"
         )
     return content
-
-

@@ -74,4 +74,4 @@ class Yardsticks:
 def unit_box(pos: Array, corners: Array) -> Array:
     """Positions scaled so that the bounding box becomes [0, 1]^3."""
     low, high = corners
-    return (np.asarray(pos, dtype=np.float64) - low) / np.where(high > low, high - low, 1)
+    return np.asarray((pos - low) / np.where(high > low, high - low, 1), dtype=np.float64)

@@ -126,9 +126,7 @@ def _clean(value: Any) -> Any:
 
 
 def _yardsticks(training: CaseDataset, spec: SteadySpec) -> Yardsticks:
-    return Yardsticks(
-        [_example(training[i], spec, training.parameters(i), None) for i in range(len(training))]
-    )
+    return Yardsticks([_example(training[i], spec, training.parameters(i), None) for i in range(len(training))])
 
 
 def _example(graph: MeshGraph, spec: SteadySpec, parameters: Mapping[str, float], case: Case | None) -> Example:

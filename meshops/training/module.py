@@ -40,8 +40,8 @@ class SteadyModule(LightningModule):  # type: ignore[misc]
         parts = self.task.loss(batch)
         if self.global_step % CHECK_EVERY == 0 and not bool(torch.isfinite(parts["loss"])):
             raise InputError(
-                f"the loss is {float(parts['loss'])} at step {self.global_step}: lower train.lr, or look for bad values "
-                "with 'meshops data check'"
+                f"the loss is {float(parts['loss'])} at step {self.global_step}: lower train.lr, or look for bad values"
+                " with 'meshops data check'"
             )
         self.log_dict({f"train/{key}": value.detach() for key, value in parts.items()}, batch_size=1)
         return parts["loss"]

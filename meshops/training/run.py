@@ -199,7 +199,8 @@ def fit(
         hide=(len(task.spec.features.cues(task.spec.domain)), config.task.hide_cues),
     )
     loader = DataLoader(stream, batch_size=None)
-    cases = DataLoader(range(len(validation)), batch_size=None) if validation else None  # type: ignore[arg-type]
+    numbers: Any = range(len(validation))
+    cases: Any = DataLoader(numbers, batch_size=None) if validation else None
     path = folder / "checkpoints" / "last.ckpt" if resume else None
     trainer.fit(module, loader, cases, ckpt_path=path, weights_only=True)
     average.copy_to(module)
@@ -340,5 +341,3 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
         else:
             out[f"{prefix}{key}"] = value
     return out
-
-

@@ -12,6 +12,7 @@ from torch_geometric.data import Batch
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.sampling import random_subset
 
+
 class StepStream(IterableDataset[Any]):
     """Batches of random node subsets of prepared cases, one per optimiser step.
 

@@ -76,7 +76,7 @@ def test_smoothed_normals_match_the_definition():
     graph = from_pyvista(mesh, location="cell")
     names = FeatureSpec(radii=(0.4, 0.2, 0.13), potential_flow=False).names("surface")
     radius = 0.13 * 0.3
-    weight = torch.exp(-torch.cdist(graph.pos, graph.pos).double() ** 2 / (2 * radius**2)) * graph.area
+    weight = torch.exp(-(torch.cdist(graph.pos, graph.pos).double() ** 2) / (2 * radius**2)) * graph.area
     mean = (weight @ graph.normal.double()) / weight.sum(1, keepdim=True)
     place = (weight @ graph.pos.double()) / weight.sum(1, keepdim=True)
     curvature = ((graph.pos - place) * graph.normal).sum(1) / radius

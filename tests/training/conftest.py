@@ -31,7 +31,9 @@ class Ellipsoids(base.CaseDataset):
         mesh.points = np.asarray(mesh.points) * rng.uniform([0.8, 0.3, 0.2], [1.2, 0.4, 0.3])
         center = mesh.cell_centers().points
         mesh.cell_data["p"] = (1 - 2 * center[:, 0] ** 2).astype(np.float32)
-        mesh.cell_data["shear"] = np.stack([1 - center[:, 0] ** 2, center[:, 1], 0 * center[:, 0]], 1).astype(np.float32)
+        mesh.cell_data["shear"] = np.stack([1 - center[:, 0] ** 2, center[:, 1], 0 * center[:, 0]], 1).astype(
+            np.float32
+        )
         return from_pyvista(mesh, fields=self.fields, location="cell", label=self.cases[index], units=self.units)
 
     @classmethod

@@ -7,7 +7,9 @@ from meshops.training.stream import StepStream
 
 
 def cases(count: int = 5) -> list[MeshGraph]:
-    return [MeshGraph(pos=torch.rand(40, 3), x=torch.full((40, 1), float(i)), y=torch.rand(40, 1)) for i in range(count)]
+    return [
+        MeshGraph(pos=torch.rand(40, 3), x=torch.full((40, 1), float(i)), y=torch.rand(40, 1)) for i in range(count)
+    ]
 
 
 def stream(**changes) -> StepStream:
