@@ -73,8 +73,9 @@ def _parser() -> Any:
     options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
                          help="array of the file that holds the true field, when its name differs")  # fmt: skip
     options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
-    options.add_argument("--method", default="interleaved", choices=("interleaved", "anchored"),
-                         help="interleaved: most accurate; anchored: frozen supernodes (default: %(default)s)")  # fmt: skip
+    methods = ("interleaved", "anchored")
+    text = "interleaved: most accurate; anchored: frozen supernodes (default: %(default)s)"
+    options.add_argument("--method", default="interleaved", choices=methods, help=text)
     options.add_argument("--passes", type=int, help="predictions averaged (default: as trained)")
     options.add_argument("--chunk-size", type=int, default=50_000, help="nodes at a time: memory, not result")
     options.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

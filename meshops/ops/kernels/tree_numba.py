@@ -19,7 +19,7 @@ from torch import Tensor
 
 from meshops.ops.tree import MedianSplit
 
-SERIAL_BELOW = 20_000  # points; starting threads would take longer than they save
+SERIAL_BELOW = 50_000  # points; starting threads would take longer than they save
 
 
 def median_split_numba(pos: Tensor, ptr: Tensor, levels: int) -> MedianSplit:
@@ -38,7 +38,7 @@ def median_split_numba(pos: Tensor, ptr: Tensor, levels: int) -> MedianSplit:
             bounds, level_axis, level_value = _split_level(pool, num_threads, rows, index, bounds)
             axis[:, nodes] = level_axis.reshape(num_graphs, -1)
             value[:, nodes] = level_value.reshape(num_graphs, -1)
-        _share(pool, num_threads, bounds.size - 1, _sort_leaves, index, bounds)
+    _sort_leaves(index, bounds)
     return MedianSplit(*(torch.from_numpy(array) for array in (index, bounds, axis, value)))
 
 
@@ -98,11 +98,9 @@ def _widest_axis(rows, start, end):  # type: ignore[no-untyped-def]
     return widest
 
 
-@numba.njit(cache=True, inline="always")
-def _before(rows, index, i, j, axis):  # type: ignore[no-untyped-def]
-    a, b = rows[i, axis], rows[j, axis]
-    if a != b:
-        return a < b
+@numba.njit(cache=True)
+def _tie_before(rows, index, i, j, axis):  # type: ignore[no-untyped-def]
+    """Order of two rows that agree along ``axis``: next coordinates cyclically, then index."""
     d = rows.shape[1]
     for shift in range(1, d):
         k = (axis + shift) % d
@@ -134,11 +132,14 @@ def _select(rows, index, start, end, middle, axis):  # type: ignore[no-untyped-d
             )  # fmt: skip
         # Hoare partition around the element at `middle`, which is parked at `low`.
         _swap(rows, index, low, middle)
+        key = rows[low, axis]
         i, j = low + 1, high
         while True:
-            while i <= high and _before(rows, index, i, low, axis):
+            while i <= high and (
+                rows[i, axis] < key or (rows[i, axis] == key and _tie_before(rows, index, i, low, axis))
+            ):
                 i += 1
-            while _before(rows, index, low, j, axis):
+            while rows[j, axis] > key or (rows[j, axis] == key and _tie_before(rows, index, low, j, axis)):
                 j -= 1
             if i >= j:
                 break
@@ -153,6 +154,14 @@ def _select(rows, index, start, end, middle, axis):  # type: ignore[no-untyped-d
 
 
 @numba.njit(nogil=True, cache=True)
-def _sort_leaves(index, bounds, first, last):  # type: ignore[no-untyped-def]
-    for s in range(first, last):
-        index[bounds[s] : bounds[s + 1]] = np.sort(index[bounds[s] : bounds[s + 1]])
+def _sort_leaves(index, bounds):  # type: ignore[no-untyped-def]
+    """Ascending order in each leaf: hand the points out to their leaves again, the first point first."""
+    leaf = np.empty(index.size, dtype=np.int32)
+    for s in range(bounds.size - 1):
+        for k in range(bounds[s], bounds[s + 1]):
+            leaf[index[k]] = s
+    free = bounds[:-1].copy()
+    for i in range(index.size):
+        s = leaf[i]
+        index[free[s]] = i
+        free[s] += 1
