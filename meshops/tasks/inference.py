@@ -90,18 +90,19 @@ def _anchored(
         raise InputError(f"{type(model).__name__} cannot decode frozen anchors; use method='interleaved'")
     n = len(graph.pos)
     anchors = random_subset(n, min(task.spec.nodes, n), generator)
-    pos, x = task.inputs(_nodes(graph, anchors))
+    device = task.position.device
+    pos, x = task.inputs(_nodes(graph, anchors).to(device))
     if model.patching != "tree":
         raise InputError("anchored prediction needs patches from a tree: build the model with patching='tree'")
     tree = model.tree()
     patches = dense_patches(pos, None, tree=tree, group=model.num_supernodes)
     memories = model.encode(pos, x, *patches)
-    split = median_split(pos, torch.tensor([0, len(pos)]), tree.levels(len(pos)))
+    split = median_split(pos.cpu(), torch.tensor([0, len(pos)]), tree.levels(len(pos)))
     num_patches = patches.index.shape[1]
     for start in range(0, n, chunk_size):
         index = torch.arange(start, min(start + chunk_size, n))
-        pos, x = task.inputs(_nodes(graph, index))
-        leaf = locate(pos, split.axis[0].to(pos.device), split.value[0].to(pos.device)) // model.num_supernodes
+        pos, x = task.inputs(_nodes(graph, index).to(device))
+        leaf = locate(pos, split.axis[0].to(device), split.value[0].to(device)) // model.num_supernodes
         slots = assign(leaf, num_patches)
         yield float(index[-1] + 1) / n, (index, model.decode(memories, pos, x, *slots))
 

@@ -49,8 +49,7 @@ class SteadyModule(LightningModule):  # type: ignore[misc]
     def validation_step(self, batch: int, batch_idx: int) -> None:
         """Relative L2 of each field of one whole case, averaged over cases by Lightning."""
         case = self.validation[int(batch)]
-        values = self.task.output_norm.cpu().inverse(predict_nodes(self.task, case, passes=1))
-        self.task.output_norm.to(self.device)
+        values = self.task.output_norm.inverse(predict_nodes(self.task, case, passes=1).to(self.device)).cpu()
         errors = {
             name: relative_l2(values[:, channels], case.y[:, channels])
             for name, channels in self.task.spec.slices().items()
