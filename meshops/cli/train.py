@@ -94,7 +94,7 @@ def _parser() -> Any:
 
 def _settings_help() -> str:
     text: str = _parser().format_help()
-    return "  " + text[text.index("--out") :]
+    return text[text.index("\nA run:") + 1 :]  # without usage and the parser's own options
 
 
 def _brief(text: str) -> str:

@@ -182,6 +182,7 @@ def open_case(
         complete = len(present) == len(spec.fields)
         mesh = clean_mesh(mesh, label=label, fields=present if complete else ()).mesh
         _check_domain(is_surface(mesh), spec, label)
+        _check_extent(mesh, label)
         case = _make_case(mesh, spec, label, complete, cell_size)
     for warning in caught:
         if issubclass(warning.category, DataWarning):
@@ -255,6 +256,16 @@ def _rename(mesh: Any, array: str, name: str, label: str) -> None:
             return
     present = [*mesh.cell_data, *mesh.point_data]
     raise InputError(f"{label}: no array '{array}' to compare '{name}' with; arrays: {listing(present)}")
+
+
+def _check_extent(mesh: Any, label: str) -> None:
+    low, high = np.min(mesh.points, axis=0), np.max(mesh.points, axis=0)
+    flat = (high - low) <= 1e-6 * (high - low).max()
+    if flat.any():
+        axis = "xyz"[int(flat.argmax())]
+        raise InputError(
+            f"{label}: a flat (2-D) mesh, without extent along {axis}; the model was trained on 3-D bodies, give one"
+        )
 
 
 def _check_domain(surface: bool, spec: SteadySpec, label: str) -> None:

@@ -149,6 +149,9 @@ def test_bad_files(checkpoint, body, tmp_path, capsys):
     assert "empty" in refused(capsys, checkpoint, tmp_path / "empty.vtp", out)
     volume = pv.ImageData(dimensions=(4, 4, 4)).cast_to_unstructured_grid()
     volume.save(tmp_path / "volume.vtu")
+    pv.Plane().triangulate().save(tmp_path / "plane.vtp")
+    message = refused(capsys, checkpoint, tmp_path / "plane.vtp", out)
+    assert "plane.vtp" in message and "2-D" in message
     assert "volume mesh" in refused(capsys, checkpoint, tmp_path / "volume.vtu", out)
 
 
