@@ -3,6 +3,7 @@
 from meshops.data.clean import CleanReport, clean_mesh
 from meshops.data.conditions import FlowConditions
 from meshops.data.convert import from_pyvista, to_pyvista
+from meshops.data.edges import KNNGraph, RadiusGraph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.readers import read, read_mesh
 from meshops.data.writers import with_predictions, write_mesh
@@ -10,7 +11,9 @@ from meshops.data.writers import with_predictions, write_mesh
 __all__ = [
     "CleanReport",
     "FlowConditions",
+    "KNNGraph",
     "MeshGraph",
+    "RadiusGraph",
     "clean_mesh",
     "from_pyvista",
     "read",

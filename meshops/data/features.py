@@ -29,7 +29,6 @@ from meshops.data.canonical import Frame
 from meshops.data.cues import CUES, mesh_cues
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
-from meshops.ops.segment import segment_sum
 from meshops.partition.ball_tree import BallTree
 
 TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
@@ -101,10 +100,9 @@ class Body:
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
         reach = (self.high - self.low).max()
         patches = tree.partition(torch.cat([self.center, TURN * reach * self.normal], 1))
-        node_to_patch, count = patches.node_to_patch, patches.num_patches
-        area = segment_sum(self.area, node_to_patch, count)
-        center = segment_sum(self.center * self.area.unsqueeze(1), node_to_patch, count) / area.unsqueeze(1)
-        vector = segment_sum(self.normal * self.area.unsqueeze(1), node_to_patch, count)
+        area = patches.pool(self.area, "sum")
+        center = patches.pool(self.center * self.area.unsqueeze(1), "sum") / area.unsqueeze(1)
+        vector = patches.pool(self.normal * self.area.unsqueeze(1), "sum")
         length = vector.norm(dim=1).clamp(min=1e-20)
         return Body(center, vector / length.unsqueeze(1), length, self.low, self.high)
 

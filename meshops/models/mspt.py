@@ -28,6 +28,7 @@ from meshops.nn.mlp import MLP
 from meshops.nn.patch_attention import PatchAttention, PatchMemory, check_heads
 from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
+from meshops.ops import scatter_patches
 from meshops.partition.ball_tree import BallTree
 from meshops.partition.dense import DensePatches, dense_patches
 
@@ -245,7 +246,7 @@ class MSPT(nn.Module):
             tokens = self._run_reference(tokens, mask)
         else:
             tokens = self._run(tokens, pos, index, mask)
-        return _scatter(self.head(tokens), index, mask, pos.shape[0])
+        return scatter_patches(self.head(tokens), index, mask, pos.shape[0])
 
     def encode(
         self,
@@ -282,7 +283,7 @@ class MSPT(nn.Module):
             time: The time given to :meth:`encode`.
         """
         tokens = self._run(self._embed(pos, x, index, time), pos, index, mask, memories)
-        return _scatter(self.head(tokens), index, mask, pos.shape[0])
+        return scatter_patches(self.head(tokens), index, mask, pos.shape[0])
 
     def _embed(self, pos: Tensor, x: Tensor | None, index: Tensor, time: Tensor | None) -> Tensor:
         where = pos if self.unified_pos is None else grid_distances(pos, self.unified_pos)
@@ -355,15 +356,6 @@ def _sinusoid(time: Tensor, channels: int) -> Tensor:
     frequency = torch.exp(torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(1e4) / half))
     angle = time.reshape(-1, 1) * frequency
     return torch.cat([angle.cos(), angle.sin()], 1)
-
-
-def _scatter(tokens: Tensor, index: Tensor, mask: Tensor | None, num_nodes: int) -> Tensor:
-    """Put the tokens of the patches back on the nodes they came from."""
-    rows = tokens.flatten(0, 2)
-    if mask is None:
-        return rows.new_zeros(num_nodes, rows.shape[1]).index_copy(0, index.flatten(), rows)
-    where = torch.where(mask, index, num_nodes).flatten()  # padding goes to a row that is cut off
-    return rows.new_zeros(num_nodes + 1, rows.shape[1]).index_copy(0, where, rows)[:num_nodes]
 
 
 def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:

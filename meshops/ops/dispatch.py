@@ -3,6 +3,9 @@
 An operation is defined by its readable PyTorch version. Faster versions register themselves with a test of
 whether they apply to the given arguments; the first that applies runs. ``MESHOPS_KERNELS=reference`` turns
 all of them off, ``explain(operation, ...)`` says what would run and why.
+
+An operation with a ``schema`` is also an operator of ``torch.library`` (``torch.ops.meshops.<name>``): opaque to
+``torch.compile``, which therefore does not break the graph, whatever runs inside.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import torch
 
 from meshops.errors import InputError
 
@@ -29,19 +34,47 @@ class Kernel:
 
 
 class Operation(Generic[P, R]):
-    """A function with a defining PyTorch version and registered faster versions."""
+    """A function with a defining PyTorch version and registered faster versions.
 
-    def __init__(self, reference: Callable[P, R]) -> None:
+    Args:
+        reference: The definition.
+        schema: Arguments and results in the language of ``torch.library``, e.g. ``(Tensor x) -> Tensor``; makes the
+            operation an operator of PyTorch.
+        fake: Same arguments; returns empty results of the right shape, for tracing. Needed with ``schema``.
+        check: Same arguments; raises ``InputError`` for what no version may be given.
+    """
+
+    def __init__(
+        self,
+        reference: Callable[P, R],
+        *,
+        schema: str = "",
+        fake: Callable[..., Any] | None = None,
+        check: Callable[..., None] | None = None,
+    ) -> None:
         self.reference = reference
         self.kernels: list[Kernel] = []
+        self.check = check
+        self.operator: Any = None
         functools.update_wrapper(self, reference)
+        if schema:
+            assert fake is not None, "an operator needs a fake version"
+            name = f"meshops::{reference.__name__.lstrip('_')}"
+            self.operator = torch.library.custom_op(name, self.run, mutates_args=(), schema=schema)
+            self.operator.register_fake(fake)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the first version that applies."""
+        result: R = (self.operator or self.run)(*args, **kwargs)
+        return result
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Check the arguments and run the first version that applies, without autograd and tracing."""
+        if self.check is not None:
+            self.check(*args, **kwargs)
         for kernel in self._enabled():
             if not kernel.applies(*args, **kwargs):
-                result: R = kernel.function(*args, **kwargs)
-                return result
+                return kernel.function(*args, **kwargs)
         return self.reference(*args, **kwargs)
 
     def kernel(self, name: str, applies: Callable[..., str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -52,6 +85,10 @@ class Operation(Generic[P, R]):
             return function
 
         return register
+
+    def autograd(self, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
+        """Gradient of an operator, as in ``torch.library.register_autograd``."""
+        self.operator.register_autograd(backward, setup_context=setup_context)
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What would run for these arguments, and why the others would not."""
@@ -70,11 +107,44 @@ class Operation(Generic[P, R]):
         return self.kernels if choice == "auto" else []
 
 
-def operation(reference: Callable[P, R]) -> Operation[P, R]:
-    """Turn the defining PyTorch version into an operation that faster versions can join."""
-    return Operation(reference)
+@overload
+def operation(reference: Callable[P, R]) -> Operation[P, R]: ...
 
 
-def explain(op: Operation[..., Any], *args: Any, **kwargs: Any) -> str:
-    """See :meth:`Operation.explain`."""
-    return op.explain(*args, **kwargs)
+@overload
+def operation(
+    *, schema: str = "", fake: Callable[..., Any] | None = None, check: Callable[..., None] | None = None
+) -> Callable[[Callable[P, R]], Operation[P, R]]: ...
+
+
+def operation(reference: Callable[P, R] | None = None, **settings: Any) -> Any:
+    """Turn the defining PyTorch version into an operation that faster versions can join, see :class:`Operation`."""
+    if reference is not None:
+        return Operation(reference)
+    return functools.partial(Operation, **settings)
+
+
+def front(op: Operation[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark the public function in front of an operation, so that :func:`explain` takes it."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        function.operation = op  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def explain(op: Any, *args: Any, **kwargs: Any) -> str:
+    """What would run for these arguments, and why the others would not.
+
+    Args:
+        op: A function of :mod:`meshops.ops`.
+        *args: Arguments of the call; the first tensor decides.
+        **kwargs: Arguments of the call.
+
+    Example:
+        >>> explain(segment_sum, torch.rand(4, 2), torch.tensor([0, 4]))
+        'numba: runs'
+    """
+    answer: str = getattr(op, "operation", op).explain(*args, **kwargs)
+    return answer

@@ -6,7 +6,8 @@ the origin among the real ones; here the leaves differ by at most one point and 
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import InputError
 from meshops.ops.tree import median_split
+from meshops.partition.checks import checked_positions, graph_ptr
 from meshops.partition.partition import Hierarchy, Partition
 
 
@@ -26,6 +28,10 @@ class BallTree(BaseTransform):  # type: ignore[misc]
     Args:
         patch_size: Largest number of nodes in a patch: ``2**ceil(log2(n / patch_size))`` patches.
         num_patches: Number of patches per graph, a power of two. Patches are empty when there are fewer nodes.
+        axes: Split along the ``widest`` axis, or along the axes in turn (``cyclic``), as the classical k-d tree does.
+        angle: Turn the positions by this angle, degrees, about each axis before they are split. A second tree at 45
+            degrees cuts the nodes otherwise, so that layers that alternate let neighbouring patches exchange
+            (Erwin, 2502.17019; ``build_balltree_with_rotations`` of balltree-erwin). Centers stay where they are.
 
     Example:
         >>> graph = BallTree(patch_size=4)(MeshGraph(pos=torch.rand(10, 3)))
@@ -33,7 +39,14 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         [2, 3, 2, 3]
     """
 
-    def __init__(self, patch_size: int | None = None, *, num_patches: int | None = None) -> None:
+    def __init__(
+        self,
+        patch_size: int | None = None,
+        *,
+        num_patches: int | None = None,
+        axes: Literal["widest", "cyclic"] = "widest",
+        angle: float = 0.0,
+    ) -> None:
         if (patch_size is None) == (num_patches is None):
             raise InputError("BallTree needs either patch_size or num_patches, not both")
         if patch_size is not None and patch_size < 1:
@@ -41,12 +54,18 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         if num_patches is not None and (num_patches < 1 or num_patches & (num_patches - 1)):
             low = 1 << max(num_patches.bit_length() - 1, 0)
             raise InputError(f"num_patches must be a power of two, got {num_patches}; try {low} or {2 * low}")
+        if axes not in ("widest", "cyclic"):
+            raise InputError(f"axes must be 'widest' or 'cyclic', got '{axes}'")
+        if not math.isfinite(angle):
+            raise InputError(f"angle must be finite, degrees, got {angle}")
         self.patch_size = patch_size
         self.num_patches = num_patches
+        self.axes = axes
+        self.angle = angle
 
     def forward(self, data: Any) -> Any:
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
-        return self.partition(data.pos, _graph_ptr(data)).store(data)
+        return self.partition(data.pos, graph_ptr(data)).store(data)
 
     @torch.no_grad()
     def partition(self, pos: Tensor, ptr: Tensor | None = None) -> Partition:
@@ -55,17 +74,13 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         Raises:
             InputError: Positions are not finite or not ``[n, d]``.
         """
-        pos, ptr = _checked(pos, ptr)
+        pos, ptr = checked_positions(pos, ptr)
         levels = [self.levels(size) for size in (ptr[1:] - ptr[:-1]).tolist()]
-        if len(set(levels)) == 1:
-            split = median_split(pos, ptr, levels[0])
-            perm, bounds = split.perm, split.ptr
-        else:
-            perm, bounds = _graph_by_graph(pos, ptr, levels)
+        split = median_split(turned(pos, self.angle), ptr, levels, cyclic=self.axes == "cyclic")
         count = torch.tensor([2**level for level in levels], device=pos.device)
         batch = torch.repeat_interleave(torch.arange(count.numel(), device=pos.device), count)
         level = torch.tensor(levels, device=pos.device)[batch]
-        return Partition.from_order(pos, perm.to(pos.device), bounds.to(pos.device), level=level, batch=batch)
+        return Partition.from_order(pos, split.perm, split.ptr, level=level, batch=batch)
 
     def hierarchy(self, pos: Tensor, ptr: Tensor | None = None) -> Hierarchy:
         """All levels of the tree, from these patches up to one patch per graph."""
@@ -86,29 +101,29 @@ class BallTree(BaseTransform):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         given = f"patch_size={self.patch_size}" if self.patch_size is not None else f"num_patches={self.num_patches}"
-        return f"BallTree({given})"
+        axes = "" if self.axes == "widest" else f", axes='{self.axes}'"
+        return f"BallTree({given}{axes}{f', angle={self.angle:g}' if self.angle else ''})"
 
 
-def _checked(pos: Tensor, ptr: Tensor | None) -> tuple[Tensor, Tensor]:
-    if pos.dim() != 2 or not pos.is_floating_point():
-        raise InputError(f"positions must be a float tensor [n, d], got {tuple(pos.shape)} of {pos.dtype}")
-    finite = torch.isfinite(pos).all(1)
-    if not bool(finite.all()):
-        bad = int((~finite).nonzero()[0])
-        raise InputError(f"position {bad} is {pos[bad].tolist()}; positions must be finite, remove or repair the point")
-    if ptr is None:
-        ptr = torch.tensor([0, pos.shape[0]])
-    return pos, ptr.cpu()
-
-
-def _graph_by_graph(pos: Tensor, ptr: Tensor, levels: list[int]) -> tuple[Tensor, Tensor]:
-    perms, bounds = [], [torch.zeros(1, dtype=torch.long)]
-    for graph, level in enumerate(levels):
-        start, end = int(ptr[graph]), int(ptr[graph + 1])
-        split = median_split(pos[start:end], torch.tensor([0, end - start]), level)
-        perms.append(split.perm + start)
-        bounds.append(split.ptr[1:].cpu() + start)
-    return torch.cat(perms), torch.cat(bounds)
+def turned(pos: Tensor, angle: float) -> Tensor:
+    """Positions ``[n, d]`` turned by the same angle, degrees, about x, then y, then z (2-D: in the plane)."""
+    if angle == 0:
+        return pos
+    d = pos.shape[1]
+    if d not in (2, 3):
+        raise InputError(f"positions can be turned in 2 or 3 dimensions, got {d}")
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    if d == 2:
+        columns = [[c, s], [-s, c]]
+    else:
+        columns = [
+            [c * c, s * c, -s],
+            [s * c * (s - 1), s**3 + c * c, s * c],
+            [s * (s + c * c), s * c * (s - 1), c * c],
+        ]
+    x = pos.double()
+    # Sums written out, so that the processor and the device round alike.
+    return torch.stack([sum(x[:, a] * column[a] for a in range(d)) for column in columns], 1).to(pos.dtype)  # type: ignore[misc]
 
 
 def _merge_pairs(pos: Tensor, fine: Partition) -> tuple[Partition, Tensor]:
@@ -121,16 +136,3 @@ def _merge_pairs(pos: Tensor, fine: Partition) -> tuple[Partition, Tensor]:
     level = (fine.level[first] - 1).clamp(min=0)
     coarse = Partition.from_order(pos, fine.perm, ptr, level=level, batch=fine.batch[first])
     return coarse, first.cumsum(0) - 1
-
-
-def _graph_ptr(data: Any) -> Tensor | None:
-    ptr = data.get("ptr")
-    if isinstance(ptr, Tensor):
-        return ptr
-    batch = data.get("batch")
-    if batch is None:
-        return None
-    if bool((batch[1:] < batch[:-1]).any()):
-        raise InputError("the nodes of a graph must lie together: 'batch' must be sorted, sort the nodes by it first")
-    counts = torch.bincount(batch)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

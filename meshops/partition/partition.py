@@ -12,9 +12,19 @@ from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
 from meshops.errors import InputError
-from meshops.ops.segment import segment_max, segment_mean, segment_sum
+from meshops.ops.neighbors import knn_search
+from meshops.ops.segment import (
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_softmax,
+    segment_spread,
+    segment_sum,
+)
 
-Reduction = Literal["mean", "sum", "max"]
+Reduction = Literal["mean", "sum", "max", "min", "attention"]
+Interpolation = Literal["copy", "inverse_distance"]
+REDUCERS = {"mean": segment_mean, "sum": segment_sum, "max": segment_max, "min": segment_min}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +61,11 @@ class Partition:
             batch: ``[p]`` graph of each patch; None: one graph.
         """
         p = ptr.numel() - 1
-        node_to_patch = _node_to_patch(perm, ptr)
-        center = segment_mean(pos, node_to_patch, p)
-        distance = (pos - center[node_to_patch]).norm(dim=1)
+        center = segment_mean(pos, ptr, perm)
+        distance = (pos - segment_spread(center, ptr, perm)).norm(dim=1)
         levels = level if isinstance(level, Tensor) else torch.full((p,), level, device=pos.device)
         graphs = torch.zeros(p, dtype=torch.long, device=pos.device) if batch is None else batch
-        return cls(perm, ptr, levels, center, segment_max(distance, node_to_patch, p), graphs)
+        return cls(perm, ptr, levels, center, segment_max(distance, ptr, perm), graphs)
 
     @classmethod
     def of(cls, graph: Data) -> Partition:
@@ -104,20 +113,56 @@ class Partition:
         """``[n]`` patch of each node."""
         return _node_to_patch(self.perm, self.ptr)
 
-    def pool(self, values: Tensor, reduce: Reduction = "mean") -> Tensor:
-        """Reduce node values ``[n, ...]`` to patch values ``[p, ...]``; 0 for an empty patch."""
-        reducers = {"mean": segment_mean, "sum": segment_sum, "max": segment_max}
-        if reduce not in reducers:
-            raise InputError(f"reduce must be 'mean', 'sum' or 'max', got '{reduce}'")
+    def pool(self, values: Tensor, reduce: Reduction = "mean", *, score: Tensor | None = None) -> Tensor:
+        """Reduce node values ``[n, ...]`` to patch values ``[p, ...]``; 0 for an empty patch.
+
+        Args:
+            values: One row per node.
+            reduce: ``mean``, ``sum``, ``max``, ``min``, or ``attention``: the mean weighted by the softmax of
+                ``score`` over the nodes of a patch.
+            score: For ``attention``: ``[n, ...]`` that broadcasts against ``values``, e.g. ``[n, 1]``.
+
+        Raises:
+            InputError: Unknown reduction, wrong number of rows, or a score missing or not needed.
+        """
+        if reduce not in (*REDUCERS, "attention"):
+            raise InputError(f"reduce must be 'mean', 'sum', 'max', 'min' or 'attention', got '{reduce}'")
         if values.shape[0] != self.num_nodes:
             raise InputError(f"values must have one row per node ({self.num_nodes}), got {values.shape[0]}")
-        return reducers[reduce](values, self.node_to_patch, self.num_patches)
+        if (score is None) == (reduce == "attention"):
+            raise InputError("a score is needed for reduce='attention' and for no other reduction")
+        if score is None:
+            return REDUCERS[reduce](values, self.ptr, self.perm)
+        return segment_sum(segment_softmax(score, self.ptr, self.perm) * values, self.ptr, self.perm)
 
-    def unpool(self, values: Tensor) -> Tensor:
-        """Give every node the value of its patch: ``[p, ...] -> [n, ...]``."""
+    def unpool(
+        self, values: Tensor, method: Interpolation = "copy", *, pos: Tensor | None = None, num_neighbors: int = 3
+    ) -> Tensor:
+        """Values of the nodes ``[n, ...]`` from those of the patches ``[p, ...]``.
+
+        Args:
+            values: One row per patch.
+            method: ``copy``: every node gets the value of its patch. ``inverse_distance``: the mean of the patches with
+                the nearest centers in the same graph, weighted by 1 / distance**2 (PointNet++, 1706.02413, eq. 2).
+            pos: ``[n, d]`` node positions, for ``inverse_distance``.
+            num_neighbors: Patches to interpolate from, for ``inverse_distance``.
+        """
         if values.shape[0] != self.num_patches:
             raise InputError(f"values must have one row per patch ({self.num_patches}), got {values.shape[0]}")
-        return values[self.node_to_patch]
+        if method == "copy":
+            return segment_spread(values, self.ptr, self.perm, self.num_nodes)
+        if method != "inverse_distance" or pos is None:
+            raise InputError(f"method must be 'copy', or 'inverse_distance' with pos, got '{method}'")
+        out = values.new_zeros((self.num_nodes, *values.shape[1:]))
+        for patches, nodes in self._filled_by_graph():
+            k = min(num_neighbors, patches.numel())
+            near = knn_search(self.center[patches], k, pos[nodes].to(self.center))
+            smallest = torch.finfo(near.distance.dtype).tiny ** 0.5  # at a center its value alone counts
+            weight = near.distance.clamp(min=smallest).view(-1, k) ** -2
+            weight = (weight / weight.sum(1, keepdim=True)).to(values.dtype)
+            rows = values[patches[near.index]].view(len(nodes), k, -1)
+            out[nodes] = (weight.unsqueeze(2) * rows).sum(1).view(-1, *values.shape[1:])
+        return out
 
     def pad(self, width: int | None = None) -> tuple[Tensor, Tensor]:
         """Rectangular view: ``index [p, k]`` of nodes and ``mask [p, k]``, True where a node is.
@@ -187,14 +232,21 @@ class Partition:
     def _nearest_pairs(self, k: int) -> Tensor:
         """``[2, e]`` patches of the same graph with the nearest centers; an empty patch has no place."""
         pairs = []
-        for graph in self.batch.unique().tolist():
-            members = ((self.batch == graph) & (self.size > 0)).nonzero()[:, 0]
-            if members.numel() < 2:
-                continue
-            distance = torch.cdist(self.center[members], self.center[members]).fill_diagonal_(torch.inf)
-            near = distance.topk(min(k, members.numel() - 1), largest=False).indices
-            pairs.append(torch.stack([members.repeat_interleave(near.shape[1]), members[near.reshape(-1)]]))
+        for patches, _ in self._filled_by_graph():
+            if patches.numel() > 1:
+                near = knn_search(self.center[patches], min(k, patches.numel() - 1))
+                pairs.append(patches[near.edge_index])
         return torch.cat(pairs, 1) if pairs else self.perm.new_zeros(2, 0)
+
+    def _filled_by_graph(self) -> list[tuple[Tensor, Tensor]]:
+        """Patches that hold nodes, and the nodes, of each graph that has any."""
+        out = []
+        bounds = torch.searchsorted(self.batch, torch.arange(int(self.batch.max()) + 2, device=self.batch.device))
+        for first, last in pairwise(bounds.tolist() if self.num_patches else []):
+            patches = first + self.size[first:last].nonzero()[:, 0]
+            if patches.numel():
+                out.append((patches, self.perm[self.ptr[first] : self.ptr[last]]))
+        return out
 
     def to(self, device: torch.device | str) -> Partition:
         """Copy on another device."""
@@ -222,11 +274,55 @@ class Hierarchy:
         """
         parents = []
         for level, (fine, coarse) in enumerate(pairwise(partitions)):
-            parent = segment_max(coarse.node_to_patch, fine.node_to_patch, fine.num_patches)
+            parent = segment_max(coarse.node_to_patch, fine.ptr, fine.perm)
             if not torch.equal(parent[fine.node_to_patch], coarse.node_to_patch):
                 raise InputError(f"partition {level} is not nested in partition {level + 1}: a patch has two parents")
             parents.append(parent)
         return cls(tuple(partitions), tuple(parents))
+
+    def pool(self, values: Tensor, reduce: Reduction = "mean", *, level: int = 0, to: int | None = None) -> Tensor:
+        """Reduce values of a level to a coarser one, patch by patch.
+
+        A mean weighs the patches by their nodes, so that pooling in steps equals pooling at once.
+
+        Args:
+            values: ``[p_level, ...]``; one row per patch of partition ``level``. Use ``hierarchy[0].pool`` for nodes.
+            reduce: ``mean``, ``sum``, ``max`` or ``min``; empty patches count for nothing.
+            level: Where the values are.
+            to: Where they go; None: one level up.
+        """
+        to = level + 1 if to is None else to
+        if not 0 <= level <= to < len(self):
+            raise InputError(f"levels must rise within 0 .. {len(self) - 1}, got level={level} and to={to}")
+        if reduce not in REDUCERS:
+            raise InputError(f"reduce must be 'mean', 'sum', 'max' or 'min', got '{reduce}'")
+        if values.shape[0] != self[level].num_patches:
+            raise InputError(f"values must have one row per patch ({self[level].num_patches}), got {values.shape[0]}")
+        fine = self[level]
+        if reduce == "mean":
+            size = fine.size.view(-1, *[1] * (values.dim() - 1)).to(values.dtype)
+            total = self.pool(values * size, "sum", level=level, to=to)
+            whole = self[to].size.clamp(min=1).view(-1, *[1] * (values.dim() - 1)).to(values.dtype)
+            return total / whole
+        filled = fine.size > 0
+        parent = self.ancestors(level, to)[filled]
+        ptr = torch.searchsorted(parent, torch.arange(self[to].num_patches + 1, device=parent.device))
+        return REDUCERS[reduce](values[filled], ptr)
+
+    def unpool(self, values: Tensor, *, level: int, to: int) -> Tensor:
+        """Give each patch of the finer partition ``to`` the value of its ancestor in partition ``level``."""
+        if not 0 <= to <= level < len(self):
+            raise InputError(f"levels must fall within {len(self) - 1} .. 0, got level={level} and to={to}")
+        if values.shape[0] != self[level].num_patches:
+            raise InputError(f"values must have one row per patch ({self[level].num_patches}), got {values.shape[0]}")
+        return values[self.ancestors(to, level)]
+
+    def ancestors(self, level: int, to: int) -> Tensor:
+        """``[p_level]`` patch of partition ``to`` that each patch of partition ``level`` lies in, ascending."""
+        out = torch.arange(self[level].num_patches, device=self[level].perm.device)
+        for step in range(level, to):
+            out = self.parents[step][out]
+        return out
 
     def __len__(self) -> int:
         return len(self.partitions)

@@ -98,11 +98,12 @@ def _anchored(
     patches = dense_patches(pos, None, tree=tree, group=model.num_supernodes)
     memories = model.encode(pos, x, *patches)
     split = median_split(pos.cpu(), torch.tensor([0, len(pos)]), tree.levels(len(pos)))
+    axis, value = (planes.to(device) for planes in split.planes())
     num_patches = patches.index.shape[1]
     for start in range(0, n, chunk_size):
         index = torch.arange(start, min(start + chunk_size, n))
         pos, x = task.inputs(_nodes(graph, index).to(device))
-        leaf = locate(pos, split.axis[0].to(device), split.value[0].to(device)) // model.num_supernodes
+        leaf = locate(pos, axis, value) // model.num_supernodes
         slots = assign(leaf, num_patches)
         yield float(index[-1] + 1) / n, (index, model.decode(memories, pos, x, *slots))
 

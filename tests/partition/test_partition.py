@@ -158,7 +158,7 @@ def test_errors() -> None:
     part = partition()
     with pytest.raises(InputError, match="apply a partitioner first"):
         Partition.of(MeshGraph(pos=POS))
-    with pytest.raises(InputError, match="'mean', 'sum' or 'max', got 'median'"):
+    with pytest.raises(InputError, match="'mean', 'sum', 'max', 'min' or 'attention', got 'median'"):
         part.pool(POS, "median")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"one row per node \(6\), got 5"):
         part.pool(POS[:5])

@@ -1,0 +1,32 @@
+"""What the machine offers to kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def needs_triton(tensor: Tensor, dtypes: Sequence[torch.dtype]) -> str:
+    """Why a Triton kernel cannot take this tensor; empty where it can."""
+    if tensor.device.type != "cuda":
+        return "needs CUDA tensors"
+    if not has_triton():
+        return "needs the package triton"
+    return "" if tensor.dtype in dtypes else f"needs {', '.join(str(dtype)[6:] for dtype in dtypes)}"
+
+
+@cache
+def has_triton() -> bool:
+    """Whether Triton is installed; it comes with CUDA builds of PyTorch."""
+    return find_spec("triton") is not None
+
+
+def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Launch kernels on the device a tensor lies on; nothing to do on the CPU, where Triton's interpreter runs."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
