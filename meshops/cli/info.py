@@ -19,7 +19,7 @@ def run(argv: Sequence[str]) -> int:
     import torch
 
     from meshops.models import list_models
-    from meshops.ops.tree import median_split
+    from meshops.ops import explain, knn_search, median_split, segment_sum
     from meshops.tasks.surrogate import software
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -29,7 +29,9 @@ def run(argv: Sequence[str]) -> int:
         "cpu cores": os.cpu_count(),
         "gpus": devices or "none",
         "kernels": os.environ.get("MESHOPS_KERNELS", "auto"),
-        "ball tree": median_split.explain(torch.zeros(2, 3), torch.tensor([0, 2]), 1),
+        "segments": explain(segment_sum, torch.zeros(2, 3)),
+        "neighbours": explain(knn_search, torch.zeros(2, 3)),
+        "ball tree": explain(median_split, torch.zeros(2, 3)),
         "optional": {name: available(name) for name in ("tensorboard", "triton", "pymetis")},
         "models": list_models(),
     }

@@ -80,7 +80,8 @@ def partitioner(method: str, patch_size: int | None, num_patches: int | None) ->
             raise InputError("an octree has as many leaves as it needs; give --patch-size, the capacity of a leaf")
         return Octree(capacity=patch_size or 256)
     if method in ("hilbert", "morton"):
-        return CurvePatches(patch_size, num_patches=num_patches, curve=method)
+        curve: Any = method
+        return CurvePatches(patch_size, num_patches=num_patches, curve=curve)
     if method in ("ball_tree", "kd_tree"):
         return BallTree(patch_size, num_patches=num_patches, axes="cyclic" if method == "kd_tree" else "widest")
     return {"kmeans": SameSizeKMeans, "metis": Metis}[method](patch_size, num_patches=num_patches)

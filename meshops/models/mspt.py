@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.utils.checkpoint
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from meshops.errors import InputError
@@ -31,6 +30,7 @@ from meshops.nn.rotary import RotaryPositions
 from meshops.ops import scatter_patches
 from meshops.partition.ball_tree import BallTree
 from meshops.partition.dense import DensePatches, dense_patches
+from meshops.typing import Bool, Float, Int
 
 
 class MSPTInputs(NamedTuple):

@@ -8,11 +8,11 @@ padded slots are zero rows that attend and are attended to.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from meshops.nn.mlp import MLP
 from meshops.nn.pooling import SupernodePool
+from meshops.typing import Bool, Float
 
 
 class ReferenceBlock(nn.Module):

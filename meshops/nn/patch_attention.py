@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from meshops.errors import InputError
 from meshops.nn.rotary import rotate
 from meshops.ops.attention import patch_attention
+from meshops.typing import Bool, Float
 
 
 def check_heads(channels: int, num_heads: int) -> None:

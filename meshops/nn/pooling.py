@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from meshops.errors import InputError
+from meshops.typing import Bool, Float
 
 Pooling = Literal["mean", "max", "linear"]
 Variant = Literal["paper", "reference"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from meshops.errors import InputError
+from meshops.typing import Float
 
 
 class RotaryPositions(nn.Module):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -100,7 +101,8 @@ def _check_search(points: Tensor, points_ptr: Tensor, queries: Tensor, queries_p
         )
     if queries_ptr.numel() != points_ptr.numel():
         raise InputError(
-            f"queries must come in as many graphs as the points ({points_ptr.numel() - 1}), got {queries_ptr.numel() - 1}"
+            f"queries must come in as many graphs as the points ({points_ptr.numel() - 1}), "
+            f"got {queries_ptr.numel() - 1}"
         )
     if len(period) != points.shape[1]:
         raise InputError(f"period must have one entry per axis ({points.shape[1]}), got {len(period)}")
@@ -202,8 +204,8 @@ def _all_distances(
     points: Tensor, points_ptr: Tensor, queries: Tensor, queries_ptr: Tensor, skip_self: bool, period: Sequence[float]
 ) -> Any:
     """Queries in chunks, first point of their graph, and their squared distances from all its points."""
-    bounds = zip(*(ptr.tolist() for ptr in (points_ptr[:-1], points_ptr[1:], queries_ptr[:-1], queries_ptr[1:])))
-    for start, end, first, last in bounds:
+    graphs = zip(pairwise(points_ptr.tolist()), pairwise(queries_ptr.tolist()), strict=True)
+    for (start, end), (first, last) in graphs:
         step = max(1, CHUNK // max(end - start, 1))
         for begin in range(first, last, step):
             rows = slice(begin, min(begin + step, last))
@@ -277,8 +279,8 @@ def radius_search(
 ) -> Neighbors:
     """All points at most ``radius`` from each query, nearest first.
 
-    There is no hidden limit. With ``max_neighbors`` the nearest are kept; :meth:`Neighbors.report` says how many queries
-    lost some. In a periodic box each point counts once, at its nearest image.
+    There is no hidden limit. With ``max_neighbors`` the nearest are kept; :meth:`Neighbors.report` says how many
+    queries lost some. In a periodic box each point counts once, at its nearest image.
 
     Args:
         points: Positions.

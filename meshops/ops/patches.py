@@ -36,8 +36,8 @@ def _fake_gather(values: Tensor, index: Tensor, mask: Tensor | None) -> Tensor:
 
 @operation(schema="(Tensor values, Tensor index, Tensor? mask) -> Tensor", fake=_fake_gather, check=_check_gather)
 def gather_patches(
-    values: Float[Tensor, "n *c"], index: Int[Tensor, "*p"], mask: Bool[Tensor, "*p"] | None
-) -> Float[Tensor, "*p *c"]:
+    values: Float[Tensor, "n ..."], index: Int[Tensor, " *p"], mask: Bool[Tensor, " *p"] | None
+) -> Float[Tensor, ...]:
     """Rows of the nodes in each slot; 0 where there is none.
 
     Args:
@@ -49,7 +49,8 @@ def gather_patches(
         InputError: A node is out of range; shapes differ.
 
     Example:
-        >>> gather_patches(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[2, 0], [1, 1]]), torch.tensor([[1, 1], [1, 0]]) > 0)
+        >>> index, mask = torch.tensor([[2, 0], [1, 1]]), torch.tensor([[True, True], [True, False]])
+        >>> gather_patches(torch.tensor([1.0, 2.0, 3.0]), index, mask)
         tensor([[3., 1.],
                 [2., 0.]])
     """
@@ -80,8 +81,8 @@ def _fake_scatter(rows: Tensor, index: Tensor, mask: Tensor | None, num_nodes: i
     check=_check_scatter,
 )
 def scatter_patches(
-    rows: Float[Tensor, "*p *c"], index: Int[Tensor, "*p"], mask: Bool[Tensor, "*p"] | None, num_nodes: int
-) -> Float[Tensor, "n *c"]:
+    rows: Float[Tensor, ...], index: Int[Tensor, " *p"], mask: Bool[Tensor, " *p"] | None, num_nodes: int
+) -> Float[Tensor, "n ..."]:
     """Put the rows of the slots back on their nodes; 0 for a node in no slot.
 
     Args:
@@ -94,8 +95,8 @@ def scatter_patches(
         InputError: A node is out of range or in two slots; shapes differ.
 
     Example:
-        >>> scatter_patches(torch.tensor([[3.0, 1.0], [2.0, 9.0]]), torch.tensor([[2, 0], [1, 1]]),
-        ...                 torch.tensor([[1, 1], [1, 0]]) > 0, 3)
+        >>> index, mask = torch.tensor([[2, 0], [1, 1]]), torch.tensor([[True, True], [True, False]])
+        >>> scatter_patches(torch.tensor([[3.0, 1.0], [2.0, 9.0]]), index, mask, 3)
         tensor([1., 2., 3.])
     """
     flat = rows.flatten(0, index.dim() - 1)

@@ -49,8 +49,8 @@ def _per_segment(values: Tensor, ptr: Tensor, perm: Tensor | None = None) -> Ten
 
 @operation(schema="(Tensor values, Tensor ptr, Tensor? perm=None) -> Tensor", fake=_per_segment, check=_check_floats)
 def segment_sum(
-    values: Float[Tensor, "n *c"], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
-) -> Float[Tensor, "s *c"]:
+    values: Float[Tensor, "n ..."], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "s ..."]:
     """Sum of the rows of each segment; 0 for an empty one.
 
     Args:
@@ -96,11 +96,11 @@ def _segment_spread(values: Tensor, ptr: Tensor, perm: Tensor | None, num_rows: 
 
 @front(_segment_spread)
 def segment_spread(
-    values: Num[Tensor, "s *c"],
+    values: Num[Tensor, "s ..."],
     ptr: Int[Tensor, " s1"],
     perm: Int[Tensor, " n"] | None = None,
     num_rows: int | None = None,
-) -> Num[Tensor, "n *c"]:
+) -> Num[Tensor, "n ..."]:
     """Give each row the value of its segment: the transpose of :func:`segment_sum`.
 
     Args:
@@ -120,8 +120,8 @@ def segment_spread(
 
 @front(segment_sum)
 def segment_mean(
-    values: Float[Tensor, "n *c"], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
-) -> Float[Tensor, "s *c"]:
+    values: Float[Tensor, "n ..."], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "s ..."]:
     """Mean of the rows of each segment; 0 for an empty one.
 
     Example:
@@ -162,8 +162,8 @@ def _segment_extreme(values: Tensor, ptr: Tensor, perm: Tensor | None, largest: 
 
 @front(_segment_extreme)
 def segment_max(
-    values: Num[Tensor, "n *c"], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
-) -> Num[Tensor, "s *c"]:
+    values: Num[Tensor, "n ..."], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
+) -> Num[Tensor, "s ..."]:
     """Largest value, per channel, of each segment; 0 for an empty one.
 
     Example:
@@ -176,8 +176,8 @@ def segment_max(
 
 @front(_segment_extreme)
 def segment_min(
-    values: Num[Tensor, "n *c"], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
-) -> Num[Tensor, "s *c"]:
+    values: Num[Tensor, "n ..."], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
+) -> Num[Tensor, "s ..."]:
     """Smallest value, per channel, of each segment; 0 for an empty one."""
     result: Tensor = _segment_extreme(values, ptr, perm, False)[0]
     return result
@@ -185,8 +185,8 @@ def segment_min(
 
 @front(segment_sum)
 def segment_softmax(
-    values: Float[Tensor, "n *c"], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
-) -> Float[Tensor, "n *c"]:
+    values: Float[Tensor, "n ..."], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "n ..."]:
     """Softmax over the rows of each segment, per channel; rows stay where they are.
 
     Example:
@@ -200,8 +200,8 @@ def segment_softmax(
 
 @front(segment_sum)
 def segment_logsumexp(
-    values: Float[Tensor, "n *c"], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
-) -> Float[Tensor, "s *c"]:
+    values: Float[Tensor, "n ..."], ptr: Int[Tensor, " s1"], perm: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, "s ..."]:
     """Logarithm of the sum of exponentials of each segment, per channel; minus infinity for an empty one.
 
     Example:
@@ -248,7 +248,7 @@ def sort_index(index: Int[Tensor, " n"], num_segments: int) -> tuple[Int[Tensor,
 
 
 def _scatter(reduction: Callable[..., Tensor], doc: str) -> Callable[[Tensor, Tensor, int], Tensor]:
-    def scatter(values: Num[Tensor, "n *c"], index: Int[Tensor, " n"], num_segments: int) -> Num[Tensor, "m *c"]:
+    def scatter(values: Num[Tensor, "n ..."], index: Int[Tensor, " n"], num_segments: int) -> Num[Tensor, "m ..."]:
         if index.shape != values.shape[:1]:
             raise InputError(f"index must have one entry per row, got {tuple(index.shape)} for {values.shape[0]} rows")
         perm, ptr = sort_index(index, num_segments)

@@ -9,7 +9,6 @@ balltree-erwin 0.1.0), a k-d tree with balanced leaves; ``cyclic=True`` is the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -145,7 +144,8 @@ def node_boxes(pos: Float[Tensor, "n d"], split: MedianSplit) -> tuple[Tensor, T
     low, high = (reduce(pos, split.ptr, split.perm) for reduce in (segment_min, segment_max))
     empty = (split.ptr.diff() == 0).unsqueeze(1)
     low, high = low.masked_fill(empty, torch.inf), high.masked_fill(empty, -torch.inf)
-    lows, highs = [], []
+    lows: list[Tensor] = []
+    highs: list[Tensor] = []
     leaves = [2**level for level in split.levels]
     for low_leaves, high_leaves in zip(low.split(leaves), high.split(leaves), strict=True):
         for leaf, reduce, out in ((low_leaves, torch.amin, lows), (high_leaves, torch.amax, highs)):

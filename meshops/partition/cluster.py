@@ -1,9 +1,9 @@
 """Clusters of equal size: k-means whose clusters differ by at most one node.
 
-GraphViT groups mesh nodes this way (Janny et al. 2023, 2302.10803, sec. 3.2). Start: equal runs along the Hilbert curve.
-Then, as in the ELKI tutorial on same-size k-means, two nodes of different clusters change places when that brings them
-nearer to the two centers together; here all pairs of clusters do so at once, then the centers move. The sum of squared
-distances falls with every round.
+GraphViT groups mesh nodes this way (Janny et al. 2023, 2302.10803, sec. 3.2). Start: equal runs along the Hilbert
+curve. Then, as in the ELKI tutorial on same-size k-means, two nodes of different clusters change places when that
+brings them nearer to the two centers together; here all pairs of clusters do so at once, then the centers move. The
+sum of squared distances falls with every round.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ NEAR = 6  # clusters that a node may move to
 class SameSizeKMeans(BaseTransform):  # type: ignore[misc]
     """Group the nodes of a graph, or of each graph of a batch, into compact clusters of equal size.
 
-    Any number of clusters, about as compact as the leaves of a ball tree of the same size, for a hundred times its time;
-    a local optimum. Same input, same clusters; the order of the points does not matter unless points coincide exactly.
-    Sizes differ by at most one. One of the first two arguments must be given.
+    Any number of clusters, about as compact as the leaves of a ball tree of the same size, for a hundred times its
+    time; a local optimum. Same input, same clusters; the order of the points does not matter unless points coincide
+    exactly. Sizes differ by at most one. One of the first two arguments must be given.
 
     Args:
         patch_size: Largest number of nodes in a cluster: ``ceil(n / patch_size)`` clusters, at least one.

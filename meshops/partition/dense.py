@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from meshops.errors import InputError
 from meshops.partition.ball_tree import BallTree
 from meshops.partition.partition import Partition
+from meshops.typing import Bool, Float, Int
 
 
 class DensePatches(NamedTuple):

@@ -58,7 +58,8 @@ class Metis(BaseTransform):  # type: ignore[misc]
         edges = torch.cat([edge_index, edge_index.flip(0)], 1).cpu()
         edges = torch.unique(edges[:, edges[0] != edges[1]], dim=1)
         neighbor_ptr = torch.searchsorted(edges[0].contiguous(), torch.arange(pos.shape[0] + 1))
-        label, batch = torch.zeros(pos.shape[0], dtype=torch.long), []
+        label = torch.zeros(pos.shape[0], dtype=torch.long)
+        batch: list[int] = []
         for graph, (start, end) in enumerate(pairwise(ptr.tolist())):
             count = self.num_patches or max(1, -(-(end - start) // (self.patch_size or 1)))
             own = neighbor_ptr[start : end + 1]

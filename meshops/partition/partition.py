@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -24,7 +24,12 @@ from meshops.ops.segment import (
 
 Reduction = Literal["mean", "sum", "max", "min", "attention"]
 Interpolation = Literal["copy", "inverse_distance"]
-REDUCERS = {"mean": segment_mean, "sum": segment_sum, "max": segment_max, "min": segment_min}
+REDUCERS: dict[str, Callable[..., Tensor]] = {
+    "mean": segment_mean,
+    "sum": segment_sum,
+    "max": segment_max,
+    "min": segment_min,
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,7 +84,7 @@ def radius(
 
 
 def farthest_points(points: Tensor, ptr: Tensor, counts: Sequence[int], starts: Sequence[int]) -> Tensor:
-    """Same as :func:`meshops.ops.farthest_point_sampling`; only leaves that a new point can bring nearer are touched."""
+    """Same as :func:`meshops.ops.farthest_point_sampling`; leaves that a new point leaves as they are, are skipped."""
     tree = Tree(points, ptr, leaf_size=64)
     ends = np.cumsum([0, *counts])
     out = np.empty(ends[-1], dtype=np.int64)

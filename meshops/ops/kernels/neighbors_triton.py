@@ -1,8 +1,8 @@
 """Neighbour search on CUDA: one program per group of queries, over the leaves within its reach, nearest first.
 
-Which leaves those are, :mod:`meshops.ops.kernels.neighbors_tree` finds. Each query keeps its k best in registers; a leaf
-is left out once it is farther than the worst of them. No fused multiply-adds (``enable_fp_fusion=False``): the squares
-are rounded as everywhere else. Up to 3 dimensions.
+Which leaves those are, :mod:`meshops.ops.kernels.neighbors_tree` finds. Each query keeps its k best in registers; a
+leaf is left out once it is farther than the worst of them. No fused multiply-adds (``enable_fp_fusion=False``): the
+squares are rounded as everywhere else. Up to 3 dimensions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def knn(
         arguments = _arguments(points, leaves, queries, groups, pairs, period)
         with on_device_of(points):
             _knn_kernel[(groups.graph.numel(),)](
-                *arguments, index, squared, K=k, WIDE=triton.next_power_of_2(k), SKIP_SELF=skip_self, num_warps=max(1, k // 32), **_shape(points, period)
+                *arguments, index, squared, K=k, WIDE=triton.next_power_of_2(k), SKIP_SELF=skip_self,
+                num_warps=max(1, min(4, k // 32)), **_shape(points, period),
             )  # fmt: skip
     return index, squared
 

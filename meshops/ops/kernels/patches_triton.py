@@ -45,7 +45,10 @@ def _launch(kernel: object, source: Tensor, target: Tensor, index: Tensor, mask:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _gather(source, target, index, flags, slots, channels, HAS_MASK: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # type: ignore[no-untyped-def] # fmt: skip
+def _gather(  # type: ignore[no-untyped-def]
+    source, target, index, flags, slots, channels,
+    HAS_MASK: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
     slot = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
     inside = slot < slots
@@ -59,7 +62,10 @@ def _gather(source, target, index, flags, slots, channels, HAS_MASK: tl.constexp
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _scatter(source, target, index, flags, slots, channels, HAS_MASK: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # type: ignore[no-untyped-def] # fmt: skip
+def _scatter(  # type: ignore[no-untyped-def]
+    source, target, index, flags, slots, channels,
+    HAS_MASK: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
     slot = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
     filled = slot < slots

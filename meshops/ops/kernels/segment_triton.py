@@ -87,11 +87,15 @@ def _pieces(ptr: Tensor) -> Tensor:
     if ptr.numel() < 2 or int(ptr.diff().max()) <= PIECE:
         return ptr
     extra = torch.arange(0, int(ptr[-1]), PIECE, device=ptr.device)
-    return torch.unique(torch.cat([ptr, extra]))
+    cut: Tensor = torch.unique(torch.cat([ptr, extra]))
+    return cut
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _sum_kernel(values, ptr, perm, out, channels, HAS_PERM: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr):  # type: ignore[no-untyped-def] # fmt: skip
+def _sum_kernel(  # type: ignore[no-untyped-def]
+    values, ptr, perm, out, channels,
+    HAS_PERM: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
     segment = tl.program_id(0).to(tl.int64)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
     start, end = tl.load(ptr + segment), tl.load(ptr + segment + 1)
@@ -107,7 +111,10 @@ def _sum_kernel(values, ptr, perm, out, channels, HAS_PERM: tl.constexpr, ROWS: 
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _spread_kernel(values, owner, ptr, perm, out, channels, HAS_PERM: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # type: ignore[no-untyped-def] # fmt: skip
+def _spread_kernel(  # type: ignore[no-untyped-def]
+    values, owner, ptr, perm, out, channels,
+    HAS_PERM: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
     piece = tl.program_id(0).to(tl.int64)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
     start, end = tl.load(ptr + piece), tl.load(ptr + piece + 1)
@@ -124,7 +131,10 @@ def _spread_kernel(values, owner, ptr, perm, out, channels, HAS_PERM: tl.constex
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _extreme_kernel(values, ptr, perm, out, place, channels, HAS_PERM: tl.constexpr, LARGEST: tl.constexpr, LEAST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # type: ignore[no-untyped-def] # fmt: skip
+def _extreme_kernel(  # type: ignore[no-untyped-def]
+    values, ptr, perm, out, place, channels,
+    HAS_PERM: tl.constexpr, LARGEST: tl.constexpr, LEAST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
     segment = tl.program_id(0).to(tl.int64)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
     start, end = tl.load(ptr + segment), tl.load(ptr + segment + 1)
