@@ -358,6 +358,7 @@ def _farthest_points(points: Tensor, ptr: Tensor, counts: Sequence[int], starts:
         for _ in range(count):
             chosen.append(index + bounds[graph])
             distance = torch.minimum(distance, squared_distance(rows, rows[index], open_axes))
+            distance[index] = -1.0  # no point is chosen twice, also where points coincide
             farthest = (distance == distance.max()).to(torch.uint8)  # of equals the first
             index = farthest.argmax().unsqueeze(0)
     return torch.cat(chosen)
@@ -371,7 +372,9 @@ def farthest_point_sampling(
     ptr: Int[Tensor, " b1"] | None = None,
     start: Int[Tensor, " b"] | None = None,
 ) -> Int[Tensor, " m"]:
-    """Spread-out subset: each next point is the one farthest from those chosen (Gonzalez 1985). Of equals the first.
+    """Spread-out subset: each next point is the one farthest from those chosen (Gonzalez 1985).
+
+    Of equals the first; no point is chosen twice.
 
     Args:
         points: Positions.

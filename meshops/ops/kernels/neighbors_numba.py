@@ -325,17 +325,19 @@ def _farthest(  # type: ignore[no-untyped-def]
             out[k] = chosen
             for a in range(d):
                 query[a] = rows[chosen, a]
-            farthest, chosen = -1.0, -1
+            last, farthest, chosen = chosen, -1.0, -1
             for leaf in leaves:
                 own = leaf - leaf_start[g]
                 start, end = bounds[leaf], bounds[leaf + 1]
                 if start == end:
                     continue
-                if _box_distance(query, low, high, node_start[g] + inner + own, period) < largest[own]:
+                if _box_distance(query, low, high, node_start[g] + inner + own, period) <= largest[own]:
                     _leaf_distances(query, columns, start, end, period, buffer)
                     largest[own] = -1.0
                     for j in range(end - start):
-                        if buffer[j] < nearest[start + j]:
+                        if perm[start + j] == last:
+                            nearest[start + j] = -1.0
+                        elif buffer[j] < nearest[start + j]:
                             nearest[start + j] = buffer[j]
                         if nearest[start + j] > largest[own]:  # points of a leaf ascend: the first of equals stays
                             largest[own], who[own] = nearest[start + j], perm[start + j]
