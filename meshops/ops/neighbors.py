@@ -28,7 +28,7 @@ from torch import Tensor
 from meshops.errors import InputError
 from meshops.ops.checks import check_index, check_positions, check_ptr
 from meshops.ops.dispatch import front, operation
-from meshops.ops.kernels.available import needs_triton
+from meshops.ops.kernels.available import needs_numba, needs_triton
 from meshops.typing import Float, Int
 
 CHUNK = 2**22  # distances that the definition holds at a time
@@ -423,9 +423,7 @@ def _period(points: Tensor, period: Sequence[float] | None) -> list[float]:
 
 
 def _numba_applies(points: Tensor, *_: object, **__: object) -> str:
-    if points.device.type != "cpu":
-        return "needs CPU tensors"
-    return "" if points.dtype in (torch.float32, torch.float64) else "needs float32 or float64"
+    return needs_numba(points, (torch.float32, torch.float64))
 
 
 @_knn_search.kernel("numba", _numba_applies)

@@ -22,7 +22,7 @@ from torch import Tensor
 from meshops.errors import InputError
 from meshops.ops.checks import check_index, check_permutation, check_ptr
 from meshops.ops.dispatch import front, operation
-from meshops.ops.kernels.available import needs_triton
+from meshops.ops.kernels.available import needs_numba, needs_triton
 from meshops.typing import Float, Int, Num
 
 HALF = (torch.float16, torch.bfloat16)
@@ -294,7 +294,7 @@ def _keep_place(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]
 def _extreme_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
     (row,) = ctx.saved_tensors
     out = grad.new_zeros((ctx.num_rows + 1, *grad.shape[1:]))  # the last row takes what belongs to empty segments
-    out = out.scatter(0, torch.where(row < 0, ctx.num_rows, row), grad)
+    out.scatter_(0, torch.where(row < 0, ctx.num_rows, row), grad)
     return out[:-1], None, None, None
 
 
@@ -304,9 +304,7 @@ _segment_extreme.autograd(_keep_place, _extreme_backward)
 
 
 def _numba_applies(values: Tensor, *_: Any, **__: Any) -> str:
-    if values.device.type != "cpu":
-        return "needs CPU tensors"
-    return "" if values.dtype in NUMBA_TYPES else f"needs {', '.join(str(t)[6:] for t in NUMBA_TYPES)}"
+    return needs_numba(values, NUMBA_TYPES)
 
 
 def _triton_applies(values: Tensor, *_: Any, **__: Any) -> str:

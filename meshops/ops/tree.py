@@ -17,6 +17,7 @@ from torch import Tensor
 from meshops.errors import InputError
 from meshops.ops.checks import check_positions, check_ptr
 from meshops.ops.dispatch import front, operation
+from meshops.ops.kernels.available import needs_numba
 from meshops.ops.segment import segment_max, segment_min
 from meshops.typing import Float, Int
 
@@ -158,9 +159,7 @@ def node_boxes(pos: Float[Tensor, "n d"], split: MedianSplit) -> tuple[Tensor, T
 
 
 def _numba_applies(pos: Tensor, *_: object) -> str:
-    if pos.device.type != "cpu":
-        return "needs CPU tensors"
-    return "" if pos.dtype in (torch.float32, torch.float64) else "needs float32 or float64"
+    return needs_numba(pos, (torch.float32, torch.float64))
 
 
 @_median_split.kernel("numba", _numba_applies)

@@ -12,19 +12,28 @@ import torch
 from torch import Tensor
 
 
+def needs_numba(tensor: Tensor, dtypes: Sequence[torch.dtype]) -> str:
+    """Why a Numba kernel cannot take this tensor; empty where it can."""
+    if tensor.device.type != "cpu":
+        return "needs CPU tensors"
+    if not has("numba"):
+        return "needs the package numba"
+    return "" if tensor.dtype in dtypes else f"needs {', '.join(str(dtype)[6:] for dtype in dtypes)}"
+
+
 def needs_triton(tensor: Tensor, dtypes: Sequence[torch.dtype]) -> str:
     """Why a Triton kernel cannot take this tensor; empty where it can."""
     if tensor.device.type != "cuda":
         return "needs CUDA tensors"
-    if not has_triton():
+    if not has("triton"):
         return "needs the package triton"
     return "" if tensor.dtype in dtypes else f"needs {', '.join(str(dtype)[6:] for dtype in dtypes)}"
 
 
 @cache
-def has_triton() -> bool:
-    """Whether Triton is installed; it comes with CUDA builds of PyTorch."""
-    return find_spec("triton") is not None
+def has(package: str) -> bool:
+    """Whether a package is installed; Triton comes with CUDA builds of PyTorch."""
+    return find_spec(package) is not None
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:

@@ -68,12 +68,14 @@ def segment_extreme(values: Tensor, ptr: Tensor, perm: Tensor | None, largest: b
         cols = min(triton.next_power_of_2(channels), MOST_COLS)
         if values.is_floating_point():
             least = -math.inf if largest else math.inf
+            wide = tl.float64 if values.dtype == torch.float64 else tl.float32
         else:
+            wide = tl.int64
             least = torch.iinfo(values.dtype).min if largest else torch.iinfo(values.dtype).max
         with on_device_of(values):
             _extreme_kernel[(segments, triton.cdiv(channels, cols))](
                 values.contiguous(), ptr.contiguous(), _order(perm, ptr), out, place, channels,
-                HAS_PERM=perm is not None, LARGEST=largest, LEAST=least, ROWS=ROWS, COLS=cols,
+                HAS_PERM=perm is not None, LARGEST=largest, LEAST=least, ROWS=ROWS, COLS=cols, WIDE=wide,
             )  # fmt: skip
     return out, place
 
@@ -134,11 +136,12 @@ def _spread_kernel(  # type: ignore[no-untyped-def]
 def _extreme_kernel(  # type: ignore[no-untyped-def]
     values, ptr, perm, out, place, channels,
     HAS_PERM: tl.constexpr, LARGEST: tl.constexpr, LEAST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    WIDE: tl.constexpr,
 ):  # fmt: skip
     segment = tl.program_id(0).to(tl.int64)
     col = tl.program_id(1) * COLS + tl.arange(0, COLS)
     start, end = tl.load(ptr + segment), tl.load(ptr + segment + 1)
-    best = tl.zeros((ROWS, COLS), dtype=values.dtype.element_ty)
+    best = tl.zeros((ROWS, COLS), dtype=WIDE)
     slot = tl.full((ROWS, COLS), -1, dtype=tl.int64)  # place in the order; -1: the lane has seen no row
     for first in range(start, end, ROWS):
         k = first + tl.arange(0, ROWS).to(tl.int64)
@@ -147,7 +150,7 @@ def _extreme_kernel(  # type: ignore[no-untyped-def]
         if HAS_PERM:
             row = tl.load(perm + k, mask=inside, other=0)
         where = inside[:, None] & (col[None, :] < channels)
-        new = tl.load(values + row[:, None] * channels + col[None, :], mask=where, other=0)
+        new = tl.load(values + row[:, None] * channels + col[None, :], mask=where, other=0).to(WIDE)
         if LARGEST:
             better = new > best
         else:

@@ -1,0 +1,89 @@
+"""``triton_cases.py segments|patches|neighbors cpu|cuda``: Triton kernels against the definitions on random input."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from meshops import ops
+from meshops.ops.kernels import neighbors_triton, patches_triton, segment_triton
+from meshops.ops.neighbors import _knn_search, _radius_search
+from meshops.ops.segment import _segment_extreme, _segment_spread
+
+GENERATOR = torch.Generator().manual_seed(0)
+TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def number(low: int, high: int) -> int:
+    return int(torch.randint(low, high, (), generator=GENERATOR))
+
+
+def same(ours: Tensor | tuple[Tensor, ...], definition: Tensor | tuple[Tensor, ...]) -> None:
+    pairs = [(ours, definition)] if isinstance(ours, Tensor) else zip(ours, definition, strict=True)
+    for first, second in pairs:
+        assert_close(first, second, rtol=0, atol=0, equal_nan=True)
+
+
+def segments(device: str) -> None:
+    segment_triton.PIECE = 50  # so that pieces are put together
+    for case in range(12):
+        sizes = [number(0, 70) * (number(0, 3) > 0) for _ in range(number(1, 6))]
+        ptr = torch.tensor([0, *sizes]).cumsum(0).to(device)
+        n, channels = sum(sizes), (1, 3, 70)[case % 3]
+        perm = torch.randperm(n, generator=GENERATOR).to(device) if case % 2 else None
+        rows = torch.randn(n, channels, generator=GENERATOR).to(TYPES[case % 4])
+        if case % 2:
+            rows = rows.round()  # ties
+        if case % 5 == 0 and n:
+            rows[number(0, n)], rows[number(0, n)], rows[number(0, n)] = torch.nan, torch.inf, -torch.inf
+        rows = rows.to(device)
+        assert_close(
+            segment_triton.segment_sum(rows, ptr, perm), ops.segment_sum.reference(rows, ptr, perm), equal_nan=True
+        )
+        spread = torch.randn(len(sizes), channels, generator=GENERATOR).to(rows)
+        same(segment_triton.segment_spread(spread, ptr, perm, n), _segment_spread.reference(spread, ptr, perm, n))
+        for kind in (rows, (torch.randn(n, 3, generator=GENERATOR) * 5).long().to(device)):
+            for largest in (True, False):
+                arguments = (kind, ptr, perm, largest)
+                same(segment_triton.segment_extreme(*arguments), _segment_extreme.reference(*arguments))
+
+
+def patches(device: str) -> None:
+    for case in range(12):
+        n, k, channels = number(5, 60), number(1, 6), (1, 3, 150)[case % 3]
+        index = torch.randperm(n, generator=GENERATOR)[: n // k * k].view(-1, k).to(device)
+        mask = (torch.rand(index.shape, generator=GENERATOR) > 0.3).to(device) if case % 2 else None
+        nodes = torch.randn(n, channels, generator=GENERATOR).to(device, TYPES[case % 4])
+        rows = torch.randn(*index.shape, channels, generator=GENERATOR).to(nodes)
+        same(patches_triton.gather_patches(nodes, index, mask), ops.gather_patches.reference(nodes, index, mask))
+        arguments = (rows, index, mask, n)
+        same(patches_triton.scatter_patches(*arguments), ops.scatter_patches.reference(*arguments))
+
+
+def neighbors(device: str) -> None:
+    for case in range(6):
+        dim, k = case % 3 + 1, number(1, 5)
+        sizes, counts = [number(k + 1, 36) for _ in range(2)], [number(0, 10) for _ in range(2)]
+        points = torch.rand(sum(sizes), dim, generator=GENERATOR, dtype=(torch.float32, torch.float64)[case % 2])
+        queries = torch.rand(sum(counts), dim, generator=GENERATOR, dtype=points.dtype)
+        if case in (1, 4):
+            points, queries = (points * 4).floor(), (queries * 4).floor()  # ties
+        ptr, queries_ptr = (torch.tensor([0, *parts]).cumsum(0).to(device) for parts in (sizes, counts))
+        points, queries = points.to(device), queries.to(device)
+        period = [0.7] * dim if case >= 3 else [0.0] * dim
+        for asked, skip_self in (((queries, queries_ptr), False), ((points, ptr), True)):
+            arguments = (points, ptr, *asked)
+            same(neighbors_triton.knn(*arguments, k, skip_self, period),
+                 _knn_search.reference(*arguments, k, skip_self, period))  # fmt: skip
+            for most in (0, 3):
+                limits = (0.5, most, skip_self, period)
+                same(neighbors_triton.radius(*arguments, *limits), _radius_search.reference(*arguments, *limits))
+
+
+if __name__ == "__main__":
+    part, device = sys.argv[1:]
+    {"segments": segments, "patches": patches, "neighbors": neighbors}[part](device)
+    sys.stdout.write(f"{part}: equal\n")
