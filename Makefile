@@ -27,8 +27,9 @@ docs: $(STAMP)      ## HTML pages in docs/_build/html
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
-bench: $(STAMP)     ## ball tree and MSPT step, with the peers that are installed
-	$(BIN)/python benchmarks/ball_tree.py
+bench: $(STAMP)     ## operations, partitioners and MSPT step, with the peers that are installed
+	$(BIN)/meshops bench partition
+	$(BIN)/meshops bench ops
 	$(BIN)/python benchmarks/mspt_step.py
 
 wheel: $(STAMP)

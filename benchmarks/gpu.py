@@ -54,9 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append(
             {"operation": name, "rows": count, "ms": milliseconds, "mib": memory, "cpu_ms": cpu, "equal": verdict}
         )
-        print(
-            f"{name:<28} {count:>9} {milliseconds:>9.3f} {memory:>8.1f} {cpu:>9.1f} {cpu / milliseconds:>8.1f}  {verdict}"
-        )
+        ratio = f"{cpu / milliseconds:>8.1f}"
+        print(f"{name:<28} {count:>9} {milliseconds:>9.3f} {memory:>8.1f} {cpu:>9.1f} {ratio}  {verdict}")
     if args.json:
         about = {
             "chip": chip,

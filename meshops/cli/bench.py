@@ -12,19 +12,22 @@ from typing import Any
 from meshops.cli.options import parser
 from meshops.errors import InputError
 
+SUITES = ("ops", "partition", "scaling")
+
 
 def run(argv: Sequence[str]) -> int:
     """Measure a suite, print a table, write JSON."""
     options = parser(
         "bench",
-        "Speed and memory of operations or partitioners, beside the packages that do the same where they are installed "
-        "(SciPy, scikit-learn, torch-scatter, torch-cluster, balltree-erwin, pymetis). All are measured in turns; the "
-        "fastest repetition counts. 'times ours' above 1: we are faster.",
+        "Speed and memory of operations or partitioners, beside the packages that do the same\n"
+        "where they are installed (SciPy, scikit-learn, torch-scatter, torch-cluster,\n"
+        "balltree-erwin, pymetis). All are measured in turns; the fastest repetition counts.\n"
+        "'times ours' above 1: we are faster.",
         "examples:\n  meshops bench ops --points 1000000 --out ops.json\n"
         "  meshops bench partition --points 100000 1000000 --threads 1\n"
         "  meshops bench scaling --out scaling.json --plot scaling.png\n",
     )
-    options.add_argument("suite", choices=("ops", "partition", "scaling"))
+    options.add_argument("suite", help="ops, partition or scaling")
     options.add_argument("--points", type=int, nargs="+", help="numbers of points (default: 100000 1000000)")
     options.add_argument("--case", default="", help="only cases whose name contains this")
     options.add_argument("--repeat", type=int, default=5)
@@ -32,6 +35,8 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--out", help="JSON file with all figures and versions")
     options.add_argument("--plot", help="scaling: PNG to draw")
     args = options.parse_args(argv)
+    if args.suite not in SUITES:
+        raise InputError(f"the suite must be one of {', '.join(SUITES)}, got '{args.suite}'")
     if args.repeat < 1 or min(args.points or [2]) < 2 or args.threads < 0:
         raise InputError("--repeat must be at least 1, --points at least 2, --threads not negative")
 

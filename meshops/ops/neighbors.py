@@ -262,7 +262,7 @@ def knn_search(
     num_queries = index.shape[0]
     each = torch.arange(num_queries + 1, device=index.device) * k
     found = torch.full((num_queries,), k, device=index.device)
-    return Neighbors(each, index.reshape(-1), squared.reshape(-1).sqrt().to(points.dtype), found)
+    return Neighbors(each, index.reshape(-1), squared.reshape(-1).sqrt_().to(points.dtype), found)
 
 
 @front(_radius_search)
@@ -307,7 +307,7 @@ def radius_search(
     out, index, squared, found = _radius_search(
         *arguments, float(radius), max_neighbors or 0, skip_self, _period(points, period)
     )
-    return Neighbors(out, index, squared.sqrt().to(points.dtype), found)
+    return Neighbors(out, index, squared.sqrt_().to(points.dtype), found)
 
 
 @front(_knn_search)
