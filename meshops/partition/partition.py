@@ -67,7 +67,7 @@ class Partition:
         """
         p = ptr.numel() - 1
         center = segment_mean(pos, ptr, perm)
-        distance = (pos - segment_spread(center, ptr, perm)).norm(dim=1)
+        distance = segment_spread(center, ptr, perm).sub_(pos).norm(dim=1)
         levels = level if isinstance(level, Tensor) else torch.full((p,), level, device=pos.device)
         graphs = torch.zeros(p, dtype=torch.long, device=pos.device) if batch is None else batch
         return cls(perm, ptr, levels, center, segment_max(distance, ptr, perm), graphs)

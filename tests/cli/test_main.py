@@ -57,6 +57,25 @@ def test_partition_writes_patches_and_a_picture(tmp_path, capsys):
     assert "power of two" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["ball_tree", "kd_tree", "octree", "hilbert", "morton", "kmeans", "metis"])
+def test_every_method_of_partition(method, tmp_path, capsys):
+    if method == "metis":
+        pytest.importorskip("pymetis")
+    pv.Icosphere(nsub=2).save(tmp_path / "ball.stl")
+    command = ["partition", str(tmp_path / "ball.stl"), "--method", method, "--patch-size", "40", "--json"]
+    assert main([*command, "--out", str(tmp_path / "p.vtp")]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    labels = pv.read(tmp_path / "p.vtp")["patch"]
+    assert summary["nodes"] == len(labels) == 320 and summary["patches"] == len(set(labels)) >= 8
+    assert summary["largest"] <= (44 if method == "metis" else 40)
+
+
+def test_an_octree_has_no_fixed_number_of_patches(tmp_path, capsys):
+    pv.Icosphere(nsub=1).save(tmp_path / "ball.stl")
+    assert main(["partition", str(tmp_path / "ball.stl"), "--method", "octree", "--num-patches", "8"]) == 2
+    assert "as many leaves as it needs; give --patch-size" in capsys.readouterr().err
+
+
 def test_data_check(tmp_path, capsys):
     from meshops.datasets import AhmedML
 

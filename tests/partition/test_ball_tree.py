@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch_geometric.data import Batch, Data
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.partition import BallTree, Partition
+from meshops.partition.ball_tree import turned
 from meshops.testing import check_partitioner, random_graphs
 
 
@@ -20,7 +23,18 @@ def patch_sets(part: Partition, order: Tensor | None = None) -> set[frozenset[in
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("tree", [BallTree(8), BallTree(1), BallTree(1000), BallTree(num_patches=16)], ids=repr)
+@pytest.mark.parametrize(
+    "tree",
+    [
+        BallTree(8),
+        BallTree(1),
+        BallTree(1000),
+        BallTree(num_patches=16),
+        BallTree(8, axes="cyclic"),
+        BallTree(8, angle=45),
+    ],
+    ids=repr,
+)
 def test_shared_checks(tree: BallTree, dim: int) -> None:
     check_partitioner(tree, dim=dim)
 
@@ -150,3 +164,48 @@ def test_other_errors() -> None:
         BallTree(2).partition(torch.rand(5))
     with pytest.raises(InputError, match="int64"):
         BallTree(2).partition(torch.zeros(5, 3, dtype=torch.long))
+
+
+def test_a_turned_tree_cuts_otherwise_and_keeps_the_places() -> None:
+    pos = torch.rand(300, 3)
+    straight, turned_tree = BallTree(16).partition(pos), BallTree(16, angle=45).partition(pos)
+    assert patch_sets(straight) != patch_sets(turned_tree)
+    first = turned_tree.perm[: int(turned_tree.size[0])]
+    torch.testing.assert_close(turned_tree.center[0], pos[first].mean(0))
+    assert BallTree(16, angle=360.0).partition(pos).perm.tolist() == straight.perm.tolist()
+
+
+def test_turning_is_a_rotation_about_x_then_y_then_z() -> None:
+    rotation = pytest.importorskip("scipy.spatial.transform").Rotation
+    pos = torch.rand(20, 3, dtype=torch.float64)
+    expected = pos.numpy() @ rotation.from_euler("xyz", [30, 30, 30], degrees=True).as_matrix()
+    torch.testing.assert_close(turned(pos, 30), torch.from_numpy(expected))
+    flat = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(turned(flat, 90), torch.tensor([[0.0, -1.0]], dtype=torch.float64))
+    with pytest.raises(InputError, match="2 or 3 dimensions, got 1"):
+        turned(pos[:, :1], 30)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_turns_as_balltree_erwin_does(dim: int) -> None:
+    balltree = pytest.importorskip("balltree", reason="an oracle that has to be compiled")
+    pos = torch.rand(20, dim)
+    torch.testing.assert_close(turned(pos, 45), pos @ balltree.generate_rotation_matrix(45.0, dim, pos.device))
+
+
+def test_graphs_of_any_sizes_in_one_call() -> None:
+    sizes = (300, 0, 7, 64)
+    pos, ptr = torch.rand(sum(sizes), 3), torch.tensor([0, *sizes]).cumsum(0)
+    tree = BallTree(16)
+    together = tree.partition(pos, ptr)
+    perms = [tree.partition(pos[a:b]).perm + a for a, b in pairwise(ptr)]
+    assert torch.equal(together.perm, torch.cat(perms))
+    assert torch.bincount(together.batch).tolist() == [32, 1, 1, 4]
+
+
+def test_settings_are_checked_and_shown() -> None:
+    assert repr(BallTree(8, axes="cyclic", angle=45)) == "BallTree(patch_size=8, axes='cyclic', angle=45)"
+    with pytest.raises(InputError, match="'widest' or 'cyclic', got 'x'"):
+        BallTree(8, axes="x")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="angle must be finite, degrees, got inf"):
+        BallTree(8, angle=float("inf"))

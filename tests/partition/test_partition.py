@@ -171,3 +171,91 @@ def test_errors() -> None:
 def test_to_device() -> None:
     part = partition().to("meta")
     assert part.perm.is_meta and part.center.is_meta
+
+
+def clusters() -> tuple[Tensor, Partition]:
+    """Random nodes of two graphs with an empty patch among theirs."""
+    pos = torch.rand(11, 2)
+    perm = torch.tensor([2, 0, 1, 4, 3, 5, 9, 6, 7, 10, 8])
+    ptr, batch = torch.tensor([0, 3, 6, 6, 9, 11]), torch.tensor([0, 0, 0, 1, 1])
+    return pos, Partition.from_order(pos, perm, ptr, batch=batch)
+
+
+def test_attention_pooling_equals_a_loop() -> None:
+    _, part = clusters()
+    values, score = (torch.randn(11, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    score_one = score[:, :1]
+    out = part.pool(values, "attention", score=score_one)
+    for i, nodes in enumerate(part.perm.tensor_split(part.ptr[1:-1])):
+        torch.testing.assert_close(out[i], (score_one[nodes].softmax(0) * values[nodes]).sum(0))
+    assert torch.autograd.gradcheck(lambda v, s: part.pool(v, "attention", score=s), (values, score))
+    assert part.pool(values, "min")[0].tolist() == values[[2, 0, 1]].amin(0).tolist()
+    with pytest.raises(InputError, match="score is needed for reduce='attention' and for no other"):
+        part.pool(values, "attention")
+    with pytest.raises(InputError, match="score is needed"):
+        part.pool(values, "mean", score=score)
+
+
+def test_inverse_distance_interpolates_between_centers_of_the_graph() -> None:
+    pos, part = clusters()
+    own = torch.tensor([1.0, 2.0, 50.0, 3.0, 4.0])  # 50 belongs to the empty patch
+    out = part.unpool(own, "inverse_distance", pos=pos)
+    assert bool((out[part.perm[:6]] >= 1).all() and (out[part.perm[:6]] <= 2).all())  # the first graph
+    assert bool((out[part.perm[6:]] >= 3).all() and (out[part.perm[6:]] <= 4).all())
+    at_centers = pos.clone()
+    at_centers[part.perm[:3]] = part.center[0]
+    assert part.unpool(own, "inverse_distance", pos=at_centers)[part.perm[:3]].tolist() == [1, 1, 1]
+    values = own.double().unsqueeze(1).expand(-1, 2).clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: part.unpool(v, "inverse_distance", pos=pos), (values,))
+    with pytest.raises(InputError, match="'inverse_distance' with pos, got 'inverse_distance'"):
+        part.unpool(own, "inverse_distance")
+
+
+def test_inverse_distance_is_smoother_than_a_copy() -> None:
+    pos = torch.rand(4000, 3)
+    part = BallTree(32).partition(pos)
+    field = pos @ torch.tensor([1.0, -2.0, 0.5])
+    means = part.pool(field)
+    errors = [(part.unpool(means, method, pos=pos) - field).norm() for method in ("inverse_distance", "copy")]
+    assert errors[0] < errors[1]
+
+
+def test_pooling_along_a_hierarchy() -> None:
+    pos, ptr = torch.rand(70, 3), torch.tensor([0, 50, 70])
+    hierarchy = BallTree(8).hierarchy(pos, ptr)
+    top = len(hierarchy) - 1
+    values = torch.randn(70, 2)
+    fine = hierarchy[0]
+    for reduce in ("mean", "sum", "max", "min"):
+        at_once = hierarchy[top].pool(values, reduce)
+        torch.testing.assert_close(hierarchy.pool(fine.pool(values, reduce), reduce, to=top), at_once)
+        step = fine.pool(values, reduce)
+        for level in range(top):
+            step = hierarchy.pool(step, reduce, level=level)
+        torch.testing.assert_close(step, at_once)
+    coarse = hierarchy[2].pool(values)
+    assert torch.equal(hierarchy.unpool(coarse, level=2, to=0)[fine.node_to_patch], coarse[hierarchy[2].node_to_patch])
+    assert torch.equal(hierarchy.ancestors(1, 1), torch.arange(hierarchy[1].num_patches))
+
+
+def test_pooling_along_a_hierarchy_leaves_out_empty_patches() -> None:
+    hierarchy = BallTree(num_patches=8).hierarchy(-torch.ones(3, 2))
+    assert 0 in hierarchy[0].size.tolist()
+    values = hierarchy[0].pool(torch.tensor([-1.0, -2.0, -3.0]), "max")
+    assert hierarchy.pool(values, "max", to=len(hierarchy) - 1).tolist() == [-1]
+    with pytest.raises(InputError, match=r"levels must rise within 0 .. 3, got level=2 and to=1"):
+        hierarchy.pool(values, level=2, to=1)
+    with pytest.raises(InputError, match=r"one row per patch \(8\), got 3"):
+        hierarchy.pool(torch.zeros(3))
+    with pytest.raises(InputError, match="'mean', 'sum', 'max' or 'min', got 'median'"):
+        hierarchy.pool(values, "median")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"levels must fall within 3 .. 0, got level=0 and to=1"):
+        hierarchy.unpool(values, level=0, to=1)
+    with pytest.raises(InputError, match=r"one row per patch \(1\), got 8"):
+        hierarchy.unpool(values, level=3, to=0)
+
+
+def test_many_patches_find_their_neighbors_without_a_table_of_all_pairs() -> None:
+    part = BallTree(num_patches=2**15).partition(torch.rand(40_000, 3))
+    graph = part.to_graph()  # all pairs would be 8 GB
+    assert graph.num_nodes == 2**15 and graph.edge_index.shape[1] >= 6 * 2**15
