@@ -23,7 +23,10 @@ NODE_ARRAYS = ("pos", "x", "y", "normal", "area", "node_type", "weight", "node_i
 # Attributes that describe the original cells; meaningless for a subset of nodes.
 CELL_ARRAYS = ("points", "cell_size", "cell_nodes", "cell_type", "cell_num_faces", "face_size", "face_nodes")
 # Attributes that hold the patches of ``meshops.partition``.
-PATCH_ARRAYS = ("patch_perm", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius")
+PATCH_ARRAYS = (
+    "patch_perm", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius",
+    "cover_index", "cover_size", "cover_count", "cover_level",
+)  # fmt: skip
 
 
 class MeshGraph(Data):  # type: ignore[misc]
@@ -60,7 +63,7 @@ class MeshGraph(Data):  # type: ignore[misc]
         """Offset point and node indices when graphs are put into one batch."""
         if key in ("cell_nodes", "face_nodes"):
             return self.num_points
-        if key in ("patch_perm", "patch_index", "node_index"):
+        if key in ("patch_perm", "patch_index", "node_index", "cover_index"):
             return self.num_nodes
         return super().__inc__(key, value, *args, **kwargs)
 

@@ -309,3 +309,11 @@ def _separate(code: Tensor, dim: int) -> list[Tensor]:
             packed.bitwise_or_(packed >> shift).bitwise_and_(mask)
         axes.append(packed)
     return axes
+
+
+def shared_with_previous(code: Tensor, graph: Tensor, dim: int, depth: int) -> Tensor:
+    """``[n]`` int8 depth of the smallest cell that holds a code and the one before; -1 for the first of a graph."""
+    shared = torch.full_like(code, -1, dtype=torch.int8)
+    together = common_depth(code[:-1], code[1:], dim, depth)
+    shared[1:] = torch.where(graph[:-1] == graph[1:], together, -1).to(torch.int8)
+    return shared

@@ -32,6 +32,7 @@ from meshops.ops.curves import (
     morton_decode,
     morton_encode,
     search_segments,
+    shared_with_previous,
 )
 from meshops.partition.checks import checked_positions, graph_ptr
 from meshops.partition.partition import Hierarchy, Partition
@@ -235,7 +236,7 @@ class LinearOctree:
         Depths at which nothing joins are left out. Nodes of a coarser patch lie leaf after leaf.
         """
         fine = self.partition
-        shared = _shared_with_previous(self.code, self.batch, self.dim, self.depth)
+        shared = shared_with_previous(self.code, self.batch, self.dim, self.depth)
         partitions = [fine]
         for depth in sorted(set(shared.unique().tolist()) - {-1}, reverse=True):
             first = shared < depth
@@ -284,7 +285,7 @@ class _Points:
     @classmethod
     def of(cls, code: Tensor, ptr: Tensor, dim: int, depth: int) -> _Points:
         graph = torch.repeat_interleave(ptr.diff(), output_size=code.shape[0])
-        return cls(code, graph, ptr, _shared_with_previous(code, graph, dim, depth), dim, depth)
+        return cls(code, graph, ptr, shared_with_previous(code, graph, dim, depth), dim, depth)
 
     def levels(self, capacity: int) -> Tensor:
         """``[n]`` int8 depth of the leaf of each point, see the equation in the docstring of the module."""
@@ -346,14 +347,6 @@ class _Points:
             shared = common_depth(own, near_code, self.dim, self.depth)
             reach = torch.where(valid, torch.maximum(reach, shared), reach)
         return reach
-
-
-def _shared_with_previous(code: Tensor, graph: Tensor, dim: int, depth: int) -> Tensor:
-    """``[n]`` int8 depth of the smallest cell that holds a code and the one before; -1 for the first of a graph."""
-    shared = torch.full_like(code, -1, dtype=torch.int8)
-    together = common_depth(code[:-1], code[1:], dim, depth)
-    shared[1:] = torch.where(graph[:-1] == graph[1:], together, -1).to(torch.int8)
-    return shared
 
 
 def _corner(code: Tensor, level: Tensor, dim: int, depth: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""``triton_cases.py segments|patches|neighbors cpu|cuda``: Triton kernels against the definitions on random input."""
+"""``triton_cases.py segments|patches|neighbors|scores cpu|cuda``: Triton kernels against the definitions on random input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshops import ops
-from meshops.ops.kernels import neighbors_triton, patches_triton, segment_triton
+from meshops.ops.kernels import neighbors_triton, patches_triton, scores_triton, segment_triton
 from meshops.ops.neighbors import _knn_search, _radius_search
+from meshops.ops.scores import _sobel_blocks, channel_scale
 from meshops.ops.segment import _segment_extreme, _segment_spread
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -51,6 +52,17 @@ def segments(device: str) -> None:
                 same(segment_triton.segment_extreme(*arguments), _segment_extreme.reference(*arguments))
 
 
+def scores(device: str) -> None:
+    for case in range(6):
+        grid = [number(1, 6) for _ in range(case % 3 + 1)]
+        fields = torch.randn(number(1, 3), number(1, 3), *grid, generator=GENERATOR).to(device)
+        wrap = [number(0, 2) == 1 for _ in grid]
+        slopes = [0.5 * number(1, 3) for _ in grid]
+        mask = (torch.rand(len(fields), *grid, generator=GENERATOR) > 0.3).to(device) if case % 2 else None
+        arguments = (fields, channel_scale(fields, mask), slopes, wrap, number(1, 3), mask)
+        assert_close(scores_triton.sobel_blocks(*arguments), _sobel_blocks.reference(*arguments))
+
+
 def patches(device: str) -> None:
     for case in range(12):
         n, k, channels = number(5, 60), number(1, 6), (1, 3, 150)[case % 3]
@@ -85,5 +97,5 @@ def neighbors(device: str) -> None:
 
 if __name__ == "__main__":
     part, device = sys.argv[1:]
-    {"segments": segments, "patches": patches, "neighbors": neighbors}[part](device)
+    {"segments": segments, "patches": patches, "neighbors": neighbors, "scores": scores}[part](device)
     sys.stdout.write(f"{part}: equal\n")

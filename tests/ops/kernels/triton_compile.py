@@ -11,7 +11,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from meshops.ops.kernels import neighbors_triton, patches_triton, segment_triton
+from meshops.ops.kernels import neighbors_triton, patches_triton, scores_triton, segment_triton
 
 LONG, DOUBLE = "*i64", "*fp64"
 
@@ -48,3 +48,7 @@ for capability in (80, 90):
         for fill in (False, True):
             types = [*head, DOUBLE, LONG, LONG, LONG, DOUBLE]
             compiled(neighbors_triton._radius_kernel, types, capability, FILL=fill, PERIODIC=periodic, **shape)
+    axes = {"WRAP0": False, "WRAP1": True, "WRAP2": False, "SIZE0": 1, "SIZE1": 2, "SIZE2": 2}
+    for masked in (False, True):
+        types = ["*fp32", "*fp32", "*u8" if masked else "*fp32", "*fp32", *["i32"] * 7, *["fp32"] * 3]
+        compiled(scores_triton._score, types, capability, HAS_MASK=masked, CELLS=scores_triton.CELLS, **axes)
