@@ -131,7 +131,7 @@ class GridPatches:
             blocks = values.new_zeros(b * n, parts**self.dim, values.shape[2])
             sample, place = self.index[0][self.rows[level]], self.index[1][self.rows[level]] - self.starts[level]
             blocks = blocks.index_copy(0, sample * n + place, values)
-            grid = _from_blocks(blocks.unflatten(0, (b, n)), active.shape[1:], parts)
+            grid = from_blocks(blocks.unflatten(0, (b, n)), active.shape[1:], parts)
             grid = upsample(grid.flatten(0, 1), size // parts).unflatten(0, (b, -1))
             canvas = grid if canvas is None else torch.where(upsample(active, size).unsqueeze(1), grid, canvas)
         assert canvas is not None
@@ -232,7 +232,7 @@ def to_blocks(values: Tensor, size: int) -> Tensor:
     return values.permute(0, *outer, *inner, 1).flatten(1 + dim, 2 * dim).flatten(1, dim)
 
 
-def _from_blocks(blocks: Tensor, count: Sequence[int], size: int) -> Tensor:
+def from_blocks(blocks: Tensor, count: Sequence[int], size: int) -> Tensor:
     """Inverse of :func:`to_blocks`; ``count`` blocks along each axis."""
     dim = len(count)
     values = blocks.unflatten(2, (size,) * dim).unflatten(1, tuple(count))  # [b, *count, *size, c]

@@ -1,0 +1,59 @@
+"""What all models on regular grids share: fields in, fields out, and what a training loss compares."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from meshops.data.grid import grid_values
+
+
+class LossPairs(NamedTuple):
+    """Rows a loss compares.
+
+    Attributes:
+        prediction: ``[r, c]``.
+        truth: ``[r, c]``.
+        ptr: ``[b + 1]`` sample i owns rows ``ptr[i]:ptr[i + 1]``.
+    """
+
+    prediction: Tensor
+    truth: Tensor
+    ptr: Tensor
+
+
+class GridModel(nn.Module):
+    """A map of fields on a grid, ``[b, c_in, *grid] -> [b, c_out, *grid]``, normalised on both sides.
+
+    Attributes:
+        out_channels: c_out.
+    """
+
+    out_channels: int
+
+    def unpack(self, graph: Any) -> tuple[Tensor]:
+        """``x`` of a batch of equal grid graphs as ``[b, c, *grid]``."""
+        return (grid_values(graph, "x"),)
+
+    def loss_pairs(self, fields: Tensor, target: Tensor) -> LossPairs:
+        """Prediction and truth where the model makes them: here in every cell.
+
+        Args:
+            fields: ``[b, c_in, *grid]``.
+            target: ``[b, c_out, *grid]``.
+        """
+        cells = target[0, 0].numel()
+        ptr = torch.arange(0, len(target) * cells + 1, cells, device=target.device)
+        prediction: Tensor = self(fields)
+        return LossPairs(_rows(prediction), _rows(target), ptr)
+
+    def floor(self, fields: Tensor, target: Tensor) -> Tensor:
+        """``target`` after it went through the tokens the model would use for ``fields``: the best it could do."""
+        del fields
+        return target
+
+
+def _rows(values: Tensor) -> Tensor:
+    return values.movedim(1, -1).flatten(0, -2)
