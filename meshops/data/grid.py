@@ -67,7 +67,9 @@ def grid_shape(graph: Any) -> tuple[int, ...]:
     if shape is None:
         raise InputError("the graph is no regular grid (it has no grid_shape); make it with meshops.data.grid_graph")
     if bool((shape != shape[0]).any()):
-        raise InputError(f"the grids of the batch differ: {[tuple(s) for s in shape.tolist()]}; batch grids of one shape")
+        raise InputError(
+            f"the grids of the batch differ: {[tuple(s) for s in shape.tolist()]}; batch grids of one shape"
+        )
     out = tuple(int(n) for n in shape[0])
     if math.prod(out) * shape.shape[0] != graph.num_nodes:
         raise InputError(f"{graph.num_nodes} nodes are not {shape.shape[0]} grid(s) of shape {out}")

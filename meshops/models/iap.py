@@ -90,9 +90,7 @@ class IAP(GridModel):
         sides = [p_max // 2**level for level in range(self.tokenizer.levels + 1)]
         self.embed = nn.ModuleList(nn.Linear(side**dim * in_channels, channels) for side in sides)
         self.positions = rotary_base(channels // num_heads, dim)
-        self.blocks = nn.ModuleList(
-            TransformerBlock(channels, num_heads=num_heads, ratio=ratio) for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(TransformerBlock(channels, num_heads=num_heads, ratio=ratio) for _ in range(depth))
         self.cross = self.head = self.gate = self.shift = self.heads = None
         if decoder == "local":
             self.norm = nn.LayerNorm(channels)

@@ -37,17 +37,31 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     Raises:
         InputError: Unknown name or unknown argument; the message lists the allowed ones.
     """
-    if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise InputError(f"unknown model '{name}'; {hint}registered: {listing(list_models())}")
-    allowed = _arguments(_MODELS[name])
+    maker = _registered(name)
+    allowed = _arguments(maker)
     unknown = [key for key in arguments if key not in allowed]
     if unknown:
         near = difflib.get_close_matches(unknown[0], allowed, 1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise InputError(f"model '{name}' has no argument {listing(unknown)}; {hint}allowed: {listing(allowed, 40)}")
-    return _MODELS[name](**arguments)
+    return maker(**arguments)
+
+
+def model_arguments(name: str) -> list[str]:
+    """Names of the arguments a registered model takes.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    return _arguments(_registered(name))
+
+
+def _registered(name: str) -> Callable[..., nn.Module]:
+    if name not in _MODELS:
+        near = difflib.get_close_matches(name, _MODELS, 1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise InputError(f"unknown model '{name}'; {hint}registered: {listing(list_models())}")
+    return _MODELS[name]
 
 
 def _arguments(function: Callable[..., nn.Module]) -> list[str]:

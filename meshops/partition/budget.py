@@ -134,7 +134,7 @@ class TokenBudget(BaseTransform):  # type: ignore[misc]
         shape = tuple(fields.shape[2:])
         count = self.num_splits(shape, budget)
         sizes = tuple(self.p_min * 2**level for level in range(self.levels, -1, -1))
-        if self.levels == 0 or count == 0 and score is None:
+        if self.levels == 0 or (count == 0 and score is None):
             check_fields(fields)
             roots = torch.ones(fields.shape[0], *self._roots(shape), dtype=torch.bool, device=fields.device)
             empty = [roots.new_zeros((len(roots), *[n * 2**i for n in roots.shape[1:]])) for i in range(1, len(sizes))]

@@ -218,7 +218,9 @@ class RefineByCriteria:
         """
 
         def mean(factor: float) -> float:
-            return float(self.patches(values, mask=mask, thresholds=self.thresholds.scaled(factor)).count.float().mean())
+            return float(
+                self.patches(values, mask=mask, thresholds=self.thresholds.scaled(factor)).count.float().mean()
+            )
 
         fewest, most = mean(math.inf), mean(0.0)
         if not fewest <= tokens <= most:
@@ -268,9 +270,7 @@ class RefineByCriteria:
         maps = flow_maps(velocity, spacing=self.spacing, periodic=self.periodic)
         turn = maps.vorticity.norm(dim=1)
         shear = turn if self.kelvin_helmholtz == "abs_vorticity" else maps.shear
-        stack = torch.cat(
-            [maps.gradient.unsqueeze(1), maps.vorticity, velocity, shear.unsqueeze(1)], 1
-        )
+        stack = torch.cat([maps.gradient.unsqueeze(1), maps.vorticity, velocity, shear.unsqueeze(1)], 1)
         globals_ = torch.stack([maps.gradient, turn, velocity.norm(dim=1), shear], 1)
         fluid = torch.ones_like(globals_[:, :1]) if mask is None else mask.unsqueeze(1).to(globals_)
         count = fluid.flatten(2).sum(2).clamp(min=1)
@@ -357,4 +357,3 @@ def any_in_blocks(cells: Tensor, size: int) -> Tensor:
     for axis in range(1, cells.dim()):
         cells = cells.unflatten(axis, (-1, size)).any(axis + 1)
     return cells
-

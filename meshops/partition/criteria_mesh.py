@@ -41,7 +41,9 @@ def mesh_cover(refine: RefineByCriteria, data: Any, values: Tensor, thresholds: 
     """
     dim = data.pos.shape[1]
     if refine.parts != 2 or refine.criteria != "paper":
-        raise InputError("on meshes cells are halved and the criteria are those of the paper: parts=2, criteria='paper'")
+        raise InputError(
+            "on meshes cells are halved and the criteria are those of the paper: parts=2, criteria='paper'"
+        )
     if len(refine.velocity) != dim:
         raise InputError(f"{dim}-D meshes need {dim} velocity channels, got velocity={tuple(refine.velocity)}")
     pyramid = CellPyramid.of(data.pos, graph_ptr(data), smallest=refine.min_cell**dim)

@@ -81,7 +81,9 @@ class GridPatches:
     def rows(self) -> list[Tensor]:
         """For each level the numbers of its patches."""
         place = self.index[1]
-        return [((place >= a) & (place < b)).nonzero()[:, 0] for a, b in zip(self.starts, self.starts[1:], strict=False)]
+        return [
+            ((place >= a) & (place < b)).nonzero()[:, 0] for a, b in zip(self.starts, self.starts[1:], strict=False)
+        ]
 
     @cached_property
     def level(self) -> Tensor:

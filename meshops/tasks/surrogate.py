@@ -22,14 +22,12 @@ from meshops.data.normalize import Normalizer
 from meshops.errors import CheckpointError
 from meshops.models import create_model
 from meshops.tasks.cases import Case, open_case
+from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks.envelope import Envelope, Judgement
 from meshops.tasks.forces import Forces
 from meshops.tasks.inference import Method, predict_nodes
 from meshops.tasks.metrics import FieldMetrics
 from meshops.tasks.steady import SteadySpec, SteadyTask, without_cues
-
-FORMAT = "meshops-surrogate"
-VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +200,7 @@ class Surrogate:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the checkpoint (temporary name, then rename)."""
-        target = Path(path)
         content = {
-            "format": FORMAT,
-            "version": VERSION,
             "model": {"name": self.model_name, "arguments": self.model_arguments},
             "spec": self.spec.to_dict(),
             "weights": {name: value.detach().cpu() for name, value in self.task.state_dict().items()},
@@ -214,14 +209,7 @@ class Surrogate:
             "cell_points": self.cell_points,
             "info": self.info,
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            torch.save(content, temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return target
+        return write_checkpoint(path, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
@@ -230,7 +218,7 @@ class Surrogate:
         Raises:
             CheckpointError: Not a file, damaged, pickled code in it, or another program's.
         """
-        content = _read(Path(path))
+        content = read_checkpoint(Path(path))
         spec = SteadySpec.from_dict(content["spec"])
         model = create_model(content["model"]["name"], **content["model"]["arguments"])
         weights = content["weights"]
@@ -268,28 +256,3 @@ def software() -> dict[str, str]:
         "torch_geometric": torch_geometric.__version__,
         "numpy": str(np.__version__),
     }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        folder = path / "model.ckpt"
-        hint = f"; did you mean {folder}?" if folder.is_file() else ""
-        raise CheckpointError(f"{path}: no such checkpoint file{hint}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here, none of them documented
-        reason = str(error).strip().splitlines()
-        if any("Unsupported" in line or "WeightsUnpickler" in line or "weights_only" in line for line in reason):
-            raise CheckpointError(
-                f"{path}: refused, it holds pickled Python objects and could run code when loaded; "
-                "meshops checkpoints hold tensors and plain values only (written by 'meshops train')"
-            ) from None
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason[0] if reason else error})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a meshops checkpoint; 'meshops train' writes one as <run>/model.ckpt")
-    if content["version"] > VERSION:
-        raise CheckpointError(
-            f"{path}: written by a newer meshops (format {content['version']}, this one reads up to {VERSION}); "
-            "upgrade with pip install -U meshops"
-        )
-    return content

@@ -133,8 +133,8 @@ class StepProgress(Callback):  # type: ignore[misc]
         step = trainer.global_step
         metrics = trainer.callback_metrics
         note = f"loss {float(metrics['train/loss']):.3f}" if "train/loss" in metrics else ""
-        if "val/rel_l2" in metrics:
-            note += f"  val {float(metrics['val/rel_l2']):.3f}"
+        if "val/error" in metrics:
+            note += f"  val {float(metrics['val/error']):.3f}"
         if self.bar is not None:
             self.bar.update(self.bar.tasks[0].id, completed=step, note=note)
         elif step % max(1, self.steps // 10) == 0 or step == self.steps:

@@ -65,7 +65,8 @@ class TrainConfig:
         lr: Peak learning rate.
         weight_decay: Decoupled weight decay.
         betas: Of the optimiser.
-        warmup: Fraction of the steps with rising learning rate; then cosine to zero.
+        schedule: cosine (to zero), noam (falls as 1 / sqrt(step)) or step_decay (5 % less every 5,000 steps).
+        warmup: Fraction of the steps with rising learning rate.
         ema: Decay of the averaged weights that are evaluated and saved; 0: off.
         clip: Largest gradient norm; 0: off.
         precision: 32-true, bf16-mixed or 16-mixed.
@@ -83,6 +84,7 @@ class TrainConfig:
     lr: float = 2e-3
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
+    schedule: Literal["cosine", "noam", "step_decay"] = "cosine"
     warmup: float = 0.05
     ema: float = 0.99
     clip: float = 1.0
@@ -100,6 +102,7 @@ class RunConfig:
     """A run.
 
     Attributes:
+        kind: steady: fields of finished cases on meshes.
         out: Folder of the run; made if missing.
         model: Name of a registered model and its arguments: {name: mspt, depth: 4, ...}.
         data: Which cases.
@@ -107,8 +110,51 @@ class RunConfig:
         train: How.
     """
 
+    kind: Literal["steady"] = "steady"
     out: str = "runs/run"
     model: dict[str, Any] = field(default_factory=lambda: {"name": "mspt"})
     data: DataConfig = field(default_factory=DataConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutTaskConfig:
+    """What is learnt of trajectories.
+
+    Attributes:
+        history: Frames the model sees.
+        loss: mse, nmse (per sample, over the mean square) or mae of normalised values.
+        residual: Predict the change from the newest frame.
+        stride: Frames from one step of the model to the next.
+        steps: Steps of the rollouts the run is judged on.
+        cases: Trajectories it is judged on at most; 0: all of the split.
+    """
+
+    history: int = 1
+    loss: Literal["mse", "nmse", "mae"] = "mse"
+    residual: bool = False
+    stride: int = 1
+    steps: int = 20
+    cases: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutRunConfig:
+    """A run on trajectories.
+
+    Attributes:
+        kind: rollout: the next frame of fields on regular grids, and whole futures.
+        out: Folder of the run; made if missing.
+        model: Name of a registered model and its arguments: {name: iap, budget: 1024, ...}.
+        data: Which trajectories; name: the_well, pdebench or cfdbench.
+        task: What is learnt.
+        train: How.
+    """
+
+    kind: Literal["rollout"] = "rollout"
+    out: str = "runs/rollout"
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "iap"})
+    data: DataConfig = field(default_factory=DataConfig)
+    task: RolloutTaskConfig = field(default_factory=RolloutTaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -77,3 +77,52 @@ def warmup_cosine(steps: int, *, warmup: float = 0.05, floor: float = 0.0) -> Ca
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return factor
+
+
+def noam(*, warmup_steps: int = 4000) -> Callable[[int], float]:
+    """Factor that rises linearly for ``warmup_steps``, then falls as 1 / sqrt(step) (Vaswani et al., eq. 3).
+
+    With a peak rate of d^-0.5 * warmup_steps^-0.5 it is the schedule of AMR-Transformer: 9.88e-4 for d = 256.
+    """
+
+    def factor(step: int) -> float:
+        now = step + 1
+        return min((warmup_steps / now) ** 0.5, now / warmup_steps)
+
+    return factor
+
+
+def step_decay(
+    *, rise: int = 2500, start: float = 2e-3, gamma: float = 0.95, every: int = 5000, floor: float = 0.02
+) -> Callable[[int], float]:
+    """Factor from ``start`` to 1 over ``rise`` steps, then times ``gamma`` every ``every`` steps (staircase), not below
+    ``floor``: the schedule of IAP (tables 3 and 4) for a peak of 5e-4.
+    """
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return start + (1 - start) * step / rise
+        return max(floor, gamma ** ((step - rise) // every))
+
+    return factor
+
+
+def schedule(name: str, *, steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor on the learning rate by step.
+
+    Args:
+        name: ``"cosine"``, ``"noam"`` or ``"step_decay"``.
+        steps: Of the run.
+        warmup: Fraction of the steps with rising rate, for ``"cosine"`` and ``"noam"``.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    rise = max(1, round(warmup * steps))
+    if name == "cosine":
+        return warmup_cosine(steps, warmup=warmup)
+    if name == "noam":
+        return noam(warmup_steps=rise)
+    if name == "step_decay":
+        return step_decay(rise=rise)
+    raise InputError(f"schedule must be 'cosine', 'noam' or 'step_decay', got '{name}'")

@@ -65,7 +65,7 @@ class StepStream(IterableDataset[Any]):
         graphs = []
         for draw in range(first, first + self.batch_size):
             case = self.cases[self._case(draw)]
-            generator = torch.Generator().manual_seed(_mix(self.seed, 1, draw))
+            generator = torch.Generator().manual_seed(mix(self.seed, 1, draw))
             index = random_subset(len(case.pos), self.nodes, generator)
             graph = MeshGraph(pos=case.pos[index], x=case.x[index], y=case.y[index])
             count, share = self.hide
@@ -76,11 +76,11 @@ class StepStream(IterableDataset[Any]):
 
     def _case(self, draw: int) -> int:
         round_, place = divmod(draw, len(self.cases))
-        generator = torch.Generator().manual_seed(_mix(self.seed, 2, round_))
+        generator = torch.Generator().manual_seed(mix(self.seed, 2, round_))
         return int(torch.randperm(len(self.cases), generator=generator)[place])
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """One 63-bit seed from several numbers (splitmix64)."""
     state = 0
     for number in numbers:
