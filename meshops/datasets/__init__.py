@@ -3,9 +3,11 @@
 from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset, CaseProblem
-from meshops.datasets.registry import create, detect, names
+from meshops.datasets.registry import create, create_trajectories, detect, names
 from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.datasets.shapenet_car_drag import CarDrag, car_drag
+from meshops.datasets.the_well import TheWell
+from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 
 __all__ = [
     "AhmedML",
@@ -13,9 +15,13 @@ __all__ = [
     "CarDrag",
     "CaseDataset",
     "CaseProblem",
+    "GridSpec",
     "ShapeNetCar",
+    "TheWell",
+    "TrajectoryDataset",
     "car_drag",
     "create",
+    "create_trajectories",
     "detect",
     "names",
 ]

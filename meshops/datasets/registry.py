@@ -11,6 +11,8 @@ from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.shapenet_car import ShapeNetCar
+from meshops.datasets.the_well import TheWell
+from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, MissingDataError, listing
 
 DATASETS: dict[str, Callable[..., CaseDataset]] = {
@@ -68,6 +70,36 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
         return maker(split=split, **options)
     if root is None:
         raise InputError(f"{key}: the folder of the data is needed; give root=...")
+    return maker(root, split=split, **options)
+
+
+TRAJECTORIES: dict[str, Callable[..., TrajectoryDataset]] = {"the_well": TheWell}
+
+
+def create_trajectories(
+    name: str, root: str | Path | None = None, split: str = "train", **options: Any
+) -> TrajectoryDataset:
+    """Dataset of trajectories on grids by name.
+
+    Args:
+        name: ``"the_well"``, ``"pdebench"`` or ``"cfdbench"``; ``-`` and ``_`` are the same.
+        root: Folder or file of the data.
+        split: ``"train"``, ``"test"``, ``"all"``, where the set has one also ``"val"``.
+        **options: Keyword arguments of the dataset's class.
+
+    Raises:
+        InputError: Unknown name or option, or no folder; lists what is allowed.
+    """
+    key = name.lower().replace("-", "_")
+    if key not in TRAJECTORIES:
+        raise InputError(f"no dataset of trajectories '{name}'; known: {listing(TRAJECTORIES)}")
+    if root is None:
+        raise InputError(f"{key}: the folder of the data is needed; give root=... (--data.root FOLDER)")
+    maker = TRAJECTORIES[key]
+    usable = [option for option in inspect.signature(maker).parameters if option not in ("root", "split")]
+    unknown = sorted(set(options) - set(usable))
+    if unknown:
+        raise InputError(f"{key}: unknown option {listing(unknown)}; allowed: {listing(usable)}")
     return maker(root, split=split, **options)
 
 
