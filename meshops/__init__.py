@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from meshops.data.readers import read
     from meshops.data.writers import write_mesh
     from meshops.models.registry import create_model, list_models
-    from meshops.partition import BallTree, Hierarchy, Partition
+    from meshops.partition import BallTree, Hierarchy, Partition, RefineByCriteria, TokenBudget
+    from meshops.tasks.rollout_surrogate import RolloutSurrogate
     from meshops.tasks.surrogate import Prediction, Surrogate
 
 __version__ = "0.1.0"
@@ -30,7 +31,10 @@ __all__ = [
     "MeshGraph",
     "Partition",
     "Prediction",
+    "RefineByCriteria",
+    "RolloutSurrogate",
     "Surrogate",
+    "TokenBudget",
     "create_model",
     "list_models",
     "load",
@@ -44,7 +48,10 @@ _HOME = {
     "MeshGraph": "meshops.data.mesh_graph",
     "Partition": "meshops.partition",
     "Prediction": "meshops.tasks.surrogate",
+    "RolloutSurrogate": "meshops.tasks.rollout_surrogate",
     "Surrogate": "meshops.tasks.surrogate",
+    "TokenBudget": "meshops.partition",
+    "RefineByCriteria": "meshops.partition",
     "create_model": "meshops.models.registry",
     "list_models": "meshops.models.registry",
     "read": "meshops.data.readers",
@@ -52,8 +59,8 @@ _HOME = {
 }
 
 
-def load(path: str, *, device: str = "cpu") -> Surrogate:
-    """Open a trained surrogate.
+def load(path: str, *, device: str = "cpu") -> Any:
+    """Open a trained surrogate: a ``Surrogate`` of steady fields on meshes, or a ``RolloutSurrogate`` of trajectories.
 
     Args:
         path: Checkpoint, e.g. ``"runs/demo/model.ckpt"``.
@@ -62,9 +69,15 @@ def load(path: str, *, device: str = "cpu") -> Surrogate:
     Raises:
         CheckpointError: Not a checkpoint of meshops, damaged, or holding code (refused).
     """
+    from pathlib import Path
+
+    from meshops.tasks.checkpoint import read_checkpoint
+    from meshops.tasks.rollout_surrogate import RolloutSurrogate
     from meshops.tasks.surrogate import Surrogate
 
-    return Surrogate.load(path, device=device)
+    content = read_checkpoint(Path(path))
+    maker: Any = RolloutSurrogate if content.get("task") == "rollout" else Surrogate
+    return maker.from_content(content, path, device=device)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from meshops.cli.options import console, key_values, parser, print_json
-from meshops.cli.tables import metrics_table
+from meshops.cli.tables import metrics_table, rollout_table
+from meshops.errors import InputError
 
 
 def run(argv: Sequence[str]) -> int:
     """Errors of a checkpoint on a split."""
     options = parser(
         "evaluate",
-        "Relative L2, MAE and R2 of each field in physical units, and errors of drag and lift, on a split.",
+        "Relative L2, MAE and R2 of each field in physical units, and errors of drag and lift, on a split; for a model "
+        "of trajectories VRMSE, NMSE, MSE and MAE of one step and along rollouts, beside the floor of its tokens.",
         "example:\n  meshops evaluate runs/demo/model.ckpt --data ahmed_mini --split test --json > errors.json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
@@ -23,6 +26,7 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="dataset option")
     options.add_argument("--method", default="interleaved", choices=("interleaved", "anchored"))
     options.add_argument("--yardsticks", action="store_true", help="also mean, nearest and average training shape")
+    options.add_argument("--steps", type=int, default=20, help="trajectories: length of the rollouts")
     options.add_argument("--device", default="cpu")
     options.add_argument("--json", action="store_true", help="everything, case by case, as JSON")
     args = options.parse_args(argv)
@@ -33,6 +37,8 @@ def run(argv: Sequence[str]) -> int:
     from meshops.training.evaluate import evaluate
 
     surrogate = meshops.load(args.checkpoint, device=args.device)
+    if isinstance(surrogate, meshops.RolloutSurrogate):
+        return _rollout(surrogate, args)
     name, root = (args.data, args.root) if args.data in names() else (detect(args.data), args.data)
     extra = key_values(args.option)
     for key, value in (("fields", surrogate.spec.fields), ("domain", surrogate.spec.domain)):
@@ -45,4 +51,25 @@ def run(argv: Sequence[str]) -> int:
         print_json(metrics)
     else:
         sys.stdout.write(metrics_table(metrics) + "\n")
+    return 0
+
+
+def _rollout(surrogate: Any, args: Any) -> int:
+    from meshops.datasets import create_trajectories, detect
+    from meshops.datasets.registry import TRAJECTORIES
+    from meshops.training.evaluate_rollout import evaluate_rollout
+
+    name, root = (args.data, args.root) if args.data in TRAJECTORIES else (detect(args.data), args.data)
+    data = create_trajectories(name, root=root, split=args.split, **key_values(args.option))
+    if (data.spec.channels, data.spec.constants) != (surrogate.spec.channels, surrogate.spec.constants):
+        raise InputError(
+            f"{root}: its channels {data.spec.channels} and constants {data.spec.constants} are not those of the model, "
+            f"{surrogate.spec.channels} and {surrogate.spec.constants}"
+        )
+    stride = int(surrogate.info.get("run", {}).get("stride", 1))
+    metrics = evaluate_rollout(surrogate.task, data, steps=args.steps, stride=stride, console=console())
+    if args.json:
+        print_json(metrics)
+    else:
+        sys.stdout.write(rollout_table(metrics) + "\n")
     return 0

@@ -40,3 +40,17 @@ def forces_line(numbers: Mapping[str, Any]) -> str:
         parts.append(f"{place['level']} the training set" if place["level"] != "edge" else "edge of the training set")
     parts += [f"{name} error {100 * errors['rel_l2']:.1f} %" for name, errors in numbers["errors"].items()]
     return ", ".join(parts)
+
+
+def rollout_table(metrics: Mapping[str, Any]) -> str:
+    """Errors of one step beside keeping the last frame and the floor of the tokens, then errors along the rollout."""
+    columns = ("vrmse", "nmse", "mse", "mae")
+    rows = {"one step": "one_step", "keep last frame": "persistence", "token floor": "floor"}
+    lines = ["held-out".ljust(16) + "".join(name.upper().rjust(12) for name in columns)]
+    for name, key in rows.items():
+        lines.append(name.ljust(16) + "".join(f"{metrics[key][column]:.3e}".rjust(12) for column in columns))
+    curve = metrics["rollout"]["vrmse"]
+    places = sorted({0, len(curve) // 4, len(curve) // 2, len(curve) - 1})
+    kept = metrics["rollout"]["vrmse_persistence"]
+    lines.append("rollout VRMSE " + ", ".join(f"step {i + 1}: {curve[i]:.3f} (kept {kept[i]:.3f})" for i in places))
+    return "\n".join(lines)

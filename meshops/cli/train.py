@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from meshops.cli.options import console, print_json
-from meshops.cli.tables import metrics_table
+from meshops.cli.tables import metrics_table, rollout_table
 from meshops.errors import InputError
-from meshops.training.config import RunConfig
+from meshops.training.config import RolloutRunConfig, RunConfig
+
+KINDS: dict[str, Any] = {"steady": RunConfig, "rollout": RolloutRunConfig}
 
 USAGE = """usage: meshops train RUN.yaml [--key value ...] [--resume] [--json]
 
-Train a surrogate and judge it on the test split of its dataset.
+Train a surrogate and judge it on the test split of its dataset: of steady fields on meshes, or (kind: rollout) of
+trajectories on grids.
 
   RUN.yaml             settings of the run; models/<system>/<dataset>.yaml are ready to use, and so are
                        the names of shipped recipes: {recipes}
@@ -39,36 +43,47 @@ def run(argv: Sequence[str]) -> int:
         return 0
     resume, as_json = (_take(arguments, flag) for flag in ("--resume", "--json"))
     config = parse(arguments)
+    result: Any
+    if isinstance(config, RolloutRunConfig):
+        from meshops.training.rollout import train_rollout  # Lightning takes seconds to import
 
-    from meshops.training.run import train  # Lightning takes seconds to import
+        result = train_rollout(config, resume=resume, console=console(quiet=False))
+    else:
+        from meshops.training.run import train
 
-    result = train(config, resume=resume, console=console(quiet=False))
+        result = train(config, resume=resume, console=console(quiet=False))
     if as_json:
         print_json(result.metrics)
+    elif result.metrics.get("one_step"):
+        sys.stdout.write(rollout_table(result.metrics) + "\n")
     elif result.metrics.get("cases"):
         sys.stdout.write(metrics_table(result.metrics) + "\n")
     return 0
 
 
-def parse(arguments: Sequence[str]) -> RunConfig:
-    """Settings from a YAML file (or the name of a shipped recipe) and changes to it.
+def parse(arguments: Sequence[str]) -> RunConfig | RolloutRunConfig:
+    """Settings from a YAML file (or the name of a shipped recipe) and changes to it; its ``kind`` says which they are.
 
     Raises:
         InputError: No such file, not YAML, or an unknown or impossible setting.
     """
     arguments = list(arguments)
-    source = ""
+    source, kind = "", _option(arguments, "--kind")
     if arguments and not arguments[0].startswith("--"):
-        source = f"{arguments[0]}: "
-        arguments = ["--config", str(recipe_path(arguments[0])), *arguments[1:]]
-    settings = _parser()
+        source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
+        kind = kind or _kind(path)
+        arguments = ["--config", str(path), *arguments[1:]]
+    if kind not in (None, *KINDS):
+        raise InputError(f"{source}kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    made = KINDS[kind or "steady"]
+    settings = _parser(made)
     try:
         namespace = settings.parse_args(arguments)
     except ArgumentError as error:
         raise InputError(source + _brief(str(error))) from None
     namespace.pop("config", None)
     built = settings.instantiate(namespace)
-    return RunConfig(**vars(built))
+    return made(**vars(built))
 
 
 def recipes() -> dict[str, Path]:
@@ -85,16 +100,36 @@ def recipe_path(name: str) -> Path:
     return path
 
 
-def _parser() -> Any:
+def _parser(kind: type = RunConfig) -> Any:
     settings = ArgumentParser(prog="meshops train", exit_on_error=False, default_env=False, allow_abbrev=False)
     settings.add_argument("--config", action="config", help="YAML file with the settings below")
-    settings.add_class_arguments(RunConfig)
+    settings.add_class_arguments(kind)
     return settings
 
 
 def _settings_help() -> str:
-    text: str = _parser().format_help()
-    return text[text.index("\nA run:") + 1 :]  # without usage and the parser's own options
+    steady, rollout = (_parser(kind).format_help() for kind in (RunConfig, RolloutRunConfig))
+    parts = (steady[steady.index("\nA run:") + 1 :], rollout[rollout.index("\nA run on trajectories:") + 1 :])
+    return "\n".join(parts)  # without usage and the parser's own options
+
+
+def _kind(path: Path) -> str | None:
+    """What ``kind:`` says in a YAML file; what is wrong with the file is said by the parser."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return content.get("kind") if isinstance(content, dict) else None
+
+
+def _option(arguments: Sequence[str], name: str) -> str | None:
+    """Value of ``--name value`` or ``--name=value``."""
+    for place, argument in enumerate(arguments):
+        if argument == name and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(name + "="):
+            return argument.partition("=")[2]
+    return None
 
 
 def _brief(text: str) -> str:

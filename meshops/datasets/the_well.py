@@ -183,9 +183,7 @@ class TheWell(TrajectoryDataset):
         )  # fmt: skip
         return spec, found, shape
 
-    def _read(
-        self, file: Any, field: _Field, path: Path, number: int, times: slice, shape: tuple[int, ...]
-    ) -> Tensor:
+    def _read(self, file: Any, field: _Field, path: Path, number: int, times: slice, shape: tuple[int, ...]) -> Tensor:
         """``[t, channels, *grid]`` of one field; missing axes are repeated."""
         dataset = entry(entry(file, field.group, path), field.name, path)
         place: list[Any] = []

@@ -36,11 +36,18 @@ class FNO(GridModel):
             n_modes=(modes,) * dim, in_channels=in_channels, out_channels=out_channels, hidden_channels=channels,
             n_layers=depth,
         )  # fmt: skip
+        self.register_state_dict_post_hook(_only_tensors)
 
     def forward(self, fields: Tensor) -> Tensor:
         """``[b, c_in, *grid] -> [b, c_out, *grid]``."""
         out: Tensor = self.net(fields)
         return out
+
+
+def _only_tensors(module: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """The peer adds its settings to the weights; ours are in the checkpoint already."""
+    for name in [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        del state[name]
 
 
 @register_model

@@ -49,9 +49,7 @@ class UNet(GridModel):
         widths = [channels * 2**level for level in range(depth + 1)]
         self.first = _Convolution(in_channels, channels, wrap)
         self.down = nn.ModuleList(_Block(w, wrap) for w in widths[:-1])
-        self.halve = nn.ModuleList(
-            CONVOLUTIONS[dim](w, 2 * w, kernel_size=2, stride=2) for w in widths[:-1]
-        )
+        self.halve = nn.ModuleList(CONVOLUTIONS[dim](w, 2 * w, kernel_size=2, stride=2) for w in widths[:-1])
         self.middle = _Block(widths[-1], wrap)
         self.merge = nn.ModuleList(_Convolution(3 * w, w, wrap) for w in widths[:-1])
         self.up = nn.ModuleList(_Block(w, wrap) for w in widths[:-1])

@@ -4,6 +4,8 @@ from meshops.ops.attention import patch_attention
 from meshops.ops.dispatch import explain, operation
 from meshops.ops.neighbors import Neighbors, farthest_point_sampling, knn_search, nearest, radius_search
 from meshops.ops.patches import gather_patches, scatter_patches
+from meshops.ops.pyramid import largest_mask, split_best, split_in_steps, sum_pyramid
+from meshops.ops.scores import FlowMaps, block_sum, flow_maps, graph_gradient, sobel_score
 from meshops.ops.segment import (
     scatter_logsumexp,
     scatter_max,
@@ -23,12 +25,17 @@ from meshops.ops.segment import (
 from meshops.ops.tree import MedianSplit, locate, median_split, node_boxes
 
 __all__ = [
+    "FlowMaps",
     "MedianSplit",
     "Neighbors",
+    "block_sum",
     "explain",
     "farthest_point_sampling",
+    "flow_maps",
     "gather_patches",
+    "graph_gradient",
     "knn_search",
+    "largest_mask",
     "locate",
     "median_split",
     "nearest",
@@ -50,5 +57,9 @@ __all__ = [
     "segment_softmax",
     "segment_spread",
     "segment_sum",
+    "sobel_score",
     "sort_index",
+    "split_best",
+    "split_in_steps",
+    "sum_pyramid",
 ]

@@ -172,7 +172,8 @@ class RolloutTask(nn.Module):
     def floor(self, frames: Tensor, constants: Tensor, target: Tensor) -> Tensor:
         """``target`` after it went through the tokens of the model: no prediction can be closer."""
         fields = self.encode(frames, constants)
-        return self._physical(self.model.floor(fields, self._normalised(target.unsqueeze(1))[:, 0]))
+        start = self._normalised(frames[:, -1:])[:, 0] if self.spec.residual else torch.zeros_like(target)
+        return self._physical(start + self.model.floor(fields, self._normalised(target.unsqueeze(1))[:, 0] - start))
 
     def _normalised(self, frames: Tensor) -> Tensor:
         out: Tensor = self.norm(frames.movedim(2, -1)).movedim(-1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,13 @@ class RolloutSurrogate:
         Raises:
             CheckpointError: Not a file, damaged, pickled code in it, of another task, or another program's.
         """
-        content = read_checkpoint(Path(path))
+        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
+
+    @classmethod
+    def from_content(
+        cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu"
+    ) -> RolloutSurrogate:
+        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
         if content.get("task") != "rollout":
             raise CheckpointError(f"{path}: holds a surrogate of steady fields; open it with meshops.load")
         spec = RolloutSpec.from_dict(content["spec"])

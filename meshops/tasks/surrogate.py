@@ -218,7 +218,15 @@ class Surrogate:
         Raises:
             CheckpointError: Not a file, damaged, pickled code in it, or another program's.
         """
-        content = read_checkpoint(Path(path))
+        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
+
+    @classmethod
+    def from_content(
+        cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu"
+    ) -> Surrogate:
+        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
+        if content.get("task", "steady") != "steady":
+            raise CheckpointError(f"{path}: holds a surrogate of trajectories; open it with meshops.load")
         spec = SteadySpec.from_dict(content["spec"])
         model = create_model(content["model"]["name"], **content["model"]["arguments"])
         weights = content["weights"]

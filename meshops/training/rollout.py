@@ -175,7 +175,9 @@ def build(settings: dict[str, Any], spec: RolloutSpec) -> tuple[GridModel, dict[
     arguments = {key: value for key, value in known.items() if key in model_arguments(name)} | given
     model = create_model(name, **arguments)
     if not isinstance(model, GridModel):
-        raise InputError(f"model '{name}' is not made for regular grids; use one of iap, amrtransformer, vit, unet, fno")
+        raise InputError(
+            f"model '{name}' is not made for regular grids; use one of iap, amrtransformer, vit, unet, fno"
+        )
     return model, arguments
 
 

@@ -24,8 +24,8 @@ from meshops.tasks.surrogate import Surrogate, software
 from meshops.training.config import RunConfig, TaskConfig
 from meshops.training.evaluate import evaluate
 from meshops.training.folder import numbers, open_folder, write_json
-from meshops.training.results import RunResult
 from meshops.training.prepare import ROLES, Prepared, prepare_cases
+from meshops.training.results import RunResult
 
 
 def train(config: RunConfig, *, resume: bool = False, console: Console | None = None) -> RunResult[Surrogate]:

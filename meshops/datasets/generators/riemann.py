@@ -74,7 +74,9 @@ def kelvin_helmholtz(
             angle = 2 * math.pi * (wave + 1) * x + phase[layer, wave]
             across = across + amplitude[layer, wave] * torch.sin(angle) * near
     state = torch.stack([1 + band, band - 0.5, across, torch.full_like(x, 2.5)])
-    return _run(state, frames, t_end, (1.0, 1.0), ("periodic", "periodic"), gamma, {"seed": float(seed), "gamma": gamma})
+    return _run(
+        state, frames, t_end, (1.0, 1.0), ("periodic", "periodic"), gamma, {"seed": float(seed), "gamma": gamma}
+    )
 
 
 def blast(

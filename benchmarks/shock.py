@@ -1,0 +1,157 @@
+"""AMR-Transformer and IAP against ViT, U-Net and FNO on the 2-D Riemann problem, all with the same budget of samples.
+
+    meshops generate riemann_2d --num 10 --out data/shock --train 8 --test 2
+    python benchmarks/shock.py data/shock --out runs/shock            # hours on two cores; --models vit,unet for some
+    python benchmarks/shock.py data/shock --out runs/shock --table    # the table of what is there
+
+Every model sees the same windows in the same order. Sizes are small (about a million weights) so that a CPU can do it.
+FLOPs: of one forward pass, counted by PyTorch (matrix products, convolutions, attention; the FFTs of FNO are not).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from meshops.datasets import create_trajectories
+from meshops.tasks.rollout_surrogate import RolloutSurrogate
+from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
+from meshops.training.evaluate_rollout import evaluate_rollout, one_step_windows
+from meshops.training.rollout import train_rollout
+
+SIZE = {"channels": 96, "num_heads": 4, "depth": 4}
+IAP = {"name": "iap", "budget": 1024, "p_min": 2, "p_max": 8, **SIZE, "depth": 3}
+MODELS: dict[str, dict[str, Any]] = {
+    "amr": {"name": "amrtransformer", "max_size": 32, **SIZE, "hidden": 192},
+    "iap": IAP,
+    "iap-local": {**IAP, "decoder": "local", "depth": 4},
+    "vit": {"name": "vit", "patch_size": 4, **SIZE},
+    "unet": {"name": "unet", "channels": 24, "depth": 3},
+    "fno": {"name": "fno", "channels": 24, "modes": 16, "depth": 4},
+    "iap-elastic": {**IAP, "decoder": "local", "depth": 4, "budget_range": [300, 1536]},
+}
+BUDGETS = (300, 512, 768, 1024, 1536)
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}  # PyTorch leaves it out
+
+
+def settings(name: str, args: argparse.Namespace, residual: bool) -> RolloutRunConfig:
+    model = dict(MODELS[name])
+    if name == "amr":
+        model["thresholds"] = thresholds(args.root, args.stride)
+    return RolloutRunConfig(
+        out=f"{args.out}/{name}{'-residual' if residual else ''}",
+        model=model,
+        data=DataConfig(name="the_well", root=args.root),
+        task=RolloutTaskConfig(stride=args.stride, steps=199 // args.stride - 1, residual=residual),
+        train=TrainConfig(steps=args.steps, batch_size=args.batch, lr=1e-3, weight_decay=0.01, seed=args.seed),
+    )
+
+
+def thresholds(root: str, stride: int, tokens: int = 1024) -> list[float]:
+    """Thresholds that give AMR-Transformer as many tokens as the others have, on the training data."""
+    from meshops.partition import RefineByCriteria
+
+    data = create_trajectories("the_well", root=root, split="train")
+    frames = torch.cat([data.window(i, 0, data.lengths[i])[:: 2 * stride] for i in range(len(data))])
+    limits = RefineByCriteria(velocity=data.spec.velocity, max_size=32).calibrated(frames, tokens).thresholds
+    return [float(v) for v in (limits.gradient, limits.vorticity, limits.momentum, limits.shear)]
+
+
+def measure(folder: Path, root: str, stride: int) -> dict[str, Any]:
+    """Tokens, FLOPs and seconds of one forward and of one training step per sample."""
+    surrogate = RolloutSurrogate.load(folder / "model.ckpt")
+    task = surrogate.task
+    data = create_trajectories("the_well", root=root, split="test")
+    frames, constants, target = next(iter(one_step_windows(data, 0, task.spec.history, stride, 4)))
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter, torch.no_grad():
+        task(frames, constants)
+    model: Any = task.model
+    tokens = None
+    if hasattr(model, "patches"):
+        tokens = float(model.patches(task.encode(frames, constants)).count.float().mean())
+    elif hasattr(model, "num_tokens"):
+        tokens = float(model.num_tokens(tuple(frames.shape[3:])))
+    best = float("inf")
+    task.train()
+    for _ in range(3):
+        start = time.perf_counter()
+        task.loss({"frames": frames, "constants": constants, "target": target})["loss"].backward()
+        best = min(best, time.perf_counter() - start)
+    return {
+        "tokens": tokens,
+        "gflops": counter.get_total_flops() / len(frames) / 1e9,
+        "step_seconds": best / len(frames),
+        "weights": sum(p.numel() for p in task.parameters()),
+    }
+
+
+def elasticity(folder: Path, args: argparse.Namespace) -> dict[str, float]:
+    """One-step VRMSE of a trained IAP at five budgets."""
+    surrogate = RolloutSurrogate.load(folder / "model.ckpt")
+    data = create_trajectories("the_well", root=args.root, split="test")
+    out = {}
+    for budget in BUDGETS:
+        surrogate.task.model.tokenizer.budget = budget  # type: ignore[union-attr]
+        out[str(budget)] = evaluate_rollout(surrogate.task, data, steps=1, stride=args.stride, windows=16)["vrmse"]
+    return out
+
+
+def table(out: Path) -> str:
+    lines = [
+        "| model | tokens | weights | GFLOP | s / step | one-step VRMSE | NMSE | floor VRMSE | rollout VRMSE, last |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(out.glob("*/result.json")):
+        r = json.loads(path.read_text())
+        tokens = "" if r["tokens"] is None else f"{r['tokens']:.0f}"
+        lines.append(
+            f"| {path.parent.name} | {tokens} | {r['weights'] / 1e6:.2f} M | {r['gflops']:.2f} | {r['step_seconds']:.3f}"
+            f" | {r['vrmse']:.4f} | {r['nmse']:.2e} | {r['floor']['vrmse']:.4f} | {r['rollout']['vrmse'][-1]:.3f} |"
+        )
+        persistence = r["persistence"]["vrmse"], r["persistence"]["nmse"], r["rollout"]["vrmse_persistence"][-1]
+    lines.append("| keep last frame | | | | | {:.4f} | {:.2e} | | {:.3f} |".format(*persistence))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", help="folder of the shock data, layout of The Well")
+    parser.add_argument("--out", default="runs/shock")
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--stride", type=int, default=10, help="frames from one step to the next")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--residual", action="store_true", help="predict the change instead of the state")
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    for name in [] if args.table else args.models.split(","):
+        config = settings(name, args, args.residual)
+        start = time.perf_counter()
+        result = train_rollout(config, console=Console())
+        row = {**result.metrics, "minutes": (time.perf_counter() - start) / 60}
+        row |= measure(result.folder, args.root, args.stride)
+        if name.startswith("iap"):
+            row["elasticity"] = elasticity(result.folder, args)
+        (result.folder / "result.json").write_text(json.dumps(row, indent=2) + "\n")
+    print(table(Path(args.out)))
+
+
+if __name__ == "__main__":
+    main()
