@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -235,9 +236,9 @@ class RefineByCriteria:
         return replace(self, thresholds=self.thresholds.scaled(high))
 
     def __call__(self, data: Any) -> Any:
-        """Store the regions of a grid or mesh graph, or of a batch, on it; read them with ``Cover.of``."""
+        """Store the regions on (a shallow copy of) a grid or mesh graph or a batch; read them with ``Cover.of``."""
         num_graphs = 1 if data.get("ptr") is None else data.ptr.numel() - 1
-        return self.cover(data).store(data, num_graphs)
+        return self.cover(data).store(copy(data), num_graphs)
 
     @torch.no_grad()
     def cover(self, data: Any, *, parts: bool = False) -> Cover:
@@ -261,6 +262,8 @@ class RefineByCriteria:
 
     def _maps(self, values: Tensor, mask: Tensor | None, full: Sequence[int]) -> _PaperMaps | _ReferenceMaps:
         velocity = values[:, list(self.velocity)]
+        if mask is not None:
+            velocity = velocity * mask.unsqueeze(1)  # what a file holds inside of obstacles means nothing
         outside = None
         if mask is not None and self.refine_at_mask:
             outside = pad_high(~mask.unsqueeze(1), full)[:, 0]
