@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from meshops.cli.options import key_values, parser, print_json
 
@@ -22,10 +23,12 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--json", action="store_true")
     args = options.parse_args(argv)
 
-    from meshops.datasets import create, detect
+    from meshops.datasets import create, create_trajectories, detect
+    from meshops.datasets.registry import TRAJECTORIES
 
     name = args.name or detect(args.root)
-    data = create(name, root=args.root, split="all", **key_values(args.option))
+    make: Any = create_trajectories if name in TRAJECTORIES else create
+    data = make(name, root=args.root, split="all", **key_values(args.option))
     problems = list(data.check())
     if args.json:
         rows = [

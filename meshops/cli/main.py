@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint on a dataset"),
     "predict": ("meshops.cli.predict", "fields, forces, pictures and report for new meshes"),
     "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),
+    "generate": ("meshops.cli.generate", "real simulation data from a solver, in a public layout"),
     "data": ("meshops.cli.data", "data check: read every case of a dataset and list what is wrong"),
     "bench": ("meshops.cli.bench", "speed and memory of operations and partitioners beside installed peers"),
     "info": ("meshops.cli.info", "versions, devices, back ends"),

@@ -3,6 +3,8 @@
 from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset, CaseProblem
+from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.pdebench import PDEBench
 from meshops.datasets.registry import create, create_trajectories, detect, names
 from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.datasets.shapenet_car_drag import CarDrag, car_drag
@@ -12,10 +14,12 @@ from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 __all__ = [
     "AhmedML",
     "AhmedMini",
+    "CFDBench",
     "CarDrag",
     "CaseDataset",
     "CaseProblem",
     "GridSpec",
+    "PDEBench",
     "ShapeNetCar",
     "TheWell",
     "TrajectoryDataset",

@@ -10,6 +10,8 @@ from typing import Any
 from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset
+from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.pdebench import PDEBench
 from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.datasets.the_well import TheWell
 from meshops.datasets.trajectory import TrajectoryDataset
@@ -73,7 +75,11 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
     return maker(root, split=split, **options)
 
 
-TRAJECTORIES: dict[str, Callable[..., TrajectoryDataset]] = {"the_well": TheWell}
+TRAJECTORIES: dict[str, Callable[..., TrajectoryDataset]] = {
+    "cfdbench": CFDBench,
+    "pdebench": PDEBench,
+    "the_well": TheWell,
+}
 
 
 def create_trajectories(
@@ -122,5 +128,8 @@ def detect(root: str | Path) -> str:
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "ahmed_ml": ("run_*/boundary_*.vtp", "run_*/volume_*.vtu", "run_*/ahmed_*.stl"),
+    "the_well": ("data/*/*.hdf5", "data/*/*.h5"),
+    "cfdbench": ("cavity/*/case*/u.npy", "tube/*/case*/u.npy", "dam/*/case*/u.npy", "cylinder/*/case*/u.npy"),
+    "pdebench": ("*.h5", "*.hdf5"),
     "shapenet_car": ("training_data/param*/*/quadpress_smpl.vtk", "param*/*/quadpress_smpl.vtk"),
 }

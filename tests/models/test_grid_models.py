@@ -99,8 +99,10 @@ def test_cost_is_what_pytorch_counts() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     model = IAP(3, 3, budget=64, p_min=2, p_max=8, channels=48, depth=3, num_heads=4)
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.nn.attention.sdpa_kernel(
-        torch.nn.attention.SDPBackend.MATH
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.no_grad(),
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
         model(torch.randn(1, 3, 32, 32))
     edges = 3 * 64 * 48 * 4 + 256 * 48 * 12 + 64 * 64 * 3 * 48  # upper bound of embeddings and head

@@ -39,7 +39,9 @@ def slow_sobel(fields: torch.Tensor, spacing: list[float], periodic: list[bool])
     return out
 
 
-@pytest.mark.parametrize(("grid", "periodic"), [((9,), [True]), ((5, 6), [False, True]), ((3, 4, 3), [False, True, False])])
+@pytest.mark.parametrize(
+    ("grid", "periodic"), [((9,), [True]), ((5, 6), [False, True]), ((3, 4, 3), [False, True, False])]
+)
 def test_score_equals_the_definition(grid: tuple[int, ...], periodic: list[bool]) -> None:
     fields = torch.randn(2, 3, *grid)
     spacing = [0.5, 1.0, 2.0][: len(grid)]

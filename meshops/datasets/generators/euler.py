@@ -51,11 +51,16 @@ def solve_euler(
         )
     if any(kind not in BOUNDARIES for kind in kinds):
         raise InputError(f"boundary must be one of {', '.join(BOUNDARIES)} for each axis, got {kinds}")
+    moments = torch.as_tensor(times, dtype=torch.float64).tolist()
+    if not moments or moments[0] < 0 or moments != sorted(moments):
+        raise InputError(f"times must ascend from 0 or later, got {moments[:4]} ...; sort them")
+    if not 0 < cfl <= 1:
+        raise InputError(f"cfl must be above 0 and at most 1, got {cfl}; 0.4 is a good value")
     step = [length / n for length, n in zip(extent, state.shape[1:], strict=True)]
     _check(state, 0.0)
     now, out = 0.0, []
     conserved = _conserved(state, gamma)
-    for time in torch.as_tensor(times, dtype=torch.float64).tolist():
+    for time in moments:
         while now < time * (1 - 1e-12) - 1e-300:
             state = _primitive(conserved, gamma)
             dt = min(_time_step(state, step, gamma, cfl), time - now)
@@ -102,14 +107,14 @@ def _rate(conserved: Tensor, step: Sequence[float], kinds: Sequence[str], gamma:
     state = _primitive(conserved, gamma)
     rate = torch.zeros_like(conserved)
     for axis, (h, kind) in enumerate(zip(step, kinds, strict=True)):
-        padded = _with_ghosts(state, axis, kind)
-        left, right = _faces(padded, axis)
+        padded = with_ghosts(state, axis, kind)
+        left, right = faces(padded, axis)
         flux = _hllc(left, right, axis, gamma)
         rate -= flux.diff(dim=axis + 1) / h
     return rate
 
 
-def _with_ghosts(state: Tensor, axis: int, kind: str) -> Tensor:
+def with_ghosts(state: Tensor, axis: int, kind: str) -> Tensor:
     """Two cells more at both ends of an axis."""
     dim, n = axis + 1, state.shape[axis + 1]
     if kind == "periodic":
@@ -126,8 +131,8 @@ def _with_ghosts(state: Tensor, axis: int, kind: str) -> Tensor:
     return padded
 
 
-def _faces(padded: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """States on both sides of the n + 1 faces along an axis; flat where a slope would make them unphysical."""
+def faces(padded: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """States on both sides of the n + 1 faces along an axis; within the range of their neighbors, so positive."""
     dim = axis + 1
     difference = padded.diff(dim=dim)
     n = padded.shape[dim]
