@@ -128,9 +128,10 @@ class PDEBench(TrajectoryDataset):
         axes = [key for key in ("x-coordinate", "y-coordinate", "z-coordinate") if key in file]
         shapes = {tuple(file[name].shape) for name in channels}
         if not channels or len(shapes) != 1 or len(next(iter(shapes))) != len(axes) + 2:
+            held = ", ".join(f"{key} {tuple(getattr(file[key], 'shape', ()))}" for key in sorted(file)) or "nothing"
             raise InputError(
                 f"{self.path}: expected arrays [n, t, *grid] named {listing(FLAT)} and x-coordinate, ...; the file holds "
-                f"{', '.join(f'{key} {getattr(file[key], 'shape', '')}' for key in sorted(file)) or 'nothing'}"
+                f"{held}"
             )
         shape = next(iter(shapes))
         spacing = tuple(_spacing(np.asarray(file[key])) for key in axes)
