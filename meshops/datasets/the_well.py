@@ -62,8 +62,8 @@ class TheWell(TrajectoryDataset):
         folder = existing_root(root, "The Well", ADVICE)
         self.root = existing_root(folder / name, "The Well", ADVICE) if name else folder
         parts = SPLITS if split == "all" else (split,)
-        patterns = [f"data/{part}/*.{ending}" for part in parts for ending in ("hdf5", "h5")]
-        self.files = sorted(path for pattern in patterns for path in self.root.glob(pattern))
+        found = [path for ending in ("hdf5", "h5") for path in sorted(self.root.glob(f"data/*/*.{ending}"))]
+        self.files = [path for part in parts for path in found if path.parent.name == part]
         if not self.files:
             existing_file(self.root / "data" / parts[0] / "*.hdf5", "The Well", ADVICE)
         self.wanted = None if fields is None else tuple(fields)
@@ -71,18 +71,18 @@ class TheWell(TrajectoryDataset):
         lengths, shapes, self._fields = [], [], {}
         for path in self.files:
             with opened(path, "The Well", ADVICE) as file:
-                spec, found, shape = self._describe(file, path)
+                spec, described, shape = self._describe(file, path)
                 count = int(attribute(file, "n_trajectories", path))
                 steps = int(entry(entry(file, "dimensions", path), "time", path).shape[-1])
             if self._place and (spec.channels, spec.constants) != (self.spec.channels, self.spec.constants):
                 raise InputError(f"{path}: its channels {spec.channels} differ from {self.spec.channels} of the others")
             self.spec = spec
-            self._fields[path] = found
+            self._fields[path] = described
             self._place += [(path, i) for i in range(count)]
             lengths += [steps] * count
             shapes += [shape] * count
         self.lengths, self.shapes = tuple(lengths), tuple(shapes)
-        self.cases = tuple(f"{path.stem}/{number}" for path, number in self._place)
+        self.cases = tuple(f"{path.parent.name}/{path.stem}/{number}" for path, number in self._place)
 
     def window(self, index: int, start: int, length: int) -> Tensor:
         """See the base class."""
