@@ -226,11 +226,20 @@ def flow_maps(
     step = tuple(spacing or (1.0,) * dim)
     wrap = tuple(periodic or (False,) * dim)
     slope = [[_slope(velocity[:, i], a + 1, step[a], wrap[a]) for a in range(dim)] for i in range(dim)]
-    square = sum((g.square() for row in slope for g in row), torch.zeros_like(velocity[:, 0]))
+    gradient = length([g for row in slope for g in row])
     pairs = [(0, 1)] if dim == 2 else [(1, 2), (2, 0), (0, 1)]
     vorticity = torch.stack([slope[j][i] - slope[i][j] for i, j in pairs], 1)
-    shear = torch.stack([slope[j][i] + slope[i][j] for i, j in pairs], 1)
-    return FlowMaps(square.sqrt(), vorticity, shear.norm(dim=1))
+    return FlowMaps(gradient, vorticity, length([slope[j][i] + slope[i][j] for i, j in pairs]))
+
+
+def length(components: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm over a few tensors; many times faster than ``norm`` over a short axis that is not the last."""
+    if len(components) == 1:
+        return components[0].abs()
+    square = components[0].square()
+    for part in components[1:]:
+        square = square.addcmul_(part, part)
+    return square.sqrt_()
 
 
 def _slope(values: Tensor, axis: int, step: float, wrap: bool) -> Tensor:

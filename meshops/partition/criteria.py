@@ -33,7 +33,7 @@ from torch import Tensor
 
 from meshops.errors import InputError
 from meshops.ops.pyramid import upsample
-from meshops.ops.scores import check_fields, flow_maps
+from meshops.ops.scores import check_fields, flow_maps, length
 from meshops.partition.cover import Cover
 from meshops.partition.criteria_mesh import mesh_cover
 from meshops.partition.grid_patches import GridPatches, block_mean, pad_high, to_blocks
@@ -271,14 +271,18 @@ class RefineByCriteria:
             zero = pad_high((values == 0).all(1, keepdim=True).float(), full)
             return _ReferenceMaps(pad_high(velocity, full), zero, outside)
         maps = flow_maps(velocity, spacing=self.spacing, periodic=self.periodic)
-        turn = maps.vorticity.norm(dim=1)
+        turn, speed = length(maps.vorticity.unbind(1)), length(velocity.unbind(1))
         shear = turn if self.kelvin_helmholtz == "abs_vorticity" else maps.shear
-        stack = torch.cat([maps.gradient.unsqueeze(1), maps.vorticity, velocity, shear.unsqueeze(1)], 1)
-        globals_ = torch.stack([maps.gradient, turn, velocity.norm(dim=1), shear], 1)
-        fluid = torch.ones_like(globals_[:, :1]) if mask is None else mask.unsqueeze(1).to(globals_)
-        count = fluid.flatten(2).sum(2).clamp(min=1)
-        means = (globals_ * fluid).flatten(2).sum(2) / count
-        return _PaperMaps(pad_high(stack, full), means, maps.vorticity.shape[1], outside)
+        fluid = None if mask is None else mask.flatten(1).to(turn)
+        domain = torch.stack([_mean(part.flatten(1), fluid) for part in (maps.gradient, turn, speed, shear)], 1)
+        cells = [maps.gradient, *maps.vorticity.unbind(1), *velocity.unbind(1), shear]
+        size = self.sizes[-1]
+        coarse = torch.cat([block_mean(pad_high(part.unsqueeze(1), full), size) for part in cells], 1)
+        regions = {size: coarse}
+        for side in reversed(self.sizes[1:-1]):  # each from the one below: no cell is read twice
+            coarse, size = block_mean(coarse, side // size), side
+            regions[side] = coarse
+        return _PaperMaps(regions, domain, maps.vorticity.shape[1], outside)
 
     def _all_zero(self, values: Tensor, full: Sequence[int]) -> _Zero:
         return _Zero(pad_high((values == 0).all(1, keepdim=True).float(), full))
@@ -286,19 +290,19 @@ class RefineByCriteria:
 
 @dataclass(frozen=True, eq=False)
 class _PaperMaps:
-    """Gradient, vorticity, velocity and shear of each cell, and their means over the domain."""
+    """Gradient, vorticity, velocity and shear in the regions of each side, and their means over the domain."""
 
-    cells: Tensor
+    regions: dict[int, Tensor]
     domain: Tensor
     turns: int
     outside: Tensor | None
 
     def refine(self, active: Tensor, size: int, limits: Thresholds, top: float) -> Tensor:
         """Regions of side ``size`` that a criterion asks to refine."""
-        region = block_mean(self.cells, size)
+        region = self.regions[size]
         gradient, rest = region[:, 0], region[:, 1:]
-        turn = rest[:, : self.turns].norm(dim=1)
-        speed, shear = rest[:, self.turns : -1].norm(dim=1), rest[:, -1]
+        turn = length(rest[:, : self.turns].unbind(1))
+        speed, shear = length(rest[:, self.turns : -1].unbind(1)), rest[:, -1]
         met = torch.zeros_like(active)
         values = (gradient, turn, speed, shear)
         factors = (limits.gradient, limits.vorticity, limits.momentum, limits.shear)
@@ -343,6 +347,13 @@ class _Zero:
     def regions(self, size: int) -> Tensor:
         """Regions where every channel of every cell is zero."""
         return block_mean(self.cells, size)[:, 0] == 1
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of each row of ``[b, n]`` over the cells that count."""
+    if weight is None:
+        return values.mean(1)
+    return (values * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def largest_share(values: Tensor, active: Tensor, share: float) -> Tensor:

@@ -185,21 +185,24 @@ def test_a_run_leaves_a_checkpoint_that_predicts(well: Path, tmp_path: Path, cap
         Surrogate.load(tmp_path / "run" / "model.ckpt")
 
 
-def test_a_resumed_run_is_bit_for_bit_the_same(well: Path, tmp_path: Path) -> None:
-    import shutil
-    from dataclasses import replace
+def test_a_resumed_run_is_bit_for_bit_the_same(
+    well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped at step 5 of 6 (checkpoint at 3), resumed: the same weights, drawn budgets included."""
+    model = {"name": "iap", "budget": 30, "channels": 48, "depth": 1, "num_heads": 4, "budget_range": [10, 60]}
+    whole = train_rollout(config(tmp_path / "whole", well, **model))
+    original = WindowStream.batch
 
-    settings = config(tmp_path / "whole", well, name="iap", budget=30, p_min=2, p_max=8, channels=48, depth=1,
-                      num_heads=4, budget_range=[10, 60])  # fmt: skip
-    whole = train_rollout(settings)
-    half = replace(settings, out=str(tmp_path / "half"))
-    train_rollout(half)
-    # as if the run had been stopped after step 3: its checkpoint is kept under another name
-    shutil.rmtree(tmp_path / "half" / "logs")
-    state = torch.load(tmp_path / "half" / "checkpoints" / "last.ckpt", weights_only=False)
-    assert state["global_step"] == 6
-    stopped = replace(settings, out=str(tmp_path / "half"), train=replace(settings.train, steps=6))
-    resumed = train_rollout(stopped, resume=True)
+    def stopped(self: WindowStream, step: int) -> Any:
+        if step == 4:
+            raise KeyboardInterrupt
+        return original(self, step)
+
+    monkeypatch.setattr(WindowStream, "batch", stopped)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train_rollout(config(tmp_path / "half", well, **model))
+    monkeypatch.setattr(WindowStream, "batch", original)
+    resumed = train_rollout(config(tmp_path / "half", well, **model), resume=True)
     for name, value in whole.surrogate.task.state_dict().items():
         assert torch.equal(value, resumed.surrogate.task.state_dict()[name]), name
 
