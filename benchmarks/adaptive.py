@@ -54,7 +54,9 @@ def tokenizers(args: argparse.Namespace) -> None:
         model(fields[: args.batch]).square().mean().backward()
 
     full = seconds(step, 1) * 8 / args.batch
-    say(f"IAP training step (published size), batch {args.batch} scaled to 8: {full:.1f} s; tokeniser {cost / full:.2%}")
+    say(
+        f"IAP training step (published size), batch {args.batch} scaled to 8: {full:.1f} s; tokeniser {cost / full:.2%}"
+    )
 
     definition = _definition()
     values = definition.flow(8, 128, 128)

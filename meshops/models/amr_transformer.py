@@ -41,7 +41,7 @@ class AMRTransformer(GridModel):
         top: Share of each level that is refined anyway.
         criteria: ``"paper"`` or ``"reference"``.
         random_thresholds: Draw thresholds per sample while training (paper, sec. 4.1).
-        mask_channel: Input channel that is positive where there is fluid; None: fluid everywhere.
+        mask_channel: Input channel that is 1 where there is fluid and 0 elsewhere; None: fluid everywhere.
         channels: Width of a token.
         depth: Blocks.
         num_heads: Heads.
@@ -109,7 +109,7 @@ class AMRTransformer(GridModel):
         if self.previous is not None:
             before = fields.clone()
             before[:, list(self.tokenizer.velocity)] = fields[:, self.previous]
-        mask = None if self.mask_channel is None else fields[:, self.mask_channel] > 0
+        mask = None if self.mask_channel is None else fields[:, self.mask_channel] > 0.5
         if thresholds is None and self.training and self.random_thresholds:
             thresholds = random_thresholds(len(fields))
         return self.tokenizer.patches(fields, previous=before, mask=mask, thresholds=thresholds)

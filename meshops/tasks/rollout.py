@@ -2,7 +2,7 @@
 
 Channels are normalised once, here: each to zero mean and unit variance on the training frames, but the velocity by one
 number for all its components and without a shift, so that directions and ratios of speeds stay what they are
-(AMR-Transformer's criteria need that). The input of a model is ``[b, h c + k, *grid]``: the newest frame first, then the
+(AMR-Transformer's criteria need that). Channels of zeros and ones, such as masks, stay as they are. The input of a model is ``[b, h c + k, *grid]``: the newest frame first, then the
 one before, ..., then the channels that do not change.
 """
 
@@ -125,10 +125,12 @@ class RolloutTask(nn.Module):
             place = list(spec.velocity)
             scale[place] = (stats.std[place].square() + stats.mean[place].square()).mean().sqrt()
             shift[place] = 0
-        k = len(spec.constants)
         fixed = Normalizer.identity(0)
-        if k:
-            fixed = Normalizer.from_statistics(Statistics.over(part.flatten(1).T for part in constants))
+        if spec.constants:
+            parts = [part.flatten(1).T for part in constants]
+            found = Statistics.over(parts)
+            flags = torch.stack([((part == 0) | (part == 1)).all(0) for part in parts]).all(0)  # masks stay as they are
+            fixed = Normalizer(found.mean.masked_fill(flags, 0), found.std.masked_fill(flags, 1))
         return cls(model, spec, Normalizer(shift, scale), fixed)
 
     def encode(self, frames: Tensor, constants: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 Importing this package loads neither VTK nor plotly nor matplotlib; the functions do when they are called.
 """
 
+from meshops.viz.grid import frames_picture, patches_picture, tradeoff_picture
 from meshops.viz.pictures import (
     comparison_picture,
     curve_picture,
@@ -20,10 +21,13 @@ __all__ = [
     "TrustSection",
     "comparison_picture",
     "curve_picture",
+    "frames_picture",
     "partition_picture",
+    "patches_picture",
     "scene_html",
     "slice_picture",
     "surface_picture",
+    "tradeoff_picture",
     "write_index",
     "write_report",
 ]

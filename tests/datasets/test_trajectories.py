@@ -144,9 +144,13 @@ def test_velocity_channels_are_never_guessed(tmp_path: Path) -> None:
 @pytest.fixture
 def cfd(tmp_path: Path) -> Path:
     for number in range(10):
-        write_case(simulation(-1 - number), tmp_path / "cavity" / ("bc" if number % 2 else "prop") / f"case{number:04d}")
+        write_case(
+            simulation(-1 - number), tmp_path / "cavity" / ("bc" if number % 2 else "prop") / f"case{number:04d}"
+        )
     for path in tmp_path.glob("cavity/*/case*/case.json"):
-        path.write_text(json.dumps({"vel_top": 10.0, "density": 5.0, "viscosity": 0.00238, "height": 1.0, "width": 2.0}))
+        path.write_text(
+            json.dumps({"vel_top": 10.0, "density": 5.0, "viscosity": 0.00238, "height": 1.0, "width": 2.0})
+        )
     return tmp_path
 
 
@@ -252,7 +256,9 @@ def test_windows_and_names_are_checked(well: Path, tmp_path: Path) -> None:
         data.window(0, 3, 4)
     with pytest.raises(IndexError, match="has 2 trajectories, got index 2"):
         data.window(2, 0, 1)
-    with pytest.raises(InputError, match="no dataset of trajectories 'well'; known: 'cfdbench', 'pdebench', 'the_well'"):
+    with pytest.raises(
+        InputError, match="no dataset of trajectories 'well'; known: 'cfdbench', 'pdebench', 'the_well'"
+    ):
         create_trajectories("well", root=well)
     with pytest.raises(InputError, match="unknown option 'color'"):
         create_trajectories("the_well", root=well, color=1)

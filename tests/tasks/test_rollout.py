@@ -96,6 +96,15 @@ def test_normalisation_keeps_directions_of_the_velocity() -> None:
     assert abs(float(every.mean())) < 0.2 and float(every.std()) == pytest.approx(1, abs=0.1)
 
 
+def test_masks_are_not_normalised() -> None:
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, :, 2:] = 1
+    mask[1] = 1
+    frames = torch.randn(4, 3, 8, 8)
+    task = RolloutTask.fit(UNet(SPEC.in_channels, 3, channels=8, depth=1), SPEC, [frames], list(mask))
+    assert torch.equal(task.encode(frames[None, :2], mask[:1])[:, -1:], mask[:1])
+
+
 def test_rollout_feeds_predictions_back() -> None:
     task, frames, constants = toy_task()
     task.eval()
@@ -161,7 +170,9 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return TheWell.standin(tmp_path_factory.mktemp("data") / "w", 6, resolution=16, frames=6)
 
 
-def test_a_run_leaves_a_checkpoint_that_predicts(well: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_leaves_a_checkpoint_that_predicts(
+    well: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = train_rollout(config(tmp_path / "run", well))
     assert set(result.metrics) >= {"one_step", "floor", "persistence", "rollout", "spectrum", "vrmse"}
     assert len(result.metrics["rollout"]["vrmse"]) == 3
@@ -185,9 +196,7 @@ def test_a_run_leaves_a_checkpoint_that_predicts(well: Path, tmp_path: Path, cap
         Surrogate.load(tmp_path / "run" / "model.ckpt")
 
 
-def test_a_resumed_run_is_bit_for_bit_the_same(
-    well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_is_bit_for_bit_the_same(well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped at step 5 of 6 (checkpoint at 3), resumed: the same weights, drawn budgets included."""
     model = {"name": "iap", "budget": 30, "channels": 48, "depth": 1, "num_heads": 4, "budget_range": [10, 60]}
     whole = train_rollout(config(tmp_path / "whole", well, **model))
