@@ -25,6 +25,7 @@ from meshops.partition import RefineByCriteria, Thresholds, TokenBudget
 
 
 def seconds(call: Callable[[], Any], repeat: int = 5) -> float:
+    """Fastest of some calls."""
     best = float("inf")
     for _ in range(repeat):
         start = time.perf_counter()
@@ -34,10 +35,12 @@ def seconds(call: Callable[[], Any], repeat: int = 5) -> float:
 
 
 def say(text: str) -> None:
+    """Print a line."""
     sys.stdout.write(text + "\n")
 
 
 def tokenizers(args: argparse.Namespace) -> None:
+    """Tokenisers beside a training step and beside a recursive walk."""
     fields = torch.randn(8, 4, 256, 256).cumsum(2).cumsum(3)
     budget = TokenBudget(2048, 2, 8)
 
@@ -69,6 +72,7 @@ def tokenizers(args: argparse.Namespace) -> None:
 
 
 def volume() -> None:
+    """Both networks on 64^3 cells."""
     for name in ("iap", "amr"):
         fields = torch.randn(1, 6, 64, 64, 64).cumsum(2).cumsum(3).cumsum(4)
         model: torch.nn.Module

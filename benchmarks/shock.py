@@ -48,6 +48,7 @@ ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attent
 
 
 def settings(name: str, args: argparse.Namespace, residual: bool) -> RolloutRunConfig:
+    """Settings of one run."""
     model = dict(MODELS[name])
     if name == "amr":
         model["thresholds"] = thresholds(args.root, args.stride)
@@ -110,16 +111,18 @@ def elasticity(folder: Path, args: argparse.Namespace) -> dict[str, float]:
 
 
 def table(out: Path) -> str:
+    """The results of all runs in a folder."""
     lines = [
         "| model | tokens | weights | GFLOP | s / step | one-step VRMSE | NMSE | floor VRMSE | rollout VRMSE, last |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for path in sorted(out.glob("*/result.json")):
         r = json.loads(path.read_text())
+        weights, last = f"{r['weights'] / 1e6:.2f} M", f"{r['rollout']['vrmse'][-1]:.3f}"
         tokens = "" if r["tokens"] is None else f"{r['tokens']:.0f}"
         lines.append(
-            f"| {path.parent.name} | {tokens} | {r['weights'] / 1e6:.2f} M | {r['gflops']:.2f} | {r['step_seconds']:.3f}"
-            f" | {r['vrmse']:.4f} | {r['nmse']:.2e} | {r['floor']['vrmse']:.4f} | {r['rollout']['vrmse'][-1]:.3f} |"
+            f"| {path.parent.name} | {tokens} | {weights} | {r['gflops']:.2f} | {r['step_seconds']:.3f} |"
+            f" {r['vrmse']:.4f} | {r['nmse']:.2e} | {r['floor']['vrmse']:.4f} | {last} |"
         )
         persistence = r["persistence"]["vrmse"], r["persistence"]["nmse"], r["rollout"]["vrmse_persistence"][-1]
     lines.append("| keep last frame | | | | | {:.4f} | {:.2e} | | {:.3f} |".format(*persistence))
@@ -127,6 +130,7 @@ def table(out: Path) -> str:
 
 
 def main() -> None:
+    """Train, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", help="folder of the shock data, layout of The Well")
     parser.add_argument("--out", default="runs/shock")

@@ -37,7 +37,8 @@ def run(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     start = time.perf_counter()
     folder = output_folder(args.out)
-    config = replace(parse(["demo"]), out=args.out)
+    recipe: Any = parse(["demo"])
+    config = replace(recipe, out=args.out)
     if args.smoke:
         config = replace(config, train=replace(config.train, steps=20))
     screen = console()

@@ -63,8 +63,8 @@ def _rollout(surrogate: Any, args: Any) -> int:
     data = create_trajectories(name, root=root, split=args.split, **key_values(args.option))
     if (data.spec.channels, data.spec.constants) != (surrogate.spec.channels, surrogate.spec.constants):
         raise InputError(
-            f"{root}: its channels {data.spec.channels} and constants {data.spec.constants} are not those of the model, "
-            f"{surrogate.spec.channels} and {surrogate.spec.constants}"
+            f"{root}: its channels {data.spec.channels} and constants {data.spec.constants} are not those of the "
+            f"model, {surrogate.spec.channels} and {surrogate.spec.constants}"
         )
     stride = int(surrogate.info.get("run", {}).get("stride", 1))
     metrics = evaluate_rollout(surrogate.task, data, steps=args.steps, stride=stride, console=console())

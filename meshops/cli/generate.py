@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     )
     options.add_argument("--resolution", type=int, help="cells along each axis")
     options.add_argument("--frames", type=int, help="frames of each simulation")
-    options.add_argument("--t-end", type=float, help="last time, s")
+    options.add_argument("--t-end", type=float, help="last time, s (cavity: in units of height over lid velocity)")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="more for the solver")
     args = options.parse_args(argv)

@@ -83,7 +83,8 @@ def parse(arguments: Sequence[str]) -> RunConfig | RolloutRunConfig:
         raise InputError(source + _brief(str(error))) from None
     namespace.pop("config", None)
     built = settings.instantiate(namespace)
-    return made(**vars(built))
+    config: RunConfig | RolloutRunConfig = made(**vars(built))
+    return config
 
 
 def recipes() -> dict[str, Path]:

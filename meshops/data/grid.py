@@ -79,7 +79,7 @@ def grid_shape(graph: Any) -> tuple[int, ...]:
 def grid_values(graph: Any, name: str = "y") -> Tensor:
     """Node values of a batch of equal grids as ``[b, c, *grid]``; time comes before channels: ``[b, t, c, *grid]``."""
     shape = grid_shape(graph)
-    values = graph[name].unflatten(0, (-1, *shape))
+    values: Tensor = graph[name].unflatten(0, (-1, *shape))
     for _ in range(values.dim() - 1 - len(shape)):
         values = values.movedim(-1, 1)
     return values

@@ -1,9 +1,9 @@
 """CFDBench: cavity, tube, dam and cylinder flow on 64 x 64 grids (Luo et al., 2310.05963).
 
-Layout: ``<root>/<problem>/{bc,geo,prop}/case####/{u.npy, v.npy, case.json}``, u and v ``[t, rows, columns]`` with row 0 at the
-lowest y. Departures from the published loader: the rows and columns it adds for the boundaries are not added (and cut off
-where a file has them), boundary values and properties are channels, and the mask of the obstacle is right: the
-published dam mask slices the time axis, and the published cylinder is off by the origin of the grid.
+Layout: ``<root>/<problem>/{bc,geo,prop}/case####/{u.npy, v.npy, case.json}``, u and v ``[t, rows, columns]`` with row 0
+at the lowest y. Departures from the published loader: the rows and columns it adds for the boundaries are not added
+(and cut off where a file has them), boundary values and properties are channels, and the mask of the obstacle is
+right: the published dam mask slices the time axis, the published cylinder is off by the origin of the grid.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CFDBench(TrajectoryDataset):
             ``"all"``.
         problem: Which flow.
         subsets: What varies: ``"bc"``, ``"geo"``, ``"prop"``; all by default.
-        converged: Frames after the flow has stopped changing (mean |du| below 1e-3) are dropped, as published; False: kept.
+        converged: Drop the frames after the flow has stopped changing (mean |du| below 1e-3), as published.
 
     Raises:
         MissingDataError: Folders or files are not there.
@@ -120,8 +120,8 @@ class CFDBench(TrajectoryDataset):
         if self.problem == "cylinder":
             low = [_value(given, key, path) for key in ("x_min", "y_min")]
             high = [_value(given, key, path) for key in ("x_max", "y_max")]
-            place = [a + (b - a) * part for a, b, part in zip(low, high, (x, y), strict=True)]
-            distance = place[0].view(-1, 1).square() + place[1].view(1, -1).square()
+            px, py = (a + (b - a) * part for a, b, part in zip(low, high, (x, y), strict=True))
+            distance: Tensor = px.view(-1, 1).square() + py.view(1, -1).square()
             return distance > _value(given, "radius", path) ** 2
         if self.problem == "dam":
             width, height = _extent(given, "x"), _extent(given, "y")

@@ -1,8 +1,8 @@
 """PDEBench: trajectories on regular grids in HDF5 files (Takamoto et al. 2022, doi:10.18419/darus-2986).
 
-Two layouts: *flat* files with one array ``[n, t, *grid]`` per quantity (2-D and 3-D compressible flow, ...), and *grouped*
-files with a group per trajectory, ``0000/data [t, *grid, c]`` (shallow water, diffusion-reaction). The test split is the
-first tenth of a flat file and the last tenth of a grouped one, as in the published loaders.
+Two layouts: *flat* files with one array ``[n, t, *grid]`` per quantity (2-D and 3-D compressible flow, ...), and
+*grouped* files with a group per trajectory, ``0000/data [t, *grid, c]`` (shallow water, diffusion-reaction). The test
+split is the first tenth of a flat file and the last tenth of a grouped one, as in the published loaders.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ class PDEBench(TrajectoryDataset):
         if not channels or len(shapes) != 1 or len(next(iter(shapes))) != len(axes) + 2:
             held = ", ".join(f"{key} {tuple(getattr(file[key], 'shape', ()))}" for key in sorted(file)) or "nothing"
             raise InputError(
-                f"{self.path}: expected arrays [n, t, *grid] named {listing(FLAT)} and x-coordinate, ...; the file holds "
-                f"{held}"
+                f"{self.path}: expected arrays [n, t, *grid] named {listing(FLAT)} and x-coordinate, ...; the file "
+                f"holds {held}"
             )
         shape = next(iter(shapes))
         spacing = tuple(_spacing(np.asarray(file[key])) for key in axes)

@@ -35,8 +35,8 @@ def write_flat(runs: Sequence[Simulation], path: Path) -> Path:
             for axis in range(first.dim):
                 key = f"V{AXES[axis]}" if name == first.velocity else f"{name}_{AXES[axis]}"
                 file.create_dataset(key, data=stacked[..., axis].numpy())
-        for axis, values in zip(AXES, first.coordinates(), strict=False):
-            file.create_dataset(f"{axis}-coordinate", data=values.float().numpy())
+        for letter, values in zip(AXES, first.coordinates(), strict=False):
+            file.create_dataset(f"{letter}-coordinate", data=values.float().numpy())
         file.create_dataset("t-coordinate", data=first.time.float().numpy())
         for key, value in first.parameters.items():
             file.attrs[key] = value

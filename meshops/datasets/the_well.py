@@ -1,8 +1,8 @@
 """The Well: trajectories of many physics on regular grids in HDF5 files (Ohana et al. 2024, Polymathic AI).
 
 Layout: ``<root>/data/{train,valid,test}/*.hdf5`` and ``<root>/stats.yaml``; groups ``t0_fields`` (scalars),
-``t1_fields`` (vectors, last axis d) and ``t2_fields`` (tensors), each ``[trajectory, time, *grid, ...]``, without the axes
-along which they do not vary.
+``t1_fields`` (vectors, last axis d) and ``t2_fields`` (tensors), each ``[trajectory, time, *grid, ...]``, without the
+axes along which they do not vary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from meshops.datasets.generators.riemann import blast, riemann_2d
 from meshops.datasets.hdf5 import attribute, entry, opened, read, text
 from meshops.datasets.the_well_files import SPLITS, write_well
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
-from meshops.errors import InputError, warn
+from meshops.errors import InputError, listing, warn
 
 ADVICE = (
     "download a subset with 'the-well-download --base-path FOLDER --dataset NAME' (package the_well) or from "
@@ -129,9 +129,7 @@ class TheWell(TrajectoryDataset):
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4, *, dim: int = 2, resolution: int = 32, frames: int = 12) -> Path:
-        """Euler solutions, 2-D Riemann problems or 3-D blasts, in the layout of The Well: num / 2 to train on, at least
-        one to validate and one to test on.
-        """
+        """Euler solutions, 2-D Riemann problems or 3-D blasts: half to train on, at least one to test on."""
         if dim not in (2, 3):
             raise InputError(f"dim must be 2 or 3, got {dim}")
         runs = [
@@ -175,8 +173,8 @@ class TheWell(TrajectoryDataset):
                 (channels if field.time else constants).extend(names)
         if not channels:
             wanted = f" among {', '.join(self.wanted)}" if self.wanted else ""
-            raise InputError(f"{path}: no field that changes in time{wanted}; t0_fields, t1_fields and t2_fields hold "
-                             f"{', '.join(n for r in range(3) for n in file.get(f't{r}_fields', {})) or 'none'}")  # fmt: skip
+            held = listing(name for rank in range(3) for name in file.get(f"t{rank}_fields", {}))
+            raise InputError(f"{path}: no field that changes in time{wanted}; t0_, t1_ and t2_fields hold {held}")
         spec = GridSpec(
             channels=tuple(channels), constants=tuple(constants), velocity=velocity, spacing=spacing,
             periodic=_periodic(file, axes), time_step=step if even else 0.0,
@@ -200,8 +198,8 @@ class TheWell(TrajectoryDataset):
         dim = len(shape)
         if values.dim() != 1 + dim + field.rank:
             raise InputError(
-                f"{path}: '{field.group}/{field.name}' has shape {dataset.shape}, expected trajectories, times and a grid"
-                f" {shape} with {field.rank} component axes"
+                f"{path}: '{field.group}/{field.name}' has shape {dataset.shape}, expected trajectories, times and a "
+                f"grid {shape} with {field.rank} component axes"
             )
         values = values.flatten(1 + dim) if field.rank else values.unsqueeze(-1)
         values = values.movedim(-1, 1)
@@ -210,7 +208,7 @@ class TheWell(TrajectoryDataset):
 
 def _periodic(file: Any, axes: list[str]) -> tuple[bool, ...]:
     """Axes named by a periodic boundary condition."""
-    wrap = set()
+    wrap: set[str] = set()
     for condition in file.get("boundary_conditions", {}).values():
         if str(text(condition.attrs.get("bc_type", ""))).upper() == "PERIODIC":
             names = text(condition.attrs.get("associated_dims", ""))

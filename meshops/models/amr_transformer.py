@@ -33,7 +33,7 @@ class AMRTransformer(GridModel):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         velocity: Input channels that are the velocity, one per axis: in physical units or scaled alike, not shifted.
-        previous: Input channels that are the velocity one step before, for the look-ahead (eq. 11); None: no look-ahead.
+        previous: Input channels that are the velocity one step before, for the look-ahead (eq. 11); None: none.
         dim: Number of space dimensions.
         max_size: Side of the coarsest regions, cells.
         min_cell: Side of the smallest parts.

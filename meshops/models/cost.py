@@ -33,7 +33,7 @@ def vit_macs(tokens: int, *, channels: int = 384, depth: int = 8, ratio: float =
 def amr_transformer_macs(
     tokens: float, *, channels: int = 256, depth: int = 6, hidden: int = 1024, num_heads: int = 4
 ) -> float:
-    """What table 2 of AMR-Transformer calls FLOPs: multiply-accumulates with the softmax and the linear maps in and out.
+    """What table 2 of AMR-Transformer calls FLOPs: multiply-accumulates with softmax and linear maps in and out.
 
     ``6 (4 d^2 + 2 d h) N + 12 d N^2 + 24 N^2 + 22,000 N`` for six layers; the last two terms were found by fitting the
     table (softmax of 4 heads in 6 layers; embedding and head).

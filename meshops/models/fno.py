@@ -36,7 +36,7 @@ class FNO(GridModel):
             n_modes=(modes,) * dim, in_channels=in_channels, out_channels=out_channels, hidden_channels=channels,
             n_layers=depth,
         )  # fmt: skip
-        self.register_state_dict_post_hook(_only_tensors)
+        self.register_state_dict_post_hook(_only_tensors)  # type: ignore[no-untyped-call]
 
     def forward(self, fields: Tensor) -> Tensor:
         """``[b, c_in, *grid] -> [b, c_out, *grid]``."""

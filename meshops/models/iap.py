@@ -1,4 +1,4 @@
-"""IAP, Iterative Adaptive Patchification (AI&PDE workshop 2026, OpenReview rjsBKObDx2): transformer on adaptive patches.
+"""IAP, Iterative Adaptive Patchification (AI&PDE workshop 2026, OpenReview rjsBKObDx2): a transformer on patches.
 
     patches = TokenBudget(T)(X)                                     (algorithm 1; meshops.partition.budget)
     V = blocks(W_p [X in patch of side p])                          one linear embedding per side, rotary positions
@@ -26,7 +26,7 @@ from meshops.nn.rotary import RotaryPositions
 from meshops.nn.transformer import TransformerBlock
 from meshops.ops.pyramid import upsample
 from meshops.partition.budget import Mode, TokenBudget
-from meshops.partition.grid_patches import GridPatches, from_blocks
+from meshops.partition.grid_patches import GridPatches, crop, from_blocks
 
 
 @register_model
@@ -83,7 +83,7 @@ class IAP(GridModel):
             raise InputError(f"decoder must be 'cross' or 'local', got '{decoder}'")
         if budget_range is not None and not (len(budget_range) == 2 and budget_range[0] <= budget_range[1]):
             raise InputError(f"budget_range must be (smallest, largest), got {budget_range}")
-        self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
+        self.in_channels, self.out_channels, self.dim, self.channels = in_channels, out_channels, dim, channels
         self.tokenizer = TokenBudget(budget, p_min, p_max, mode=mode, periodic=periodic)
         self.budget_range = None if budget_range is None else tuple(budget_range)
         self.score_channels = None if score_channels is None else list(score_channels)
@@ -134,7 +134,7 @@ class IAP(GridModel):
     def encode(self, fields: Tensor, chosen: GridPatches) -> tuple[Tensor, Tensor]:
         """Tokens ``[b, t, f]`` after the self-attention blocks, and their rotary angles."""
         parts = chosen.tokenize(fields)
-        rows = fields.new_zeros(len(chosen.level), self.embed[0].out_features)  # type: ignore[arg-type]
+        rows = fields.new_zeros(len(chosen.level), self.channels)
         for layer, part, row in zip(self.embed, parts, chosen.rows, strict=True):
             rows = rows.index_copy(0, row, layer(part.flatten(1)).to(rows.dtype))
         tokens = rows.unflatten(0, (chosen.batch_size, -1))
@@ -167,7 +167,7 @@ class IAP(GridModel):
         at = self.positions(cells.flatten(0, -2).to(tokens.dtype)).unsqueeze(0)
         found = self.cross(query, tokens, angles=at, context_angles=angles)
         blocks = self.head(self.norm(found)).unflatten(2, (-1, self.out_channels))
-        return from_blocks(blocks, grid, unit)[(..., *(slice(n) for n in chosen.shape))]
+        return crop(from_blocks(blocks, grid, unit), chosen.shape)
 
 
 def places_in_patch(chosen: GridPatches, unit: int) -> Tensor:

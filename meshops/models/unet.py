@@ -15,7 +15,7 @@ from meshops.errors import InputError
 from meshops.models.grid_model import GridModel
 from meshops.models.registry import register_model
 from meshops.ops.pyramid import upsample
-from meshops.partition.grid_patches import pad_high
+from meshops.partition.grid_patches import crop, pad_high
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -72,8 +72,7 @@ class UNet(GridModel):
         for level in range(self.depth - 1, -1, -1):
             finer = upsample(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
             x = self.up[level](self.merge[level](torch.cat([kept[level], finer], 1)))
-        out: Tensor = self.last(x)
-        return out[(..., *(slice(n) for n in shape))]
+        return crop(self.last(x), shape)
 
 
 class _Convolution(nn.Module):

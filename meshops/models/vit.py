@@ -15,7 +15,7 @@ from meshops.models.grid_model import GridModel
 from meshops.models.iap import rotary_base
 from meshops.models.registry import register_model
 from meshops.nn.transformer import TransformerBlock
-from meshops.partition.grid_patches import from_blocks, pad_high, to_blocks
+from meshops.partition.grid_patches import crop, from_blocks, pad_high, to_blocks
 
 
 @register_model
@@ -72,4 +72,4 @@ class ViT(GridModel):
         for block in self.blocks:
             tokens = block(tokens, angles=angles)
         blocks = self.head(self.norm(tokens)).unflatten(2, (-1, self.out_channels))
-        return from_blocks(blocks, count, p)[(..., *(slice(n) for n in shape))]
+        return crop(from_blocks(blocks, count, p), shape)

@@ -7,6 +7,8 @@ sorted by length into buckets of nearly equal length and each bucket is one call
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ class RaggedPlan:
     def of(cls, ptr: Tensor) -> RaggedPlan:
         """Plan for the bounds ``ptr [b + 1]`` of the samples; waits for the device."""
         start = ptr.tolist()
-        lengths = [b - a for a, b in zip(start, start[1:], strict=False)]
+        lengths = [b - a for a, b in pairwise(start)]
         order = sorted((i for i in range(len(lengths)) if lengths[i]), key=lambda i: -lengths[i])
         groups: list[list[int]] = []
         real = 0
@@ -68,8 +70,8 @@ def ragged_attention(query: Tensor, key: Tensor, value: Tensor, plan: RaggedPlan
         from torch.nn.attention.varlen import varlen_attn
 
         bounds = plan.ptr.to(torch.int32)
-        out: Tensor = varlen_attn(query, key, value, bounds, bounds, plan.longest, plan.longest)
-        return out
+        out: Any = varlen_attn(query, key, value, bounds, bounds, plan.longest, plan.longest)
+        return torch.as_tensor(out)
     total = torch.zeros_like(query)
     for index, mask in plan.buckets:
         q, k, v = (gather_patches(part, index, mask).transpose(1, 2) for part in (query, key, value))

@@ -117,7 +117,8 @@ class TransformerBlock(nn.Module):
         given = {"angles": angles, "context_angles": context_angles, "plan": plan}
         if self.norm == "pre":
             x = x + self.dropout(self.attention(self.attention_norm(x), context, **given))
-            return x + self.dropout(self.mlp(self.mlp_norm(x)))
+            out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+            return out
         x = self.attention_norm(x + self.dropout(self.attention(x, context, **given)))
-        out: Tensor = self.mlp_norm(x + self.dropout(self.mlp(x)))
+        out = self.mlp_norm(x + self.dropout(self.mlp(x)))
         return out

@@ -43,7 +43,7 @@ def largest_mask(scores: Float[Tensor, "b m"], count: int) -> Bool[Tensor, "b m"
 
 
 def score_keys(scores: Float[Tensor, "b m"]) -> Tensor:
-    """``[b, m]`` int64, not negative: larger for a larger score, of equal ones for the first. No two of a row are equal.
+    """``[b, m]`` int64, not negative: larger for a larger score, of equal ones for the first; all of a row differ.
 
     The bits of the float32 score, which order like the score where it is not negative, above the place from the end.
     """

@@ -221,7 +221,8 @@ def flow_maps(
     dim = velocity.dim() - 2
     if velocity.shape[1] != dim or dim < 2:
         raise InputError(
-            f"velocity must be [b, d, *grid] with one component per axis, two or three axes; got {tuple(velocity.shape)}"
+            "velocity must be [b, d, *grid] with one component per axis, two or three axes, got "
+            f"{tuple(velocity.shape)}"
         )
     step = tuple(spacing or (1.0,) * dim)
     wrap = tuple(periodic or (False,) * dim)
@@ -239,7 +240,8 @@ def length(components: Sequence[Tensor]) -> Tensor:
     square = components[0].square()
     for part in components[1:]:
         square = square.addcmul_(part, part)
-    return square.sqrt_()
+    root: Tensor = square.sqrt_()
+    return root
 
 
 def _slope(values: Tensor, axis: int, step: float, wrap: bool) -> Tensor:
@@ -274,5 +276,5 @@ def graph_gradient(
     right = scatter_sum((weighted.unsqueeze(2) * change.unsqueeze(1)).flatten(1), here, n).view(n, d, -1)
     trace = normal.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-300)
     normal = normal + 1e-9 * trace.view(-1, 1, 1) * torch.eye(d, dtype=torch.float64, device=pos.device)
-    solution = torch.linalg.solve(normal, right)
+    solution: Tensor = torch.linalg.solve(normal, right)
     return solution.transpose(1, 2).to(values.dtype)

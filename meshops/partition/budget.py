@@ -110,11 +110,11 @@ class TokenBudget(BaseTransform):  # type: ignore[misc]
         if splits > most:
             warn(f"budget {budget} is more than the {start + more * most} patches of side p_min={self.p_min} "
                  f"on a grid {tuple(shape)}: using {start + more * most}")  # fmt: skip
-        return min(splits, most)
+        return int(min(splits, most))
 
     def num_tokens(self, shape: Sequence[int], budget: int | None = None) -> int:
         """Number of patches of every sample on a grid of ``shape`` cells."""
-        return math.prod(self._roots(shape)) + (2 ** len(shape) - 1) * self.num_splits(shape, budget)
+        return math.prod(self._roots(shape)) + (int(2 ** len(shape)) - 1) * self.num_splits(shape, budget)
 
     @torch.no_grad()
     def patches(
@@ -225,13 +225,14 @@ def mesh_score(data: Any, values: Tensor) -> Tensor:
         keep = spread > 1e-6 * part.abs().amax(0)
         scaled[rows] = torch.where(keep, (part - part.mean(0)) / spread.clamp(min=1e-300), 0.0).float()
     norm = graph_gradient(scaled, pos, edges).norm(dim=2).mean(1)
-    return (norm * node_volume(data, edges)).float()
+    score: Tensor = norm * node_volume(data, edges)
+    return score.float()
 
 
 def mesh_edges(data: Any) -> Tensor:
     """``[2, e]`` edges of a graph, or between the 2 d nearest neighbours in both directions where it has none."""
     edges = data.get("edge_index")
-    return _nearest_edges(data.pos, _graph_of_nodes(data)) if edges is None else edges
+    return _nearest_edges(data.pos, _graph_of_nodes(data)) if edges is None else torch.as_tensor(edges)
 
 
 def node_volume(data: Any, edges: Tensor) -> Tensor:
@@ -241,7 +242,8 @@ def node_volume(data: Any, edges: Tensor) -> Tensor:
         return torch.as_tensor(volume)
     n = data.pos.shape[0]
     length = (data.pos[edges[0]] - data.pos[edges[1]]).norm(dim=1)
-    return (scatter_sum(length, edges[0], n) / torch.bincount(edges[0], minlength=n).clamp(min=1)) ** data.pos.shape[1]
+    mean: Tensor = scatter_sum(length, edges[0], n) / torch.bincount(edges[0], minlength=n).clamp(min=1)
+    return mean ** int(data.pos.shape[1])
 
 
 def _graph_of_nodes(data: Any) -> Tensor:
@@ -257,7 +259,8 @@ def _nearest_edges(pos: Tensor, batch: Tensor) -> Tensor:
             near = knn_search(pos[first:last], min(2 * pos.shape[1], last - first - 1))
             parts.append(near.edge_index.flip(0) + first)
     pairs = torch.cat(parts, 1) if parts else batch.new_zeros(2, 0)
-    return torch.cat([pairs, pairs.flip(0)], 1).unique(dim=1)
+    both: Tensor = torch.cat([pairs, pairs.flip(0)], 1).unique(dim=1)
+    return both
 
 
 def choose_cells(
@@ -290,8 +293,8 @@ def choose_cells(
     if bool((forced[order] & ~fits).any()):
         need = int(leaves[forced[order]].max())
         raise InputError(
-            f"budget {budget} is below the {need} patches of the start of a graph (cells of more than p_max^d = {largest}"
-            f" nodes are always split); the smallest budget is {need}, or raise p_max"
+            f"budget {budget} is below the {need} patches of the start of a graph (cells of more than p_max^d = "
+            f"{largest} nodes are always split); the smallest budget is {need}, or raise p_max"
         )
     chosen = torch.zeros_like(allowed)
     chosen[order] = fits & allowed[order]

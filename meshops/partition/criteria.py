@@ -13,8 +13,8 @@ also tested on u' = 2 u_t - u_{t - dt} (eq. 11) where the step before is given. 
 (5); ``kelvin_helmholtz="shear_strain"`` uses the strain rate instead.
 
 ``criteria="reference"``: what public copies of the code do: derivatives inside each region alone, in cells; refined
-where G_m > 0.4 times the mean over the tested regions of the level, or G_m >= the sorted value at int(n (1 - top)), or a
-cell is masked, or at least 1 % of the cells are zero in every channel. Vorticity, momentum and shear are not tested.
+where G_m > 0.4 times the mean over the tested regions of the level, or G_m >= the sorted value at int(n (1 - top)), or
+a cell is masked, or at least 1 % of the cells are zero in every channel. Vorticity, momentum and shear are not tested.
 
 Departures: the modulus of omega (eq. 3 is signed: only one sense of rotation would count); a forest of square roots
 instead of one padded square; cells beyond the grid repeat its last cells and have no part in P_g.

@@ -127,7 +127,8 @@ class _Tests:
             met |= value > bound[level.batch]
         tested = reached & ~whole
         met |= self._largest(gradient, tested, level.batch)
-        return (whole | met) & (level.count > self.smallest)
+        out: Tensor = (whole | met) & (level.count > self.smallest)
+        return out
 
     def children(self, depth: int, cells: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
         """Depth of the parts of some cells, and for each part the place of its cell in ``cells`` and its own."""

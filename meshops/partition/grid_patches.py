@@ -137,7 +137,7 @@ class GridPatches:
             grid = upsample(grid.flatten(0, 1), size // parts).unflatten(0, (b, -1))
             canvas = grid if canvas is None else torch.where(upsample(active, size).unsqueeze(1), grid, canvas)
         assert canvas is not None
-        return canvas[(..., *(slice(n) for n in self.shape))]
+        return crop(canvas, self.shape)
 
     def owner(self, unit: int = 1) -> Tensor:
         """``[b, *grid]`` number of the finest patch of its sample over each block of ``unit`` cells, counted from 0."""
@@ -186,7 +186,7 @@ class GridPatches:
 
     def _number(self) -> Tensor:
         """``[b * prod(shape)]`` number of the finest patch over each cell."""
-        owner = self.owner()[(..., *(slice(n) for n in self.shape))]
+        owner = crop(self.owner(), self.shape)
         first = self.ptr[:-1].view(-1, *[1] * self.dim)
         return (owner + first).flatten()
 
@@ -216,6 +216,13 @@ def pad_high(values: Tensor, full: Sequence[int], *, zero: bool = False) -> Tens
     return values
 
 
+def crop(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """The first ``shape`` cells of ``[..., *grid]``: inverse of :func:`pad_high`."""
+    for axis, n in enumerate(shape, start=values.dim() - len(shape)):
+        values = values.narrow(axis, 0, n)
+    return values
+
+
 def block_mean(values: Tensor, size: int) -> Tensor:
     """Means over blocks of ``size`` cells of ``[b, c, *grid]``."""
     if size == 1:
@@ -242,7 +249,7 @@ def from_blocks(blocks: Tensor, count: Sequence[int], size: int) -> Tensor:
     values = values.permute(0, 2 * dim + 1, *order)
     for axis in range(dim):
         values = values.flatten(2 + axis, 3 + axis)
-    return values
+    return torch.as_tensor(values)
 
 
 def _corners(count: Sequence[int], size: int, device: torch.device) -> Tensor:

@@ -2,8 +2,8 @@
 
 Channels are normalised once, here: each to zero mean and unit variance on the training frames, but the velocity by one
 number for all its components and without a shift, so that directions and ratios of speeds stay what they are
-(AMR-Transformer's criteria need that). Channels of zeros and ones, such as masks, stay as they are. The input of a model is ``[b, h c + k, *grid]``: the newest frame first, then the
-one before, ..., then the channels that do not change.
+(AMR-Transformer's criteria need that). Channels of zeros and ones, such as masks, stay as they are. The input of a
+model is ``[b, h c + k, *grid]``: the newest frame first, the one before, ..., then the channels that do not change.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RolloutSpec:
         periodic: Whether the ends of each axis meet.
         time_step: Time between frames, s; 0 where it varies.
         history: Frames the model sees, h.
-        loss: ``"mse"``, ``"nmse"`` (per sample over mean square, as AMR-Transformer) or ``"mae"``, on normalised values.
+        loss: ``"mse"``, ``"nmse"`` (per sample over mean square: AMR-Transformer) or ``"mae"``, normalised values.
         residual: The model predicts the change from the newest frame.
     """
 
@@ -87,7 +87,8 @@ class RolloutSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> RolloutSpec:
         """Inverse of :meth:`to_dict`."""
         known = {f.name for f in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+        return cls(**given)
 
 
 class RolloutTask(nn.Module):

@@ -87,7 +87,7 @@ def noam(*, warmup_steps: int = 4000) -> Callable[[int], float]:
 
     def factor(step: int) -> float:
         now = step + 1
-        return min((warmup_steps / now) ** 0.5, now / warmup_steps)
+        return min(float((warmup_steps / now) ** 0.5), now / warmup_steps)
 
     return factor
 
@@ -95,14 +95,15 @@ def noam(*, warmup_steps: int = 4000) -> Callable[[int], float]:
 def step_decay(
     *, rise: int = 2500, start: float = 2e-3, gamma: float = 0.95, every: int = 5000, floor: float = 0.02
 ) -> Callable[[int], float]:
-    """Factor from ``start`` to 1 over ``rise`` steps, then times ``gamma`` every ``every`` steps (staircase), not below
-    ``floor``: the schedule of IAP (tables 3 and 4) for a peak of 5e-4.
+    """Factor that rises from ``start`` to 1, then falls by ``gamma`` every ``every`` steps: IAP, tables 3 and 4.
+
+    Over ``rise`` steps upwards, not below ``floor`` downwards; the defaults are for a peak rate of 5e-4.
     """
 
     def factor(step: int) -> float:
         if step < rise:
             return start + (1 - start) * step / rise
-        return max(floor, gamma ** ((step - rise) // every))
+        return max(floor, float(gamma ** ((step - rise) // every)))
 
     return factor
 

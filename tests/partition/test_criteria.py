@@ -38,7 +38,7 @@ def flow(b: int, *grid: int, seed: int = 0) -> torch.Tensor:
 
 
 def walk(refine: RefineByCriteria, sample: torch.Tensor) -> set[tuple[int, ...]]:
-    """Tokens (side, *corner) of one sample, region by region: the definition. Level by level, since eq. 7 ranks them."""
+    """Tokens (side, *corner) of one sample, region by region: the definition. By level, since eq. 7 ranks them."""
     velocity = sample[list(refine.velocity)]
     maps = flow_maps(velocity[None])
     gradient, turn = maps.gradient[0], maps.vorticity[0, 0]
@@ -212,7 +212,7 @@ def test_calibration_meets_the_budget_or_says_why_not() -> None:
     for tokens in (250, 500, 900):
         mean = float(refine.calibrated(values, tokens).patches(values).count.float().mean())
         assert tokens * 0.93 <= mean <= tokens
-    with pytest.raises(InputError, match="thresholds give .* tokens on these samples"):
+    with pytest.raises(InputError, match=r"thresholds give .* tokens on these samples"):
         refine.calibrated(values, 60)
 
 

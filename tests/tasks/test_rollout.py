@@ -151,7 +151,7 @@ def test_windows_come_in_rounds_and_repeat(tmp_path: Path) -> None:
     assert len({float(t.sum()) for t in targets}) == 6  # a whole round without a repetition
     again = WindowStream(data, history=1, stride=2, batch_size=2, steps=4, seed=0, first_step=lambda: 3)
     assert torch.equal(next(iter(again))["target"], batches[3]["target"])
-    with pytest.raises(InputError, match="a window takes 9 frames .* lower task.history or task.stride"):
+    with pytest.raises(InputError, match=r"a window takes 9 frames .* lower task.history or task.stride"):
         WindowStream(data, history=4, stride=2, batch_size=1, steps=1, seed=0)
 
 

@@ -14,6 +14,7 @@ import torch
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
+from meshops.datasets.generators.checks import check_settings, checked_times
 from meshops.datasets.generators.simulation import Simulation
 from meshops.errors import InputError
 
@@ -41,7 +42,7 @@ def solve_cavity(
     poisson = _poisson_eigenvalues(n, dx, dy)
     dt = 0.4 * min(0.25 * min(dx, dy) ** 2 / viscosity, min(dx, dy) / abs(lid), 4 * viscosity / lid**2)
     now, out = 0.0, []
-    for time in times.tolist():
+    for time in checked_times(times):
         steps = max(0, math.ceil((time - now) / dt - 1e-9))
         h = (time - now) / max(steps, 1)
         for _ in range(steps):
@@ -110,6 +111,7 @@ def lid_driven_cavity(
         t_end: Last time, in units of height over lid velocity.
         reynolds: lid * height / kinematic viscosity; None: random.
     """
+    check_settings(resolution=resolution, frames=frames, t_end=t_end, reynolds=1 if reynolds is None else reynolds)
     generator = torch.Generator().manual_seed(seed)
     draw = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     lid, side, density = 1 + 2 * draw[0], 0.5 + draw[1], 1 + 4 * draw[2]

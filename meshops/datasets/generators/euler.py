@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from meshops.datasets.generators.checks import checked_times
 from meshops.errors import InputError
 
 BOUNDARIES = ("periodic", "open", "wall")
@@ -51,11 +52,7 @@ def solve_euler(
         )
     if any(kind not in BOUNDARIES for kind in kinds):
         raise InputError(f"boundary must be one of {', '.join(BOUNDARIES)} for each axis, got {kinds}")
-    moments = torch.as_tensor(times, dtype=torch.float64).tolist()
-    if not moments or moments[0] < 0 or moments != sorted(moments):
-        raise InputError(f"times must ascend from 0 or later, got {moments[:4]} ...; sort them")
-    if not 0 < cfl <= 1:
-        raise InputError(f"cfl must be above 0 and at most 1, got {cfl}; 0.4 is a good value")
+    moments = checked_times(times, cfl=cfl)
     step = [length / n for length, n in zip(extent, state.shape[1:], strict=True)]
     _check(state, 0.0)
     now, out = 0.0, []

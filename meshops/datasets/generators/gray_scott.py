@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from meshops.datasets.generators.checks import check_settings, checked_times
 from meshops.datasets.generators.simulation import Simulation
 from meshops.errors import InputError
 
@@ -51,7 +52,7 @@ def solve_gray_scott(
     state = torch.stack([a.double(), b.double()])
     rates = torch.tensor(diffusion, dtype=torch.float64).view(2, 1, 1) * square
     now, out = 0.0, []
-    for time in times.tolist():
+    for time in checked_times(times):
         steps = max(0, math.ceil((time - now) / time_step - 1e-9))
         dt = (time - now) / max(steps, 1)
         half = torch.exp(-rates * dt / 2)
@@ -88,6 +89,7 @@ def gray_scott(
         feed: F; with ``kill`` it decides on the pattern (0.029 and 0.057: mazes).
         kill: k.
     """
+    check_settings(resolution=resolution, frames=frames, t_end=t_end)
     generator = torch.Generator().manual_seed(seed)
     axis = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution * 2
     b = torch.zeros(resolution, resolution, dtype=torch.float64)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from meshops.datasets.generators.checks import check_settings
 from meshops.datasets.generators.euler import solve_euler
 from meshops.datasets.generators.simulation import Simulation
 from meshops.errors import InputError
@@ -45,6 +46,7 @@ def riemann_2d(
         split: Place of the point on both axes, m.
         gamma: Ratio of specific heats.
     """
+    check_settings(resolution=resolution, frames=frames, t_end=t_end, gamma=gamma - 1)
     generator = torch.Generator().manual_seed(seed)
     states = torch.tensor(CONFIGURATION_3, dtype=torch.float64)
     states = states * (1 + perturbation * (2 * torch.rand(4, 4, generator=generator, dtype=torch.float64) - 1))
@@ -61,6 +63,7 @@ def kelvin_helmholtz(
     seed: int = 0, *, resolution: int = 128, frames: int = 50, t_end: float = 2.0, gamma: float = 1.4
 ) -> Simulation:
     """A dense band that moves against the fluid around it, in a periodic unit square; smooth layers, random waves."""
+    check_settings(resolution=resolution, frames=frames, t_end=t_end)
     generator = torch.Generator().manual_seed(seed)
     amplitude = 0.02 * (2 * torch.rand(2, 4, generator=generator, dtype=torch.float64) - 1)
     phase = 2 * math.pi * torch.rand(2, 4, generator=generator, dtype=torch.float64)
@@ -89,9 +92,10 @@ def blast(
     gamma: float = 1.4,
     boundary: str = "open",
 ) -> Simulation:
-    """A ball of high pressure at rest in the unit square or cube: random centre, radius and pressure ratio (5 to 20)."""
+    """A ball of high pressure at rest in the unit square or cube; random centre, radius and pressure ratio, 5 to 20."""
     if dim not in (1, 2, 3):
         raise InputError(f"dim must be 1, 2 or 3, got {dim}")
+    check_settings(resolution=resolution, frames=frames, t_end=t_end)
     generator = torch.Generator().manual_seed(seed)
     centre = 0.35 + 0.3 * torch.rand(dim, generator=generator, dtype=torch.float64)
     radius = 0.08 + 0.07 * float(torch.rand((), generator=generator, dtype=torch.float64))

@@ -2,8 +2,8 @@
 
     d/dt (h, h u, h v) + div (h u, h u u + g h^2 / 2 I) = 0
 
-The same scheme as for the Euler equations: limited linear reconstruction, HLLC fluxes, Heun's method. With p = g h^2 / 2
-the equations are those of a gas with gamma = 2 whose entropy is uniform, but the energy equation is not needed.
+The same scheme as for the Euler equations: limited linear reconstruction, HLLC fluxes, Heun's method. With
+p = g h^2 / 2 these are the equations of a gas with gamma = 2 and uniform entropy, which need no energy equation.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from meshops.datasets.generators.checks import check_settings, checked_times
 from meshops.datasets.generators.euler import BOUNDARIES, faces, with_ghosts
 from meshops.datasets.generators.simulation import Simulation
 from meshops.errors import InputError
@@ -51,7 +52,7 @@ def solve_shallow_water(
     step = [length / n for length, n in zip(extent, state.shape[1:], strict=True)]
     now, out = 0.0, []
     conserved = torch.cat([state[:1], state[:1] * state[1:]])
-    for time in torch.as_tensor(times, dtype=torch.float64).tolist():
+    for time in checked_times(times, cfl=cfl):
         while now < time * (1 - 1e-12):
             state = torch.cat([conserved[:1], conserved[1:] / conserved[:1]])
             if not bool((state[0] > 0).all()):
@@ -103,6 +104,7 @@ def _flux(left: Tensor, right: Tensor, axis: int, gravity: float) -> Tensor:
 
 def radial_dam_break(seed: int = 0, *, resolution: int = 128, frames: int = 101, t_end: float = 1.0) -> Simulation:
     """A column of water 2 m deep in water of 1 m on a square of side 5 m, as PDEBench: radius 0.3 to 0.7 m, g = 1."""
+    check_settings(resolution=resolution, frames=frames, t_end=t_end)
     generator = torch.Generator().manual_seed(seed)
     radius = 0.3 + 0.4 * float(torch.rand((), generator=generator, dtype=torch.float64))
     axis = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution * 5 - 2.5

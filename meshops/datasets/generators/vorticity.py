@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from meshops.datasets.generators.checks import check_settings, checked_times
 from meshops.datasets.generators.simulation import Simulation
 from meshops.errors import InputError
 
@@ -43,11 +44,13 @@ def solve_vorticity(
     """
     if start.dim() != 2 or start.shape[0] != start.shape[1]:
         raise InputError(f"the vorticity must be [n, n], got {tuple(start.shape)}")
+    if viscosity < 0:
+        raise InputError(f"viscosity must not be negative, got {viscosity}")
     flow = _Spectral(start.shape[0], extent, viscosity, start.device)
     source = 0.0 if forcing is None else torch.fft.rfft2(forcing.double()) * flow.keep
     wave = torch.fft.rfft2(start.double()) * flow.keep
     now, out = 0.0, []
-    for time in torch.as_tensor(times, dtype=torch.float64).tolist():
+    for time in checked_times(times, cfl=cfl):
         while now < time * (1 - 1e-12):
             u, v = flow.velocity(wave)
             fastest = max(float(u.abs().max() + v.abs().max()), 1e-12)
@@ -82,7 +85,8 @@ class _Spectral:
         """Advection and forcing."""
         u, v = self.velocity(wave)
         carried = u * self._real(1j * self.kx * wave) + v * self._real(1j * self.ky * wave)
-        return -torch.fft.rfft2(carried) * self.keep + source
+        out: Tensor = -torch.fft.rfft2(carried) * self.keep + source
+        return out
 
     def step(self, wave: Tensor, dt: float, source: Tensor | float) -> Tensor:
         """One Runge-Kutta step of ``exp(decay t) wave``."""
@@ -94,7 +98,23 @@ class _Spectral:
         return half * half * wave + dt / 6 * (half * half * a + 2 * half * (b + c) + d)
 
     def _real(self, wave: Tensor) -> Tensor:
-        return torch.fft.irfft2(wave, s=(self.n, self.n))
+        out: Tensor = torch.fft.irfft2(wave, s=(self.n, self.n))
+        return out
+
+
+def _random_field(n: int, generator: torch.Generator) -> Tensor:
+    """Gaussian random field ``[n, n]`` of up to 10 waves a side; the same field at every resolution from 32."""
+    most = 10
+    wave = torch.arange(-most, most + 1, dtype=torch.float64)
+    square = 4 * math.pi**2 * (wave.view(-1, 1).square() + wave.view(1, -1).square())
+    amplitude = 7**1.5 * (square + 49) ** -1.25
+    amplitude[most, most] = 0
+    noise = torch.randn(2, len(wave), len(wave), generator=generator, dtype=torch.float64) * amplitude
+    held = wave.abs() < n / 2
+    place = 2 * math.pi * (torch.arange(n, dtype=torch.float64) + 0.5).view(-1, 1) / n * wave[held]
+    turn = torch.polar(torch.ones_like(place), place)
+    coefficients = torch.complex(noise[0], noise[1])[held][:, held]
+    return (turn @ coefficients @ turn.T).real
 
 
 def vorticity(
@@ -111,14 +131,9 @@ def vorticity(
         viscosity: m^2/s.
         forcing: Stir, else the flow decays.
     """
+    check_settings(resolution=resolution, frames=frames, t_end=t_end)
     n = resolution
-    generator = torch.Generator().manual_seed(seed)
-    waves = torch.fft.fftfreq(n, 1 / n).double()
-    square = 4 * math.pi**2 * (waves.view(-1, 1).square() + waves.view(1, -1).square())
-    amplitude = 7**1.5 * (square + 49) ** -1.25 * n
-    noise = torch.fft.fft2(torch.randn(n, n, generator=generator, dtype=torch.float64)) * amplitude
-    noise[0, 0] = 0
-    start = torch.fft.ifft2(noise).real
+    start = _random_field(n, torch.Generator().manual_seed(seed))
     axis = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     angle = 2 * math.pi * (axis.view(-1, 1) + axis.view(1, -1))
     source = 0.1 * (torch.sin(angle) + torch.cos(angle)) if forcing else None

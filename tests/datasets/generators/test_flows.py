@@ -128,6 +128,27 @@ def test_every_generator_runs_by_name_and_repeats(name: str) -> None:
     assert len(first.coordinates()) == first.dim
 
 
+def test_random_vorticity_is_the_same_at_every_resolution() -> None:
+    coarse, fine = (vorticity(2, resolution=n, frames=1, t_end=0.0).fields["vorticity"][0] for n in (40, 120))
+    assert_close(coarse, fine[1::3, 1::3], atol=1e-5, rtol=1e-5)
+
+
+def test_settings_are_checked() -> None:
+    for name in GENERATORS:
+        for bad in ({"resolution": 0}, {"resolution": 1.5}, {"frames": 0}, {"t_end": -1.0}):
+            with pytest.raises(InputError, match=r"must be a whole number|must not be negative"):
+                generate(name, **bad)
+    lake = torch.ones(2, 8, dtype=torch.float64)
+    with pytest.raises(InputError, match="cfl must be above 0"):
+        solve_shallow_water(lake, [1.0], extent=(1.0,), cfl=0.0)
+    with pytest.raises(InputError, match="times must ascend, got 2 before 1"):
+        solve_shallow_water(lake, [2.0, 1.0], extent=(1.0,))
+    with pytest.raises(InputError, match="viscosity must not be negative"):
+        solve_vorticity(torch.zeros(8, 8), [1.0], viscosity=-1.0)
+    with pytest.raises(InputError, match="reynolds must be positive"):
+        lid_driven_cavity(reynolds=0.0)
+
+
 def test_unknown_names_and_unphysical_fields_are_explained() -> None:
     with pytest.raises(InputError, match="no generator 'lorenz'; there are: 'blast_2d'"):
         generate("lorenz")

@@ -1,4 +1,4 @@
-"""``triton_cases.py segments|patches|neighbors|scores cpu|cuda``: Triton kernels against the definitions on random input."""
+"""``triton_cases.py segments|patches|neighbors|scores cpu|cuda``: Triton kernels against definitions, random input."""
 
 from __future__ import annotations
 
