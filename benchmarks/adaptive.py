@@ -73,6 +73,7 @@ def tokenizers(args: argparse.Namespace) -> None:
 
 def volume() -> None:
     """Both networks on 64^3 cells."""
+    torch.manual_seed(0)
     for name in ("iap", "amr"):
         fields = torch.randn(1, 6, 64, 64, 64).cumsum(2).cumsum(3).cumsum(4)
         model: torch.nn.Module
@@ -80,7 +81,9 @@ def volume() -> None:
             model = iap_3d(6, 6, budget=4096)
             count = "4,096"
         else:
-            model = AMRTransformer(6, 6, velocity=(3, 4, 5), dim=3, max_size=16)
+            limits = RefineByCriteria(velocity=(3, 4, 5), max_size=16).calibrated(fields, 8192).thresholds
+            factors = [float(v) for v in (limits.gradient, limits.vorticity, limits.momentum, limits.shear)]
+            model = AMRTransformer(6, 6, velocity=(3, 4, 5), dim=3, max_size=16, thresholds=factors)
             count = f"{int(model.patches(fields).count[0]):,}"
         start = time.perf_counter()
         model(fields).square().mean().backward()

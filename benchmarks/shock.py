@@ -141,11 +141,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--residual", action="store_true", help="predict the change instead of the state")
+    parser.add_argument(
+        "--remeasure", action="store_true", help="only time the trained models again, on a quiet machine"
+    )
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    for name in [] if args.table else args.models.split(","):
+    for path in sorted(Path(args.out).glob("*/result.json")) if args.remeasure else []:
+        row = json.loads(path.read_text()) | measure(path.parent, args.root, args.stride)
+        path.write_text(json.dumps(row, indent=2) + "\n")
+    for name in [] if args.table or args.remeasure else args.models.split(","):
         config = settings(name, args, args.residual)
         start = time.perf_counter()
         result = train_rollout(config, console=Console())

@@ -2,7 +2,7 @@
 
 python examples/cfdbench_amr.py CFDBENCH_FOLDER --problem dam --steps 20000
 python examples/cfdbench_amr.py                 # cavities made here, minutes
-python examples/cfdbench_amr.py --smoke         # seconds: does it run?
+python examples/cfdbench_amr.py --smoke         # seconds; nmse_keep_last_frame 0.158
 
 Thresholds are calibrated on training frames to a wanted number of tokens, instead of being tuned by hand.
 """

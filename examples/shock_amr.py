@@ -1,7 +1,7 @@
 """AMR-Transformer on the 2-D Riemann problem: solve, train, draw the regions over the density, roll out.
 
 python examples/shock_amr.py                    # 10 runs of 64 x 64 cells, some minutes on two cores
-python examples/shock_amr.py --smoke            # seconds: does it run?
+python examples/shock_amr.py --smoke            # seconds; keep_last_frame_vrmse 0.198
 
 The published setting (128 x 128, 200 frames, six blocks of width 256): models/amr_transformer/shock.yaml.
 """

@@ -2,7 +2,7 @@
 
 python examples/the_well_iap.py turbulent_radiative_layer_2D --steps 20000      # folder of a downloaded subset
 python examples/the_well_iap.py                                                 # a stand-in made here, minutes
-python examples/the_well_iap.py --smoke                                         # seconds: does it run?
+python examples/the_well_iap.py --smoke                                         # seconds; keep_last_frame_vrmse 0.177
 
 The published setting (four frames in, width 384, 7 + 1 blocks): models/iap/the_well.yaml.
 """

@@ -10,8 +10,13 @@ import yaml
 from meshops.cli.train import parse, recipes
 from meshops.data.features import FeatureSpec
 from meshops.datasets import names
+from meshops.datasets.cfdbench import CONSTANTS
+from meshops.datasets.registry import TRAJECTORIES
 from meshops.models import create_model, list_models
-from meshops.training.config import RunConfig
+from meshops.tasks.rollout import RolloutSpec
+from meshops.training.config import RolloutRunConfig, RunConfig
+from meshops.training.optim import schedule
+from meshops.training.rollout import build
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("models/*/*.yaml"), *ROOT.glob("meshops/recipes/*.yaml")])
@@ -29,10 +34,32 @@ def test_there_are_run_files() -> None:
     assert {"models/mspt/ahmed.yaml", "models/mspt/shapenet_car.yaml", "meshops/recipes/demo.yaml"} <= found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+STEADY = [path for path in FILES if "kind: rollout" not in path.read_text(encoding="utf-8")]
+ROLLOUT = [path for path in FILES if path not in STEADY]
+
+
+@pytest.mark.parametrize("path", ROLLOUT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_run_file_of_trajectories_can_be_used(path: Path) -> None:
+    config = parse([str(path)])
+    assert isinstance(config, RolloutRunConfig) and config.data.name in TRAJECTORIES
+    constants = CONSTANTS if config.data.name == "cfdbench" else ()
+    channels = ("u", "v") if config.data.name == "cfdbench" else ("density", "pressure", "velocity_x", "velocity_y")
+    spec = RolloutSpec(
+        channels=channels, constants=constants, velocity=(len(channels) - 2, len(channels) - 1), spacing=(1.0, 1.0),
+        periodic=(False, False), history=config.task.history,
+    )  # fmt: skip
+    model, arguments = build(config.model, spec)
+    assert sum(p.numel() for p in model.parameters()) > 10_000
+    assert arguments["in_channels"] == spec.in_channels
+    if "mask_channel" in arguments:
+        assert arguments["mask_channel"] == config.task.history * len(channels) + constants.index("fluid")
+    schedule(config.train.schedule, steps=config.train.steps, warmup=config.train.warmup)
+
+
+@pytest.mark.parametrize("path", STEADY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_run_file_can_be_used(path: Path) -> None:
     config = parse([str(path)])
-    assert config.data.name in names()
+    assert isinstance(config, RunConfig) and config.data.name in names()
     arguments = dict(config.model)
     assert arguments.pop("name") in list_models()
     model = create_model(config.model["name"], **arguments, in_channels=features(config), out_channels=4)

@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument(
         "--num", type=int, default=10, help="simulations, with seeds SEED, SEED + 1, ... (%(default)s)"
     )
-    options.add_argument("--out", required=True, help="folder, or file for pdebench; must not exist")
+    options.add_argument("--out", help="folder, or file for pdebench; must not exist")
     options.add_argument("--layout", choices=("well", "pdebench", "pdebench-flat", "cfdbench"), default="well")
     options.add_argument("--train", type=int, help="well: simulations to train on; default 80 %%")
     options.add_argument(
@@ -47,6 +47,8 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="more for the solver")
     args = options.parse_args(argv)
+    if args.out is None:
+        raise InputError("where to write is missing; give --out FOLDER (for the layouts pdebench: --out FILE.h5)")
     if args.num < 1:
         raise InputError(f"--num must be at least 1, got {args.num}")
     if args.layout == "cfdbench" and args.name != "cavity":

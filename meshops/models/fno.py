@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from meshops.models.grid_model import GridModel
+from meshops.nn.grid_model import GridModel
 from meshops.models.registry import register_model
 from meshops.optional import require
 

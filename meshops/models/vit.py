@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
-from meshops.models.grid_model import GridModel
+from meshops.nn.grid_model import GridModel
 from meshops.models.iap import rotary_base
 from meshops.models.registry import register_model
 from meshops.nn.transformer import TransformerBlock

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.errors import InputError
-from meshops.models.grid_model import GridModel, LossPairs
+from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.ops.segment import segment_mean
 
 RolloutLoss = Literal["mse", "nmse", "mae"]

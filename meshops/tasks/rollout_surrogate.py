@@ -14,7 +14,7 @@ from torch import Tensor
 from meshops.data.normalize import Normalizer
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
-from meshops.models.grid_model import GridModel
+from meshops.nn.grid_model import GridModel
 from meshops.ops.scores import check_fields
 from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks.rollout import RolloutSpec, RolloutTask

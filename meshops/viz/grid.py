@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from meshops.errors import InputError
-from meshops.partition.grid_patches import GridPatches
 from meshops.viz.files import write_whole
 from meshops.viz.layout import INK
+
+if TYPE_CHECKING:
+    from meshops.partition.grid_patches import GridPatches
 
 DPI = 130
 

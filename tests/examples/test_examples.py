@@ -89,3 +89,18 @@ def test_predict_stl(tmp_path: Path) -> None:
         ["--smoke", "--out", str(tmp_path / "again"), "--checkpoint", str(tmp_path / "run" / "model.ckpt")]
     )
     assert again["cd"] == pytest.approx(numbers["cd"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "pictures"),
+    [
+        ("shock_amr", "keep_last_frame_vrmse", ("regions.png", "rollout.png")),
+        ("the_well_iap", "keep_last_frame_vrmse", ("tokens.png", "patches.png")),
+        pytest.param("cfdbench_amr", "nmse_keep_last_frame", ("regions.png",), marks=pytest.mark.slow),
+    ],
+)
+def test_adaptive_grids(name: str, figure: str, pictures: tuple[str, ...], tmp_path: Path) -> None:
+    numbers = load(name).main(["--smoke", "--out", str(tmp_path / "run")])
+    assert numbers[figure] == pytest.approx(promised(name)[figure], rel=0.01)
+    for picture in pictures:
+        assert (tmp_path / "run_smoke" / picture).stat().st_size > 5_000

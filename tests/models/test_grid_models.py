@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
+from torch_geometric.data import Batch
 
+from meshops.data.grid import grid_graph
 from meshops.errors import InputError
 from meshops.models import IAP, AMRTransformer, UNet, ViT, create_model
 from meshops.models.amr_transformer import amr_transformer_paper
@@ -52,6 +54,15 @@ def test_a_sample_does_not_depend_on_its_batch(name: str) -> None:
     model, fields = small(name).eval(), torch.randn(3, 5, 32, 40)
     alone = torch.cat([model(fields[i : i + 1]) for i in range(3)])
     assert_close(model(fields), alone, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_batches_of_grid_graphs_go_through(name: str) -> None:
+    graphs = [grid_graph(torch.zeros(32, 24, 1), constants=torch.randn(5, 32, 24)) for _ in range(2)]
+    model = small(name).eval()
+    out = model(*model.unpack(Batch.from_data_list(graphs)))
+    assert out.shape == (2, 3, 32, 24)
+    assert_close(out[1:], model(*model.unpack(graphs[1])), atol=2e-5, rtol=1e-4)
 
 
 def test_published_sizes() -> None:
