@@ -75,8 +75,10 @@ def cases(n: int, device: str) -> Iterator[tuple[str, int, Callable[[], Any], Ca
 
     from meshops import ops
     from meshops.ops.neighbors import _knn_search, _radius_search
+    from meshops.ops.scores import _sobel_blocks, channel_scale
     from meshops.ops.segment import _segment_extreme
     from meshops.ops.tree import _median_split
+    from meshops.partition import TokenBudget
 
     interpret = device == "cpu"
     generator = torch.Generator().manual_seed(0)
@@ -104,9 +106,9 @@ def cases(n: int, device: str) -> Iterator[tuple[str, int, Callable[[], Any], Ca
 
     def kernel(name: str, *arguments: Any) -> Callable[[], Any]:
         """A kernel called by name: the interpreter takes CPU tensors, which no operation would hand to Triton."""
-        from meshops.ops.kernels import neighbors_triton, patches_triton, segment_triton
+        from meshops.ops.kernels import neighbors_triton, patches_triton, scores_triton, segment_triton
 
-        modules = (segment_triton, patches_triton, neighbors_triton)
+        modules = (segment_triton, patches_triton, neighbors_triton, scores_triton)
         function = next(getattr(module, name) for module in modules if hasattr(module, name))
         return lambda: function(*arguments)
 
@@ -146,6 +148,22 @@ def cases(n: int, device: str) -> Iterator[tuple[str, int, Callable[[], Any], Ca
     scatter = kernel("scatter_patches", far_rows, far_slots, None, n)
     yield "nodes to patches", n, gather, lambda: ops.gather_patches.reference(values, slots, None)
     yield "patches to nodes", n, scatter, lambda: ops.scatter_patches.reference(rows, slots, None, n)
+
+    fields = torch.randn(1, 2, 6, 5) if interpret else torch.randn(8, 4, 256, 256, generator=generator)
+    (far_fields,) = place(fields)
+    score = (channel_scale(fields), [1.0, 1.0], [False, True], 2, None)
+    far_score = (score[0].to(device), *score[1:])
+    cells = fields[:, 0].numel()
+    yield (
+        "gradient score", cells, kernel("sobel_blocks", far_fields, *far_score),
+        lambda: _sobel_blocks.reference(fields, *score),
+    )  # fmt: skip
+    if not interpret:
+        budget = TokenBudget(2048, 2, 8)
+        yield (
+            "IAP tokens, 2,048 x 8", cells, lambda: budget.patches(far_fields).index[1],
+            lambda: budget.patches(fields).index[1],
+        )  # fmt: skip
 
     points, one = torch.rand(n, 3, generator=generator), torch.tensor([0, n])
     far_points, far_one = place(points, one)

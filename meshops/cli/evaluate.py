@@ -16,8 +16,8 @@ def run(argv: Sequence[str]) -> int:
     options = parser(
         "evaluate",
         "Relative L2, MAE and R2 of each field in physical units, and errors of drag and lift, on a split.\n"
-        "For a model of trajectories: VRMSE, NMSE, MSE and MAE of one step and along rollouts, beside keeping the last\n"
-        "frame and the floor of its tokens.",
+        "For a model of trajectories: VRMSE, NMSE, MSE and MAE of one step and along rollouts, beside keeping the\n"
+        "last frame and the floor of its tokens.",
         "example:\n  meshops evaluate runs/demo/model.ckpt --data ahmed_mini --split test --json > errors.json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
-from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.models.registry import register_model
+from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.ragged import RaggedPlan
 from meshops.nn.transformer import TransformerBlock
 from meshops.partition.criteria import RefineByCriteria, Thresholds, random_thresholds

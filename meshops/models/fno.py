@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from meshops.nn.grid_model import GridModel
 from meshops.models.registry import register_model
+from meshops.nn.grid_model import GridModel
 from meshops.optional import require
 
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
-from meshops.nn.grid_model import GridModel
 from meshops.models.registry import register_model
+from meshops.nn.grid_model import GridModel
 from meshops.nn.rotary import RotaryPositions
 from meshops.nn.transformer import TransformerBlock
 from meshops.ops.pyramid import upsample

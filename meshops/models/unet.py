@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
-from meshops.nn.grid_model import GridModel
 from meshops.models.registry import register_model
+from meshops.nn.grid_model import GridModel
 from meshops.ops.pyramid import upsample
 from meshops.partition.grid_patches import crop, pad_high
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
-from meshops.nn.grid_model import GridModel
 from meshops.models.iap import rotary_base
 from meshops.models.registry import register_model
+from meshops.nn.grid_model import GridModel
 from meshops.nn.transformer import TransformerBlock
 from meshops.partition.grid_patches import crop, from_blocks, pad_high, to_blocks
 

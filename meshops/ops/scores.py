@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError
+from meshops.ops.checks import unreadable
 from meshops.ops.dispatch import front, operation
 from meshops.ops.kernels.available import needs_triton
 from meshops.ops.segment import scatter_sum
@@ -36,6 +37,8 @@ def check_fields(fields: Tensor, names: Sequence[str] = ()) -> None:
             f"fields must be floating point [b, c, *grid] with one to three grid axes, got {fields.dtype} "
             f"{tuple(fields.shape)}"
         )
+    if unreadable(fields):
+        return
     finite = torch.isfinite(fields.flatten(2).sum(2))  # a NaN or infinity survives a sum
     if not bool(finite.all()):
         finite = torch.isfinite(fields).flatten(2).all(2)

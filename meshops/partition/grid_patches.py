@@ -78,12 +78,10 @@ class GridPatches:
         return out
 
     @cached_property
-    def rows(self) -> list[Tensor]:
-        """For each level the numbers of its patches."""
-        place = self.index[1]
-        return [
-            ((place >= a) & (place < b)).nonzero()[:, 0] for a, b in zip(self.starts, self.starts[1:], strict=False)
-        ]
+    def rows(self) -> tuple[Tensor, ...]:
+        """For each level the numbers of its patches, ascending; with :attr:`index` all that waits for the device."""
+        number = torch.bincount(self.level, minlength=len(self.sizes)).tolist()
+        return torch.sort(self.level, stable=True).indices.split(number)
 
     @cached_property
     def level(self) -> Tensor:

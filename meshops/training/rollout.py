@@ -16,8 +16,8 @@ from meshops.datasets import create_trajectories
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError
 from meshops.models import create_model
-from meshops.nn.grid_model import GridModel
 from meshops.models.registry import model_arguments
+from meshops.nn.grid_model import GridModel
 from meshops.tasks.grid_metrics import vrmse
 from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
