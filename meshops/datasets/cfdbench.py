@@ -42,7 +42,7 @@ class CFDBench(TrajectoryDataset):
             ``"all"``.
         problem: Which flow.
         subsets: What varies: ``"bc"``, ``"geo"``, ``"prop"``; all by default.
-        converged: Drop the frames after the flow has stopped changing (mean |du| below 1e-3), as published.
+        converged: Drop the frames after the flow has stopped changing (mean change of u below 1e-3), as published.
 
     Raises:
         MissingDataError: Folders or files are not there.

@@ -81,7 +81,8 @@ class GridPatches:
     def rows(self) -> tuple[Tensor, ...]:
         """For each level the numbers of its patches, ascending; with :attr:`index` all that waits for the device."""
         number = torch.bincount(self.level, minlength=len(self.sizes)).tolist()
-        return torch.sort(self.level, stable=True).indices.split(number)
+        rows: tuple[Tensor, ...] = torch.sort(self.level, stable=True).indices.split(number)
+        return rows
 
     @cached_property
     def level(self) -> Tensor:
