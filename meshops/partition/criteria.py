@@ -9,8 +9,8 @@ A refined region keeps its own token, so tokens overlap and finer ones are paint
     G_m > t_G G_g  or  |omega_m| > t_w |omega|_g  or  |u_m| > t_M |u|_g  or  S_m > t_S S_g              (eq. 2 to 6)
     or G_m among the ``top`` share of its level                                                        (eq. 7)
 
-also tested on u' = 2 u_t - u_{t - dt} (eq. 11) where the step before is given. S is the mean modulus of omega, as printed in
-(5); ``kelvin_helmholtz="shear_strain"`` uses the strain rate instead.
+also tested on u' = 2 u_t - u_{t - dt} (eq. 11) where the step before is given. S is the mean modulus of omega, as printed
+in (5); ``kelvin_helmholtz="shear_strain"`` uses the strain rate instead.
 
 ``criteria="reference"``: what public copies of the code do: derivatives inside each region alone, in cells; refined
 where G_m > 0.4 times the mean over the tested regions of the level, or G_m >= the sorted value at int(n (1 - top)), or
