@@ -21,8 +21,9 @@ from meshops.models.registry import register_model
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.ragged import RaggedPlan
 from meshops.nn.transformer import TransformerBlock
-from meshops.partition.criteria import RefineByCriteria, Thresholds, random_thresholds
+from meshops.partition.criteria import RefineByCriteria
 from meshops.partition.grid_patches import GridPatches
+from meshops.partition.thresholds import Thresholds, random_thresholds
 
 
 @register_model

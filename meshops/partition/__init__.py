@@ -5,13 +5,14 @@ from meshops.partition.budget import TokenBudget
 from meshops.partition.cell_pyramid import CellPyramid
 from meshops.partition.cluster import SameSizeKMeans
 from meshops.partition.cover import Cover
-from meshops.partition.criteria import RefineByCriteria, Thresholds
+from meshops.partition.criteria import RefineByCriteria
 from meshops.partition.curves import CurvePatches
 from meshops.partition.dense import DensePatches, assign, dense_patches
 from meshops.partition.grid_patches import GridPatches
 from meshops.partition.metis import Metis
 from meshops.partition.octree import LinearOctree, Octree
 from meshops.partition.partition import Hierarchy, Partition
+from meshops.partition.thresholds import Thresholds
 
 __all__ = [
     "BallTree",

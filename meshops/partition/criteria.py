@@ -9,8 +9,8 @@ A refined region keeps its own token, so tokens overlap and finer ones are paint
     G_m > t_G G_g  or  |omega_m| > t_w |omega|_g  or  |u_m| > t_M |u|_g  or  S_m > t_S S_g              (eq. 2 to 6)
     or G_m among the ``top`` share of its level                                                        (eq. 7)
 
-also tested on u' = 2 u_t - u_{t - dt} (eq. 11) where the step before is given. S is the mean modulus of omega, as printed
-in (5); ``kelvin_helmholtz="shear_strain"`` uses the strain rate instead.
+also tested on u' = 2 u_t - u_{t - dt} (eq. 11) where the step before is given. S is the mean modulus of omega, as
+printed in (5); ``kelvin_helmholtz="shear_strain"`` uses the strain rate instead.
 
 ``criteria="reference"``: what public copies of the code do: derivatives inside each region alone, in cells; refined
 where G_m > 0.4 times the mean over the tested regions of the level, or G_m >= the sorted value at int(n (1 - top)), or
@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -37,44 +37,7 @@ from meshops.ops.scores import check_fields, flow_maps, length
 from meshops.partition.cover import Cover
 from meshops.partition.criteria_mesh import mesh_cover
 from meshops.partition.grid_patches import GridPatches, block_mean, pad_high, to_blocks
-
-Strain = Literal["abs_vorticity", "shear_strain"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """Factors on the mean over the domain above which a region is refined; infinity turns a criterion off.
-
-    Attributes:
-        gradient: t_G, of the velocity gradient.
-        vorticity: t_w, of the modulus of the mean vorticity.
-        momentum: t_M, of the modulus of the mean velocity.
-        shear: t_S, of the mean modulus of the vorticity ("Kelvin-Helmholtz").
-
-    Each is a number or a tensor ``[b]``. The defaults are 0.4 of the released code and the middle of the ranges the
-    paper draws from in training; the values it tests with are not known.
-    """
-
-    gradient: float | Tensor = 0.4
-    vorticity: float | Tensor = 2.1
-    momentum: float | Tensor = 5.25
-    shear: float | Tensor = 2.1
-
-    def scaled(self, factor: float) -> Thresholds:
-        """All thresholds times a factor."""
-        return Thresholds(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
-
-
-TRAINING_RANGES = {"gradient": (0.1, 2.0), "vorticity": (0.2, 4.0), "momentum": (0.5, 10.0), "shear": (0.2, 4.0)}
-"""Ranges from which thresholds are drawn uniformly while training (paper, sec. 4.1)."""
-
-
-def random_thresholds(batch_size: int, generator: torch.Generator | None = None) -> Thresholds:
-    """Thresholds of each sample, drawn from :data:`TRAINING_RANGES`; per sample is our reading."""
-    drawn = {}
-    for name, (low, high) in TRAINING_RANGES.items():
-        drawn[name] = low + (high - low) * torch.rand(batch_size, generator=generator)
-    return Thresholds(**drawn)
+from meshops.partition.thresholds import Strain, Thresholds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +72,7 @@ class RefineByCriteria:
     max_size: int = 16
     min_cell: int = 1
     parts: int = 2
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = field(default_factory=Thresholds)
     top: float = 0.1
     criteria: Literal["paper", "reference"] = "paper"
     kelvin_helmholtz: Strain = "abs_vorticity"
@@ -252,7 +215,12 @@ class RefineByCriteria:
             raise InputError(f"the graph has no '{self.field}' with a velocity; give field='x' or 'y'")
         values = values.flatten(1)
         if data.get("grid_shape") is None:
-            return mesh_cover(self, data, values, self.thresholds, parts=parts)
+            if self.parts != 2 or self.criteria != "paper":
+                raise InputError("on meshes cells are halved by the criteria of the paper: parts=2, criteria='paper'")
+            return mesh_cover(
+                data, values, velocity=self.velocity, max_size=self.max_size, min_cell=self.min_cell,
+                thresholds=self.thresholds, top=self.top, strain=self.kelvin_helmholtz, parts=parts,
+            )  # fmt: skip
         shape = tuple(int(n) for n in data.grid_shape[0])
         grids = values.unflatten(0, (-1, *shape)).movedim(-1, 1)
         refine = self

@@ -8,7 +8,8 @@ region weighted by their volume; derivatives are least squares over edges. Other
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,39 +20,48 @@ from meshops.partition.budget import mesh_edges, node_volume
 from meshops.partition.cell_pyramid import CellPyramid
 from meshops.partition.checks import graph_ptr
 from meshops.partition.cover import Cover
-
-if TYPE_CHECKING:
-    from meshops.partition.criteria import RefineByCriteria, Thresholds
+from meshops.partition.thresholds import Strain, Thresholds
 
 
 @torch.no_grad()
-def mesh_cover(refine: RefineByCriteria, data: Any, values: Tensor, thresholds: Thresholds, *, parts: bool) -> Cover:
+def mesh_cover(
+    data: Any,
+    values: Tensor,
+    *,
+    velocity: Sequence[int],
+    max_size: int,
+    min_cell: int,
+    thresholds: Thresholds,
+    top: float,
+    strain: Strain,
+    parts: bool,
+) -> Cover:
     """Regions of the graphs of a batch, or all their parts, as a cover; order as for grids.
 
     Args:
-        refine: The tokeniser.
         data: Graph or batch of graphs.
         values: ``[n, c]`` channels, the velocity among them.
+        velocity: Channels of the velocity.
+        max_size: Side of the coarsest regions, node spacings.
+        min_cell: Side of the smallest parts.
         thresholds: One number each.
+        top: Share of each depth that is refined anyway.
+        strain: What the fourth criterion looks at.
         parts: One group per child cell instead of one per region.
 
     Raises:
-        InputError: ``parts`` of the tokeniser is not 2, the criteria are those of the released code, or a wrong number
-            of velocity channels.
+        InputError: A wrong number of velocity channels.
     """
     dim = data.pos.shape[1]
-    if refine.parts != 2 or refine.criteria != "paper":
-        raise InputError(
-            "on meshes cells are halved and the criteria are those of the paper: parts=2, criteria='paper'"
-        )
-    if len(refine.velocity) != dim:
-        raise InputError(f"{dim}-D meshes need {dim} velocity channels, got velocity={tuple(refine.velocity)}")
-    pyramid = CellPyramid.of(data.pos, graph_ptr(data), smallest=refine.min_cell**dim)
-    tests = _Tests(refine, data, values, pyramid, thresholds)
+    if len(velocity) != dim:
+        raise InputError(f"{dim}-D meshes need {dim} velocity channels, got velocity={tuple(velocity)}")
+    pyramid = CellPyramid.of(data.pos, graph_ptr(data), smallest=min_cell**dim)
+    limits = (max_size**dim, (2 * min_cell) ** dim)
+    tests = _Tests(data, values[:, list(velocity)].float(), pyramid, thresholds, top, strain, limits)
     reached = pyramid.walk(tests.refined)
     index, size, level, batch = [], [], [], []
     for depth, cells in enumerate(reached):
-        kept = (cells & (pyramid.levels[depth].count <= refine.max_size**dim)).nonzero()[:, 0]
+        kept = (cells & (pyramid.levels[depth].count <= max_size**dim)).nonzero()[:, 0]
         token, below, cell = torch.arange(len(kept), device=kept.device), depth, kept
         if parts:
             below, (token, cell) = tests.children(depth, kept)
@@ -85,27 +95,27 @@ class _Tests:
     """Which cells are refined: asked depth by depth."""
 
     def __init__(
-        self, refine: RefineByCriteria, data: Any, values: Tensor, pyramid: CellPyramid, limits: Thresholds
-    ) -> None:
+        self, data: Any, velocity: Tensor, pyramid: CellPyramid, limits: Thresholds, top: float, strain: Strain,
+        sizes: tuple[int, int],
+    ) -> None:  # fmt: skip
         dim = data.pos.shape[1]
-        velocity = values[:, list(refine.velocity)].float()
         edges = mesh_edges(data)
         slope = graph_gradient(velocity, data.pos, edges)  # [n, component, axis]
         pairs = [(0, 1)] if dim == 2 else [(1, 2), (2, 0), (0, 1)]
         turn = torch.stack([slope[:, j, i] - slope[:, i, j] for i, j in pairs], 1)
-        strain = torch.stack([slope[:, j, i] + slope[:, i, j] for i, j in pairs], 1)
-        shear = (turn if refine.kelvin_helmholtz == "abs_vorticity" else strain).norm(dim=1)
+        stretch = torch.stack([slope[:, j, i] + slope[:, i, j] for i, j in pairs], 1)
+        shear = (turn if strain == "abs_vorticity" else stretch).norm(dim=1)
         gradient = slope.flatten(1).norm(dim=1)
         volume = node_volume(data, edges).double().unsqueeze(1)
         cells = torch.cat([gradient.unsqueeze(1), turn, velocity, shear.unsqueeze(1)], 1).double()
         whole = torch.stack([gradient, turn.norm(dim=1), velocity.norm(dim=1), shear], 1).double()
         sums = pyramid.sums(torch.cat([cells, torch.ones_like(volume)], 1) * volume)
         self.means = [(part[:, :-1] / part[:, -1:].clamp(min=1e-300)).float() for part in sums]
-        top = pyramid.sums(torch.cat([whole, torch.ones_like(volume)], 1) * volume)[0]
-        self.domain = (top[:, :-1] / top[:, -1:].clamp(min=1e-300)).float()
+        domain = pyramid.sums(torch.cat([whole, torch.ones_like(volume)], 1) * volume)[0]
+        self.domain = (domain[:, :-1] / domain[:, -1:].clamp(min=1e-300)).float()
         self.turns = turn.shape[1]
-        self.pyramid, self.limits, self.share = pyramid, limits, refine.top
-        self.largest, self.smallest = refine.max_size**dim, (2 * refine.min_cell) ** dim
+        self.pyramid, self.limits, self.share = pyramid, limits, top
+        self.largest, self.smallest = sizes
 
     def refined(self, depth: int, reached: Tensor) -> Tensor:
         """Cells of a depth that are refined."""

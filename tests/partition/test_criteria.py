@@ -16,7 +16,7 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.ops.scores import flow_maps
 from meshops.partition import Cover, RefineByCriteria, Thresholds
-from meshops.partition.criteria import random_thresholds
+from meshops.partition.thresholds import random_thresholds
 
 NEVER = Thresholds().scaled(math.inf)
 ALWAYS = Thresholds().scaled(0.0)
