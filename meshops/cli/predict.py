@@ -25,6 +25,11 @@ def run(argv: Sequence[str]) -> int:
     import meshops
 
     surrogate = meshops.load(args.checkpoint, device=args.device)
+    if isinstance(surrogate, meshops.RolloutSurrogate):
+        raise InputError(
+            f"{args.checkpoint}: predicts trajectories on grids, not meshes; judge it with 'meshops evaluate', or use "
+            "meshops.load(...).rollout(frames, steps) in Python"
+        )
     folder = output_folder(args.out)
     stems = _stems(args.files)
     screen = console()

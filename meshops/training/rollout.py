@@ -28,6 +28,8 @@ from meshops.training.folder import numbers, open_folder, write_json
 from meshops.training.results import RunResult
 from meshops.training.stream import mix
 
+MOST_CASES, MOST_FRAMES = 64, 32  # what the statistics are taken from, evenly spread over the set
+
 
 class WindowStream(IterableDataset[Any]):
     """Batches of windows of trajectories, a function of (seed, step, rank): a resumed run sees what it would have.
@@ -63,6 +65,7 @@ class WindowStream(IterableDataset[Any]):
         self.data, self.history, self.stride, self.batch_size = data, history, stride, batch_size
         self.steps, self.seed, self.first_step = steps, seed, first_step
         self.rank, self.world_size = rank, world_size
+        self._shuffled: tuple[int, Tensor] | None = None
         span = history * stride
         self.windows = [(i, start) for i, length in enumerate(data.lengths) for start in range(length - span)]
         if not self.windows:
@@ -83,12 +86,18 @@ class WindowStream(IterableDataset[Any]):
         parts = []
         for draw in range(first, first + self.batch_size):
             round_, place = divmod(draw, len(self.windows))
-            generator = torch.Generator().manual_seed(mix(self.seed, 3, round_))
-            index, start = self.windows[int(torch.randperm(len(self.windows), generator=generator)[place])]
+            index, start = self.windows[int(self._order(round_)[place])]
             frames = self.data.window(index, start, self.history * self.stride + 1)[:: self.stride]
             parts.append((frames[:-1], self.data.constants(index), frames[-1]))
         frames, constants, target = (torch.stack(column) for column in zip(*parts, strict=True))
         return {"frames": frames, "constants": constants, "target": target}
+
+    def _order(self, round_: int) -> Tensor:
+        """Order of the windows in a round; kept until the next."""
+        if self._shuffled is None or self._shuffled[0] != round_:
+            generator = torch.Generator().manual_seed(mix(self.seed, 3, round_))
+            self._shuffled = round_, torch.randperm(len(self.windows), generator=generator)
+        return self._shuffled[1]
 
 
 def train_rollout(
@@ -117,16 +126,15 @@ def train_rollout(
     if not 0 <= held_out < len(data):
         raise InputError(f"train.validation must be in 0..{len(data) - 1}, got {held_out}")
     start = time.perf_counter()
-    kept = range(len(data) - held_out)
-    task = RolloutTask.fit(
-        model, spec, (data.window(i, 0, data.lengths[i]) for i in kept), (data.constants(i) for i in kept)
-    )
+    kept = len(data) - held_out
+    some = spread(kept, MOST_CASES)
+    task = RolloutTask.fit(model, spec, (some_frames(data, i) for i in some), (data.constants(i) for i in some))
     seconds = {"prepare": time.perf_counter() - start}
     start = time.perf_counter()
     _fit(task, config, folder, data, held_out, resume, out)
     seconds["train"] = time.perf_counter() - start
     info = {
-        "data": {"name": config.data.name, "training trajectories": len(kept)},
+        "data": {"name": config.data.name, "training trajectories": kept},
         "model": {"weights": weights},
         "run": {"date": time.strftime("%Y-%m-%d"), "steps": config.train.steps, "stride": config.task.stride},
         "software": software(),
@@ -147,6 +155,20 @@ def train_rollout(
     write_json(folder / "metrics.json", metrics)
     out.print(f"written: {folder / 'model.ckpt'}, {folder / 'metrics.json'}")
     return RunResult(folder, surrogate, metrics)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Up to ``most`` numbers from 0 to ``count - 1``, evenly spread, the ends among them."""
+    picked = min(count, most)
+    return sorted({round(i * (count - 1) / max(picked - 1, 1)) for i in range(picked)})
+
+
+def some_frames(data: TrajectoryDataset, index: int) -> Tensor:
+    """``[t, c, *grid]`` frames of one trajectory, evenly spread: all of a short one."""
+    length = data.lengths[index]
+    if length <= MOST_FRAMES:
+        return data.window(index, 0, length)
+    return torch.cat([data.window(index, start, 1) for start in spread(length, MOST_FRAMES)])
 
 
 def rollout_spec(data: TrajectoryDataset, task: RolloutTaskConfig) -> RolloutSpec:

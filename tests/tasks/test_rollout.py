@@ -21,7 +21,7 @@ from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
 from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
 from meshops.training.optim import noam, schedule, step_decay
-from meshops.training.rollout import WindowStream, train_rollout
+from meshops.training.rollout import WindowStream, some_frames, spread, train_rollout
 
 
 def test_vrmse_is_that_of_the_well() -> None:
@@ -170,6 +170,13 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return TheWell.standin(tmp_path_factory.mktemp("data") / "w", 6, resolution=16, frames=6)
 
 
+def test_statistics_come_from_frames_spread_over_the_set(tmp_path: Path) -> None:
+    assert spread(5, 8) == [0, 1, 2, 3, 4] and spread(100, 4) == [0, 33, 66, 99] and spread(1, 3) == [0]
+    data = TheWell(TheWell.standin(tmp_path / "w", 4, resolution=8, frames=70))
+    frames = some_frames(data, 0)
+    assert len(frames) == 32 and torch.equal(frames[-1:], data.window(0, 69, 1))
+
+
 def test_a_run_leaves_a_checkpoint_that_predicts(
     well: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +192,8 @@ def test_a_run_leaves_a_checkpoint_that_predicts(
     code = main(["evaluate", str(tmp_path / "run" / "model.ckpt"), "--data", str(well), "--steps", "3", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert code == 0 and found["vrmse"] == pytest.approx(result.metrics["vrmse"], rel=1e-6)
+    assert main(["predict", str(tmp_path / "run" / "model.ckpt"), "car.stl", "--out", str(tmp_path / "p")]) == 2
+    assert "predicts trajectories on grids" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"frames must be \[b, 2, 4, \*grid\]"):
         surrogate.rollout(frames[:1], 2)
     frames[0, 1, 3, 3] = torch.nan
