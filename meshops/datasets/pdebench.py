@@ -26,7 +26,7 @@ ADVICE = (
     "download one from doi.org/10.18419/darus-2986 (addresses and checksums: pdebench_data_urls.csv of PDEBench) and "
     "give its path"
 )
-FLAT = ("density", "pressure", "Vx", "Vy", "Vz", "velocity", "particles", "tensor")
+FLAT = ("density", "pressure", "Vx", "Vy", "Vz")
 VELOCITY = ("Vx", "Vy", "Vz")
 GROUPED = {1: ("h",), 2: ("u", "v")}  # shallow water; activator and inhibitor of diffusion-reaction
 
