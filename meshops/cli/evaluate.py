@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from meshops.cli.options import console, key_values, parser, print_json
+from meshops.cli.options import console, key_values, output_folder, parser, print_json
 from meshops.cli.tables import metrics_table, rollout_table
 from meshops.errors import InputError
 
@@ -28,6 +28,7 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--method", default="interleaved", choices=("interleaved", "anchored"))
     options.add_argument("--yardsticks", action="store_true", help="also mean, nearest and average training shape")
     options.add_argument("--steps", type=int, default=20, help="trajectories: length of the rollouts")
+    options.add_argument("--pictures", metavar="DIR", help="trajectories: draw errors, spectrum and a rollout there")
     options.add_argument("--device", default="cpu")
     options.add_argument("--json", action="store_true", help="everything, case by case, as JSON")
     args = options.parse_args(argv)
@@ -58,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
 def _rollout(surrogate: Any, args: Any) -> int:
     from meshops.datasets import create_trajectories, detect
     from meshops.datasets.registry import TRAJECTORIES
-    from meshops.training.evaluate_rollout import evaluate_rollout
+    from meshops.training.evaluate_rollout import draw_rollout, evaluate_rollout
 
     name, root = (args.data, args.root) if args.data in TRAJECTORIES else (detect(args.data), args.data)
     data = create_trajectories(name, root=root, split=args.split, **key_values(args.option))
@@ -69,8 +70,14 @@ def _rollout(surrogate: Any, args: Any) -> int:
         )
     stride = int(surrogate.info.get("run", {}).get("stride", 1))
     metrics = evaluate_rollout(surrogate.task, data, steps=args.steps, stride=stride, console=console())
+    if args.pictures:
+        pictures = draw_rollout(
+            surrogate.task, data, metrics, output_folder(args.pictures), steps=args.steps, stride=stride
+        )
     if args.json:
         print_json(metrics)
-    else:
-        sys.stdout.write(rollout_table(metrics) + "\n")
+        return 0
+    sys.stdout.write(rollout_table(metrics) + "\n")
+    if args.pictures:
+        sys.stdout.write(f"written: {', '.join(map(str, pictures))}\n")
     return 0

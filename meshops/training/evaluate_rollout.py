@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,3 +122,46 @@ def _curve(
 
 def _mean(table: list[dict[str, float]]) -> dict[str, float]:
     return {key: sum(row[key] for row in table) / len(table) for key in table[0]}
+
+
+@torch.no_grad()
+def draw_rollout(
+    task: RolloutTask, data: TrajectoryDataset, metrics: dict[str, Any], folder: Path, *, steps: int, stride: int
+) -> list[Path]:
+    """Pictures of the first trajectory and of the errors: ``rollout.png``, ``errors.png``, ``spectrum.png``.
+
+    Args:
+        task: Model and normalisation.
+        data: Trajectories.
+        metrics: What :func:`evaluate_rollout` returned.
+        folder: Where they go.
+        steps: Frames of the rollout; fewer where the trajectory is short.
+        stride: Frames from one step to the next.
+    """
+    from meshops.viz import curve_picture, frames_picture, tradeoff_picture  # matplotlib
+
+    spec, device = task.spec, task.norm.scale.device
+    task.eval()
+    curve, spectrum = metrics["rollout"], metrics["spectrum"]
+    lines = {"model": curve["vrmse"], "keep first frame": curve["vrmse_persistence"]}
+    written = [
+        curve_picture(lines, folder / "errors.png", xlabel="step", ylabel="VRMSE", title="error along the rollout"),
+        tradeoff_picture(
+            {name: [(k, e) for k, e in enumerate(values) if k and e > 0] for name, values in spectrum.items()},
+            folder / "spectrum.png", xlabel="wave number (periods over the longest axis)", ylabel="energy",
+            title="spectrum at the last step",
+        ),
+    ]  # fmt: skip
+    if spec.dim == 1:
+        return written
+    steps = min(steps, (data.lengths[0] - 1) // stride + 1 - spec.history)
+    frames = data.window(0, 0, (spec.history + steps - 1) * stride + 1)[::stride]
+    constants = data.constants(0).unsqueeze(0).to(device)
+    predicted = task.rollout(frames[None, : spec.history].to(device), constants, steps)[0].cpu()
+    truth = frames[spec.history :]
+    if spec.dim == 3:  # the plane in the middle
+        truth, predicted = (part[..., part.shape[-1] // 2] for part in (truth, predicted))
+    shown = sorted({round(i * (steps - 1) / 3) for i in range(4)})
+    rows = {"truth": [truth[i, 0] for i in shown], "predicted": [predicted[i, 0] for i in shown]}
+    titles = [f"step {i + 1}" for i in shown]
+    return [*written, frames_picture(rows, folder / "rollout.png", columns=titles, label=spec.channels[0])]

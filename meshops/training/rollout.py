@@ -23,7 +23,7 @@ from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
 from meshops.tasks.surrogate import software
 from meshops.training.config import RolloutRunConfig, RolloutTaskConfig
-from meshops.training.evaluate_rollout import evaluate_rollout
+from meshops.training.evaluate_rollout import draw_rollout, evaluate_rollout
 from meshops.training.folder import numbers, open_folder, write_json
 from meshops.training.results import RunResult
 from meshops.training.stream import mix
@@ -148,12 +148,14 @@ def train_rollout(
         metrics = evaluate_rollout(
             task, test, steps=config.task.steps, stride=config.task.stride, cases=config.task.cases, console=out
         )
+        draw_rollout(task, test, metrics, folder, steps=config.task.steps, stride=config.task.stride)
         seconds["test"] = time.perf_counter() - start
     metrics["seconds"] = {key: round(value, 1) for key, value in seconds.items()}
     surrogate.info["held_out"] = numbers(metrics)
     surrogate.save(folder / "model.ckpt")
     write_json(folder / "metrics.json", metrics)
-    out.print(f"written: {folder / 'model.ckpt'}, {folder / 'metrics.json'}")
+    pictures = ", errors.png, spectrum.png" + (", rollout.png" if spec.dim > 1 else "") if config.data.test else ""
+    out.print(f"written to {folder}: model.ckpt, metrics.json{pictures}")
     return RunResult(folder, surrogate, metrics)
 
 

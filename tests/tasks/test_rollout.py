@@ -192,6 +192,11 @@ def test_a_run_leaves_a_checkpoint_that_predicts(
     code = main(["evaluate", str(tmp_path / "run" / "model.ckpt"), "--data", str(well), "--steps", "3", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert code == 0 and found["vrmse"] == pytest.approx(result.metrics["vrmse"], rel=1e-6)
+    for picture in ("errors.png", "spectrum.png", "rollout.png"):
+        assert (tmp_path / "run" / picture).stat().st_size > 5_000
+    drawn = ["--steps", "3", "--pictures", str(tmp_path / "drawn")]
+    assert main(["evaluate", str(tmp_path / "run" / "model.ckpt"), "--data", str(well), *drawn]) == 0
+    assert len(list((tmp_path / "drawn").glob("*.png"))) == 3
     assert main(["predict", str(tmp_path / "run" / "model.ckpt"), "car.stl", "--out", str(tmp_path / "p")]) == 2
     assert "predicts trajectories on grids" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"frames must be \[b, 2, 4, \*grid\]"):
