@@ -5,6 +5,7 @@ from meshops.ops.dispatch import explain, operation
 from meshops.ops.neighbors import Neighbors, farthest_point_sampling, knn_search, nearest, radius_search
 from meshops.ops.patches import gather_patches, scatter_patches
 from meshops.ops.pyramid import largest_mask, split_best, split_in_steps, sum_pyramid
+from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight, quantize_rows, quantize_weight
 from meshops.ops.scores import FlowMaps, block_sum, flow_maps, graph_gradient, sobel_score
 from meshops.ops.segment import (
     scatter_logsumexp,
@@ -30,6 +31,8 @@ __all__ = [
     "Neighbors",
     "block_sum",
     "explain",
+    "fake_quantize_rows",
+    "fake_quantize_weight",
     "farthest_point_sampling",
     "flow_maps",
     "gather_patches",
@@ -42,6 +45,8 @@ __all__ = [
     "node_boxes",
     "operation",
     "patch_attention",
+    "quantize_rows",
+    "quantize_weight",
     "radius_search",
     "scatter_logsumexp",
     "scatter_max",
