@@ -43,6 +43,7 @@ class WindowStream(IterableDataset[Any]):
         batch_size: Windows per step and rank.
         steps: Total number of steps.
         seed: Of the order.
+        cases: Use the first so many trajectories; None: all.
         first_step: Asked when iteration starts.
         rank: Of this process.
         world_size: Number of processes.
@@ -57,6 +58,7 @@ class WindowStream(IterableDataset[Any]):
         batch_size: int,
         steps: int,
         seed: int,
+        cases: int | None = None,
         first_step: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
@@ -67,14 +69,15 @@ class WindowStream(IterableDataset[Any]):
         self.rank, self.world_size = rank, world_size
         self._shuffled: tuple[int, Tensor] | None = None
         span = history * stride
-        self.windows = [(i, start) for i, length in enumerate(data.lengths) for start in range(length - span)]
+        lengths, shapes = data.lengths[:cases], data.shapes[:cases]
+        self.windows = [(i, start) for i, length in enumerate(lengths) for start in range(length - span)]
         if not self.windows:
             raise InputError(
                 f"no trajectory is long enough: a window takes {span + 1} frames (history {history}, stride {stride}), "
-                f"the longest trajectory has {max(data.lengths, default=0)}; lower task.history or task.stride"
+                f"the longest trajectory has {max(lengths, default=0)}; lower task.history or task.stride"
             )
-        if len(set(data.shapes)) > 1 and batch_size > 1:
-            raise InputError(f"the grids of the set differ ({sorted(set(data.shapes))}); use train.batch_size 1")
+        if len(set(shapes)) > 1 and batch_size > 1:
+            raise InputError(f"the grids of the set differ ({sorted(set(shapes))}); use train.batch_size 1")
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for step in range(self.first_step(), self.steps):
@@ -218,7 +221,8 @@ def _fit(
 
     def stream(trainer: Any) -> WindowStream:
         return WindowStream(
-            _First(data, len(data) - held_out),
+            data,
+            cases=len(data) - held_out,
             history=config.task.history,
             stride=config.task.stride,
             batch_size=config.train.batch_size,
@@ -243,21 +247,3 @@ def _fit(
         task, config.train, folder, stream=stream, validation=range(len(data) - held_out, len(data)), judge=judge,
         resume=resume, console=console,
     )  # fmt: skip
-
-
-class _First(TrajectoryDataset):
-    """The first trajectories of a set."""
-
-    def __init__(self, data: TrajectoryDataset, count: int) -> None:
-        self.data, self.spec = data, data.spec
-        self.cases, self.lengths, self.shapes = data.cases[:count], data.lengths[:count], data.shapes[:count]
-
-    def window(self, index: int, start: int, length: int) -> Tensor:
-        return self.data.window(index, start, length)
-
-    def constants(self, index: int) -> Tensor:
-        return self.data.constants(index)
-
-    @classmethod
-    def standin(cls, root: str | Path, num: int = 4) -> Path:
-        raise NotImplementedError

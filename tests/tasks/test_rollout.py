@@ -146,6 +146,7 @@ def test_windows_come_in_rounds_and_repeat(tmp_path: Path) -> None:
     data = TheWell(TheWell.standin(tmp_path / "w", 4, resolution=8, frames=5))
     stream = WindowStream(data, history=1, stride=2, batch_size=2, steps=4, seed=0)
     assert len(stream.windows) == 2 * 3
+    assert len(WindowStream(data, history=1, stride=2, batch_size=2, steps=4, seed=0, cases=1).windows) == 3
     batches = list(stream)
     targets = torch.cat([batch["target"] for batch in batches[:3]])
     assert len({float(t.sum()) for t in targets}) == 6  # a whole round without a repetition
