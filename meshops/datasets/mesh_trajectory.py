@@ -1,0 +1,175 @@
+"""Simulations in time on meshes that may move: EAGLE, MeshGraphNets. Read window by window."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets.base import CaseProblem
+from meshops.errors import InputError, MeshopsError
+
+VTK_TRIANGLE = 5
+NODE_TYPES = 9  # kinds of nodes of MeshGraphNets and EAGLE, given to models as one-hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSpec:
+    """What the channels of a set mean; the same for all its trajectories.
+
+    Attributes:
+        fields: Names of the fields that change in time, e.g. ``("velocity", "pressure")``.
+        sizes: Channels of each.
+        units: Unit of each, ``""`` where unknown.
+        time_step: Time between frames, s; 0 where unknown.
+        forced: Node types whose values are known in advance (walls, inflow): a rollout takes them from the data.
+        weights: Weight of each field in the loss.
+    """
+
+    fields: tuple[str, ...]
+    sizes: tuple[int, ...]
+    units: tuple[str, ...]
+    time_step: float = 0.0
+    forced: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """c, number of channels of a state."""
+        return sum(self.sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshWindow:
+    """Consecutive frames of one trajectory, physical units.
+
+    Attributes:
+        pos: ``[t, n, d]`` float32 node positions, m.
+        state: ``[t, n, c]`` float32.
+        node_type: ``[t, n]`` int64.
+        triangles: Cells of each frame, ``[f, 3]`` int64; the same tensor t times where the mesh stays.
+    """
+
+    pos: Tensor
+    state: Tensor
+    node_type: Tensor
+    triangles: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        """Number of frames t."""
+        return len(self.state)
+
+    def edges(self, frame: int) -> Tensor:
+        """``[2, e]`` sides of the triangles of one frame, both directions, each once, sorted by receiver."""
+        return triangle_edges(self.triangles[frame], self.pos.shape[1])
+
+    def graph(self, frame: int, spec: MeshSpec) -> MeshGraph:
+        """One frame as a graph: ``y`` the state, cells, edges and node types."""
+        cells = self.triangles[frame]
+        return MeshGraph(
+            pos=self.pos[frame],
+            y=self.state[frame],
+            y_names=spec.fields,
+            y_sizes=spec.sizes,
+            y_units=spec.units,
+            node_type=self.node_type[frame],
+            edge_index=self.edges(frame),
+            cell_size=torch.full((len(cells),), 3),
+            cell_nodes=cells.flatten(),
+            cell_type=torch.full((len(cells),), VTK_TRIANGLE),
+            location="point",
+        )
+
+
+def triangle_edges(triangles: Tensor, num_nodes: int) -> Tensor:
+    """``[2, e]`` sides of triangles ``[f, 3]``, both directions, each once, sorted by the second row."""
+    sides = torch.cat([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    both = torch.cat([sides, sides.flip(1)])
+    key = torch.unique(both[:, 1] * num_nodes + both[:, 0])
+    return torch.stack([key % num_nodes, key // num_nodes])
+
+
+class MeshTrajectoryDataset(Dataset[MeshGraph], ABC):
+    """Trajectories of fields on meshes.
+
+    Subclasses set the attributes in their ``__init__`` and implement :meth:`window` and :meth:`standin`.
+
+    Attributes:
+        cases: Name of each trajectory, in the order of the indices.
+        lengths: Number of frames of each.
+        spec: What the channels mean.
+    """
+
+    cases: tuple[str, ...]
+    lengths: tuple[int, ...]
+    spec: MeshSpec
+
+    def __len__(self) -> int:
+        """Number of trajectories of the split."""
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> MeshGraph:
+        """The first frame of a trajectory as a graph."""
+        index = self.position(index)
+        graph = self.window(index, 0, 1).graph(0, self.spec)
+        graph.name = self.cases[index]
+        return graph
+
+    def __iter__(self) -> Iterator[MeshGraph]:
+        """The first frames in order."""
+        return (self[index] for index in range(len(self)))
+
+    @abstractmethod
+    def window(self, index: int, start: int, length: int) -> MeshWindow:
+        """Frames ``start .. start + length - 1`` of one trajectory.
+
+        Raises:
+            InputError: The frames do not exist, or the file is damaged (its name and what is wrong).
+        """
+
+    @classmethod
+    @abstractmethod
+    def standin(cls, root: str | Path, num: int = 4) -> Path:
+        """Write a few small trajectories from a real solver in the published layout; return ``root``."""
+
+    def clusters(self, index: int, frame: int, size: int) -> Tensor | None:
+        """``[n]`` int64 cluster of each node of one frame, clusters of ``size`` nodes, where stored; else None."""
+        del index, frame, size
+        return None
+
+    def position(self, index: int) -> int:
+        """``index`` counted from 0; negative ones count from the end."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__} has {len(self)} trajectories, got index {index}")
+        return index % len(self)
+
+    def check_window(self, index: int, start: int, length: int) -> None:
+        """Raise ``InputError`` unless the frames exist."""
+        if start < 0 or length < 1 or start + length > self.lengths[index]:
+            raise InputError(
+                f"{self.cases[index]}: frames {start} to {start + length - 1} do not exist, it has "
+                f"{self.lengths[index]}; use a shorter window"
+            )
+
+    def check(self) -> Iterator[CaseProblem]:
+        """Read every trajectory and report what is wrong; nothing is raised."""
+        for index, case in enumerate(self.cases):
+            try:
+                window = self.window(index, 0, self.lengths[index])
+            except MeshopsError as error:
+                yield CaseProblem(case, None, str(error))
+                continue
+            good = torch.isfinite(window.state).all(2).all(1) & torch.isfinite(window.pos).all(2).all(1)
+            if not bool(good.all()):
+                first = int((~good).nonzero()[0])
+                yield CaseProblem(case, None, f"NaN or infinite values, first in frame {first}; drop the case")
+
+    def __repr__(self) -> str:
+        """Class, number of trajectories and fields."""
+        return f"{type(self).__name__}(trajectories={len(self)}, fields={list(self.spec.fields)})"
