@@ -92,6 +92,10 @@ class AirfRANS(CaseDataset):
         self.transform = transform
         self._entries: list[Any] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mapped file: another process opens it itself."""
+        return self.__dict__ | {"_entries": None}
+
     def read(self, index: int) -> MeshGraph:
         """One case: ``pos``, ``x``, ``y`` and ``node_type``."""
         name = self.cases[self.position(index)]

@@ -69,6 +69,7 @@ class Darcy(GeoFNODataset):
     ) -> None:
         self._begin(root, split, cache, transform)
         self.subsample = subsample
+        self._points: dict[Path, tuple[int, ...]] = {}
         train, test = self.numbers(num_train, num_test)
         roles = {"train": ("smooth1",), "test": ("smooth2",), "all": ("smooth1", "smooth2")}[split]
         self._parts = {
@@ -115,17 +116,16 @@ class Darcy(GeoFNODataset):
                 f"{self.title}: subsample must be 1 to {min(shape[1:]) // 2} for {shape[1]} x {shape[2]} points, got "
                 f"{self.subsample}"
             )
+        self._points[path] = shape[1:]
         return shape[0]
 
     def _sample(self, index: int) -> tuple[Array, Array, Array | None]:
         role, _, number = self.cases[index].partition("/")
         part, path = self._parts[role], self.paths[role]
         x, y = (
-            self._kept_mat(path, key, part, self.subsample)[int(number) - part.start][..., None]
-            for key in ("coeff", "sol")
+            self._mat(path, key, part, self.subsample)[int(number) - part.start][..., None] for key in ("coeff", "sol")
         )
-        points = mat_shape(path, "coeff", self.title, self._advice)[1:]
-        return unit_grid(points, self.subsample), y, x
+        return unit_grid(self._points[path], self.subsample), y, x
 
 
 class Elasticity(GeoFNODataset):
@@ -158,7 +158,7 @@ class Elasticity(GeoFNODataset):
         if not path.is_file():
             return {}
         radii = open_npy(path, self.title, self._advice)
-        check_shape(path, "rr", radii.shape, ("radii", self._points.shape[2]))
+        check_shape(path, "rr", radii.shape, ("radii", self._npy("points").shape[2]))
         return {f"radius_{number:02d}": float(value) for number, value in enumerate(radii[:, sample])}
 
     @classmethod
@@ -167,15 +167,14 @@ class Elasticity(GeoFNODataset):
         return geo_fno_standin.write_elasticity(Path(root), num)
 
     def _open(self) -> int:
-        self._points = open_npy(self.paths["points"], self.title, self._advice)
-        self._stress = open_npy(self.paths["stress"], self.title, self._advice)
-        check_shape(self.paths["points"], "XY", self._points.shape, ("points", 2, "samples"))
-        check_shape(self.paths["stress"], "sigma", self._stress.shape, self._points.shape[::2])
-        return int(self._points.shape[2])
+        points, stress = self._npy("points"), self._npy("stress")
+        check_shape(self.paths["points"], "XY", points.shape, ("points", 2, "samples"))
+        check_shape(self.paths["stress"], "sigma", stress.shape, points.shape[::2])
+        return int(points.shape[2])
 
     def _sample(self, index: int) -> tuple[Array, Array, Array | None]:
         sample = self.samples[index]
-        return self._points[:, :, sample], self._stress[:, sample, None], None
+        return self._npy("points")[:, :, sample], self._npy("stress")[:, sample, None], None
 
 
 class Plasticity(GeoFNODataset):
@@ -216,7 +215,7 @@ class Plasticity(GeoFNODataset):
         return shape[0]
 
     def _sample(self, index: int) -> tuple[Array, Array, Array | None]:
-        die, output = (self._kept_mat(self.paths["data"], key, self.samples)[index] for key in ("input", "output"))
+        die, output = (self._mat(self.paths["data"], key, self.samples)[index] for key in ("input", "output"))
         x = np.repeat(die[:, None, None], self._shape[1], 1)
         return unit_grid(self._shape), output.reshape(*self._shape, -1), x
 

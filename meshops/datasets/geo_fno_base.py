@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -106,7 +106,17 @@ class GeoFNODataset(CaseDataset):
         self.transform = transform
         self._kept: dict[str, Array] = {}
 
-    def _kept_mat(self, path: Path, key: str, samples: range, step: int = 1) -> Array:
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays: another process opens the files itself."""
+        return self.__dict__ | {"_kept": {}}
+
+    def _npy(self, role: str) -> Array:
+        """Array of a .npy file, opened at the first call and mapped into memory."""
+        if role not in self._kept:
+            self._kept[role] = open_npy(self.paths[role], self.title, self._advice)
+        return self._kept[role]
+
+    def _mat(self, path: Path, key: str, samples: range, step: int = 1) -> Array:
         """Samples of an array of a .mat file, read at the first call: such files cannot be read in parts."""
         name = f"{path.name}/{key}"
         if name not in self._kept:
@@ -136,20 +146,18 @@ class CurvedGrid(GeoFNODataset):
     channel: ClassVar[int]
 
     def _open(self) -> int:
-        arrays = {role: open_npy(path, self.title, self._advice) for role, path in self.paths.items()}
-        x, y, q = (arrays[role] for role in ("x", "y", "fields"))
+        x, y, q = (self._npy(role) for role in ("x", "y", "fields"))
         check_shape(self.paths["x"], "X", x.shape, ("samples", "rows", "columns"))
         check_shape(self.paths["y"], "Y", y.shape, x.shape)
         check_shape(self.paths["fields"], "Q", q.shape, (len(x), "channels", *x.shape[1:]))
         if q.shape[1] <= self.channel:
             wanted = f"more than {self.channel} channels"
             raise InputError(f"{self.paths['fields']}: Q must have {wanted} on its second axis, got {q.shape}")
-        self._arrays = x, y, q
         return len(x)
 
     def _sample(self, index: int) -> tuple[Array, Array, Array | None]:
         sample = self.samples[index]
-        x, y, q = self._arrays
+        x, y, q = (self._npy(role) for role in ("x", "y", "fields"))
         return np.stack([x[sample], y[sample]], -1), q[sample, self.channel][..., None], None
 
 

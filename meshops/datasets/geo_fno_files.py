@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 SPLITS = ("train", "test", "all")
 VTK_QUAD = 9
 # What SciPy raises on a truncated or foreign .mat file, depending on where it breaks.
-DAMAGE = (ValueError, TypeError, KeyError, OSError, EOFError, NotImplementedError, struct.error, zlib.error)
+DAMAGE = (ValueError, TypeError, LookupError, OSError, EOFError, NotImplementedError, struct.error, zlib.error)
 
 
 def find_folder(root: str | Path, folders: tuple[str, ...], files: tuple[str, ...], name: str, advice: str) -> Path:

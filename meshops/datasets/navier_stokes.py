@@ -66,6 +66,10 @@ class NavierStokes(TrajectoryDataset):
         )  # fmt: skip
         self._values: np.ndarray[Any, Any] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the array: another process reads it itself."""
+        return self.__dict__ | {"_values": None}
+
     def window(self, index: int, start: int, length: int) -> Tensor:
         """See the base class."""
         index = self.position(index)
