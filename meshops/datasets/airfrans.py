@@ -152,7 +152,7 @@ def load_entries(path: Path, count: int) -> list[Any]:
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: holds more than tensors and was not loaded ({reason}); download it again") from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason}); the file is damaged, download it again") from None
     if not isinstance(entries, list) or len(entries) != count:
