@@ -2,8 +2,11 @@
 
 from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
+from meshops.datasets.airfrans import AirfRANS
 from meshops.datasets.base import CaseDataset, CaseProblem
 from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.geo_fno import Airfoil, Darcy, Elasticity, Pipe, Plasticity
+from meshops.datasets.navier_stokes import NavierStokes
 from meshops.datasets.pdebench import PDEBench
 from meshops.datasets.registry import create, create_trajectories, detect, names
 from meshops.datasets.shapenet_car import ShapeNetCar
@@ -14,12 +17,19 @@ from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 __all__ = [
     "AhmedML",
     "AhmedMini",
+    "AirfRANS",
+    "Airfoil",
     "CFDBench",
     "CarDrag",
     "CaseDataset",
     "CaseProblem",
+    "Darcy",
+    "Elasticity",
     "GridSpec",
+    "NavierStokes",
     "PDEBench",
+    "Pipe",
+    "Plasticity",
     "ShapeNetCar",
     "TheWell",
     "TrajectoryDataset",

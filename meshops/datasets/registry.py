@@ -9,8 +9,11 @@ from typing import Any
 
 from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
+from meshops.datasets.airfrans import AirfRANS
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.geo_fno import Airfoil, Darcy, Elasticity, Pipe, Plasticity
+from meshops.datasets.navier_stokes import NavierStokes
 from meshops.datasets.pdebench import PDEBench
 from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.datasets.the_well import TheWell
@@ -20,6 +23,12 @@ from meshops.errors import InputError, MissingDataError, listing
 DATASETS: dict[str, Callable[..., CaseDataset]] = {
     "ahmed_mini": AhmedMini,
     "ahmed_ml": AhmedML,
+    "airfoil": Airfoil,
+    "airfrans": AirfRANS,
+    "darcy": Darcy,
+    "elasticity": Elasticity,
+    "pipe": Pipe,
+    "plasticity": Plasticity,
     "shapenet_car": ShapeNetCar,
 }
 
@@ -77,6 +86,7 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
 
 TRAJECTORIES: dict[str, Callable[..., TrajectoryDataset]] = {
     "cfdbench": CFDBench,
+    "navier_stokes": NavierStokes,
     "pdebench": PDEBench,
     "the_well": TheWell,
 }
@@ -88,7 +98,7 @@ def create_trajectories(
     """Dataset of trajectories on grids by name.
 
     Args:
-        name: ``"the_well"``, ``"pdebench"`` or ``"cfdbench"``; ``-`` and ``_`` are the same.
+        name: ``"the_well"``, ``"pdebench"``, ``"cfdbench"`` or ``"navier_stokes"``; ``-`` and ``_`` are the same.
         root: Folder or file of the data.
         split: ``"train"``, ``"test"``, ``"all"``, where the set has one also ``"val"``.
         **options: Keyword arguments of the dataset's class.
@@ -132,4 +142,11 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "cfdbench": ("cavity/*/case*/u.npy", "tube/*/case*/u.npy", "dam/*/case*/u.npy", "cylinder/*/case*/u.npy"),
     "pdebench": ("*.h5", "*.hdf5"),
     "shapenet_car": ("training_data/param*/*/quadpress_smpl.vtk", "param*/*/quadpress_smpl.vtk"),
+    "airfrans": ("AirfRANS.pt", "raw/AirfRANS.pt"),
+    "darcy": ("piececonst_r421_N1024_smooth*.mat",),
+    "elasticity": ("Random_UnitCell_XY_10.npy", "elasticity/Meshes/Random_UnitCell_XY_10.npy"),
+    "plasticity": ("plas_N987_T20.mat",),
+    "airfoil": ("NACA_Cylinder_X.npy", "airfoil/naca/NACA_Cylinder_X.npy"),
+    "pipe": ("Pipe_X.npy", "pipe/Pipe_X.npy"),
+    "navier_stokes": ("NavierStokes_V1e-5_N1200_T20.mat",),
 }

@@ -8,9 +8,11 @@ from meshops import datasets
 from meshops.errors import InputError, MissingDataError
 
 
-def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_root: Path):
-    assert datasets.names() == ("ahmed_mini", "ahmed_ml", "shapenet_car")
-    roots = {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
+def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_root: Path, tmp_path: Path):
+    kinds = ("Airfoil", "AirfRANS", "Darcy", "Elasticity", "Pipe", "Plasticity")
+    roots = {name.lower(): getattr(datasets, name).standin(tmp_path / name, 2) for name in kinds}
+    roots |= {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
+    assert datasets.names() == tuple(sorted(roots))
     for name in datasets.names():
         data = datasets.create(name, root=roots[name], split="all")
         assert len(data) > 0 and len(data.units) == len(data.fields)
@@ -32,7 +34,7 @@ def test_detect(ahmed_root: Path, car_root: Path, tmp_path: Path):
 
 
 def test_unknown_name():
-    with pytest.raises(InputError, match="no dataset 'ahmed'; known: 'ahmed_mini', 'ahmed_ml', 'shapenet_car'"):
+    with pytest.raises(InputError, match="no dataset 'ahmed'; known: 'ahmed_mini', 'ahmed_ml', 'airfoil', 'airfrans'"):
         datasets.create("ahmed")
 
 

@@ -257,7 +257,7 @@ def test_windows_and_names_are_checked(well: Path, tmp_path: Path) -> None:
     with pytest.raises(IndexError, match="has 2 trajectories, got index 2"):
         data.window(2, 0, 1)
     with pytest.raises(
-        InputError, match="no dataset of trajectories 'well'; known: 'cfdbench', 'pdebench', 'the_well'"
+        InputError, match="no dataset of trajectories 'well'; known: 'cfdbench', 'navier_stokes', 'pdebench'"
     ):
         create_trajectories("well", root=well)
     with pytest.raises(InputError, match="unknown option 'color'"):
