@@ -63,10 +63,10 @@ class IntegerWeight:
 
 
 class Rows(NamedTuple):
-    """Rows that are added to the output: ``out[r] += table[index[r]]``."""
+    """Rows that are added to the output: ``out[r] += table[index[r]]``; index None: ``table[r]``."""
 
     table: Tensor
-    index: Tensor  # type: ignore[assignment]  # shadows tuple.index
+    index: Tensor | None = None  # type: ignore[assignment]  # shadows tuple.index
 
 
 @operation
@@ -94,7 +94,7 @@ def finish(out: Tensor, bias: Tensor | None, added: Sequence[Rows], activation: 
     if bias is not None:
         out = out + bias
     for table, index in added:
-        out = out + table[index]
+        out = out + (table if index is None else table.index_select(0, index))
     return ACTIVATIONS[activation](out)
 
 

@@ -32,7 +32,7 @@ def integer_linear(
     rows = x.detach().contiguous().numpy()
     out = np.empty((x.shape[0], n), dtype=np.float32)
     offset = _panels(np.zeros(n, dtype=np.float32) if bias is None else bias.detach().numpy())
-    tables = [(rows_.table.detach().contiguous().numpy(), rows_.index.contiguous().numpy()) for rows_ in added]
+    tables = [(table.detach().contiguous().numpy(), _index(index, len(x))) for table, index in added]
     tables += [(NOTHING, NO_INDEX)] * (2 - len(tables))
     index = order.contiguous().numpy()
     bad = np.zeros(1, dtype=np.int64)
@@ -51,6 +51,10 @@ def integer_linear(
     if bad[0]:
         raise InputError("activations hold NaN or infinite values")
     return torch.from_numpy(out)
+
+
+def _index(index: Tensor | None, count: int) -> Any:
+    return np.arange(count) if index is None else index.contiguous().numpy()
 
 
 def _pack(weight: Any) -> tuple[Any, Any, Any, bool, int]:
