@@ -4,8 +4,11 @@ from meshops.datasets.ahmed_mini import AhmedMini
 from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.base import CaseDataset, CaseProblem
 from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.eagle import Eagle
+from meshops.datasets.mesh_graph_nets import MeshGraphNets
+from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.pdebench import PDEBench
-from meshops.datasets.registry import create, create_trajectories, detect, names
+from meshops.datasets.registry import create, create_mesh_trajectories, create_trajectories, detect, names
 from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.datasets.shapenet_car_drag import CarDrag, car_drag
 from meshops.datasets.the_well import TheWell
@@ -18,13 +21,19 @@ __all__ = [
     "CarDrag",
     "CaseDataset",
     "CaseProblem",
+    "Eagle",
     "GridSpec",
+    "MeshGraphNets",
+    "MeshSpec",
+    "MeshTrajectoryDataset",
+    "MeshWindow",
     "PDEBench",
     "ShapeNetCar",
     "TheWell",
     "TrajectoryDataset",
     "car_drag",
     "create",
+    "create_mesh_trajectories",
     "create_trajectories",
     "detect",
     "names",

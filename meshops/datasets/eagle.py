@@ -211,7 +211,7 @@ def _check_shapes(data: NpzRows) -> int:
         for what, ours, theirs in (("steps", found[0], shape[0]), ("nodes", found[1], shape[1])):
             if ours != theirs:
                 raise InputError(
-                    f"{data.path}: {name} has {ours} {what}, pointcloud {theirs}; the file is damaged, download it again"
+                    f"{data.path}: {name} has {ours} {what}, pointcloud {theirs}; it is damaged, download it again"
                 )
     return int(shape[1])
 
