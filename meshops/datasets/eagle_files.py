@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from scipy.spatial import Delaunay
 from torch import Tensor
 
-from meshops.datasets.atomic import save_bytes
+from meshops.datasets.atomic import replacing
 from meshops.errors import InputError
 
 FAMILIES = ("Spl", "Cre", "Tri")
@@ -64,12 +63,10 @@ def write_eagle_case(
         "pointcloud": pos, "VX": velocity[..., 0], "VY": velocity[..., 1], "PS": both[..., 0], "PG": both[..., 1],
     }  # fmt: skip
     content: dict[str, Any] = {name: values.float().contiguous().numpy() for name, values in arrays.items()}
-    buffer = io.BytesIO()
-    np.save(buffer, cells.int().numpy(), allow_pickle=False)
-    save_bytes(buffer.getvalue(), folder / "triangles.npy")
-    buffer = io.BytesIO()
-    np.savez(buffer, mask=node_type.int().numpy(), **content)
-    save_bytes(buffer.getvalue(), folder / "sim.npz")  # last: with it the trajectory exists
+    with replacing(folder / "triangles.npy") as partial, partial.open("wb") as file:
+        np.save(file, cells.int().numpy(), allow_pickle=False)
+    with replacing(folder / "sim.npz") as partial, partial.open("wb") as file:  # last: with it the trajectory exists
+        np.savez(file, mask=node_type.int().numpy(), **content)
     return folder
 
 

@@ -136,7 +136,7 @@ def npy_rows(path: Path, start: int, length: int) -> Array:
     """
     member = npy_member(path)
     if member.fortran or len(member.shape) == 0:
-        return np.load(path, allow_pickle=False)[start : start + length].copy()
+        return np.array(np.load(path, allow_pickle=False)[start : start + length])
     return _mapped(path, member, member.header, start, length)
 
 

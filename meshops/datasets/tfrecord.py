@@ -36,7 +36,7 @@ TABLE = _table()
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _crc(content: np.ndarray[Any, Any], table: np.ndarray[Any, Any]) -> int:
+def _crc(content: np.ndarray[Any, Any], table: np.ndarray[Any, Any]) -> Any:
     crc = np.uint32(0xFFFFFFFF)
     for byte in content:
         crc = table[(crc ^ byte) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
@@ -105,7 +105,8 @@ class TFRecordFile:
     def _index(self) -> list[tuple[int, int]]:
         """Start and length of each payload, found by going from length to length."""
         size = self.path.stat().st_size
-        places, place = [], 0
+        places: list[tuple[int, int]] = []
+        place = 0
         with self.path.open("rb") as file:
             while place < size:
                 file.seek(place)
