@@ -118,10 +118,11 @@ class Eagle(MeshTrajectoryDataset):
         case = self.cases[index]
         published = self.cluster_root / case / f"constrained_kmeans_{size}.npy"
         with NpzRows(self._file(case, "sim.npz")) as data:
+            n = data.member("pointcloud").shape[1]
             if published.is_file():
-                return _published_clusters(published, frame, self.lengths[index], data.member("pointcloud").shape[1])
+                return _published_clusters(published, frame, self.lengths[index], n)
             cache = self.root / case / f"meshops_clusters_{size}.npz"
-            label = _cached(cache, frame) if self.cluster_cache else None
+            label = _cached(cache, frame, n) if self.cluster_cache else None
             if label is None:
                 pos = torch.from_numpy(data.rows("pointcloud", frame, 1)[0]).float()
                 label = SameSizeKMeans(size).partition(pos).node_to_patch
@@ -239,13 +240,16 @@ def _published_clusters(path: Path, frame: int, steps: int, n: int) -> Tensor:
     return label
 
 
-def _cached(path: Path, frame: int) -> Tensor | None:
-    """Labels of a frame from our own file; None where it has none or is not readable."""
+def _cached(path: Path, frame: int, n: int) -> Tensor | None:
+    """Labels of a frame from our own file; None where it has none, is not readable or of another mesh."""
     if not path.is_file():
         return None
     try:
         with NpzRows(path) as data:
-            place = np.flatnonzero(data.rows("frames", 0, data.member("frames").shape[0]) == frame)
+            count = data.member("frames").shape[0]
+            if data.member("labels").shape != (count, n):
+                return None
+            place = np.flatnonzero(data.rows("frames", 0, count) == frame)
             return torch.from_numpy(data.rows("labels", int(place[0]), 1)[0]).long() if len(place) else None
     except InputError:
         return None
@@ -258,8 +262,9 @@ def _keep(path: Path, frame: int, label: Tensor) -> None:
         try:
             with NpzRows(path) as data:
                 count = data.member("frames").shape[0]
-                frames = np.concatenate([data.rows("frames", 0, count), frames])
-                labels = np.concatenate([data.rows("labels", 0, count), labels])
+                if data.member("labels").shape == (count, len(label)):
+                    frames = np.concatenate([data.rows("frames", 0, count), frames])
+                    labels = np.concatenate([data.rows("labels", 0, count), labels])
         except InputError:
             pass  # it is written anew
     try:

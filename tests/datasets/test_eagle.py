@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ def test_lists_of_splits(tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match="no trajectory of 'Cre' in .*; they are left out of the split"):
         assert Eagle(root, "test", splits=lists).cases == ("Spl/1/1",)
     (root / "splits" / "test.txt").write_text("\n")
-    with pytest.raises(InputError, match="the split 'test' of .* has no trajectory; choose another split"):
+    with pytest.raises(InputError, match=r"the split 'test' of .* has no trajectory; choose another split"):
         Eagle(root, "test")
     with pytest.raises(InputError, match="split must be one of"):
         Eagle(root, "dev")
@@ -203,6 +202,8 @@ def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert {frame: _list(Eagle(root).clusters(0, frame, 10)) for frame in (2, 0)} == first
         with pytest.raises(AssertionError, match="computed again"):
             Eagle(root, cluster_cache=False).clusters(0, 0, 10)
+    np.savez(kept, frames=np.array([2]), labels=np.zeros((1, 7), np.int32))  # of another mesh: written anew
+    assert _list(data.clusters(0, 2, 10)) == first[2] and np.load(kept)["labels"].shape == (1, len(first[2]))
     kept.write_bytes(b"damaged")  # written anew
     assert _list(data.clusters(0, 2, 10)) == first[2] and np.load(kept)["frames"].tolist() == [2]
     assert (
@@ -216,10 +217,12 @@ def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_clusters_beside_data_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from meshops.datasets import eagle
+
     def refuse(*_: Any) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(os, "getpid", lambda: "no/such/folder")  # the temporary name cannot be opened
+    monkeypatch.setattr(eagle, "replacing", refuse)
     data = Eagle(root, "all")
     assert _list(data.clusters(0, 0, 2)) == _list(data.clusters(0, 0, 2))
     assert not list(case(root).glob("meshops_*"))
@@ -229,8 +232,8 @@ def test_missing_and_unequal_arrays_are_named(root: Path) -> None:
     zero = np.zeros((T, N), np.float32)
     for changes, message in (
         ({"VX": zero[:4]}, rf"sim\.npz: VX has 4 steps, pointcloud {T}; it is damaged, download it again"),
-        ({"PG": zero[:, :3]}, "PG has 3 nodes, pointcloud 5"),
-        ({"VX": zero, "PG": zero, "mask": zero[:2]}, "mask has 2 steps, pointcloud 6"),
+        ({"VX": zero, "PG": zero[:, :3]}, "PG has 3 nodes, pointcloud 5"),
+        ({"PG": zero, "mask": zero[:2]}, "mask has 2 steps, pointcloud 6"),
         ({"mask": np.zeros((T, N, 2))}, r"'mask' has shape \[6, 5, 2\], expected \[frames, nodes\]"),
         ({"mask": zero + 9}, "'mask' holds node types from 9 to 9, allowed are 0 to 8"),
         ({"mask": zero, "PS": None}, r"no array 'PS'; it holds 'PG', 'VX', 'VY', 'mask', 'pointcloud'\. Download it"),
@@ -287,7 +290,9 @@ def test_damaged_archives_are_named(root: Path, compressed: bool) -> None:
 
 
 def test_folders_without_data_are_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="EAGLE: no folder .* download the archives spline, step and triangular"):
+    with pytest.raises(
+        MissingDataError, match=r"EAGLE: no folder .* download the archives spline, step and triangular"
+    ):
         Eagle(tmp_path / "nothing")
     with pytest.raises(MissingDataError, match=r"EAGLE: no \{Spl,Cre,Tri\}/\*/\*/sim\.npz in"):
         Eagle(tmp_path)

@@ -114,7 +114,7 @@ def test_only_the_frames_asked_for_are_copied(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(mesh_graph_nets.np, "stack", lambda arrays: copied.append(len(arrays)) or stack(arrays))
     window = MeshGraphNets(root).window(0, 3, 2)
     assert set(copied) == {2} and window.state.untyped_storage().nbytes() == 2 * N * 3 * 4
-    window.state += 1  # a copy: the file stays as it is
+    window.state.add_(1)  # a copy: the file stays as it is
     assert torch.equal(MeshGraphNets(root).window(0, 3, 2).state + 1, window.state)
 
 
@@ -184,7 +184,9 @@ def test_descriptions_that_do_not_fit_are_named(root: Path) -> None:
     with pytest.raises(InputError, match="no feature 'stress'; it has 'cells'"):
         MeshGraphNets(root, fields=["stress"])
     edit(root, velocity={"type": "dynamic", "shape": [T, -1, 2], "dtype": "bfloat"})
-    with pytest.raises(InputError, match="'velocity' is .*bfloat.*; expected a type static, dynamic or dynamic_varlen"):
+    with pytest.raises(
+        InputError, match=r"'velocity' is .*bfloat.*; expected a type static, dynamic or dynamic_varlen"
+    ):
         MeshGraphNets(root)
     edit(root, velocity=None, cells={"type": "static", "shape": [1, -1, 4], "dtype": "int32"})
     with pytest.raises(InputError, match="'cells' has 4 columns, expected 3; only sets of triangles in the plane"):
