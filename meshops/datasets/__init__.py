@@ -5,10 +5,13 @@ from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.airfrans import AirfRANS
 from meshops.datasets.base import CaseDataset, CaseProblem
 from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.eagle import Eagle
 from meshops.datasets.geo_fno import Airfoil, Darcy, Elasticity, Pipe, Plasticity
+from meshops.datasets.mesh_graph_nets import MeshGraphNets
+from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.navier_stokes import NavierStokes
 from meshops.datasets.pdebench import PDEBench
-from meshops.datasets.registry import create, create_trajectories, detect, names
+from meshops.datasets.registry import create, create_mesh_trajectories, create_trajectories, detect, names
 from meshops.datasets.shapenet_car import ShapeNetCar
 from meshops.datasets.shapenet_car_drag import CarDrag, car_drag
 from meshops.datasets.the_well import TheWell
@@ -24,8 +27,13 @@ __all__ = [
     "CaseDataset",
     "CaseProblem",
     "Darcy",
+    "Eagle",
     "Elasticity",
     "GridSpec",
+    "MeshGraphNets",
+    "MeshSpec",
+    "MeshTrajectoryDataset",
+    "MeshWindow",
     "NavierStokes",
     "PDEBench",
     "Pipe",
@@ -35,6 +43,7 @@ __all__ = [
     "TrajectoryDataset",
     "car_drag",
     "create",
+    "create_mesh_trajectories",
     "create_trajectories",
     "detect",
     "names",

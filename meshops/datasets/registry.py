@@ -12,7 +12,10 @@ from meshops.datasets.ahmed_ml import AhmedML
 from meshops.datasets.airfrans import AirfRANS
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.cfdbench import CFDBench
+from meshops.datasets.eagle import Eagle
 from meshops.datasets.geo_fno import Airfoil, Darcy, Elasticity, Pipe, Plasticity
+from meshops.datasets.mesh_graph_nets import MeshGraphNets
+from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.navier_stokes import NavierStokes
 from meshops.datasets.pdebench import PDEBench
 from meshops.datasets.shapenet_car import ShapeNetCar
@@ -91,6 +94,11 @@ TRAJECTORIES: dict[str, Callable[..., TrajectoryDataset]] = {
     "the_well": TheWell,
 }
 
+MESH_TRAJECTORIES: dict[str, Callable[..., MeshTrajectoryDataset]] = {
+    "eagle": Eagle,
+    "mesh_graph_nets": MeshGraphNets,
+}
+
 
 def create_trajectories(
     name: str, root: str | Path | None = None, split: str = "train", **options: Any
@@ -119,6 +127,33 @@ def create_trajectories(
     return maker(root, split=split, **options)
 
 
+def create_mesh_trajectories(
+    name: str, root: str | Path | None = None, split: str = "train", **options: Any
+) -> MeshTrajectoryDataset:
+    """Dataset of trajectories on meshes by name.
+
+    Args:
+        name: ``"eagle"`` or ``"mesh_graph_nets"``; ``-`` and ``_`` are the same.
+        root: Folder of the data.
+        split: ``"train"``, ``"valid"`` (or ``"val"``), ``"test"``, ``"all"``.
+        **options: Keyword arguments of the dataset's class.
+
+    Raises:
+        InputError: Unknown name or option, or no folder; lists what is allowed.
+    """
+    key = name.lower().replace("-", "_")
+    if key not in MESH_TRAJECTORIES:
+        raise InputError(f"no dataset of trajectories on meshes '{name}'; known: {listing(MESH_TRAJECTORIES)}")
+    if root is None:
+        raise InputError(f"{key}: the folder of the data is needed; give root=... (--data.root FOLDER)")
+    maker = MESH_TRAJECTORIES[key]
+    usable = [option for option in inspect.signature(maker).parameters if option not in ("root", "split")]
+    unknown = sorted(set(options) - set(usable))
+    if unknown:
+        raise InputError(f"{key}: unknown option {listing(unknown)}; allowed: {listing(usable)}")
+    return maker(root, split=split, **options)
+
+
 def detect(root: str | Path) -> str:
     """Name of the dataset whose published layout ``root`` has.
 
@@ -140,6 +175,8 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "ahmed_ml": ("run_*/boundary_*.vtp", "run_*/volume_*.vtu", "run_*/ahmed_*.stl"),
     "the_well": ("data/*/*.hdf5", "data/*/*.h5"),
     "cfdbench": ("cavity/*/case*/u.npy", "tube/*/case*/u.npy", "dam/*/case*/u.npy", "cylinder/*/case*/u.npy"),
+    "eagle": ("Spl/*/*/sim.npz", "Cre/*/*/sim.npz", "Tri/*/*/sim.npz"),
+    "mesh_graph_nets": ("train.tfrecord", "valid.tfrecord", "test.tfrecord"),
     "pdebench": ("*.h5", "*.hdf5"),
     "shapenet_car": ("training_data/param*/*/quadpress_smpl.vtk", "param*/*/quadpress_smpl.vtk"),
     "airfrans": ("AirfRANS.pt", "raw/AirfRANS.pt"),
