@@ -1,11 +1,27 @@
 """Published systems and baselines, by name: ``create_model("mspt", in_channels=7, out_channels=4)``."""
 
+from meshops.models.amq import AMQ
 from meshops.models.amr_transformer import AMRTransformer
 from meshops.models.fno import fno
+from meshops.models.graph_vit import GraphViT
 from meshops.models.iap import IAP
+from meshops.models.mp_pde import MPPDE
 from meshops.models.mspt import MSPT
 from meshops.models.registry import create_model, list_models, register_model
 from meshops.models.unet import UNet
 from meshops.models.vit import ViT
 
-__all__ = ["IAP", "MSPT", "AMRTransformer", "UNet", "ViT", "create_model", "fno", "list_models", "register_model"]
+__all__ = [
+    "AMQ",
+    "IAP",
+    "MPPDE",
+    "MSPT",
+    "AMRTransformer",
+    "GraphViT",
+    "UNet",
+    "ViT",
+    "create_model",
+    "fno",
+    "list_models",
+    "register_model",
+]

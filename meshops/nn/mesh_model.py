@@ -225,13 +225,13 @@ def cost_report(model: MeshModel, inputs: MeshInputs, bits: MeshBits | None = No
     rows: Mapping[Kind, int] = {"node": counts["nodes"], "edge": counts["edges"], "cluster": counts["clusters"]}
     lines = []
     for name, layer in quantized_layers(model):
-        macs = layer.in_features * layer.out_features
+        macs = float(layer.in_features * layer.out_features)
         size = torch.ones(rows[layer.rows])
         if getattr(layer, "per_member", False) and inputs.clusters is not None:
             size = inputs.clusters.size.float()
         widths = _widths(layer, bits, rows[layer.rows]).to(size.device)
         other = widths if layer.mode == "matched" or bits is None else torch.full_like(widths, layer.weight_bits)
-        kept = sum(layer.bits if layer.mode == "matched" else (layer.weight_bits,)) if bits is not None else 32
+        kept: float = sum(layer.bits if layer.mode == "matched" else (layer.weight_bits,)) if bits is not None else 32
         lines.append(
             LayerCost(
                 name,

@@ -144,4 +144,3 @@ class QuantGRUCell(nn.Module):
         r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)
         n = torch.tanh(n_x + r * n_h)
         return n + z * (h - n)
-

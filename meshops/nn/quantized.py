@@ -265,14 +265,14 @@ class IntegerLinear(nn.Module):
             met = width if self.mode == "matched" else self.weight_bits
             values = getattr(self, f"values_{met}")
             values = _unpack_halves(values, self.in_features) if met <= 4 else values
-            clip = float(self.clips[self.bits.index(width)])
+            clip = float(self.get_buffer("clips")[self.bits.index(width)])
             most = 2 ** (met - 1) - 1
             self._weights[width] = IntegerWeight(width, values, getattr(self, f"step_{met}"), most, clip)
         return self._weights[width]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._weights = {}
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._weights = {}

@@ -2,8 +2,8 @@
 
     y[r] = s_r t * ((q_r - z_r) W^T) + bias,     q_r = quantize_rows(x_r) at b_r bits,  W int8 [n, k],  t [n] its steps
 
-The sum over k runs in integers; what is left (scale s_r and zero point z_r of the row, step of the output, bias, rows of
-other tables, activation) is done on the finished sum. The values are those of the fake-quantised layer, to rounding.
+The sum over k runs in integers; what is left (scale s_r and zero point z_r of the row, step of the output, bias, rows
+of other tables, activation) is done on the finished sum. The values are those of the fake-quantised layer, to rounding.
 
 Which version runs is found once: on x86 a Numba kernel for AVX2 (``vpmaddubsw`` up to 6 bits, where 16-bit sums do not
 overflow, ``vpmaddwd`` for 7 and 8), ``torch._int_mm`` on CPUs with instructions for 8-bit products, a grouped Triton
@@ -126,8 +126,8 @@ def integer_linear(
         raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got '{activation}'")
     if len(ends) != len(weights) or (ends[-1] if len(ends) else 0) != x.shape[0] or order.shape != x.shape[:1]:
         raise InputError(
-            f"buckets must cover the {x.shape[0]} rows, one weight each: got ends {list(ends)}, {len(weights)} weights, "
-            f"order of {len(order)}"
+            f"buckets must cover the {x.shape[0]} rows, one weight each: got ends {list(ends)}, "
+            f"{len(weights)} weights, order of {len(order)}"
         )
     for weight in weights:
         if weight.values.shape[1] != x.shape[1]:
@@ -146,7 +146,7 @@ def check_rows_finite(x: Tensor) -> None:
 
 @functools.cache
 def cpu_backend() -> str:
-    """``"avx2"``, ``"int_mm"`` or ``"reference"``: the fastest version that is right on this CPU; warns for the last."""
+    """``"avx2"``, ``"int_mm"`` or ``"reference"``: the fastest version that is right here; warns for the last."""
     vnni, avx2 = _cpu_features()
     reasons = []
     for name, able in (("int_mm", vnni), ("avx2", avx2), ("int_mm", not avx2 and not vnni)):
@@ -241,4 +241,5 @@ def _int_mm(*args: Any) -> Tensor:
 def _triton(*args: Any) -> Tensor:
     from meshops.ops.kernels.integer_triton import integer_linear as version
 
-    return version(*args)
+    out: Tensor = version(*args)
+    return out

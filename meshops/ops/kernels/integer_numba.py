@@ -115,7 +115,7 @@ def _quantise(row, top, clip, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
 def _silu(v):  # type: ignore[no-untyped-def]
-    """v / (1 + exp(-v)): exp by 2^n times a polynomial, relative error below 2e-7."""
+    """V / (1 + exp(-v)): exp by 2^n times a polynomial, relative error below 2e-7."""
     y = min(max(-v, np.float32(-87)), np.float32(87))
     n = np.rint(y * np.float32(1.4426950408889634))
     f = y - n * np.float32(0.693359375)
@@ -172,7 +172,7 @@ def _rows(  # type: ignore[no-untyped-def]
     x, order, top, clip, packed, step, total, offset, table1, index1, table2, index2, code, out, wide, lasts, bad,
     first, last,
 ):  # fmt: skip
-    k, n = x.shape[1], out.shape[1]
+    k = x.shape[1]
     group = 2 if wide else 4
     steps = (k + group - 1) // group
     shorts, bytes_ = np.zeros((TILE, steps * group), np.int16), np.zeros((TILE, steps * group), np.uint8)

@@ -1,0 +1,288 @@
+"""AMQ-style adaptive mesh quantisation (after van den Dool, Zhdanov, Asano, Welling; TMLR, 2511.18474).
+
+A small auxiliary network predicts where the loss of the main network is high; nodes, edges and clusters there get more
+bits, the others fewer, at a cost that is fixed in advance. Both networks learn together.
+
+The body of the paper was not available: what is certain is the abstract (fixed mesh, bits of node, edge and cluster
+features, lightweight auxiliary model of high-loss regions, backbones MP-PDE and GraphViT). Quantisers, targets, budget
+rule and schedule are ours, and none of its tables is claimed to be reproduced; see models/amq/README.md.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import huber_loss
+
+from meshops.errors import InputError, listing
+from meshops.models.mp_pde import MPPDE
+from meshops.models.registry import create_model, register_model
+from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits
+from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel, RowCosts
+from meshops.nn.quantized import MeshBits, WeightMode, name_layers
+from meshops.ops.quantize import check_bits
+from meshops.ops.segment import segment_mean
+
+Assignment = Literal["auxiliary", "gradient", "random", "uniform", "oracle"]
+BACKBONES = ("mppde", "graphvit")
+AUXILIARY_BITS = 8
+FLOOR = 1e-8  # of squared normalised errors, under the logarithm
+
+
+@register_model
+class AMQ(MeshModel):
+    """A backbone whose nodes, edges and clusters have bits of their own at a fixed cost.
+
+    Args:
+        in_channels: Channels of a node.
+        out_channels: Channels predicted.
+        pos_dim: Space dimensions.
+        backbone: ``"mppde"`` or ``"graphvit"``.
+        arguments: Further arguments of the backbone.
+        bits: Bit-widths rows may have.
+        budget: Uniform bits that would cost as much, the auxiliary network included; need not be whole.
+        budgets: Drawn from in training, so that one network serves several budgets; empty: always ``budget``.
+        assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
+            ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (the true
+            loss, in training and evaluation with the truth only: an upper bound, not a method).
+        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+        auxiliary_channels: Width of the auxiliary network; default an eighth of the backbone's.
+        warmup: First training steps in float32.
+        explore: Training steps with random assignments after those.
+        exploration: Share of random assignments later on: bits lower the loss that is to be predicted, so some
+            samples must show what the loss is elsewhere.
+        target: ``"step"``: the auxiliary network learns from the loss of the step itself; ``"base"``: from an extra
+            pass at the lowest bits every eighth step.
+        average: Decay of the averaged copy of the auxiliary network that assigns.
+
+    Raises:
+        InputError: Unknown backbone or assignment, bits out of range, or a uniform budget that is not one of the bits.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        pos_dim: int = 3,
+        backbone: str = "mppde",
+        arguments: dict[str, Any] | None = None,
+        bits: tuple[int, ...] = (4, 8),
+        budget: float = 5.0,
+        budgets: tuple[float, ...] = (),
+        assignment: Assignment = "auxiliary",
+        weights: WeightMode = "matched",
+        weight_bits: int = 8,
+        auxiliary_channels: int | None = None,
+        warmup: int = 0,
+        explore: int = 0,
+        exploration: float = 0.1,
+        target: Literal["step", "base"] = "step",
+        average: float = 0.99,
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES or target not in ("step", "base"):
+            raise InputError(
+                f"backbone must be one of {listing(BACKBONES)} and target step or base; got '{backbone}', '{target}'"
+            )
+        settings: dict[str, Any] = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
+        self.main: Any = create_model(backbone, **(sizes | (arguments or {}) | settings))
+        self.bits, self.budgets = tuple(sorted(int(b) for b in bits)), tuple(budgets)
+        self.weight_bits = None if weights == "matched" else weight_bits
+        self.out_channels = out_channels
+        self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
+        self.target = target
+        self.auxiliary: nn.Module | None = None
+        self.assigner: nn.Module | None = None
+        if assignment == "auxiliary":
+            width = auxiliary_channels or max(4, int((arguments or {}).get("channels", 128)) // 8)
+            self.auxiliary = MPPDE(
+                in_channels + 2, 1, pos_dim=pos_dim, channels=width, depth=2, variables=2, bits=(AUXILIARY_BITS,)
+            )
+            self.assigner = deepcopy(self.auxiliary).requires_grad_(False)
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.register_buffer("target_stats", torch.tensor([0.0, 1.0]))  # running mean and deviation of the log loss
+        self.set_budget(budget, assignment)
+        name_layers(self)
+
+    step: Tensor
+    target_stats: Tensor
+    assignment: str
+
+    def set_budget(self, budget: float, assignment: str | None = None) -> None:
+        """Change what the next predictions may cost, and who gets the bits.
+
+        Raises:
+            InputError: The budget is outside the bits, or the assignment cannot be used with this network.
+        """
+        chosen = assignment or self.assignment
+        if chosen not in get_args(Assignment):
+            raise InputError(f"assignment must be one of {listing(get_args(Assignment))}, got '{chosen}'")
+        for width in self.bits:
+            check_bits(width)
+        if chosen == "auxiliary" and self.assigner is None:
+            raise InputError("this network has no auxiliary predictor; train with assignment='auxiliary'")
+        for value in (budget, *self.budgets):
+            if chosen == "uniform" and value not in self.bits:
+                raise InputError(f"uniform bits must be one of {listing(self.bits)}, got {value:g}")
+            if not self.bits[0] <= value <= self.bits[-1]:
+                raise InputError(
+                    f"a budget of {value:g} uniform bits is outside the bits of the rows, {listing(self.bits)}; "
+                    "below the lowest nothing fits, above the highest nothing is left to spend"
+                )
+        self.budget, self.assignment = float(budget), chosen
+
+    def unpack(self, graph: Any) -> MeshInputs:
+        """As the backbone's."""
+        inputs: MeshInputs = self.main.unpack(graph)
+        return inputs
+
+    def forward(self, *inputs: Any, bits: MeshBits | None = None) -> Tensor:
+        """``[n, out_channels]`` with bits assigned within the budget, or those given; ``inputs`` as unpacked."""
+        given = MeshInputs(*inputs)
+        out: Tensor = self.main(*given, bits=self.assign(given) if bits is None else bits)
+        return out
+
+    @torch.no_grad()
+    def assign(self, inputs: MeshInputs, scores: Tensor | None = None, budget: float | None = None) -> MeshBits:
+        """Bits of nodes, edges and clusters.
+
+        Args:
+            inputs: From :meth:`unpack`.
+            scores: ``[n]`` who gets more; None: by the assignment.
+            budget: Uniform bits of the same cost; None: that of the network.
+
+        Raises:
+            InputError: The oracle without scores, or a budget that the lowest bits already exceed.
+        """
+        wanted = self.budget if budget is None else budget
+        if self.assignment == "uniform" and scores is None:
+            return MeshBits.uniform(int(wanted), **inputs.counts(), device=inputs.pos.device)
+        found = self.scores(inputs) if scores is None else scores
+        spent = None
+        if self.assigner is not None and self.assignment == "auxiliary":
+            spent = fixed_operations(inputs, self._auxiliary_costs())
+        return mesh_bits(
+            found, inputs, self.main.row_costs(), widths=self.bits, budget=wanted, weight_bits=self.weight_bits,
+            spent=spent,
+        )  # fmt: skip
+
+    def scores(self, inputs: MeshInputs) -> Tensor:
+        """``[n]`` who gets more bits: predicted log loss, slope of the inputs, or random numbers."""
+        if self.assignment == "auxiliary":
+            return self._predict_loss(self.assigner, inputs)
+        if self.assignment == "gradient":
+            return input_slope(inputs)
+        if self.assignment == "oracle":
+            raise InputError("the oracle needs the true loss: give scores=, or use assignment='auxiliary'")
+        return torch.rand(len(inputs.pos), device=inputs.pos.device)
+
+    def _predict_loss(self, network: Any, inputs: MeshInputs) -> Tensor:
+        size = (inputs.pos[inputs.sender] - inputs.pos[inputs.receiver]).norm(dim=1, keepdim=True)
+        degree = inputs.ptr.diff().unsqueeze(1)
+        local = segment_mean(size, inputs.ptr).clamp(min=1e-6).log()
+        seen = inputs._replace(x=torch.cat([inputs.x, local, degree.to(size.dtype).log1p()], 1))
+        bits = MeshBits.uniform(AUXILIARY_BITS, **inputs.counts(), device=inputs.pos.device)
+        out: Tensor = network(*seen, bits=bits)
+        return out[:, 0]
+
+    def learn(self, inputs: MeshInputs, truth: Tensor, criterion: Criterion) -> dict[str, Tensor]:
+        """One training step: assign, predict, and teach the auxiliary network the loss of every node.
+
+        Args:
+            inputs: From :meth:`unpack`.
+            truth: ``[n, c]`` normalised.
+            criterion: Loss and parts of a prediction.
+        """
+        step = int(self.step)
+        self.step += 1
+        prediction = self.main(*inputs, bits=self._training_bits(inputs, truth, step))
+        parts = criterion(prediction)
+        if self.auxiliary is not None:
+            error = (prediction.detach() - truth).square().mean(1)
+            if self.target == "base":
+                error = self._base_error(inputs, truth) if step % 8 == 0 else torch.zeros(0)
+            if len(error):
+                parts["auxiliary"] = self._auxiliary_loss(inputs, error)
+                parts["loss"] = parts["loss"] + parts["auxiliary"]
+        return parts
+
+    def _training_bits(self, inputs: MeshInputs, truth: Tensor, step: int) -> MeshBits | None:
+        if step < self.warmup:
+            return None
+        budget = self.budget
+        if self.budgets:
+            budget = self.budgets[int(torch.randint(len(self.budgets), ()))]
+        if self.assignment == "uniform":
+            return self.assign(inputs, budget=budget)
+        if step < self.warmup + self.explore or float(torch.rand(())) < self.exploration:
+            return self.assign(inputs, torch.rand(len(inputs.pos), device=inputs.pos.device), budget)
+        scores = self._base_error(inputs, truth) if self.assignment == "oracle" else None
+        return self.assign(inputs, scores, budget)
+
+    @torch.no_grad()
+    def _base_error(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
+        """``[n]`` squared error at the lowest bits."""
+        bits = MeshBits.uniform(self.bits[0], **inputs.counts(), device=inputs.pos.device)
+        error: Tensor = (self.main(*inputs, bits=bits) - truth).square().mean(1)
+        return error
+
+    def oracle_scores(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
+        """``[n]`` true log loss at the lowest bits, for evaluations of the oracle."""
+        return torch.log(self._base_error(inputs, truth) + FLOOR)
+
+    def _auxiliary_loss(self, inputs: MeshInputs, error: Tensor) -> Tensor:
+        target = torch.log(error + FLOOR)
+        with torch.no_grad():
+            mean, deviation = target.mean(), target.std().clamp(min=1e-3)
+            keep = 0.0 if float(self.target_stats[1]) == 1.0 and float(self.target_stats[0]) == 0.0 else 0.99
+            self.target_stats.mul_(keep).add_(torch.stack([mean, deviation]), alpha=1 - keep)
+            self._average()
+        wanted = (target - self.target_stats[0]) / self.target_stats[1]
+        return huber_loss(self._predict_loss(self.auxiliary, inputs), wanted)
+
+    def _average(self) -> None:
+        """The assigner follows the auxiliary network; its mean of few steps would be its random start."""
+        keep = min(self.average, 1 - 1 / (1 + float(self.step)))
+        pairs = zip(self.assigner.parameters(), self.auxiliary.parameters(), strict=True)  # type: ignore[union-attr]
+        for average, current in pairs:
+            average.mul_(keep).add_(current.detach(), alpha=1 - keep)
+
+    def bit_operations(self, inputs: MeshInputs, bits: MeshBits) -> Tensor:
+        """``[b]`` bit operations of each graph, the auxiliary network included."""
+        total = bit_operations(bits, inputs, self.main.row_costs(), self.weight_bits)
+        return total + self.auxiliary_operations(inputs)
+
+    def auxiliary_operations(self, inputs: MeshInputs) -> Tensor:
+        """``[b]`` bit operations of the auxiliary network; 0 where it is not used."""
+        if self.assignment != "auxiliary":
+            return torch.zeros(len(inputs.graph_ptr) - 1, dtype=torch.float64, device=inputs.pos.device)
+        return fixed_operations(inputs, self._auxiliary_costs())
+
+    def _auxiliary_costs(self) -> RowCosts:
+        """All of the auxiliary network as cost at fixed bits."""
+        costs = self.assigner.row_costs()  # type: ignore[union-attr,operator]
+        square = AUXILIARY_BITS**2
+        node, edge, _ = costs.fixed
+        return RowCosts(0, 0, 0, 0, (node + costs.node * square, edge + costs.edge * square, 0.0))
+
+    def other_macs(self, inputs: MeshInputs) -> dict[str, float]:
+        """As the backbone's."""
+        out: dict[str, float] = self.main.other_macs(inputs)
+        return out
+
+
+def input_slope(inputs: MeshInputs) -> Tensor:
+    """``[n]`` mean difference of the inputs to the neighbours over the distance; without inputs: over fineness alone.
+
+    A graph without fields has no slope; there the mesh speaks: modellers refine where the solution is steep.
+    """
+    distance = (inputs.pos[inputs.sender] - inputs.pos[inputs.receiver]).norm(dim=1, keepdim=True).clamp(min=1e-9)
+    if inputs.x.shape[1] == 0:
+        return segment_mean(1 / distance, inputs.ptr)[:, 0]
+    change = (inputs.x[inputs.sender] - inputs.x[inputs.receiver]).abs().sum(1, keepdim=True)
+    return segment_mean(change / distance, inputs.ptr)[:, 0]

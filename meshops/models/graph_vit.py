@@ -1,0 +1,229 @@
+"""GraphViT, the EAGLE mesh transformer (Janny, Béneteau, Nadri, Digne, Thome, Wolf; ICLR 2023, 2302.10803).
+
+Nodes exchange messages over mesh edges (4 rounds), a recurrent network pools the nodes of each cluster into a token,
+the tokens attend to each other (4 blocks), and every node reads its cluster's token in a last round of messages.
+
+    e_ij' = e_ij + LN(MLP([v_i, c_i, v_j, c_j, e_ij])),   v_i' = v_i + LN(MLP([v_i, c_i, sum_j e_ij']))
+    c_i = [F(x_i), F(center - x_i)],   F(p) = [cos(2^k pi p), sin(2^k pi p)], k = -3..4
+
+Departures: batches are ragged, without ghost nodes; members of a cluster are read in the order of the partition, or
+pooled as a set (``pooling="mean"``); the first layer on edges is split into node projections (exact). AMQ-style
+quantisation: latent rows at the bits of their node, edge or cluster; position codes, raw inputs, last layer at 8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from meshops.errors import InputError
+from meshops.models.registry import register_model
+from meshops.nn.mesh_model import Clustering, Clusters, MeshInputs, MeshModel
+from meshops.nn.message_passing import EdgeLinear, QuantGRUCell, QuantMLP
+from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, SplitLinear, WeightMode
+from meshops.nn.ragged import RaggedPlan, ragged_attention
+from meshops.ops.segment import segment_mean, segment_sum
+
+FREQUENCIES = range(-3, 5)
+
+
+def position_code(p: Tensor) -> Tensor:
+    """``[n, d] -> [n, 16 d]`` cosines and sines of eight frequencies of every coordinate."""
+    angles = torch.cat([p * (2.0**k * torch.pi) for k in FREQUENCIES], 1)
+    return torch.cat([angles.cos(), angles.sin()], 1)
+
+
+class GraphNetBlock(nn.Module):
+    """One round of messages; two hidden layers everywhere, ReLU."""
+
+    def __init__(
+        self, node_parts: list[tuple[int, int | None]], channels: int, *, norm: bool, split: bool, **settings: Any
+    ) -> None:
+        super().__init__()
+        self.edge = EdgeLinear(node_parts, [(channels, None)], channels, split=split, **settings)
+        self.edge_mlp = QuantMLP([channels] * 3, rows="edge", **settings)
+        self.node = SplitLinear([*node_parts, (channels, None)], channels, rows="node", **settings)
+        self.node_mlp = QuantMLP([channels] * 3, rows="node", **settings)
+        self.edge_norm = nn.LayerNorm(channels) if norm else nn.Identity()
+        self.node_norm = nn.LayerNorm(channels) if norm else nn.Identity()
+
+    def forward(self, nodes: list[Tensor], e: Tensor, inputs: MeshInputs, bits: Bits) -> tuple[Tensor, Tensor]:
+        """Changes of nodes ``[n, c]`` and edges ``[e, c]``."""
+        messages = self.edge(nodes, [e], inputs.sender, inputs.receiver, bits=bits, activation="relu")
+        messages = self.edge_norm(self.edge_mlp(messages, bits))
+        received = segment_sum(messages, inputs.ptr)
+        change = self.node_mlp(self.node(*nodes, received, bits=bits, activation="relu"), bits)
+        return self.node_norm(change), messages
+
+
+class ClusterAttention(nn.Module):
+    """Pre-norm attention among the clusters of a graph, with their position code; then a perceptron."""
+
+    def __init__(self, tokens: int, code: int, num_heads: int, **settings: Any) -> None:
+        super().__init__()
+        width = tokens + code
+        if width % num_heads:
+            raise InputError(f"tokens + code ({width}) must be a multiple of num_heads ({num_heads})")
+        self.num_heads, self.width = num_heads, width
+        rows: Any = {"rows": "cluster", **settings}
+        self.norm_1, self.norm_2 = nn.LayerNorm(tokens), nn.LayerNorm(tokens)
+        self.qkv = SplitLinear([(tokens, None), (code, RAW_BITS)], 3 * width, **rows)
+        self.mix = QuantLinear(width, width, **rows)
+        self.project = QuantLinear(width, tokens, **rows)
+        self.mlp = QuantMLP([tokens, tokens, tokens], **rows)
+
+    def forward(self, w: Tensor, code: Tensor, plan: RaggedPlan, bits: Bits) -> Tensor:
+        """``[c, tokens]``."""
+        qkv = self.qkv(self.norm_1(w), code, bits=bits).unflatten(1, (3, self.num_heads, -1))
+        mixed = ragged_attention(qkv[:, 0], qkv[:, 1], qkv[:, 2], plan).flatten(1)
+        w = w + self.project(self.mix(mixed, bits), bits)
+        out: Tensor = w + self.mlp(self.norm_2(w), bits)
+        return out
+
+
+class ClusterPool(nn.Module):
+    """Members of each cluster -> one token: a recurrent network over them, or their mean."""
+
+    def __init__(self, parts: list[tuple[int, int | None]], tokens: int, pooling: str, **settings: Any) -> None:
+        super().__init__()
+        self.pooling = pooling
+        if pooling == "gru":
+            self.cell = QuantGRUCell(parts, tokens, **settings)
+        else:
+            self.lift = SplitLinear(parts, tokens, rows="node", **settings)
+        self.mlp = QuantMLP([tokens, tokens // 4, tokens], rows="cluster", **settings)
+
+    def forward(self, nodes: list[Tensor], clusters: Clusters, bits: Bits) -> Tensor:
+        """``[n, c_i] ... -> [c, tokens]``."""
+        if self.pooling != "gru":
+            lifted = self.lift(*nodes, bits=bits, activation="relu")
+            return self.mlp(segment_mean(lifted, clusters.ptr, clusters.perm), bits)  # type: ignore[no-any-return]
+        gates = self.cell.inputs(*nodes, bits=bits)
+        size, start = clusters.size, clusters.ptr[:-1]
+        h = gates.new_zeros(len(size), self.cell.hidden)
+        for place in range(int(size.max())):
+            here = place < size
+            member = clusters.perm[torch.where(here, start + place, 0)]
+            after = self.cell.step(gates.index_select(0, member), h, bits)
+            h = after if bool(here.all()) else torch.where(here.unsqueeze(1), after, h)
+        return self.mlp(h, bits)  # type: ignore[no-any-return]
+
+
+@register_model
+class GraphViT(MeshModel):
+    """Message passing, attention among clusters, message passing: ``x [n, in_channels] -> [n, out_channels]``.
+
+    Args:
+        in_channels: Channels of a node: state and one-hot kind of node.
+        out_channels: Channels predicted.
+        pos_dim: Space dimensions.
+        channels: Width of nodes and edges.
+        tokens: Width of a cluster's token.
+        depth: Rounds of messages before the pooling.
+        attention_depth: Blocks of attention.
+        num_heads: Attention heads.
+        cluster_size: Nodes in a cluster (published: 10 to 40).
+        clustering: Where a graph brings no clusters (``graph.cluster``): ``"tree"``, leaves of a ball tree, or
+            ``"kmeans"``, clusters of equal size as published (slower).
+        pooling: ``"gru"`` as published or ``"mean"``, which does not depend on the order of the members.
+        split: Evaluate first edge layers on nodes.
+        neighbors: Edges to this many nearest nodes where a graph has none.
+        bits: Bit-widths rows may have; empty: a plain network.
+        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+
+    Raises:
+        InputError: A combination that does not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        pos_dim: int = 3,
+        channels: int = 128,
+        tokens: int = 512,
+        depth: int = 4,
+        attention_depth: int = 4,
+        num_heads: int = 4,
+        cluster_size: int = 20,
+        clustering: Clustering = "tree",
+        pooling: Literal["gru", "mean"] = "gru",
+        split: bool = True,
+        neighbors: int = 8,
+        bits: tuple[int, ...] = (),
+        weights: WeightMode = "matched",
+        weight_bits: int = 8,
+    ) -> None:
+        super().__init__()
+        if cluster_size < 1 or pooling not in ("gru", "mean") or clustering not in ("tree", "kmeans"):
+            raise InputError(
+                "cluster_size must be at least 1, pooling gru or mean, clustering tree or kmeans; got "
+                f"{cluster_size}, '{pooling}', '{clustering}'"
+            )
+        self.cluster_size, self.clustering, self.neighbors = cluster_size, clustering, neighbors
+        self.out_channels = out_channels
+        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        code = 16 * pos_dim
+        parts: list[tuple[int, int | None]] = [(channels, None), (2 * code, RAW_BITS)]
+        read: list[tuple[int, int | None]] = [(channels, None), (tokens, None), (2 * code, RAW_BITS)]
+        self.node_encoder = QuantMLP([in_channels, channels, channels], rows="node", first_fixed=RAW_BITS, **settings)
+        self.edge_encoder = QuantMLP([pos_dim + 1, channels, channels], rows="edge", first_fixed=RAW_BITS, **settings)
+        self.rounds = nn.ModuleList(
+            GraphNetBlock(parts, channels, norm=True, split=split, **settings) for _ in range(depth)
+        )
+        self.pool = ClusterPool(parts, tokens, pooling, **settings)
+        self.attention = nn.ModuleList(
+            ClusterAttention(tokens, code, num_heads, **settings) for _ in range(attention_depth)
+        )
+        self.norm = nn.LayerNorm(tokens)
+        self.retrieve = GraphNetBlock(read, channels, norm=False, split=split, **settings)
+        self.head = nn.ModuleList(
+            [
+                QuantLinear(channels, channels, rows="node", **settings),
+                QuantLinear(channels, channels, rows="node", **settings),
+                QuantLinear(channels, out_channels, rows="node", fixed=RAW_BITS, **settings),
+            ]
+        )
+
+    def forward(
+        self, pos: Tensor, x: Tensor, sender: Tensor, receiver: Tensor, ptr: Tensor, graph_ptr: Tensor,
+        clusters: Clusters | None = None, *, bits: MeshBits | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``[n, out_channels]``; arguments as in :class:`~meshops.nn.mesh_model.MeshInputs`."""
+        assert clusters is not None, "GraphViT needs clusters: take the arguments from unpack"
+        inputs = MeshInputs(pos, x, sender, receiver, ptr, graph_ptr, clusters)
+        home = clusters.of_node
+        code = torch.cat([position_code(pos), position_code(clusters.center.index_select(0, home) - pos)], 1)
+        between = pos.index_select(0, sender) - pos.index_select(0, receiver)
+        v = self.node_encoder(x, bits)
+        e = self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits)
+        for block in self.rounds:
+            change, messages = block([v, code], e, inputs, bits)
+            v, e = v + change, e + messages
+        w = self.pool([v, code], clusters, bits)
+        plan, cluster_code = RaggedPlan.of(clusters.graph_ptr), position_code(clusters.center)
+        for attention in self.attention:
+            w = attention(w, cluster_code, plan, bits)
+        w = self.norm(w)
+        out, _ = self.retrieve([v, w.index_select(0, home), code], e, inputs, bits)
+        for layer in self.head[:-1]:
+            out = torch.tanh(layer(out, bits))
+        result: Tensor = self.head[-1](out, bits)
+        return result
+
+    def other_macs(self, inputs: MeshInputs) -> dict[str, float]:
+        """Products of queries, keys and values."""
+        assert inputs.clusters is not None
+        pairs = float(inputs.clusters.graph_ptr.diff().square().sum())
+        block: Any = self.attention[0] if len(self.attention) else None
+        return {"attention": 0.0 if block is None else 2 * pairs * block.width * len(self.attention)}
+
+
+@register_model
+def graph_vit_eagle(**changes: Any) -> GraphViT:
+    """The published network for EAGLE (10,317,956 weights): velocity and two pressures, nine kinds of nodes."""
+    settings: dict[str, Any] = {"in_channels": 13, "out_channels": 4, "pos_dim": 2}
+    return GraphViT(**(settings | changes))
