@@ -86,11 +86,11 @@ class MeshGraph(Data):  # type: ignore[misc]
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the target fields."""
-        return tuple(_one(self.get("y_names")) or ())
+        return tuple(_first(self.get("y_names")) or ())
 
     def field_slices(self) -> dict[str, slice]:
         """Channel range of each target field in ``y``."""
-        sizes = tuple(_one(self.get("y_sizes")) or (1,) * len(self.fields))
+        sizes = tuple(_first(self.get("y_sizes")) or (1,) * len(self.fields))
         return field_slices(self.fields, sizes)
 
     def field(self, name: str) -> Tensor:
@@ -192,10 +192,10 @@ def check_graph(graph: MeshGraph) -> list[str]:
 def _check_names(graph: MeshGraph) -> Iterable[str]:
     y, names = graph.get("y"), graph.fields
     if y is not None and names:
-        sizes = tuple(_one(graph.get("y_sizes")) or (1,) * len(names))
+        sizes = tuple(_first(graph.get("y_sizes")) or (1,) * len(names))
         if len(sizes) != len(names) or sum(sizes) != y.shape[1]:
             yield f"'y' has {y.shape[1]} channels but y_names {names} with y_sizes {sizes} describe {sum(sizes)}"
-    x, x_names = graph.get("x"), _one(graph.get("x_names"))
+    x, x_names = graph.get("x"), _first(graph.get("x_names"))
     if x is not None and x_names and len(x_names) != x.shape[1]:
         yield f"'x' has {x.shape[1]} channels but {len(x_names)} x_names"
     location = _one(graph.get("location"))
@@ -233,6 +233,11 @@ def _non_finite(key: str, value: Tensor, graph: MeshGraph) -> str:
         f"{what} holds {int(bad.any(1).sum())} NaN or infinite rows, the first at node {row}; "
         "repair the export or drop those cells"
     )
+
+
+def _first(value: Any) -> Any:
+    """The names or sizes of the first graph of a batch; those of a graph itself, which ``Data.to`` turns into lists."""
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], (tuple, list)) else value
 
 
 def _one(value: Any) -> Any:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, listing, warn
 from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
-from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits
+from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits, unit_cost
 from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel, RowCosts
 from meshops.nn.quantized import MeshBits, WeightMode, name_layers
 from meshops.ops.quantize import check_bits
@@ -29,6 +29,9 @@ from meshops.ops.segment import segment_mean
 Assignment = Literal["auxiliary", "gradient", "random", "uniform", "oracle"]
 BACKBONES = ("mppde", "graphvit")
 AUXILIARY_BITS = 8
+AUXILIARY_WIDTHS = (32, 24, 16, 12, 8, 6, 4)
+AUXILIARY_SHARE = 0.03
+EDGES = 6  # per node of a triangle mesh
 FLOOR = 1e-8  # of squared normalised errors, under the logarithm
 
 
@@ -45,11 +48,12 @@ class AMQ(MeshModel):
         bits: Bit-widths rows may have.
         budget: Uniform bits that would cost as much, the auxiliary network included; need not be whole.
         budgets: Drawn from in training, so that one network serves several budgets; empty: always ``budget``.
+        ladders: For a budget, the bits to choose from at that budget: ``{5: (4, 8)}``; others choose from ``bits``.
         assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
             ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (the true
             loss, in training and evaluation with the truth only: an upper bound, not a method).
         weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
-        auxiliary_channels: Width of the auxiliary network; default an eighth of the backbone's.
+        auxiliary_channels: Width of the auxiliary network; default: the largest that costs at most 3 % of the budget.
         warmup: First training steps in float32.
         explore: Training steps with random assignments after those.
         exploration: Share of random assignments later on: bits lower the loss that is to be predicted, so some
@@ -73,6 +77,7 @@ class AMQ(MeshModel):
         bits: tuple[int, ...] = (4, 8),
         budget: float = 5.0,
         budgets: tuple[float, ...] = (),
+        ladders: dict[float, tuple[int, ...]] | None = None,
         assignment: Assignment = "auxiliary",
         weights: WeightMode = "matched",
         weight_bits: int = 8,
@@ -92,6 +97,7 @@ class AMQ(MeshModel):
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
         self.main: Any = create_model(backbone, **(sizes | (arguments or {}) | settings))
         self.bits, self.budgets = tuple(sorted(int(b) for b in bits)), tuple(budgets)
+        self.ladders = {float(key): tuple(value) for key, value in (ladders or {}).items()}
         self.weight_bits = None if weights == "matched" else weight_bits
         self.out_channels = out_channels
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
@@ -99,10 +105,8 @@ class AMQ(MeshModel):
         self.auxiliary: nn.Module | None = None
         self.assigner: nn.Module | None = None
         if assignment == "auxiliary":
-            width = auxiliary_channels or max(4, int((arguments or {}).get("channels", 128)) // 8)
-            self.auxiliary = MPPDE(
-                in_channels + 2, 1, pos_dim=pos_dim, channels=width, depth=2, variables=2, bits=(AUXILIARY_BITS,)
-            )
+            least = min(budget, *budgets) if budgets else budget
+            self.auxiliary = self._small_network(in_channels, pos_dim, least, auxiliary_channels)
             self.assigner = deepcopy(self.auxiliary).requires_grad_(False)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.register_buffer("target_stats", torch.tensor([0.0, 1.0]))  # running mean and deviation of the log loss
@@ -112,6 +116,25 @@ class AMQ(MeshModel):
     step: Tensor
     target_stats: Tensor
     assignment: str
+
+    def _small_network(self, in_channels: int, pos_dim: int, budget: float, width: int | None) -> MPPDE:
+        """The auxiliary network, as wide as 3 % of the cost of the budget allow on a mesh of triangles."""
+        fixed = self.main.row_costs()
+        whole = fixed.fixed[0] + EDGES * fixed.fixed[1]
+        whole += (fixed.node + fixed.member + EDGES * fixed.edge) * float(unit_cost(budget, self.weight_bits))
+        for channels in (width,) if width else AUXILIARY_WIDTHS:
+            made = MPPDE(
+                in_channels + 2, 1, pos_dim=pos_dim, channels=channels, depth=2, variables=2, bits=(AUXILIARY_BITS,)
+            )
+            node, edge, _ = all_fixed(made).fixed
+            share = (node + EDGES * edge) / whole
+            if share <= AUXILIARY_SHARE:
+                return made
+        warn(
+            f"the auxiliary network of {channels} channels takes {share:.1%} of the cost of {budget:g} uniform bits "
+            f"(aim: at most {AUXILIARY_SHARE:.0%}); use a wider backbone"
+        )
+        return made
 
     def set_budget(self, budget: float, assignment: str | None = None) -> None:
         """Change what the next predictions may cost, and who gets the bits.
@@ -164,11 +187,11 @@ class AMQ(MeshModel):
             return MeshBits.uniform(int(wanted), **inputs.counts(), device=inputs.pos.device)
         found = self.scores(inputs) if scores is None else scores
         spent = None
-        if self.assigner is not None and self.assignment == "auxiliary":
-            spent = fixed_operations(inputs, self._auxiliary_costs())
+        if self.assignment == "auxiliary":
+            spent = self.auxiliary_operations(inputs)
         return mesh_bits(
-            found, inputs, self.main.row_costs(), widths=self.bits, budget=wanted, weight_bits=self.weight_bits,
-            spent=spent,
+            found, inputs, self.main.row_costs(), widths=self.ladders.get(float(wanted), self.bits), budget=wanted,
+            weight_bits=self.weight_bits, spent=spent,
         )  # fmt: skip
 
     def scores(self, inputs: MeshInputs) -> Tensor:
@@ -261,19 +284,20 @@ class AMQ(MeshModel):
         """``[b]`` bit operations of the auxiliary network; 0 where it is not used."""
         if self.assignment != "auxiliary":
             return torch.zeros(len(inputs.graph_ptr) - 1, dtype=torch.float64, device=inputs.pos.device)
-        return fixed_operations(inputs, self._auxiliary_costs())
-
-    def _auxiliary_costs(self) -> RowCosts:
-        """All of the auxiliary network as cost at fixed bits."""
-        costs = self.assigner.row_costs()  # type: ignore[union-attr,operator]
-        square = AUXILIARY_BITS**2
-        node, edge, _ = costs.fixed
-        return RowCosts(0, 0, 0, 0, (node + costs.node * square, edge + costs.edge * square, 0.0))
+        return fixed_operations(inputs, all_fixed(self.assigner))
 
     def other_macs(self, inputs: MeshInputs) -> dict[str, float]:
         """As the backbone's."""
         out: dict[str, float] = self.main.other_macs(inputs)
         return out
+
+
+def all_fixed(network: Any) -> RowCosts:
+    """Cost of an auxiliary network, all of it at its own bits."""
+    costs: RowCosts = network.row_costs()
+    square = AUXILIARY_BITS**2
+    node, edge, _ = costs.fixed
+    return RowCosts(0, 0, 0, 0, (node + costs.node * square, edge + costs.edge * square, 0.0))
 
 
 def input_slope(inputs: MeshInputs) -> Tensor:

@@ -116,7 +116,7 @@ class GraphViT(MeshModel):
     """Message passing, attention among clusters, message passing: ``x [n, in_channels] -> [n, out_channels]``.
 
     Args:
-        in_channels: Channels of a node: state and one-hot kind of node.
+        in_channels: Channels of a node: state and one-hot kind of node; 0: geometry alone.
         out_channels: Channels predicted.
         pos_dim: Space dimensions.
         channels: Width of nodes and edges.
@@ -169,7 +169,9 @@ class GraphViT(MeshModel):
         code = 16 * pos_dim
         parts: list[tuple[int, int | None]] = [(channels, None), (2 * code, RAW_BITS)]
         read: list[tuple[int, int | None]] = [(channels, None), (tokens, None), (2 * code, RAW_BITS)]
-        self.node_encoder = QuantMLP([in_channels, channels, channels], rows="node", first_fixed=RAW_BITS, **settings)
+        self.node_encoder = QuantMLP(
+            [max(in_channels, 1), channels, channels], rows="node", first_fixed=RAW_BITS, **settings
+        )
         self.edge_encoder = QuantMLP([pos_dim + 1, channels, channels], rows="edge", first_fixed=RAW_BITS, **settings)
         self.rounds = nn.ModuleList(
             GraphNetBlock(parts, channels, norm=True, split=split, **settings) for _ in range(depth)
@@ -198,7 +200,7 @@ class GraphViT(MeshModel):
         home = clusters.of_node
         code = torch.cat([position_code(pos), position_code(clusters.center.index_select(0, home) - pos)], 1)
         between = pos.index_select(0, sender) - pos.index_select(0, receiver)
-        v = self.node_encoder(x, bits)
+        v = self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]), bits)
         e = self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits)
         for block in self.rounds:
             change, messages = block([v, code], e, inputs, bits)

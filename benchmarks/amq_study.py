@@ -1,0 +1,212 @@
+"""Who should get the bits? Five assignments at five equal costs, on generated Darcy flow and hyperelasticity.
+
+    make study-amq                                  # 3 seeds, two processes, about 40 minutes
+    python benchmarks/amq_study.py --smoke          # a minute, numbers mean nothing
+
+For each problem, backbone and seed one float32 network is trained, then fine-tuned with quantisation once per
+assignment (uniform, random, gradient, oracle, auxiliary) with the budget drawn anew every step, and tested at the cost
+of uniform 3, 4, 5, 6 and 8 bits. The auxiliary network is inside of the cost. Writes results.json, table.md, pareto.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing as mp
+import os
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+BUDGETS = (3.0, 4.0, 5.0, 6.0, 8.0)
+LADDERS = {3.0: (2, 4), 4.0: (2, 6), 5.0: (4, 8), 6.0: (4, 8), 8.0: (6, 10)}
+ASSIGNMENTS = ("uniform", "random", "gradient", "oracle", "auxiliary")
+BACKBONES = {
+    "mppde": {"channels": 64, "depth": 4},
+    "graphvit": {"channels": 32, "tokens": 64, "depth": 2, "attention_depth": 2, "cluster_size": 10},
+}
+PROBLEMS = ("darcy", "hyperelastic")
+
+
+def main() -> None:
+    """Run or resume the study."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--out", default="runs/study_amq")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--pretrain", type=int, default=1200, help="float32 steps")
+    options.add_argument("--steps", type=int, default=240, help="quantised steps of each assignment")
+    options.add_argument("--nodes", type=int, default=250)
+    options.add_argument("--cases", type=int, default=64, help="training cases; a quarter as many to test on")
+    options.add_argument("--smoke", action="store_true")
+    args = options.parse_args()
+    if args.smoke:
+        args.seeds, args.pretrain, args.steps, args.nodes, args.cases = 1, 10, 4, 80, 4
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.time()
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    jobs = [(p, b, s, vars(args)) for s, p, b in product(range(args.seeds), PROBLEMS, BACKBONES)]
+    with mp.get_context("spawn").Pool(args.workers) as pool:
+        pool.map(make_cases, [(problem, vars(args)) for problem in PROBLEMS], chunksize=1)
+        rows = [row for part in pool.imap_unordered(run_group, jobs, chunksize=1) for row in part]
+    report(rows, out, time.time() - start)
+
+
+def make_cases(job: tuple[str, dict[str, Any]]) -> None:
+    """Solve the cases of one problem, once."""
+    import torch
+
+    from meshops.datasets.generators.mesh_registry import generate_mesh
+
+    problem, args = job
+    path = Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt"
+    if path.exists():
+        return
+    count = args["cases"] + max(1, args["cases"] // 4)
+    graphs = [generate_mesh(problem, seed, num_points=args["nodes"]) for seed in range(count)]
+    keep = ("pos", "x", "y", "edge_index", "x_names", "y_names", "y_sizes", "y_units")
+    torch.save([{key: graph[key] for key in keep if key in graph} for graph in graphs], path)
+
+
+def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """All assignments of one problem, backbone and seed."""
+    import torch
+
+    from meshops.data.mesh_graph import MeshGraph
+    from meshops.models import create_model
+    from meshops.nn.quantized import QuantLinear, quantized_layers
+    from meshops.tasks.fields import FieldsSpec, FieldsTask
+
+    problem, backbone, seed, args = job
+    torch.set_num_threads(1)
+    stored = torch.load(Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt", weights_only=True)
+    graphs = [MeshGraph(**values) for values in stored]
+    training, test = graphs[: args["cases"]], graphs[args["cases"] :]
+    spec = FieldsSpec.of(training[0])
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = spec.model_arguments()
+    if not spec.inputs and backbone == "mppde":
+        sizes["fourier"] = 3
+    plain = create_model(backbone, **sizes, **BACKBONES[backbone])
+    task = FieldsTask.fit(plain, spec, training)
+    learn(task, training, args["pretrain"], 2e-3, seed)
+    base = {"problem": problem, "backbone": backbone, "seed": seed}
+    rows = [base | {"assignment": "float32", "budget": 32.0, "cost": 1024.0, "error": judge(task, test, None)[0]}]
+    for assignment in ASSIGNMENTS:
+        start = time.time()
+        torch.manual_seed(seed + 100)
+        uniform = assignment == "uniform"
+        bits = tuple(int(b) for b in BUDGETS) if uniform else tuple(sorted({b for v in LADDERS.values() for b in v}))
+        arguments = BACKBONES[backbone] | ({"fourier": sizes["fourier"]} if "fourier" in sizes else {})
+        model: Any = create_model(
+            "amq", **spec.model_arguments(), backbone=backbone, arguments=arguments, bits=bits, budget=5.0,
+            budgets=BUDGETS, ladders=None if uniform else LADDERS, assignment=assignment, explore=args["steps"] // 5,
+        )  # fmt: skip
+        model.main.load_state_dict(plain.state_dict(), strict=False)
+        for _, layer in quantized_layers(model.main):
+            assert isinstance(layer, QuantLinear)
+            layer.set_steps()
+        tuned = FieldsTask(model, spec, task.input_norm, task.output_norm, task.position)
+        learn(tuned, training, args["steps"], 1e-3, seed)
+        for budget in BUDGETS:
+            model.set_budget(budget)
+            error, cost, rank = judge(tuned, test, budget)
+            rows.append(base | {"assignment": assignment, "budget": budget, "cost": cost, "error": error, "rank": rank,
+                                "seconds": round(time.time() - start, 1)})  # fmt: skip
+    print(problem, backbone, seed, "done", flush=True)
+    return rows
+
+
+def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int) -> None:
+    """Adam with a cosine schedule on batches of four graphs."""
+    import torch
+    from torch_geometric.data import Batch
+
+    task.train()
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam([p for p in task.parameters() if p.requires_grad], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        chosen = torch.randint(len(graphs), (4,), generator=generator).tolist()
+        loss = task.loss(Batch.from_data_list([graphs[i] for i in chosen]))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    task.eval()
+
+
+def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, float, float]:
+    """Relative L2 error, cost over that of one bit by one bit, rank correlation of scores and true log loss."""
+    import torch
+    from scipy.stats import spearmanr
+
+    from meshops.nn.bit_budget import bit_operations
+    from meshops.nn.quantized import MeshBits
+    from meshops.tasks.fields import wanted_fields
+
+    errors, costs, ranks = [], [], []
+    model = task.model
+    with torch.no_grad():
+        for graph in graphs:
+            inputs = model.unpack(task.inputs(graph))
+            truth = task.output_norm(wanted_fields(graph, task.spec))
+            if budget is None:
+                out = model(*inputs)
+            else:
+                true_loss = model.oracle_scores(inputs, truth)
+                scores = true_loss if model.assignment == "oracle" else None
+                bits = model.assign(inputs, scores)
+                out = model.main(*inputs, bits=bits)
+                unit = MeshBits.uniform(8, **inputs.counts())
+                costs.append(float(model.bit_operations(inputs, bits) /
+                                   bit_operations(unit, inputs, model.main.row_costs())) * 64)  # fmt: skip
+                if model.assignment not in ("uniform", "oracle"):
+                    ranks.append(spearmanr(model.scores(inputs), true_loss).statistic)
+            shift = task.output_norm.shift / task.output_norm.scale
+            part = [(out - truth)[:, s].norm() / (truth + shift)[:, s].norm() for s in task.spec.slices().values()]
+            errors.append(float(torch.stack(part).mean()))
+    mean = lambda values: sum(values) / len(values) if values else float("nan")  # noqa: E731
+    return mean(errors), mean(costs), mean(ranks)
+
+
+def report(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
+    """Table of mean and spread over the seeds, and the picture."""
+    import statistics
+
+    from meshops.viz.pareto import pareto_picture
+
+    (out / "results.json").write_text(json.dumps({"seconds": round(seconds), "rows": rows}, indent=1))
+    lines = [f"{round(seconds / 60)} minutes, {len({r['seed'] for r in rows})} seeds; relative L2 test error in %, mean"
+             " (standard deviation over seeds).", ""]  # fmt: skip
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for problem, backbone in product(PROBLEMS, BACKBONES):
+        mine = [r for r in rows if r["problem"] == problem and r["backbone"] == backbone]
+        full = [100 * r["error"] for r in mine if r["assignment"] == "float32"]
+        lines += [f"**{problem}, {backbone}** (float32: {statistics.mean(full):.2f})", "",
+                  "| assignment | " + " | ".join(f"{b:g} bits" for b in BUDGETS) + " | rank |",
+                  "|---" * 7 + "|"]  # fmt: skip
+        curves = panels.setdefault(f"{problem}, {backbone}", {})
+        for assignment in ASSIGNMENTS:
+            cells, points = [], []
+            for budget in BUDGETS:
+                found = [r for r in mine if r["assignment"] == assignment and r["budget"] == budget]
+                errors = [100 * r["error"] for r in found]
+                spread = statistics.stdev(errors) if len(errors) > 1 else 0.0
+                cells.append(f"{statistics.mean(errors):.2f} ({spread:.2f})")
+                points.append((statistics.mean(r["cost"] for r in found), statistics.mean(errors)))
+            ranks = [r["rank"] for r in mine if r["assignment"] == assignment and r["rank"] == r["rank"]]
+            lines.append(f"| {assignment} | " + " | ".join(cells) + f" | {statistics.mean(ranks):.2f} |" if ranks
+                         else f"| {assignment} | " + " | ".join(cells) + " | |")  # fmt: skip
+            curves[assignment] = points
+        lines.append("")
+    (out / "table.md").write_text("\n".join(lines))
+    pareto_picture(panels, out / "pareto.png", xlabel="bit operations per multiply-accumulate", ylabel="error, %")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Pictures of plane meshes, node by node: fields, errors, bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from meshops.viz.colors import INK
+from meshops.viz.grid import _figure, _save
+
+
+def plane_picture(
+    pos: Tensor, triangles: Tensor | None, panels: Mapping[str, Tensor], path: str | Path, *, title: str = ""
+) -> Path:
+    """Draw node values on a plane mesh side by side; whole numbers (bits) get a bar with one step per number.
+
+    Args:
+        pos: ``[n, 2]``.
+        triangles: ``[f, 3]``; None: dots.
+        panels: Title -> ``[n]`` values.
+        path: PNG to write.
+        title: Over the picture.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import BoundaryNorm
+
+    points = pos.detach().cpu().numpy()
+    size = np.ptp(points, axis=0)
+    figure, axes = _figure(len(panels), (max(int(100 * size[0]), 1), max(int(100 * size[1]), 1)))
+    for ax, (name, values) in zip(axes, panels.items(), strict=True):
+        colours = values.detach().cpu().numpy()
+        style: dict[str, Any] = {"cmap": "viridis"}
+        steps: Any = None
+        if not values.is_floating_point():
+            steps = np.unique(colours)
+            middles = (steps[1:] + steps[:-1]) / 2
+            bounds = [steps[0] - 0.5, *middles, steps[-1] + 0.5]
+            style = {"cmap": colormaps["cividis"].resampled(len(steps)), "norm": BoundaryNorm(bounds, len(steps))}
+        if triangles is None:
+            drawn = ax.scatter(points[:, 0], points[:, 1], c=colours, s=6, linewidths=0, **style)
+        else:
+            shading = "flat" if steps is not None else "gouraud"
+            faces = triangles.cpu().numpy()
+            drawn = ax.tripcolor(points[:, 0], points[:, 1], faces, colours, shading=shading, **style)
+            if steps is not None:
+                drawn.remove()
+                drawn = ax.scatter(points[:, 0], points[:, 1], c=colours, s=9, linewidths=0, **style)
+                ax.triplot(points[:, 0], points[:, 1], faces, color="#c9ced6", linewidth=0.25, zorder=0)
+        ax.set_aspect("equal")
+        ax.set_title(name, loc="left", fontsize=9, color=INK)
+        ax.set_axis_off()
+        bar = figure.colorbar(drawn, ax=ax, shrink=0.7, ticks=steps)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=7)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+    return _save(figure, path)
