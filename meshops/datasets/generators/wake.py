@@ -171,7 +171,8 @@ def node_types(rest: Array, triangles: Array) -> Array:
     border = np.zeros(len(rest), dtype=bool)
     border[unique[count == 1]] = True
     stream = (rest[:, 0] == LOW[0]) | (rest[:, 1] == LOW[1]) | (rest[:, 1] == HIGH[1])
-    return np.select([stream, rest[:, 0] == HIGH[0], border], [INFLOW, OUTFLOW, WALL], NORMAL).astype(np.int64)
+    kinds: Array = np.select([stream, rest[:, 0] == HIGH[0], border], [INFLOW, OUTFLOW, WALL], NORMAL)
+    return kinds.astype(np.int64)
 
 
 def _outline(shape: str) -> list[Array]:
