@@ -9,17 +9,19 @@ from typing import Any
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.generators.darcy import darcy, poisson
 from meshops.datasets.generators.hyperelastic import hyperelastic
+from meshops.datasets.generators.wake import WakeSimulation, wake
 from meshops.errors import InputError, listing
 
-MESH_GENERATORS: dict[str, Callable[..., MeshGraph]] = {
+MESH_GENERATORS: dict[str, Callable[..., MeshGraph | WakeSimulation]] = {
     "darcy": darcy,
     "hyperelastic": hyperelastic,
     "poisson": poisson,
+    "wake": wake,
 }
 
 
-def generate_mesh(name: str, seed: int = 0, **options: Any) -> MeshGraph:
-    """One case.
+def generate_mesh(name: str, seed: int = 0, **options: Any) -> MeshGraph | WakeSimulation:
+    """One case: a graph, or a trajectory for ``"wake"``.
 
     Args:
         name: One of :data:`MESH_GENERATORS`.
