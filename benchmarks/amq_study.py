@@ -5,7 +5,8 @@
 
 For each problem, backbone and seed one float32 network is trained, then fine-tuned with quantisation once per
 assignment (uniform, random, gradient, oracle, auxiliary) with the budget drawn anew every step, and tested at the cost
-of uniform 3, 4, 5, 6 and 8 bits. The auxiliary network is inside of the cost. Writes results.json, table.md, pareto.png.
+of uniform 3, 4, 5, 6 and 8 bits. The auxiliary network is inside of the cost. Writes results.json, table.md and
+pareto.png.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meshops.data.writers import write_mesh
     from meshops.models.registry import create_model, list_models
     from meshops.partition import BallTree, Hierarchy, Partition, RefineByCriteria, TokenBudget
+    from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
     from meshops.tasks.rollout_surrogate import RolloutSurrogate
     from meshops.tasks.surrogate import Prediction, Surrogate
 
@@ -27,8 +28,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BallTree",
+    "FieldsSurrogate",
     "Hierarchy",
     "MeshGraph",
+    "MeshRolloutSurrogate",
     "Partition",
     "Prediction",
     "RefineByCriteria",
@@ -44,8 +47,10 @@ __all__ = [
 
 _HOME = {
     "BallTree": "meshops.partition",
+    "FieldsSurrogate": "meshops.tasks.graph_surrogate",
     "Hierarchy": "meshops.partition",
     "MeshGraph": "meshops.data.mesh_graph",
+    "MeshRolloutSurrogate": "meshops.tasks.graph_surrogate",
     "Partition": "meshops.partition",
     "Prediction": "meshops.tasks.surrogate",
     "RolloutSurrogate": "meshops.tasks.rollout_surrogate",
@@ -60,7 +65,10 @@ _HOME = {
 
 
 def load(path: str, *, device: str = "cpu") -> Any:
-    """Open a trained surrogate: a ``Surrogate`` of steady fields on meshes, or a ``RolloutSurrogate`` of trajectories.
+    """Open a trained surrogate of any kind.
+
+    Returns a ``Surrogate`` of steady fields on bodies, a ``RolloutSurrogate`` of trajectories on grids, a
+    ``FieldsSurrogate`` of fields on graphs or a ``MeshRolloutSurrogate`` of trajectories on meshes.
 
     Args:
         path: Checkpoint, e.g. ``"runs/demo/model.ckpt"``.
@@ -72,11 +80,15 @@ def load(path: str, *, device: str = "cpu") -> Any:
     from pathlib import Path
 
     from meshops.tasks.checkpoint import read_checkpoint
+    from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
     from meshops.tasks.rollout_surrogate import RolloutSurrogate
     from meshops.tasks.surrogate import Surrogate
 
     content = read_checkpoint(Path(path))
-    maker: Any = RolloutSurrogate if content.get("task") == "rollout" else Surrogate
+    makers: dict[str, Any] = {
+        "rollout": RolloutSurrogate, "fields": FieldsSurrogate, "mesh_rollout": MeshRolloutSurrogate
+    }  # fmt: skip
+    maker = makers.get(content.get("task", "steady"), Surrogate)
     return maker.from_content(content, path, device=device)
 
 

@@ -23,11 +23,12 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--json", action="store_true")
     args = options.parse_args(argv)
 
-    from meshops.datasets import create, create_trajectories, detect
-    from meshops.datasets.registry import TRAJECTORIES
+    from meshops.datasets import create, create_mesh_trajectories, create_trajectories, detect
+    from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
 
     name = args.name or detect(args.root)
     make: Any = create_trajectories if name in TRAJECTORIES else create
+    make = create_mesh_trajectories if name in MESH_TRAJECTORIES else make
     data = make(name, root=args.root, split="all", **key_values(args.option))
     problems = list(data.check())
     if args.json:

@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("meshops.cli.train", "train a surrogate: meshops train RUN.yaml [--key value ...]"),
     "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint on a dataset"),
     "predict": ("meshops.cli.predict", "fields, forces, pictures and report for new meshes"),
+    "compress": ("meshops.cli.compress", "integer weights, bits where they are needed: smaller and faster"),
     "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),
     "generate": ("meshops.cli.generate", "real simulation data from a solver, in a public layout"),
     "data": ("meshops.cli.data", "data check: read every case of a dataset and list what is wrong"),

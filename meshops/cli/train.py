@@ -13,14 +13,21 @@ from jsonargparse import ArgumentError, ArgumentParser
 from meshops.cli.options import console, print_json
 from meshops.cli.tables import metrics_table, rollout_table
 from meshops.errors import InputError
-from meshops.training.config import RolloutRunConfig, RunConfig
+from meshops.training.config import FieldsRunConfig, MeshRolloutRunConfig, RolloutRunConfig, RunConfig
 
-KINDS: dict[str, Any] = {"steady": RunConfig, "rollout": RolloutRunConfig}
+KINDS: dict[str, Any] = {
+    "steady": RunConfig,
+    "rollout": RolloutRunConfig,
+    "fields": FieldsRunConfig,
+    "mesh_rollout": MeshRolloutRunConfig,
+}
+AnyConfig = RunConfig | RolloutRunConfig | FieldsRunConfig | MeshRolloutRunConfig
 
 USAGE = """usage: meshops train RUN.yaml [--key value ...] [--resume] [--json]
 
-Train a surrogate and judge it on the test split of its dataset: of steady fields on meshes, or (kind: rollout) of
-trajectories on grids.
+Train a surrogate and judge it on the test split of its dataset: of steady fields on bodies, or by
+``kind:`` of trajectories on grids (rollout), fields on any graph (fields), trajectories on moving meshes
+(mesh_rollout).
 
   RUN.yaml             settings of the run; models/<system>/<dataset>.yaml are ready to use, and so are
                        the names of shipped recipes: {recipes}
@@ -48,6 +55,14 @@ def run(argv: Sequence[str]) -> int:
         from meshops.training.rollout import train_rollout  # Lightning takes seconds to import
 
         result = train_rollout(config, resume=resume, console=console(quiet=False))
+    elif isinstance(config, FieldsRunConfig):
+        from meshops.training.graphs import train_fields
+
+        result = train_fields(config, resume=resume, console=console(quiet=False))
+    elif isinstance(config, MeshRolloutRunConfig):
+        from meshops.training.graphs import train_mesh_rollout
+
+        result = train_mesh_rollout(config, resume=resume, console=console(quiet=False))
     else:
         from meshops.training.run import train
 
@@ -56,12 +71,12 @@ def run(argv: Sequence[str]) -> int:
         print_json(result.metrics)
     elif result.metrics.get("one_step"):
         sys.stdout.write(rollout_table(result.metrics) + "\n")
-    elif result.metrics.get("cases"):
+    elif result.metrics.get("cases") and isinstance(config, RunConfig):
         sys.stdout.write(metrics_table(result.metrics) + "\n")
     return 0
 
 
-def parse(arguments: Sequence[str]) -> RunConfig | RolloutRunConfig:
+def parse(arguments: Sequence[str]) -> AnyConfig:
     """Settings from a YAML file (or the name of a shipped recipe) and changes to it; its ``kind`` says which they are.
 
     Raises:
@@ -83,7 +98,7 @@ def parse(arguments: Sequence[str]) -> RunConfig | RolloutRunConfig:
         raise InputError(source + _brief(str(error))) from None
     namespace.pop("config", None)
     built = settings.instantiate(namespace)
-    config: RunConfig | RolloutRunConfig = made(**vars(built))
+    config: AnyConfig = made(**vars(built))
     return config
 
 
@@ -109,8 +124,10 @@ def _parser(kind: type = RunConfig) -> Any:
 
 
 def _settings_help() -> str:
-    steady, rollout = (_parser(kind).format_help() for kind in (RunConfig, RolloutRunConfig))
-    parts = (steady[steady.index("\nA run:") + 1 :], rollout[rollout.index("\nA run on trajectories:") + 1 :])
+    parts = []
+    for kind in KINDS.values():
+        text = _parser(kind).format_help()
+        parts.append(text[text.index(f"\n{str(kind.__doc__).splitlines()[0][:-1]}:") + 1 :])
     return "\n".join(parts)  # without usage and the parser's own options
 
 

@@ -14,6 +14,7 @@ from meshops.datasets.base import CaseDataset
 from meshops.datasets.cfdbench import CFDBench
 from meshops.datasets.eagle import Eagle
 from meshops.datasets.geo_fno import Airfoil, Darcy, Elasticity, Pipe, Plasticity
+from meshops.datasets.mesh_files import MeshFiles
 from meshops.datasets.mesh_graph_nets import MeshGraphNets
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.navier_stokes import NavierStokes
@@ -24,6 +25,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, MissingDataError, listing
 
 DATASETS: dict[str, Callable[..., CaseDataset]] = {
+    "mesh_files": MeshFiles,
     "ahmed_mini": AhmedMini,
     "ahmed_ml": AhmedML,
     "airfoil": Airfoil,

@@ -5,6 +5,7 @@ from meshops.models.amr_transformer import AMRTransformer
 from meshops.models.fno import fno
 from meshops.models.graph_vit import GraphViT
 from meshops.models.iap import IAP
+from meshops.models.mesh_graph_net import MeshGraphNet
 from meshops.models.mp_pde import MPPDE
 from meshops.models.mspt import MSPT
 from meshops.models.registry import create_model, list_models, register_model
@@ -18,6 +19,7 @@ __all__ = [
     "MSPT",
     "AMRTransformer",
     "GraphViT",
+    "MeshGraphNet",
     "UNet",
     "ViT",
     "create_model",

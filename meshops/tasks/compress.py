@@ -53,7 +53,7 @@ def compressed_model(
     return to_integers(copied).eval(), name, arguments
 
 
-def empty_integers(name: str, arguments: dict[str, Any]) -> nn.Module:
+def empty_integers(name: str, **arguments: Any) -> nn.Module:
     """A model on integers to load weights into."""
     model: Any = create_model(name, **arguments)
     model.auxiliary = None

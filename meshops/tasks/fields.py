@@ -1,7 +1,7 @@
 """Fields on the nodes of a graph from inputs on them: Darcy, elasticity, pipes; any dimension, any model of graphs.
 
 Unlike the steady task, which computes geometry features of a body in a flow, the inputs are those of the dataset.
-Values are normalised once, here: inputs and fields to zero mean and unit variance, positions by one shift and one scale.
+Values are normalised once, here: inputs and fields to zero mean and unit variance, positions by one shift and scale.
 """
 
 from __future__ import annotations

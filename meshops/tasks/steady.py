@@ -20,6 +20,7 @@ from meshops.data.features import FeatureSpec, node_features
 from meshops.data.mesh_graph import MeshGraph, field_slices
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.errors import InputError, listing
+from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.tasks.losses import get_loss
 
 Domain = Literal["surface", "volume"]
@@ -166,9 +167,21 @@ class SteadyTask(nn.Module):
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
         """``loss`` and its parts per field, for a batch of subsets of equal size."""
-        prediction, truth = self(batch), self.output_norm(batch.y)
-        b = int(batch.num_graphs)
-        prediction, truth = prediction.unflatten(0, (b, -1)), truth.unflatten(0, (b, -1))
+        truth = self.output_norm(batch.y)
+        model: Any = self.model
+
+        def criterion(prediction: Tensor) -> dict[str, Tensor]:
+            return self._parts(prediction, truth, int(batch.num_graphs))
+
+        if isinstance(model, LearnsWithTruth):
+            inputs = copy(batch)
+            inputs.pos, inputs.x = self.inputs(batch)
+            unpacked = self.model.unpack(inputs)  # type: ignore[operator]
+            return model.learn(unpacked, truth, criterion)
+        return criterion(self(batch))
+
+    def _parts(self, prediction: Tensor, truth: Tensor, num_graphs: int) -> dict[str, Tensor]:
+        prediction, truth = prediction.unflatten(0, (num_graphs, -1)), truth.unflatten(0, (num_graphs, -1))
         names = self.spec.loss * (len(self.spec.fields) if len(self.spec.loss) == 1 else 1)
         weights = self.spec.weights * (len(self.spec.fields) if len(self.spec.weights) == 1 else 1)
         parts = {

@@ -158,3 +158,71 @@ class RolloutRunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     task: RolloutTaskConfig = field(default_factory=RolloutTaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldsTaskConfig:
+    """What is learnt of graphs.
+
+    Attributes:
+        fields: Fields to predict; default: all the dataset has.
+    """
+
+    fields: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldsRunConfig:
+    """A run on graphs.
+
+    Attributes:
+        kind: fields: fields on the nodes of graphs from inputs on them.
+        out: Folder of the run; made if missing.
+        model: Name of a registered model and its arguments: {name: amq, backbone: mppde, budget: 5, ...}.
+        data: Which cases; name: darcy, elasticity, plasticity, airfoil, pipe, airfrans.
+        task: What is learnt.
+        train: How.
+    """
+
+    kind: Literal["fields"] = "fields"
+    out: str = "runs/fields"
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "mppde"})
+    data: DataConfig = field(default_factory=DataConfig)
+    task: FieldsTaskConfig = field(default_factory=FieldsTaskConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshRolloutTaskConfig:
+    """What is learnt of trajectories on meshes.
+
+    Attributes:
+        horizon: Steps of a training window; gradients go through all of them.
+        pushforward: Learn one step after up to so many without gradients instead; 0: off.
+        steps: Steps of the rollouts the run is judged on.
+    """
+
+    horizon: int = 5
+    pushforward: int = 0
+    steps: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshRolloutRunConfig:
+    """A run on moving meshes.
+
+    Attributes:
+        kind: mesh_rollout: the next state on meshes that may move, and whole futures.
+        out: Folder of the run; made if missing.
+        model: Name of a registered model and its arguments: {name: graphvit, cluster_size: 20, ...}.
+        data: Which trajectories; name: eagle or mesh_graph_nets.
+        task: What is learnt.
+        train: How.
+    """
+
+    kind: Literal["mesh_rollout"] = "mesh_rollout"
+    out: str = "runs/mesh_rollout"
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "graphvit"})
+    data: DataConfig = field(default_factory=DataConfig)
+    task: MeshRolloutTaskConfig = field(default_factory=MeshRolloutTaskConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from meshops.viz.colors import INK
 from meshops.viz.grid import _figure, _save
+from meshops.viz.layout import INK
 
 MARKS = "osD^vPX*"
 

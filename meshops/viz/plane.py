@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from meshops.viz.colors import INK
 from meshops.viz.grid import _figure, _save
+from meshops.viz.layout import INK
 
 
 def plane_picture(
@@ -59,3 +60,34 @@ def plane_picture(
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     return _save(figure, path)
+
+
+def graph_picture(
+    graph: Any, predicted: Mapping[str, Tensor], path: str | Path, *, bits: Tensor | None = None, title: str = ""
+) -> Path:
+    """Truth, prediction and error of the first scalar field of a plane graph, and the bits of its nodes.
+
+    Args:
+        graph: ``MeshGraph`` with truth.
+        predicted: Field -> ``[n]`` or ``[n, k]``.
+        path: PNG to write.
+        bits: ``[n]`` bits of the nodes, None: not drawn.
+        title: Over the picture.
+    """
+    name = next((n for n, values in predicted.items() if values.dim() == 1), next(iter(predicted)))
+    value, truth = (v if v.dim() == 1 else v.norm(dim=1) for v in (predicted[name], graph.field(name)))
+    panels = {name: truth, "predicted": value, "error": (value - truth).abs()}
+    if bits is not None:
+        panels["bits"] = bits
+    return plane_picture(graph.pos, triangles_of(graph), panels, path, title=title)
+
+
+def triangles_of(graph: Any) -> Tensor | None:
+    """``[f, 3]`` triangles of the cells of a graph, quadrilaterals cut in two; None where there are no such cells."""
+    size = graph.get("cell_size")
+    if size is None or not bool(((size == 3) | (size == 4)).all()):
+        return None
+    start = graph.cell_ptr[:-1]
+    first = graph.cell_nodes[start.unsqueeze(1) + start.new_tensor([[0, 1, 2]])]
+    four = start[size == 4]
+    return torch.cat([first, graph.cell_nodes[four.unsqueeze(1) + four.new_tensor([[0, 2, 3]])]])

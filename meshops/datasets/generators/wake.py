@@ -196,7 +196,8 @@ def _sizes(shape: str) -> Size:
         distance = np.hypot(np.maximum(np.abs(x) - half, 0), y) - (0.0 if half else 0.5)
         near = 1 + 2.2 * np.maximum(distance, 0)
         wake = 2.0 + 0.12 * np.maximum(x, 0) + 4 * np.maximum(np.abs(y) - 0.8, 0) + 6 * np.maximum(-x, 0)
-        return np.minimum(np.minimum(near, wake), 5.0)
+        out: Array = np.minimum(np.minimum(near, wake), 5.0)
+        return out
 
     return size
 

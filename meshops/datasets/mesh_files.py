@@ -1,0 +1,206 @@
+"""A folder of mesh files with input and output arrays at the points: the layout for one's own simulations.
+
+    <root>/train/*.vtu, <root>/test/*.vtu       or <root>/*.vtu: the last tenth is tested on
+
+Any format that :func:`meshops.read` knows will do. A file without extent along z is a plane mesh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshops.data.conditions import FlowConditions
+from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets.atomic import replacing
+from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_root, one_of
+from meshops.errors import InputError, MissingDataError, listing
+
+SUFFIXES = (".vtu", ".vtp", ".vtk", ".msh")
+
+
+class MeshFiles(CaseDataset):
+    """Graphs of mesh files: points, edges of the cells, inputs ``x``, fields ``y``.
+
+    Args:
+        root: Folder, see above.
+        split: ``"train"``, ``"test"`` or ``"all"``.
+        inputs: Arrays at the points given to the model, in this order.
+        fields: Arrays at the points to predict; None: all others of the first file.
+        cache: Keep read cases in memory.
+        transform: Applied to each graph that is handed out.
+
+    Raises:
+        MissingDataError: No folder, or no mesh files in it.
+        InputError: Unknown split, or an array that the first file lacks.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        inputs: Sequence[str] = (),
+        fields: Sequence[str] | None = None,
+        cache: bool = True,
+        transform: Transform | None = None,
+    ) -> None:
+        self.root = existing_root(root, "mesh_files", "give the folder that holds the files of the cases")
+        one_of("mesh_files: split", split, ("train", "test", "all"))
+        self.paths = self._choose(split)
+        self.cases = tuple(path.stem for path in self.paths)
+        self.conditions = FlowConditions()
+        self.inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        self.transform, self.cache = transform, GraphCache(cache)
+        present = arrays_of(self.paths[0])
+        wanted = (fields,) if isinstance(fields, str) else fields
+        self.fields = tuple(name for name in present if name not in self.inputs) if wanted is None else tuple(wanted)
+        missing = [name for name in (*self.inputs, *self.fields) if name not in present]
+        if missing or not self.fields:
+            what = f"no array {listing(missing)}" if missing else "no field left to predict"
+            raise InputError(f"{self.paths[0]}: {what} at the points; arrays there: {listing(present)}")
+        self.units = ("",) * len(self.fields)
+
+    def _choose(self, split: str) -> list[Path]:
+        folders = [self.root / "train", self.root / "test"]
+        if all(folder.is_dir() for folder in folders):
+            parts = [mesh_files(folder) for folder in folders]
+        else:
+            every = mesh_files(self.root)
+            held_out = max(1, len(every) // 10) if len(every) > 1 else 0
+            parts = [every[: len(every) - held_out], every[len(every) - held_out :]]
+        chosen = {"train": parts[0], "test": parts[1], "all": parts[0] + parts[1]}[split]
+        if not chosen:
+            raise MissingDataError(
+                f"mesh_files: no files for the split '{split}' in {self.root}; looked for {listing(SUFFIXES)} there or "
+                "in train/ and test/"
+            )
+        return chosen
+
+    def files(self, index: int) -> dict[str, Path]:
+        """The file of a case."""
+        return {"mesh": self.paths[self.position(index)]}
+
+    def read(self, index: int) -> MeshGraph:
+        """Read a case: ``pos``, ``x``, ``y``, ``edge_index`` and the cells."""
+        return read_graph(self.paths[index], self.inputs, self.fields)
+
+    @classmethod
+    def standin(cls, root: str | Path, num: int = 4) -> Path:
+        """Darcy flow on irregular meshes from finite elements."""
+        from meshops.datasets.generators.mesh_registry import generate_mesh
+
+        graphs = [generate_mesh("darcy", seed, num_points=200) for seed in range(num)]
+        return write_graphs([g for g in graphs if isinstance(g, MeshGraph)], root, test=max(1, num // 4))
+
+
+def read_graph(path: str | Path, inputs: Sequence[str], fields: Sequence[str] = ()) -> MeshGraph:
+    """One mesh file as a graph with nodes at its points.
+
+    Args:
+        path: Mesh file.
+        inputs: Arrays at the points that become ``x``.
+        fields: Arrays at the points that become ``y``.
+
+    Raises:
+        InputError: The file cannot be read, or has not these arrays at its points.
+    """
+    from meshops.data.readers import read  # VTK
+
+    graph = read(path, fields=(*inputs, *fields), location="point")
+    graph.edge_index = cell_edges(graph)
+    if bool((graph.pos[:, 2] == graph.pos[0, 2]).all()):
+        graph.pos = graph.pos[:, :2].contiguous()
+        for key in ("normal", "area", "node_type"):
+            if key in graph:
+                del graph[key]
+    values = {name: graph.field(name).reshape(len(graph.pos), -1) for name in (*inputs, *fields)}
+    units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
+    if inputs:
+        graph.x = torch.cat([values[name] for name in inputs], 1)
+        widths = [(name, values[name].shape[1]) for name in inputs]
+        graph.x_names = tuple(n if k == 1 else f"{n}_{i}" for n, k in widths for i in range(k))
+    for key in ("y", "y_names", "y_sizes", "y_units"):
+        if key in graph:
+            del graph[key]
+    if fields:
+        graph.y = torch.cat([values[name] for name in fields], 1)
+        graph.y_names, graph.y_sizes = tuple(fields), tuple(values[name].shape[1] for name in fields)
+        graph.y_units = tuple(units.get(name, "") for name in fields)
+    graph.name = Path(path).stem
+    return graph
+
+
+def cell_edges(graph: MeshGraph) -> Tensor:
+    """``[2, e]`` neighbouring points of the polygons of a graph, or all pairs within other cells; both directions."""
+    size, start = graph.cell_size, graph.cell_ptr[:-1]
+    flat = (graph.cell_type == 5) | (graph.cell_type == 7) | (graph.cell_type == 9)
+    pairs = []
+    for count in torch.unique(size).tolist():
+        for polygons in (True, False):
+            chosen = start[(size == count) & (flat == polygons)]
+            nodes = graph.cell_nodes[chosen.unsqueeze(1) + torch.arange(count)]
+            for i in range(count):
+                others = [(i + 1) % count] if polygons else range(i + 1, count)
+                pairs += [torch.stack([nodes[:, i], nodes[:, j]]) for j in others]
+    if not pairs:
+        return torch.empty(2, 0, dtype=torch.int64)
+    n = len(graph.pos)
+    sides = torch.cat(pairs, 1)
+    both = torch.cat([sides, sides.flip(0)], 1)
+    key = torch.unique(both[1] * n + both[0])
+    return torch.stack([key % n, key // n])
+
+
+def mesh_files(folder: Path) -> list[Path]:
+    """Mesh files of a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def arrays_of(path: Path) -> tuple[str, ...]:
+    """Names of the floating-point arrays at the points of a file."""
+    from meshops.data.convert import float_arrays
+    from meshops.data.readers import read_mesh
+
+    return float_arrays(read_mesh(path), "point")
+
+
+def write_graphs(graphs: Sequence[MeshGraph], root: str | Path, *, test: int) -> Path:
+    """Write graphs with cells as ``train/NAME.vtu`` and, the last ``test`` of them, ``test/NAME.vtu``.
+
+    Args:
+        graphs: ``pos [n, 2 or 3]``, cells, ``x`` with ``x_names``, ``y`` with its names.
+        root: Folder; is made.
+        test: Number of graphs to test on.
+    """
+    folder = Path(root)
+    for place, graph in enumerate(graphs):
+        split = "test" if place >= len(graphs) - test else "train"
+        path = folder / split / f"{graph.name}.vtu"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            _as_grid(graph).save(partial.with_suffix(".vtu"))
+            if partial.with_suffix(".vtu") != partial:
+                partial.with_suffix(".vtu").rename(partial)
+    return folder
+
+
+def _as_grid(graph: MeshGraph) -> Any:
+    import numpy as np
+    import pyvista as pv
+
+    points = np.zeros((len(graph.pos), 3))
+    points[:, : graph.pos.shape[1]] = graph.pos.numpy()
+    starts = graph.cell_ptr[:-1]
+    cells = [np.r_[k, graph.cell_nodes[s : s + k].numpy()] for s, k in
+             zip(starts.tolist(), graph.cell_size.tolist(), strict=True)]  # fmt: skip
+    grid = pv.UnstructuredGrid(np.concatenate(cells), graph.cell_type.numpy().astype(np.uint8), points)
+    for i, name in enumerate(graph.get("x_names") or ()):
+        grid.point_data[name] = graph.x[:, i].numpy()
+    for name in graph.fields:
+        grid.point_data[name] = graph.field(name).numpy()
+    return grid

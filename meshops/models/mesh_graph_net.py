@@ -1,0 +1,78 @@
+"""MeshGraphNet (Pfaff, Fortunato, Sanchez-Gonzalez, Battaglia; ICLR 2021, 2010.03409): the baseline on meshes.
+
+    e_ij' = e_ij + LN(MLP([v_i, v_j, e_ij])),   v_i' = v_i + LN(MLP([v_i, sum_j e_ij']))        (sec. 3.2, 15 rounds)
+
+Mesh edges only: world edges matter for bodies in contact. Perceptrons have two hidden layers of 128, as published. The
+first layer on edges is split into node projections (exact), and rows may be quantised as those of MP-PDE and GraphViT.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meshops.models.graph_vit import GraphNetBlock
+from meshops.models.registry import register_model
+from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
+from meshops.nn.message_passing import QuantMLP
+from meshops.nn.quantized import RAW_BITS, MeshBits, WeightMode
+
+
+@register_model
+class MeshGraphNet(MeshModel):
+    """Encode, exchange messages, decode: ``x [n, in_channels] -> [n, out_channels]``.
+
+    Args:
+        in_channels: Channels of a node: state and one-hot kind of node; 0: geometry alone.
+        out_channels: Channels predicted.
+        pos_dim: Space dimensions.
+        channels: Width of nodes and edges.
+        depth: Rounds of messages.
+        split: Evaluate first edge layers on nodes.
+        neighbors: Edges to this many nearest nodes where a graph has none.
+        bits: Bit-widths rows may have; empty: a plain network.
+        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        pos_dim: int = 3,
+        channels: int = 128,
+        depth: int = 15,
+        split: bool = True,
+        neighbors: int = 8,
+        bits: tuple[int, ...] = (),
+        weights: WeightMode = "matched",
+        weight_bits: int = 8,
+    ) -> None:
+        super().__init__()
+        self.neighbors, self.out_channels = neighbors, out_channels
+        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        hidden = [channels] * 3
+        self.node_encoder = QuantMLP([max(in_channels, 1), *hidden], rows="node", first_fixed=RAW_BITS, **settings)
+        self.edge_encoder = QuantMLP([pos_dim + 1, *hidden], rows="edge", first_fixed=RAW_BITS, **settings)
+        self.node_norm, self.edge_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.rounds = nn.ModuleList(
+            GraphNetBlock([(channels, None)], channels, norm=True, split=split, **settings) for _ in range(depth)
+        )
+        self.decoder = QuantMLP([*hidden, out_channels], rows="node", last_fixed=RAW_BITS, **settings)
+
+    def forward(
+        self, pos: Tensor, x: Tensor, sender: Tensor, receiver: Tensor, ptr: Tensor, graph_ptr: Tensor,
+        clusters: Clusters | None = None, *, bits: MeshBits | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``[n, out_channels]``; arguments as in :class:`~meshops.nn.mesh_model.MeshInputs`."""
+        inputs = MeshInputs(pos, x, sender, receiver, ptr, graph_ptr, clusters)
+        between = pos.index_select(0, sender) - pos.index_select(0, receiver)
+        v = self.node_norm(self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]), bits))
+        e = self.edge_norm(self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits))
+        for block in self.rounds:
+            change, messages = block([v], e, inputs, bits)
+            v, e = v + change, e + messages
+        out: Tensor = self.decoder(v, bits)
+        return out
