@@ -36,9 +36,9 @@ def main() -> None:
     options.add_argument("--out", default="runs/study_amq")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--pretrain", type=int, default=1200, help="float32 steps")
-    options.add_argument("--steps", type=int, default=240, help="quantised steps of each assignment")
-    options.add_argument("--nodes", type=int, default=250)
+    options.add_argument("--pretrain", type=int, default=500, help="float32 steps")
+    options.add_argument("--steps", type=int, default=120, help="quantised steps of each assignment")
+    options.add_argument("--nodes", type=int, default=200)
     options.add_argument("--cases", type=int, default=64, help="training cases; a quarter as many to test on")
     options.add_argument("--smoke", action="store_true")
     args = options.parse_args()
@@ -81,6 +81,10 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
     from meshops.tasks.fields import FieldsSpec, FieldsTask
 
     problem, backbone, seed, args = job
+    done = Path(args["out"]) / f"rows_{problem}_{backbone}_{seed}.json"
+    if done.exists():
+        rows: list[dict[str, Any]] = json.loads(done.read_text())
+        return rows
     torch.set_num_threads(1)
     stored = torch.load(Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt", weights_only=True)
     graphs = [MeshGraph(**values) for values in stored]
@@ -116,6 +120,7 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
             error, cost, rank = judge(tuned, test, budget)
             rows.append(base | {"assignment": assignment, "budget": budget, "cost": cost, "error": error, "rank": rank,
                                 "seconds": round(time.time() - start, 1)})  # fmt: skip
+    done.write_text(json.dumps(rows))
     print(problem, backbone, seed, "done", flush=True)
     return rows
 

@@ -102,6 +102,8 @@ class AMQ(MeshModel):
         self.out_channels = out_channels
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
         self.target = target
+        self.trained_with = assignment
+        self.set_budget(budget, assignment)
         self.auxiliary: nn.Module | None = None
         self.assigner: nn.Module | None = None
         if assignment == "auxiliary":
@@ -110,7 +112,6 @@ class AMQ(MeshModel):
             self.assigner = deepcopy(self.auxiliary).requires_grad_(False)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.register_buffer("target_stats", torch.tensor([0.0, 1.0]))  # running mean and deviation of the log loss
-        self.set_budget(budget, assignment)
         name_layers(self)
 
     step: Tensor
@@ -147,7 +148,7 @@ class AMQ(MeshModel):
             raise InputError(f"assignment must be one of {listing(get_args(Assignment))}, got '{chosen}'")
         for width in self.bits:
             check_bits(width)
-        if chosen == "auxiliary" and self.assigner is None:
+        if chosen == "auxiliary" and self.trained_with != "auxiliary":
             raise InputError("this network has no auxiliary predictor; train with assignment='auxiliary'")
         for value in (budget, *self.budgets):
             if chosen == "uniform" and value not in self.bits:

@@ -73,5 +73,7 @@ def test_bad_plans_are_explained() -> None:
         layer(torch.zeros(2, 4), BitPlan.of(torch.tensor([4, 8, 8])))
     with pytest.raises(InputError, match="got 1 in row 1"):
         BitPlan.of(torch.tensor([4, 1]))
-    with pytest.raises(InputError, match="give bit-widths"):
-        QuantLinear(4, 2, bits=())
+    with pytest.raises(InputError, match="must be 'matched' or 'shared'"):
+        QuantLinear(4, 2, weights="own")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the layer was built for none"):
+        QuantLinear(4, 2, bits=())(torch.zeros(2, 4), BitPlan.of(torch.tensor([4, 8])))

@@ -29,7 +29,7 @@ def run(script: str, *arguments: str, **variables: str) -> str:
     return process.stdout
 
 
-@pytest.mark.parametrize("part", ["segments", "patches", "neighbors", "scores"])
+@pytest.mark.parametrize("part", ["segments", "patches", "neighbors", "scores", "integers"])
 def test_interpreted_kernels_equal_the_definitions(part: str) -> None:
     assert f"{part}: equal" in run("triton_cases.py", part, "cpu", TRITON_INTERPRET="1")
 
@@ -37,10 +37,10 @@ def test_interpreted_kernels_equal_the_definitions(part: str) -> None:
 def test_kernels_compile_for_a_gpu() -> None:
     """PTX for compute capability 8.0 and 9.0, for every element type; no GPU is needed to compile."""
     out = run("triton_compile.py", TRITON_DEFAULT_FP_FUSION="0", TRITON_INTERPRET="0")
-    assert out.count("compiled") == 2 * 24
+    assert out.count("compiled") == 2 * 26
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("part", ["segments", "patches", "neighbors", "scores"])
+@pytest.mark.parametrize("part", ["segments", "patches", "neighbors", "scores", "integers"])
 def test_kernels_equal_the_definitions_on_the_gpu(part: str) -> None:
     assert f"{part}: equal" in run("triton_cases.py", part, "cuda", TRITON_INTERPRET="0")

@@ -1,4 +1,4 @@
-"""``triton_cases.py segments|patches|neighbors|scores cpu|cuda``: Triton kernels against definitions, random input."""
+"""``triton_cases.py PART cpu|cuda``: Triton kernels of one part against the definitions, on random input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshops import ops
-from meshops.ops.kernels import neighbors_triton, patches_triton, scores_triton, segment_triton
+from meshops.ops.integer import IntegerWeight, Rows, _integer_linear
+from meshops.ops.kernels import integer_triton, neighbors_triton, patches_triton, scores_triton, segment_triton
 from meshops.ops.neighbors import _knn_search, _radius_search
 from meshops.ops.scores import _sobel_blocks, channel_scale
 from meshops.ops.segment import _segment_extreme, _segment_spread
@@ -63,6 +64,27 @@ def scores(device: str) -> None:
         assert_close(scores_triton.sobel_blocks(*arguments), _sobel_blocks.reference(*arguments))
 
 
+def integers(device: str) -> None:
+    for case, bits in enumerate(((8,), (2, 4), (3, 6, 8), (4, 8))):
+        r, k, n = number(1, 90), number(1, 70), number(1, 80)
+        x = torch.nn.functional.silu(torch.randn(r, k, generator=GENERATOR))
+        x[0] = 0.0
+        ends = sorted([number(0, r + 1) for _ in bits[1:]] + [r])
+        weights = []
+        for width in bits:
+            most = 2 ** (width - 1) - 1
+            values = torch.randint(-most, most + 1, (n, k), generator=GENERATOR).to(device, torch.int8)
+            weights.append(IntegerWeight(width, values, torch.rand(n, generator=GENERATOR).to(device) + 0.1, most, 0.9))
+        tables = [Rows(torch.randn(7, n, generator=GENERATOR).to(device), torch.arange(r).to(device) % 7)][: case % 2]
+        tables += [Rows(torch.randn(r, n, generator=GENERATOR).to(device))][: case // 2]
+        order = torch.randperm(r, generator=GENERATOR).to(device)
+        bias = torch.randn(n, generator=GENERATOR).to(device)
+        arguments = (x.to(device), order, ends, weights, bias, tables, ("none", "relu", "silu", "none")[case])
+        assert_close(
+            integer_triton.integer_linear(*arguments), _integer_linear.reference(*arguments), rtol=1e-5, atol=1e-4
+        )
+
+
 def patches(device: str) -> None:
     for case in range(12):
         n, k, channels = number(5, 60), number(1, 6), (1, 3, 150)[case % 3]
@@ -97,5 +119,7 @@ def neighbors(device: str) -> None:
 
 if __name__ == "__main__":
     part, device = sys.argv[1:]
-    {"segments": segments, "patches": patches, "neighbors": neighbors, "scores": scores}[part](device)
+    {"segments": segments, "patches": patches, "neighbors": neighbors, "scores": scores, "integers": integers}[part](
+        device
+    )
     sys.stdout.write(f"{part}: equal\n")

@@ -1,0 +1,219 @@
+"""MP-PDE, GraphViT, MeshGraphNet and AMQ: published sizes, invariances, split layers, integers, bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+from torch_geometric.data import Batch
+
+from meshops.data.mesh_graph import MeshGraph
+from meshops.errors import DataWarning, InputError
+from meshops.models import create_model
+from meshops.models.mp_pde import advance
+from meshops.nn.mesh_model import cost_report
+from meshops.nn.quantized import MeshBits, QuantLinear, quantized_layers, to_integers
+
+NAMES = ("mppde", "graphvit", "meshgraphnet")
+SMALL: dict[str, dict[str, Any]] = {
+    "mppde": {"channels": 16, "depth": 2, "variables": 1},
+    "graphvit": {"channels": 16, "tokens": 32, "depth": 2, "attention_depth": 1, "cluster_size": 8},
+    "meshgraphnet": {"channels": 16, "depth": 2},
+}
+
+
+def small(name: str, **changes: Any) -> Any:
+    torch.manual_seed(0)
+    return create_model(name, in_channels=3, out_channels=2, pos_dim=2, **(SMALL[name] | changes)).eval()
+
+
+def graph(n: int = 50, seed: int = 0) -> MeshGraph:
+    generator = torch.Generator().manual_seed(seed)
+    return MeshGraph(pos=torch.rand(n, 2, generator=generator), x=torch.randn(n, 3, generator=generator))
+
+
+@pytest.mark.parametrize(("name", "count"), [("mp_pde_e1", 634_745), ("graph_vit_eagle", 10_317_956)])
+def test_published_numbers_of_weights(name: str, count: int) -> None:
+    assert sum(p.numel() for p in create_model(name).parameters()) == count
+
+
+def test_mp_pde_of_the_other_equations() -> None:
+    """E2 and E3 see one and three more parameters of the equation (specification: 636,409 and 639,737)."""
+    for more, count in ((1, 636_409), (3, 639_737)):
+        model = create_model("mp_pde_e1", in_channels=26 + more, variables=1 + more)
+        assert sum(p.numel() for p in model.parameters()) == count
+
+
+def test_bundles_advance_from_the_newest_step() -> None:
+    u, d = torch.tensor([[1.0, 2.0, 10.0, 20.0]]), torch.tensor([[1.0, 1.0, 1.0, 3.0]])  # two steps of two fields
+    assert_close(advance(u, d, 0.5, 2), torch.tensor([[10.5, 20.5, 11.0, 23.0]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_split_edge_layers_are_exact(name: str) -> None:
+    split, whole = small(name), small(name, split=False)
+    whole.load_state_dict(split.state_dict())
+    inputs = split.unpack(graph())
+    assert_close(split(*inputs), whole(*inputs), atol=1e-5, rtol=1e-5)
+    assert sum(c.macs for c in cost_report(split, inputs)) < sum(c.macs for c in cost_report(whole, inputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_nodes_and_batching_do_not_matter(name: str) -> None:
+    model, data = small(name), graph()
+    if name == "graphvit":
+        model = small(name, pooling="mean")  # the recurrent network reads members in the order of the tree
+    out = model(*model.unpack(data))
+    order = torch.randperm(50)
+    assert_close(
+        model(*model.unpack(MeshGraph(pos=data.pos[order], x=data.x[order]))), out[order], atol=1e-5, rtol=1e-4
+    )
+    other = graph(31, seed=1)
+    both = model(*model.unpack(Batch.from_data_list([data, other])))
+    assert_close(both, torch.cat([out, model(*model.unpack(other))]), atol=1e-5, rtol=1e-4)
+
+
+def test_stored_clusters_are_used() -> None:
+    model, data = small("graphvit"), graph()
+    found = model.unpack(data)
+    data.cluster = found.clusters.of_node
+    assert_close(model(*model.unpack(data)), model(*found), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_weight_learns(name: str) -> None:
+    model = small(name, bits=(4, 8)).train()
+    inputs = model.unpack(graph())
+    bits = MeshBits(*(torch.where(torch.arange(n) % 3 == 0, 8, 4) for n in inputs.counts().values()))
+    model(*inputs, bits=bits).square().sum().backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_integer_layer_equals_the_fake_one(name: str) -> None:
+    """Layer by layer on the same rows: in a whole network, roundings that flip may add up."""
+    model = small(name, bits=(2, 4, 8))
+    inputs = model.unpack(graph())
+    bits = MeshBits(*(torch.tensor([2, 4, 8])[torch.arange(n) % 3] for n in inputs.counts().values()))
+    seen: dict[str, list[tuple[Any, Any, Tensor]]] = {}
+    for key, layer in quantized_layers(model):
+        layer.register_forward_hook(
+            lambda _, args, kwargs, out, key=key: seen.setdefault(key, []).append((args, kwargs, out)), with_kwargs=True
+        )
+    with torch.no_grad():
+        model(*inputs, bits=bits)
+        recorded = {key: list(calls) for key, calls in seen.items()}
+        integers = dict(quantized_layers(to_integers(model)))
+        for key, calls in recorded.items():
+            for args, kwargs, want in calls:
+                got = integers[key](*args, **kwargs)
+                assert float((got - want).abs().max()) <= 1e-5 * float(want.abs().max()) + 1e-7, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_eight_bits_are_close_to_float(name: str) -> None:
+    plain, model = small(name), small(name, bits=(8,))
+    model.load_state_dict(plain.state_dict(), strict=False)
+    for _, layer in quantized_layers(model):
+        assert isinstance(layer, QuantLinear)
+        layer.set_steps()
+    inputs = plain.unpack(graph())
+    want = plain(*inputs)
+    with torch.no_grad():
+        got = to_integers(model)(*inputs, bits=MeshBits.uniform(8, **inputs.counts()))
+    assert float((got - want).norm() / want.norm()) < 0.05
+
+
+@pytest.mark.parametrize("assignment", ["auxiliary", "gradient", "random", "uniform"])
+@pytest.mark.parametrize("backbone", NAMES[:2])
+def test_amq_keeps_its_budget_and_learns(assignment: str, backbone: str) -> None:
+    torch.manual_seed(0)
+    model: Any = create_model(
+        "amq", in_channels=3, out_channels=2, pos_dim=2, backbone=backbone, bits=(4, 5, 8), budget=5, explore=1,
+        warmup=1, ladders={5: (4, 8)}, assignment=assignment, arguments=SMALL[backbone] | {"channels": 96},
+    )  # fmt: skip
+    inputs = model.unpack(Batch.from_data_list([graph(), graph(40, seed=2)]))
+    bits = model.assign(inputs)
+    from meshops.nn.bit_budget import bit_operations
+
+    full = bit_operations(MeshBits.uniform(5, **inputs.counts()), inputs, model.main.row_costs())
+    used = model.bit_operations(inputs, bits)
+    assert bool((used <= full * (1 + 1e-9)).all()) and bool((used > 0.93 * full).all())
+    assert bool((model.auxiliary_operations(inputs) <= 0.03 * full).all())
+    truth = torch.randn(90, 2)
+    for _ in range(4):
+        parts = model.learn(inputs, truth, lambda out: {"loss": (out - truth).square().mean()})
+        parts["loss"].backward()
+    assert ("auxiliary" in parts) == (assignment == "auxiliary")
+    assert int(model.step) == 4
+    if assignment == "auxiliary":
+        assert all(p.grad is not None for p in model.auxiliary.parameters())
+        assert all(p.grad is None for p in model.assigner.parameters())
+
+
+def test_the_auxiliary_network_finds_where_the_loss_is() -> None:
+    """A field that is hard (noise) on one half of the mesh and zero on the other."""
+    torch.manual_seed(0)
+    model: Any = create_model(
+        "amq", in_channels=3, out_channels=1, pos_dim=2, bits=(4, 8), budget=5,
+        arguments={"channels": 96, "depth": 1}, exploration=0.0,
+    )  # fmt: skip
+    data = graph(200)
+    inputs = model.unpack(data)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    for _ in range(60):
+        truth = torch.randn(200, 1) * (data.pos[:, :1] > 0.5)
+        optimizer.zero_grad()
+        model.learn(inputs, truth, lambda out, t=truth: {"loss": (out - t).square().mean()})["loss"].backward()
+        optimizer.step()
+    bits = model.assign(inputs).plans["node"].bits
+    right = data.pos[:, 0] > 0.5
+    assert float((bits[right] == 8).float().mean()) > 3 * float((bits[~right] == 8).float().mean())
+
+
+def test_bad_input_of_amq() -> None:
+    make: Any = lambda **changes: create_model(  # noqa: E731
+        "amq", in_channels=3, out_channels=1, pos_dim=2, **({"arguments": {"channels": 96, "depth": 1}} | changes)
+    )
+    for changes, text in (
+        ({"bits": (1, 8)}, "must be 2 to 16, got 1"),
+        ({"bits": (4, 17)}, "must be 2 to 16, got 17"),
+        ({"budget": 3.0}, "outside the bits of the rows, 4, 8"),
+        ({"assignment": "uniform"}, "uniform bits must be one of 4, 8, got 5"),
+        ({"backbone": "mspt"}, "backbone must be one of mppde, graphvit"),
+        ({"assignment": "best"}, "assignment must be one of"),
+    ):
+        with pytest.raises(InputError, match=text):
+            make(**changes)
+    model = make(assignment="gradient")
+    with pytest.raises(InputError, match="no auxiliary predictor"):
+        model.set_budget(5, "auxiliary")
+    with pytest.raises(InputError, match="graph without edges"):
+        model.unpack(MeshGraph(pos=torch.rand(1, 2), x=torch.randn(1, 3)))
+    with pytest.raises(InputError, match="graph without edges"):
+        model.unpack(
+            MeshGraph(pos=torch.rand(3, 2), x=torch.randn(3, 3), edge_index=torch.empty(2, 0, dtype=torch.long))
+        )
+    bad = graph()
+    bad.x[7, 1] = torch.nan
+    with pytest.raises(InputError, match=r"main\.encoder\.layers\.0: activations hold NaN"):
+        model(*model.unpack(bad))
+    with torch.no_grad(), pytest.raises(InputError, match=r"main\.encoder\.layers\.0: activations hold NaN"):
+        to_integers(model)(*model.unpack(bad))
+    with pytest.raises(InputError, match="only the integers of this model were kept"):
+        model.main(*model.unpack(graph()))
+    with pytest.raises(InputError, match="the oracle needs the true loss"):
+        oracle = make(assignment="oracle")
+        oracle(*oracle.unpack(graph()))
+    with pytest.warns(DataWarning, match="of the cost of 5 uniform bits"):
+        make(auxiliary_channels=64)
+    assert torch.isfinite(make(assignment="gradient")(*model.unpack(_constant()))).all()
+
+
+def _constant() -> MeshGraph:
+    out = graph()
+    out.x = torch.ones_like(out.x)  # constant rows
+    return out
