@@ -4,7 +4,7 @@ Units: length of the body (diameter or chord) 1 m, speed of the inflow 1 m/s, de
 moves as the body does, that of the far field stays; between them the motion fades. Solver: ``ale_flow``.
 
 The free stream is given at the inflow and at the upper and lower side, 3 m from the body: the stream past it is faster
-by 6 / 5, and so are the vortices of the fixed cylinder: Strouhal number 0.20 at Reynolds number 100 (900 and 1800
+by 6 / 5, and so are the vortices of the fixed cylinder: Strouhal number 0.20 at Reynolds number 100 (900
 points, time step 0.1 s, ``tests/datasets/generators/test_wake.py``) instead of 0.164 in an unbounded stream.
 """
 
