@@ -9,7 +9,7 @@ step solves
 
     1. D u . v + ((u* - w) . grad) u . v + nu grad u : grad v = (p + 4/3 f - 1/3 f_before) div v
     2. grad f . grad q = - 3 / (2 dt) div u q,     f = 0 at the outlet
-    3. p <- p + f - nu div u
+    3. p <- p + f - nu div u,     p = 0 at the outlet
 
 integrated over the mesh at the new time, for all v that are 0 where the velocity is given and all q that are 0 at the
 outlet. Without a condition at the outlet, ``nu du/dn = p n`` holds there. An even flow stays even whatever the mesh
@@ -96,7 +96,8 @@ class AleFlow:
         if not float(np.abs(u).max()) < self._limit:
             raise InputError("the flow blew up; use more points, a smaller time step or a smaller Reynolds number")
         f, source = self._correction(quadratic, linear, u)
-        self.pressure = self.pressure + f - self.viscosity * source
+        self.pressure = self.pressure + f
+        self.pressure[self.inner] -= self.viscosity * source[self.inner]
         self._u, self._u_before = u, self._u
         self._f, self._f_before = f, self._f
         self.points, self.points_before = points, self.points
