@@ -47,3 +47,8 @@ def listing(names: Iterable[object], limit: int = 12) -> str:
         return "none"
     rest = len(shown) - limit
     return ", ".join(shown[:limit]) + (f" (and {rest} more)" if rest > 0 else "")
+
+
+def some(numbers: Iterable[object]) -> str:
+    """Numbers for a message: ``4, 8``."""
+    return ", ".join(str(number) for number in numbers)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
-from meshops.errors import InputError, listing, warn
+from meshops.errors import InputError, listing, some, warn
 from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
 from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits, unit_cost
@@ -152,10 +152,10 @@ class AMQ(MeshModel):
             raise InputError("this network has no auxiliary predictor; train with assignment='auxiliary'")
         for value in (budget, *self.budgets):
             if chosen == "uniform" and value not in self.bits:
-                raise InputError(f"uniform bits must be one of {listing(self.bits)}, got {value:g}")
+                raise InputError(f"uniform bits must be one of {some(self.bits)}, got {value:g}")
             if not self.bits[0] <= value <= self.bits[-1]:
                 raise InputError(
-                    f"a budget of {value:g} uniform bits is outside the bits of the rows, {listing(self.bits)}; "
+                    f"a budget of {value:g} uniform bits is outside the bits of the rows, {some(self.bits)}; "
                     "below the lowest nothing fits, above the highest nothing is left to spend"
                 )
         self.budget, self.assignment = float(budget), chosen

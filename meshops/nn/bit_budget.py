@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, some
 from meshops.nn.mesh_model import MeshInputs, RowCosts
 from meshops.nn.quantized import MeshBits
 from meshops.ops.quantize import check_bits
@@ -81,7 +81,7 @@ def assign_bits(
         raise InputError(
             f"a budget of uniform {budget:g} bits is below the cost of the lowest bits ({ladder[0]}"
             f"{' and the auxiliary predictor' if spent is not None else ''}); raise the budget or allow fewer bits "
-            f"(bits={listing(ladder)})"
+            f"(bits={some(ladder)})"
         )
     graph = torch.repeat_interleave(ptr.diff(), output_size=len(scores))
     key, extra = [], []

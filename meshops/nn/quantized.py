@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, some
 from meshops.ops.integer import Activation, IntegerWeight, Rows, finish, integer_linear
 from meshops.ops.quantize import (
     INTEGER_MOST,
@@ -228,7 +228,7 @@ class IntegerLinear(nn.Module):
         above = [b for b in (*layer.bits, layer.weight_bits if layer.mode == "shared" else 2) if b > INTEGER_MOST]
         if above or not layer.bits:
             raise InputError(
-                f"{layer.name}: integers hold 2 to {INTEGER_MOST} bits, the layer has {listing(layer.bits) or 'none'}; "
+                f"{layer.name}: integers hold 2 to {INTEGER_MOST} bits, the layer has {some(layer.bits) or 'none'}; "
                 "train with fewer bits"
             )
         self.in_features, self.out_features = layer.in_features, layer.out_features
@@ -366,7 +366,7 @@ def checked_plan(layer: QuantLinear | IntegerLinear, x: Tensor, bits: BitPlan | 
         raise InputError(f"{layer.name}: the plan is for {len(plan.bits)} rows, got {len(x)}")
     for width, _, _ in plan.buckets:
         if width not in layer.bits:
-            built = listing(layer.bits) if layer.bits else "none"
+            built = some(layer.bits) if layer.bits else "none"
             raise InputError(f"{layer.name}: a row has {width} bits, the layer was built for {built}; add it to bits=")
     if isinstance(layer, QuantLinear) and x.device.type == "cpu" and not bool(torch.isfinite(x.detach().sum())):
         raise InputError(f"{layer.name}: activations hold NaN or infinite values; lower the learning rate or the input")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, some
 from meshops.models import create_model
 from meshops.nn.quantized import IntegerLinear, QuantLinear, quantized_layers, to_integers
 
@@ -42,7 +42,7 @@ def compressed_model(
         model, arguments = _wrapped(model, name, arguments, budget, bits)
         name = "amq"
     elif bits is not None:
-        trained = listing(arguments.get("bits", (4, 8)))
+        trained = some(arguments.get("bits", (4, 8)))
         raise InputError(f"the bits of this surrogate were fixed in training ({trained}); give only budget=")
     copied: Any = deepcopy(model)
     assignment = "gradient" if copied.assignment == "oracle" else copied.assignment

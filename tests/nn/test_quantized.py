@@ -67,7 +67,7 @@ def test_bit_operations_are_counted() -> None:
 
 def test_bad_plans_are_explained() -> None:
     layer = QuantLinear(4, 2)
-    with pytest.raises(InputError, match="a row has 6 bits, the layer was built for '4', '8'"):
+    with pytest.raises(InputError, match="a row has 6 bits, the layer was built for 4, 8"):
         layer(torch.zeros(2, 4), BitPlan.of(torch.tensor([4, 6])))
     with pytest.raises(InputError, match="the plan is for 3 rows, got 2"):
         layer(torch.zeros(2, 4), BitPlan.of(torch.tensor([4, 8, 8])))
