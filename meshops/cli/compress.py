@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     small.save(out)
     before, after = Path(args.checkpoint).stat().st_size, out.stat().st_size
     made = small.model_arguments
-    bits = ", ".join(str(b) for b in made.get("bits", ()))
+    bits = ", ".join(str(b) for b in small.task.model.bits)
     sys.stdout.write(
         f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {bits} bits, cost of uniform "
         f"{made['budget']:g} bits, assignment {made['assignment']}\n"

@@ -17,7 +17,7 @@ def run(argv: Sequence[str]) -> int:
         "evaluate",
         "Relative L2, MAE and R2 of each field in physical units, and errors of drag and lift, on a split.\n"
         "For a model of trajectories: VRMSE, NMSE, MSE and MAE of one step and along rollouts, beside keeping the\n"
-        "last frame and the floor of its tokens.",
+        "last frame and the floor of its tokens; on moving meshes: N-RMSE of EAGLE along rollouts.",
         "example:\n  meshops evaluate runs/demo/model.ckpt --data ahmed_mini --split test --json > errors.json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
@@ -41,6 +41,8 @@ def run(argv: Sequence[str]) -> int:
     surrogate = meshops.load(args.checkpoint, device=args.device)
     if isinstance(surrogate, meshops.RolloutSurrogate):
         return _rollout(surrogate, args)
+    if isinstance(surrogate, meshops.FieldsSurrogate | meshops.MeshRolloutSurrogate):
+        return _graphs(surrogate, args)
     name, root = (args.data, args.root) if args.data in names() else (detect(args.data), args.data)
     extra = key_values(args.option)
     for key, value in (("fields", surrogate.spec.fields), ("domain", surrogate.spec.domain)):
@@ -80,4 +82,33 @@ def _rollout(surrogate: Any, args: Any) -> int:
     sys.stdout.write(rollout_table(metrics) + "\n")
     if args.pictures:
         sys.stdout.write(f"written: {', '.join(map(str, pictures))}\n")
+    return 0
+
+
+def _graphs(surrogate: Any, args: Any) -> int:
+    """Errors of a model of fields on graphs, or of trajectories on moving meshes."""
+    from meshops.datasets import create, create_mesh_trajectories, detect
+    from meshops.datasets.registry import DATASETS, MESH_TRAJECTORIES
+    from meshops.tasks.graph_surrogate import FieldsSurrogate
+    from meshops.training.graphs import evaluate_fields, evaluate_mesh_rollout
+
+    known = {*DATASETS, *MESH_TRAJECTORIES}
+    name, root = (args.data, args.root) if args.data in known else (detect(args.data), args.data)
+    extra = key_values(args.option)
+    if isinstance(surrogate, FieldsSurrogate):
+        if name == "mesh_files":
+            extra = {"inputs": surrogate.spec.inputs, "fields": surrogate.spec.fields} | extra
+        metrics = evaluate_fields(surrogate, create(name, root=root, split=args.split, **extra))
+        lines = [f"{field:<16} {value:.4f}" for field, value in metrics["mean"].items()]
+        title = f"relative L2 error, mean of {len(metrics['cases'])} cases"
+    else:
+        data = create_mesh_trajectories(name, root=root, split=args.split, **extra)
+        metrics = evaluate_mesh_rollout(surrogate.task, data, args.steps)
+        lines = [f"+{step:<15} {value:.4f}" for step, value in metrics["n_rmse"].items()]
+        lines.append(f"{'first frame kept':<16} {metrics['first_frame_kept']:.4f}")
+        title = f"N-RMSE, mean of {len(metrics['cases'])} trajectories"
+    if args.json:
+        print_json(metrics)
+    else:
+        sys.stdout.write("\n".join([title, *lines]) + "\n")
     return 0

@@ -17,19 +17,23 @@ EXAMPLES = """examples:
   meshops generate blast_3d --num 6 --resolution 32 --frames 20 --out data/blast
   meshops generate shallow_water --layout pdebench --num 20 --out data/2D_rdb_NA_NA.h5
   meshops generate cavity --layout cfdbench --num 20 --out data/cfdbench
+  meshops generate darcy --num 100 --points 900 --out data/darcy          irregular meshes, .vtu files
+  meshops generate wake --num 12 --points 900 --frames 60 --out data/wake    moving meshes, layout of EAGLE
 
-names: {names}
+names: {names};
+on irregular meshes (need scikit-fem): {meshes}
 """
 
 
 def run(argv: Sequence[str]) -> int:
     """Solve and write."""
+    from meshops.datasets.generators.mesh_registry import MESH_GENERATORS
     from meshops.datasets.generators.registry import GENERATORS, generate
 
     options = parser(
         "generate",
         "Real simulation data from a solver, in a public layout, so that nothing needs a download.",
-        EXAMPLES.format(names=", ".join(sorted(GENERATORS))),
+        EXAMPLES.format(names=", ".join(sorted(GENERATORS)), meshes=", ".join(sorted(MESH_GENERATORS))),
     )
     options.add_argument("name", help="what to solve, see below")
     options.add_argument(
@@ -42,6 +46,7 @@ def run(argv: Sequence[str]) -> int:
         "--test", type=int, help="well: to test on; default 10 %%, at least 1; the rest is for validation"
     )
     options.add_argument("--resolution", type=int, help="cells along each axis")
+    options.add_argument("--points", type=int, help="on irregular meshes: nodes of a mesh")
     options.add_argument("--frames", type=int, help="frames of each simulation")
     options.add_argument("--t-end", type=float, help="last time, s (cavity: in units of height over lid velocity)")
     options.add_argument("--seed", type=int, default=0)
@@ -57,6 +62,8 @@ def run(argv: Sequence[str]) -> int:
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"{out}: exists already; choose another --out or remove it")
     sizes = _sizes(args) if args.layout == "well" else (0, 0, 0)
+    if args.name in MESH_GENERATORS:
+        return _on_meshes(args, out, sizes)
     given = {key: value for key in ("resolution", "frames", "t_end") if (value := getattr(args, key)) is not None}
     given |= key_values(args.option)
     terminal = console(quiet=False)
@@ -70,6 +77,49 @@ def run(argv: Sequence[str]) -> int:
         f"{written}: {len(runs)} simulations of {args.name}, {len(first.time)} frames of {grid} cells, "
         f"fields {', '.join(first.fields)}\n"
     )
+    return 0
+
+
+def _on_meshes(args: Any, out: Path, sizes: tuple[int, int, int]) -> int:
+    """Solve on irregular meshes: ``.vtu`` files of steady fields, EAGLE's layout for wakes."""
+    from meshops.data.mesh_graph import MeshGraph
+    from meshops.datasets.eagle_files import write_eagle_case
+    from meshops.datasets.generators.mesh_registry import generate_mesh
+    from meshops.datasets.mesh_files import write_graphs
+
+    for name in ("resolution", "t_end"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} is for grids; {args.name} takes --points and --option")
+    if args.frames is not None and args.name != "wake":
+        raise InputError(f"--frames is for trajectories; {args.name} is steady")
+    given = {"num_points": args.points, "frames": args.frames}
+    options = {key: value for key, value in given.items() if value is not None} | key_values(args.option)
+    terminal = console(quiet=False)
+    seeds = range(args.seed, args.seed + args.num)
+    shown = track(seeds, f"solving {args.name}", console=terminal, transient=True, disable=not terminal.is_terminal)
+    train, valid, test = sizes
+    graphs: list[MeshGraph] = []
+    for number, seed in enumerate(shown):
+        case = generate_mesh(args.name, seed, **options)
+        if isinstance(case, MeshGraph):
+            graphs.append(case)
+            continue
+        folder = out / "Cre" / str(number + 1) / "1"
+        write_eagle_case(folder, case.pos, case.velocity, case.pressure, case.node_type, case.triangles)
+    if graphs:
+        write_graphs(graphs, out, test=test)
+        sys.stdout.write(f"{out}: {len(graphs)} cases of {args.name}, {len(graphs[0].pos)} nodes, ")
+        sys.stdout.write(f"fields {', '.join(graphs[0].fields)}; {len(graphs) - test} to train on, {test} to test on\n")
+        return 0
+    cases = [f"Cre/{number + 1}/1" for number in range(args.num)]
+    bounds = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, len(cases))}
+    (out / "splits").mkdir()
+    for split, (first, last) in bounds.items():
+        (out / "splits" / f"{split}.txt").write_text("".join(f"{case}\n" for case in cases[first:last]))
+    sys.stdout.write(
+        f"{out}: {len(cases)} trajectories of {args.name}, {len(case.time)} frames of {case.pos.shape[1]} "
+    )
+    sys.stdout.write(f"nodes, in the layout of EAGLE; {train} to train on, {test} to test on\n")
     return 0
 
 

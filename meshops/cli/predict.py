@@ -30,9 +30,16 @@ def run(argv: Sequence[str]) -> int:
             f"{args.checkpoint}: predicts trajectories on grids, not meshes; judge it with 'meshops evaluate', or use "
             "meshops.load(...).rollout(frames, steps) in Python"
         )
+    if isinstance(surrogate, meshops.MeshRolloutSurrogate):
+        raise InputError(
+            f"{args.checkpoint}: predicts trajectories on moving meshes; judge it with 'meshops evaluate', or use "
+            "meshops.load(...).rollout(frames) in Python"
+        )
     folder = output_folder(args.out)
     stems = _stems(args.files)
     screen = console()
+    if isinstance(surrogate, meshops.FieldsSurrogate):
+        return _fields(surrogate, stems, folder, args)
     results: dict[str, Any] = {}
     pages = []
     failures: list[str] = []
@@ -86,6 +93,22 @@ def _parser() -> Any:
     options.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options.add_argument("--json", action="store_true", help="print forces, errors and notes as JSON")
     return options
+
+
+def _fields(surrogate: Any, stems: Sequence[str], folder: Path, args: Any) -> int:
+    """Predict files with a model of fields on graphs."""
+    from meshops.tasks.graph_outputs import predict_file
+
+    results = {}
+    for file, stem in zip(args.files, stems, strict=True):
+        numbers = predict_file(surrogate, file, folder, stem, pictures=not args.no_pictures)
+        results[file] = numbers
+        errors = ", ".join(f"{name} {value:.3f}" for name, value in numbers["errors"].items())
+        found = f"; relative L2 error {errors}" if errors else ""
+        console().print(f"{file}: {numbers['nodes']} nodes, {numbers['seconds']} s{found}\n  -> {numbers['written']}")
+    if args.json:
+        print_json(results)
+    return 0
 
 
 def _one(surrogate: Any, file: str, stem: str, folder: Path, args: Any) -> tuple[Any, Any]:

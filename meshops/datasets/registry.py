@@ -188,4 +188,5 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "airfoil": ("NACA_Cylinder_X.npy", "airfoil/naca/NACA_Cylinder_X.npy"),
     "pipe": ("Pipe_X.npy", "pipe/Pipe_X.npy"),
     "navier_stokes": ("NavierStokes_V1e-5_N1200_T20.mat",),
+    "mesh_files": ("train/*.vtu", "train/*.vtp"),
 }

@@ -103,6 +103,7 @@ class AMQ(MeshModel):
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
         self.target = target
         self.trained_with = assignment
+        self.auxiliary_share = 0.0
         self.set_budget(budget, assignment)
         self.auxiliary: nn.Module | None = None
         self.assigner: nn.Module | None = None
@@ -128,13 +129,9 @@ class AMQ(MeshModel):
                 in_channels + 2, 1, pos_dim=pos_dim, channels=channels, depth=2, variables=2, bits=(AUXILIARY_BITS,)
             )
             node, edge, _ = all_fixed(made).fixed
-            share = (node + EDGES * edge) / whole
-            if share <= AUXILIARY_SHARE:
+            self.auxiliary_share = (node + EDGES * edge) / whole
+            if self.auxiliary_share <= AUXILIARY_SHARE:
                 return made
-        warn(
-            f"the auxiliary network of {channels} channels takes {share:.1%} of the cost of {budget:g} uniform bits "
-            f"(aim: at most {AUXILIARY_SHARE:.0%}); use a wider backbone"
-        )
         return made
 
     def set_budget(self, budget: float, assignment: str | None = None) -> None:
@@ -224,6 +221,11 @@ class AMQ(MeshModel):
         """
         step = int(self.step)
         self.step += 1
+        if step == 0 and self.auxiliary_share > AUXILIARY_SHARE:
+            warn(
+                f"the auxiliary network takes {self.auxiliary_share:.1%} of the smallest budget (aim: at most "
+                f"{AUXILIARY_SHARE:.0%}); use a wider backbone"
+            )
         prediction = self.main(*inputs, bits=self._training_bits(inputs, truth, step))
         parts = criterion(prediction)
         if self.auxiliary is not None:

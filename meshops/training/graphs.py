@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,7 @@ def train_fields(
     metrics: dict[str, Any] = {}
     if config.data.test:
         test = _graphs(config, config.data.test)
-        cases = {str(g.get("name", i)): relative_errors(surrogate.predict(g.clone()), g) for i, g in enumerate(test)}
-        metrics = {"cases": cases, "mean": {n: sum(c[n] for c in cases.values()) / len(cases) for n in spec.fields}}
+        metrics = evaluate_fields(surrogate, test)
         _draw_case(surrogate, config, folder)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics["mean"].items())
         out.print(f"test: {len(test)} cases, relative L2 error {shown}")
@@ -181,6 +180,15 @@ def train_mesh_rollout(
         shown = ", ".join(f"+{step} {value:.4f}" for step, value in metrics["n_rmse"].items())
         out.print(f"test: {len(metrics['cases'])} trajectories, N-RMSE {shown}")
     return _finish(surrogate, metrics, folder, seconds, out)
+
+
+def evaluate_fields(surrogate: FieldsSurrogate, graphs: Iterable[MeshGraph]) -> dict[str, Any]:
+    """Relative L2 error of each field of each graph, and the means."""
+    cases = {
+        str(graph.get("name", i)): relative_errors(surrogate.predict(graph.clone()), graph)
+        for i, graph in enumerate(graphs)
+    }
+    return {"cases": cases, "mean": {n: sum(c[n] for c in cases.values()) / len(cases) for n in surrogate.spec.fields}}
 
 
 def evaluate_mesh_rollout(

@@ -183,7 +183,7 @@ def test_bad_input_of_amq() -> None:
         ({"bits": (4, 17)}, "must be 2 to 16, got 17"),
         ({"budget": 3.0}, "outside the bits of the rows, 4, 8"),
         ({"assignment": "uniform"}, "uniform bits must be one of 4, 8, got 5"),
-        ({"backbone": "mspt"}, "backbone must be one of mppde, graphvit"),
+        ({"backbone": "mspt"}, "backbone must be one of 'mppde', 'graphvit'"),
         ({"assignment": "best"}, "assignment must be one of"),
     ):
         with pytest.raises(InputError, match=text):
@@ -208,8 +208,9 @@ def test_bad_input_of_amq() -> None:
     with pytest.raises(InputError, match="the oracle needs the true loss"):
         oracle = make(assignment="oracle")
         oracle(*oracle.unpack(graph()))
-    with pytest.warns(DataWarning, match="of the cost of 5 uniform bits"):
-        make(auxiliary_channels=64)
+    wide, truth = make(auxiliary_channels=64), torch.zeros(50, 1)
+    with pytest.warns(DataWarning, match="the auxiliary network takes"):
+        wide.learn(wide.unpack(graph()), truth, lambda out: {"loss": (out - truth).square().mean()})
     assert torch.isfinite(make(assignment="gradient")(*model.unpack(_constant()))).all()
 
 
