@@ -26,11 +26,14 @@ from meshops.nn.quantized import MeshBits, WeightMode, name_layers
 from meshops.ops.quantize import check_bits
 from meshops.ops.segment import segment_mean
 
+Target = Literal["difference", "base", "step"]
 Assignment = Literal["auxiliary", "gradient", "random", "uniform", "oracle"]
 BACKBONES = ("mppde", "graphvit")
 AUXILIARY_BITS = 8
 AUXILIARY_WIDTHS = (32, 24, 16, 12, 8, 6, 4)
 AUXILIARY_SHARE = 0.03
+AUXILIARY_RATE = 5.0  # its learning rate over that of the backbone
+TEACH_EVERY = 4
 EDGES = 6  # per node of a triangle mesh
 FLOOR = 1e-8  # of squared normalised errors, under the logarithm
 
@@ -58,8 +61,10 @@ class AMQ(MeshModel):
         explore: Training steps with random assignments after those.
         exploration: Share of random assignments later on: bits lower the loss that is to be predicted, so some
             samples must show what the loss is elsewhere.
-        target: ``"step"``: the auxiliary network learns from the loss of the step itself; ``"base"``: from an extra
-            pass at the lowest bits every eighth step.
+        target: What the auxiliary network predicts of a node, as a logarithm: ``"difference"``: how much the output
+            changes from the lowest to the highest bits, which is what bits can mend (two passes every fourth step);
+            ``"base"``: the squared error at the lowest bits (one pass every fourth step); ``"step"``: the squared error
+            of the step itself.
         average: Decay of the averaged copy of the auxiliary network that assigns.
 
     Raises:
@@ -85,13 +90,14 @@ class AMQ(MeshModel):
         warmup: int = 0,
         explore: int = 0,
         exploration: float = 0.1,
-        target: Literal["step", "base"] = "step",
+        target: Target = "difference",
         average: float = 0.99,
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES or target not in ("step", "base"):
+        if backbone not in BACKBONES or target not in get_args(Target):
             raise InputError(
-                f"backbone must be one of {listing(BACKBONES)} and target step or base; got '{backbone}', '{target}'"
+                f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}; "
+                f"got '{backbone}', '{target}'"
             )
         settings: dict[str, Any] = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
@@ -110,6 +116,7 @@ class AMQ(MeshModel):
         if assignment == "auxiliary":
             least = min(budget, *budgets) if budgets else budget
             self.auxiliary = self._small_network(in_channels, pos_dim, least, auxiliary_channels)
+            self.auxiliary.lr_factor = AUXILIARY_RATE  # type: ignore[assignment]
             self.assigner = deepcopy(self.auxiliary).requires_grad_(False)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.register_buffer("target_stats", torch.tensor([0.0, 1.0]))  # running mean and deviation of the log loss
@@ -228,14 +235,23 @@ class AMQ(MeshModel):
             )
         prediction = self.main(*inputs, bits=self._training_bits(inputs, truth, step))
         parts = criterion(prediction)
-        if self.auxiliary is not None:
-            error = (prediction.detach() - truth).square().mean(1)
-            if self.target == "base":
-                error = self._base_error(inputs, truth) if step % 8 == 0 else torch.zeros(0)
-            if len(error):
-                parts["auxiliary"] = self._auxiliary_loss(inputs, error)
-                parts["loss"] = parts["loss"] + parts["auxiliary"]
+        if self.auxiliary is not None and (self.target == "step" or step % TEACH_EVERY == 0):
+            error = (prediction.detach() - truth).square().mean(1) if self.target == "step" else None
+            parts["auxiliary"] = self.teach(inputs, truth, error)
+            parts["loss"] = parts["loss"] + parts["auxiliary"]
         return parts
+
+    def teach(self, inputs: MeshInputs, truth: Tensor, error: Tensor | None = None) -> Tensor:
+        """Loss of the auxiliary network alone; also of use before the joint training, on a network that is trained.
+
+        Args:
+            inputs: From :meth:`unpack`.
+            truth: ``[n, c]`` normalised.
+            error: ``[n]`` what it is to predict; None: by ``target``.
+        """
+        if error is None:
+            error = self._base_error(inputs, truth) if self.target != "difference" else self._difference(inputs)
+        return self._auxiliary_loss(inputs, error)
 
     def _training_bits(self, inputs: MeshInputs, truth: Tensor, step: int) -> MeshBits | None:
         if step < self.warmup:
@@ -256,6 +272,18 @@ class AMQ(MeshModel):
         bits = MeshBits.uniform(self.bits[0], **inputs.counts(), device=inputs.pos.device)
         error: Tensor = (self.main(*inputs, bits=bits) - truth).square().mean(1)
         return error
+
+    @torch.no_grad()
+    def _difference(self, inputs: MeshInputs) -> Tensor:
+        """``[n]`` squared change of the output from the lowest to the highest bits of a budget."""
+        budget = self.budgets[int(torch.randint(len(self.budgets), ()))] if self.budgets else self.budget
+        ladder = self.ladders.get(float(budget), self.bits)
+        ends = [
+            self.main(*inputs, bits=MeshBits.uniform(width, **inputs.counts(), device=inputs.pos.device))
+            for width in (min(ladder), max(ladder))
+        ]
+        change: Tensor = (ends[0] - ends[1]).square().mean(1)
+        return change
 
     def oracle_scores(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
         """``[n]`` true log loss at the lowest bits, for evaluations of the oracle."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from meshops.errors import InputError
 from meshops.training.config import TrainConfig
-from meshops.training.optim import make_optimizer, schedule
+from meshops.training.optim import make_optimizer, parameter_groups, schedule
 
 CHECK_EVERY = 20  # steps between looks at the loss; each look waits for the device
 Judge = Callable[[Any, Any], dict[str, float]]
@@ -54,9 +54,7 @@ class TaskModule(LightningModule):  # type: ignore[misc]
     def configure_optimizers(self) -> Any:
         """Optimiser and learning rate by step; normalisation layers, biases and vectors are not decayed."""
         c = self.config
-        decayed = [p for p in self.task.parameters() if p.dim() > 1]
-        others = [p for p in self.task.parameters() if p.dim() <= 1]
-        groups: Any = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups: Any = parameter_groups(self.task, c.lr)
         optimizer = make_optimizer(c.optimizer, groups, lr=c.lr, weight_decay=c.weight_decay, betas=c.betas)
         factor = schedule(c.schedule, steps=c.steps, warmup=c.warmup)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from meshops.errors import InputError
@@ -127,3 +127,23 @@ def schedule(name: str, *, steps: int, warmup: float) -> Callable[[int], float]:
     if name == "step_decay":
         return step_decay(rise=rise)
     raise InputError(f"schedule must be 'cosine', 'noam' or 'step_decay', got '{name}'")
+
+
+def parameter_groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """Groups for an optimiser: normalisation layers, biases and vectors are not decayed.
+
+    Weights of a submodule with the attribute ``lr_factor`` have a learning rate of their own.
+    """
+    factor: dict[int, float] = {}
+    for part in module.modules():
+        own = getattr(part, "lr_factor", None)
+        if own is not None:
+            factor |= {id(p): float(own) for p in part.parameters()}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    for p in module.parameters():
+        groups.setdefault((factor.get(id(p), 1.0), p.dim() > 1), []).append(p)
+    out: list[dict[str, Any]] = []
+    for (scale, decayed), parameters in groups.items():
+        group: dict[str, Any] = {"params": parameters}
+        out.append(group | ({} if decayed else {"weight_decay": 0.0}) | ({} if scale == 1 else {"lr": lr * scale}))
+    return out

@@ -144,11 +144,11 @@ def test_amq_keeps_its_budget_and_learns(assignment: str, backbone: str) -> None
     assert bool((used <= full * (1 + 1e-9)).all()) and bool((used > 0.93 * full).all())
     assert bool((model.auxiliary_operations(inputs) <= 0.03 * full).all())
     truth = torch.randn(90, 2)
-    for _ in range(4):
+    for _ in range(5):
         parts = model.learn(inputs, truth, lambda out: {"loss": (out - truth).square().mean()})
         parts["loss"].backward()
     assert ("auxiliary" in parts) == (assignment == "auxiliary")
-    assert int(model.step) == 4
+    assert int(model.step) == 5
     if assignment == "auxiliary":
         assert all(p.grad is not None for p in model.auxiliary.parameters())
         assert all(p.grad is None for p in model.assigner.parameters())
@@ -159,7 +159,7 @@ def test_the_auxiliary_network_finds_where_the_loss_is() -> None:
     torch.manual_seed(0)
     model: Any = create_model(
         "amq", in_channels=3, out_channels=1, pos_dim=2, bits=(4, 8), budget=5,
-        arguments={"channels": 96, "depth": 1}, exploration=0.0,
+        arguments={"channels": 96, "depth": 1}, exploration=0.0, target="step",
     )  # fmt: skip
     data = graph(200)
     inputs = model.unpack(data)
@@ -208,7 +208,7 @@ def test_bad_input_of_amq() -> None:
     with pytest.raises(InputError, match="the oracle needs the true loss"):
         oracle = make(assignment="oracle")
         oracle(*oracle.unpack(graph()))
-    wide, truth = make(auxiliary_channels=64), torch.zeros(50, 1)
+    wide, truth = make(auxiliary_channels=12), torch.zeros(50, 1)
     with pytest.warns(DataWarning, match="the auxiliary network takes"):
         wide.learn(wide.unpack(graph()), truth, lambda out: {"loss": (out - truth).square().mean()})
     assert torch.isfinite(make(assignment="gradient")(*model.unpack(_constant()))).all()
