@@ -28,7 +28,7 @@ from meshops.ops.segment import segment_mean
 
 Target = Literal["difference", "base", "step"]
 Assignment = Literal["auxiliary", "gradient", "random", "uniform", "oracle"]
-BACKBONES = ("mppde", "graphvit")
+BACKBONES = ("mppde", "graphvit", "meshgraphnet")
 AUXILIARY_BITS = 8
 AUXILIARY_WIDTHS = (32, 24, 16, 12, 8, 6, 4)
 AUXILIARY_SHARE = 0.03
@@ -46,7 +46,7 @@ class AMQ(MeshModel):
         in_channels: Channels of a node.
         out_channels: Channels predicted.
         pos_dim: Space dimensions.
-        backbone: ``"mppde"`` or ``"graphvit"``.
+        backbone: ``"mppde"``, ``"graphvit"`` or ``"meshgraphnet"``.
         arguments: Further arguments of the backbone.
         bits: Bit-widths rows may have.
         budget: Uniform bits that would cost as much, the auxiliary network included; need not be whole.

@@ -115,7 +115,11 @@ class FieldsTask(nn.Module):
         inputs = Normalizer.identity(0)
         if spec.inputs:
             inputs = Normalizer.from_statistics(Statistics.over(graph.x for graph in graphs))
-        outputs = Normalizer.from_statistics(Statistics.over(wanted_fields(graph, spec) for graph in graphs))
+        stats = Statistics.over(wanted_fields(graph, spec) for graph in graphs)
+        deviation = stats.std.clone()
+        for channels in spec.slices().values():  # one scale per field: vectors keep their direction
+            deviation[channels] = stats.std[channels].square().mean().sqrt()
+        outputs = Normalizer(stats.mean.clone(), deviation)
         position = torch.cat([(place.high + place.low) / 2, scale.view(1)])
         return cls(model, spec, inputs, outputs, position)
 

@@ -183,7 +183,7 @@ def test_bad_input_of_amq() -> None:
         ({"bits": (4, 17)}, "must be 2 to 16, got 17"),
         ({"budget": 3.0}, "outside the bits of the rows, 4, 8"),
         ({"assignment": "uniform"}, "uniform bits must be one of 4, 8, got 5"),
-        ({"backbone": "mspt"}, "backbone must be one of 'mppde', 'graphvit'"),
+        ({"backbone": "mspt"}, "backbone must be one of 'mppde', 'graphvit', 'meshgraphnet'"),
         ({"assignment": "best"}, "assignment must be one of"),
     ):
         with pytest.raises(InputError, match=text):
