@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-all check docs examples bench wheel clean
+.PHONY: demo test test-all check docs examples bench study-amq wheel clean
 
 demo: $(STAMP)      ## train, test, predict and report on shipped cases (minutes)
 	$(BIN)/meshops demo
@@ -31,6 +31,9 @@ bench: $(STAMP)     ## operations, partitioners and MSPT step, with the peers th
 	$(BIN)/meshops bench partition
 	$(BIN)/meshops bench ops
 	$(BIN)/python benchmarks/mspt_step.py
+
+study-amq: $(STAMP)  ## who should get the bits: five assignments at five equal costs, 3 seeds (about 40 minutes)
+	$(BIN)/python benchmarks/amq_study.py
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel
