@@ -11,10 +11,11 @@ from meshops.cli.train import parse, recipes
 from meshops.data.features import FeatureSpec
 from meshops.datasets import names
 from meshops.datasets.cfdbench import CONSTANTS
-from meshops.datasets.registry import TRAJECTORIES
+from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
 from meshops.models import create_model, list_models
 from meshops.tasks.rollout import RolloutSpec
-from meshops.training.config import RolloutRunConfig, RunConfig
+from meshops.training.config import FieldsRunConfig, MeshRolloutRunConfig, RolloutRunConfig, RunConfig
+from meshops.training.graphs import build as build_on_graphs
 from meshops.training.optim import schedule
 from meshops.training.rollout import build
 
@@ -34,8 +35,27 @@ def test_there_are_run_files() -> None:
     assert {"models/mspt/ahmed.yaml", "models/mspt/shapenet_car.yaml", "meshops/recipes/demo.yaml"} <= found
 
 
-STEADY = [path for path in FILES if "kind: rollout" not in path.read_text(encoding="utf-8")]
-ROLLOUT = [path for path in FILES if path not in STEADY]
+def of_kind(kind: str) -> list[Path]:
+    """Run files that name a kind; steady ones do not."""
+    kinds = {path: yaml.safe_load(path.read_text(encoding="utf-8")).get("kind", "steady") for path in FILES}
+    return [path for path in FILES if kinds[path] == kind]
+
+
+STEADY, ROLLOUT = of_kind("steady"), of_kind("rollout")
+GRAPHS = [*of_kind("fields"), *of_kind("mesh_rollout")]
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_run_file_of_graphs_can_be_used(path: Path) -> None:
+    config = parse([str(path)])
+    assert isinstance(config, FieldsRunConfig | MeshRolloutRunConfig)
+    assert config.data.name in (names() if isinstance(config, FieldsRunConfig) else MESH_TRAJECTORIES)
+    given = dict(config.model)
+    assert given.pop("name") in list_models()
+    sizes = {"in_channels": 13, "out_channels": 4, "pos_dim": 2}
+    model, _ = build_on_graphs(config.model, sizes)
+    assert sum(p.numel() for p in model.parameters()) > 10_000
+    assert given.get("warmup", 0) + given.get("explore", 0) < config.train.steps
 
 
 @pytest.mark.parametrize("path", ROLLOUT, ids=lambda path: str(path.relative_to(ROOT)))
