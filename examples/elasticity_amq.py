@@ -1,7 +1,7 @@
 """Hyperelastic unit cells with AMQ-style bits: stress and displacement around a void, from its shape alone.
 
 python examples/elasticity_amq.py                    # some minutes on two cores
-python examples/elasticity_amq.py --smoke            # seconds; cost_over_uniform_5_bits 0.99
+python examples/elasticity_amq.py --smoke            # seconds; cost_over_uniform 0.99
 
 The published Geo-FNO files: models/amq/elasticity.yaml. Needs scikit-fem: pip install meshops[fem].
 """
@@ -60,9 +60,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     graph_picture(graph, predicted, out / "elasticity.png", bits=bits.plans["node"].bits, title="on integers")
     truth = graph.field("stress")
     return {
-        "cost_over_uniform_5_bits": round(float(model.bit_operations(inputs, bits) / uniform), 2),
+        "cost_over_uniform": round(float(model.bit_operations(inputs, bits) / uniform), 2),
         "error_on_integers": round(float((predicted["stress"] - truth).norm() / truth.norm()), 3),
-        "bytes_of_float32": round(files[1].stat().st_size / files[0].stat().st_size, 2),
+        "size_over_float": round(files[1].stat().st_size / files[0].stat().st_size, 2),
         "auxiliary_share": round(float(model.auxiliary_operations(inputs) / uniform), 3),
     }
 

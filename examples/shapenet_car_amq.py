@@ -2,7 +2,7 @@
 
 python examples/shapenet_car_amq.py --data FOLDER_OF_MLCFD_DATA --steps 20000
 python examples/shapenet_car_amq.py             # four stand-in cars, about a minute: shows the way, not a model
-python examples/shapenet_car_amq.py --smoke     # seconds; cells_of_the_file 3584
+python examples/shapenet_car_amq.py --smoke     # seconds; size_over_float 0.44
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     difference = torch.as_tensor(fast.fields["pressure"] - exact.fields["pressure"]).norm()
     return {
         "cells_of_the_file": fast.mesh.n_cells,
-        "bytes_of_float32": round(written[1] / written[0], 2),
+        "size_over_float": round(written[1] / written[0], 2),
         "integers_differ_by": round(float(difference / torch.as_tensor(exact.fields["pressure"]).norm()), 4),
     }
 

@@ -104,3 +104,23 @@ def test_adaptive_grids(name: str, figure: str, pictures: tuple[str, ...], tmp_p
     assert numbers[figure] == pytest.approx(promised(name)[figure], rel=0.01)
     for picture in pictures:
         assert (tmp_path / "run_smoke" / picture).stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "pictures"),
+    [
+        ("darcy_amq", "cost_over_uniform", ("darcy.png", "run/case.png")),
+        pytest.param("elasticity_amq", "cost_over_uniform", ("elasticity.png",), marks=pytest.mark.slow),
+        ("eagle_graphvit", "first_frame_kept", ("wake.png",)),
+        ("shapenet_car_amq", "size_over_float", ("car_pressure.png",)),
+    ],
+)
+def test_bits(name: str, figure: str, pictures: tuple[str, ...], tmp_path: Path) -> None:
+    if name in ("darcy_amq", "elasticity_amq"):
+        pytest.importorskip("skfem")
+    numbers = load(name).main(["--smoke", "--out", str(tmp_path)])
+    assert numbers[figure] == pytest.approx(promised(name)[figure], rel=0.03)
+    assert numbers.get("auxiliary_share", 0) <= 0.03
+    assert numbers.get("integers_differ_by", 0) < 0.2
+    for picture in pictures:
+        assert (tmp_path / picture).stat().st_size > 5_000
