@@ -12,6 +12,7 @@ def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_roo
     kinds = ("Airfoil", "AirfRANS", "Darcy", "Elasticity", "Pipe", "Plasticity")
     roots = {name.lower(): getattr(datasets, name).standin(tmp_path / name, 2) for name in kinds}
     roots |= {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
+    roots["mesh_files"] = datasets.registry.MeshFiles.standin(tmp_path / "files", 2)
     assert datasets.names() == tuple(sorted(roots))
     for name in datasets.names():
         data = datasets.create(name, root=roots[name], split="all")
