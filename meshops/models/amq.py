@@ -22,7 +22,7 @@ from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
 from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits, unit_cost
 from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel, RowCosts
-from meshops.nn.quantized import MeshBits, WeightMode, name_layers
+from meshops.nn.quantized import MeshBits, Ranges, WeightMode, name_layers
 from meshops.ops.quantize import check_bits
 from meshops.ops.segment import segment_mean
 
@@ -55,7 +55,7 @@ class AMQ(MeshModel):
         assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
             ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (the true
             loss, in training and evaluation with the truth only: an upper bound, not a method).
-        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
         auxiliary_channels: Width of the auxiliary network; default: the largest that costs at most 3 % of the budget.
         warmup: First training steps in float32.
         explore: Training steps with random assignments after those.
@@ -86,6 +86,7 @@ class AMQ(MeshModel):
         assignment: Assignment = "auxiliary",
         weights: WeightMode = "matched",
         weight_bits: int = 8,
+        ranges: Ranges = "row",
         auxiliary_channels: int | None = None,
         warmup: int = 0,
         explore: int = 0,
@@ -99,7 +100,8 @@ class AMQ(MeshModel):
                 f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}; "
                 f"got '{backbone}', '{target}'"
             )
-        settings: dict[str, Any] = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        settings: dict[str, Any] = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits,
+                                    "ranges": ranges}  # fmt: skip
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
         self.main: Any = create_model(backbone, **(sizes | (arguments or {}) | settings))
         self.bits, self.budgets = tuple(sorted(int(b) for b in bits)), tuple(budgets)

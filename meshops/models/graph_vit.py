@@ -22,7 +22,7 @@ from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.mesh_model import Clustering, Clusters, MeshInputs, MeshModel
 from meshops.nn.message_passing import EdgeLinear, QuantGRUCell, QuantMLP
-from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, SplitLinear, WeightMode
+from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, Ranges, SplitLinear, WeightMode
 from meshops.nn.ragged import RaggedPlan, ragged_attention
 from meshops.ops.segment import segment_mean, segment_sum
 
@@ -131,7 +131,7 @@ class GraphViT(MeshModel):
         split: Evaluate first edge layers on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
         bits: Bit-widths rows may have; empty: a plain network.
-        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
 
     Raises:
         InputError: A combination that does not fit.
@@ -156,6 +156,7 @@ class GraphViT(MeshModel):
         bits: tuple[int, ...] = (),
         weights: WeightMode = "matched",
         weight_bits: int = 8,
+        ranges: Ranges = "row",
     ) -> None:
         super().__init__()
         if cluster_size < 1 or pooling not in ("gru", "mean") or clustering not in ("tree", "kmeans"):
@@ -165,7 +166,7 @@ class GraphViT(MeshModel):
             )
         self.cluster_size, self.clustering, self.neighbors = cluster_size, clustering, neighbors
         self.out_channels = out_channels
-        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits, "ranges": ranges}
         code = 16 * pos_dim
         parts: list[tuple[int, int | None]] = [(channels, None), (2 * code, RAW_BITS)]
         read: list[tuple[int, int | None]] = [(channels, None), (tokens, None), (2 * code, RAW_BITS)]

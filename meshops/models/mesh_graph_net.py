@@ -17,7 +17,7 @@ from meshops.models.graph_vit import GraphNetBlock
 from meshops.models.registry import register_model
 from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
 from meshops.nn.message_passing import QuantMLP
-from meshops.nn.quantized import RAW_BITS, MeshBits, WeightMode
+from meshops.nn.quantized import RAW_BITS, MeshBits, Ranges, WeightMode
 
 
 @register_model
@@ -33,7 +33,7 @@ class MeshGraphNet(MeshModel):
         split: Evaluate first edge layers on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
         bits: Bit-widths rows may have; empty: a plain network.
-        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
     """
 
     def __init__(
@@ -49,10 +49,11 @@ class MeshGraphNet(MeshModel):
         bits: tuple[int, ...] = (),
         weights: WeightMode = "matched",
         weight_bits: int = 8,
+        ranges: Ranges = "row",
     ) -> None:
         super().__init__()
         self.neighbors, self.out_channels = neighbors, out_channels
-        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits, "ranges": ranges}
         hidden = [channels] * 3
         self.node_encoder = QuantMLP([max(in_channels, 1), *hidden], rows="node", first_fixed=RAW_BITS, **settings)
         self.edge_encoder = QuantMLP([pos_dim + 1, *hidden], rows="edge", first_fixed=RAW_BITS, **settings)

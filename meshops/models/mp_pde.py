@@ -24,7 +24,7 @@ from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
 from meshops.nn.message_passing import EdgeLinear, QuantMLP
-from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, SplitLinear, WeightMode
+from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, Ranges, SplitLinear, WeightMode
 from meshops.ops.segment import segment_mean, segment_spread, segment_sum
 
 CONVOLUTIONS = {20: ((15, 4), 10), 25: ((16, 3), 14), 50: ((12, 2), 10)}  # K: kernel and stride, second kernel
@@ -109,7 +109,7 @@ class MPPDE(MeshModel):
         split: Evaluate the first edge layer on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
         bits: Bit-widths rows may have; empty: a plain network.
-        weights, weight_bits: See :class:`~meshops.nn.quantized.QuantLinear`.
+        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
 
     Raises:
         InputError: A combination that does not fit.
@@ -134,6 +134,7 @@ class MPPDE(MeshModel):
         bits: tuple[int, ...] = (),
         weights: WeightMode = "matched",
         weight_bits: int = 8,
+        ranges: Ranges = "row",
     ) -> None:
         super().__init__()
         if aggr not in ("mean", "sum") or decoder not in ("mlp", "conv"):
@@ -145,7 +146,7 @@ class MPPDE(MeshModel):
         self.bundle = bundle
         self.fields, self.variables, self.fourier = in_channels - variables, variables, fourier
         self.time_step, self.neighbors, self.out_channels = time_step, neighbors, out_channels
-        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits}
+        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits, "ranges": ranges}
         width = in_channels + pos_dim * (1 + 2 * fourier)
         self.encoder = QuantMLP(
             [width, channels, channels], rows="node", activation="silu", last="silu", first_fixed=RAW_BITS, **settings

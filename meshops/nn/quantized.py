@@ -24,6 +24,7 @@ from meshops.ops.quantize import (
     INTEGER_MOST,
     check_bits,
     fake_quantize_rows,
+    fake_quantize_tensor,
     fake_quantize_weight,
     quantize_weight,
     weight_step,
@@ -31,6 +32,7 @@ from meshops.ops.quantize import (
 
 Kind = Literal["node", "edge", "cluster"]
 WeightMode = Literal["matched", "shared"]
+Ranges = Literal["row", "tensor"]
 RAW_BITS = 8
 """Bits of rows that hold coordinates and raw fields, and of the last layer: fewer would destroy geometry."""
 
@@ -124,6 +126,8 @@ class QuantLinear(nn.Linear):
         fixed: All rows have this many bits whatever is assigned to nodes and edges.
         weights: ``"matched"``: weights at the bits of the row; ``"shared"``: at ``weight_bits`` for all rows.
         weight_bits: See above.
+        ranges: ``"row"``: every row has its own range, times a learned clip; ``"tensor"``: one learned range for all
+            rows of a bit-width (LSQ+), which starts as that of the first rows seen in training.
         bias: Add a bias, in floating point.
 
     Attributes:
@@ -143,17 +147,24 @@ class QuantLinear(nn.Linear):
         fixed: int | None = None,
         weights: WeightMode = "matched",
         weight_bits: int = 8,
+        ranges: Ranges = "row",
         bias: bool = True,
     ) -> None:
         super().__init__(in_features, out_features, bias=bias)
-        if weights not in ("matched", "shared"):
-            raise InputError(f"weights must be 'matched' or 'shared', got '{weights}'")
+        if weights not in ("matched", "shared") or ranges not in ("row", "tensor"):
+            raise InputError(
+                f"weights must be 'matched' or 'shared' and ranges 'row' or 'tensor', got '{weights}', '{ranges}'"
+            )
         wanted = [] if not bits else [fixed] if fixed is not None else bits
         for width in (*wanted, weight_bits):
             check_bits(int(width))
         self.bits = tuple(sorted({int(width) for width in wanted}))
         self.rows, self.fixed, self.mode, self.weight_bits = rows, fixed, weights, weight_bits
         self.name = "layer"
+        self.limits = nn.ParameterDict()
+        if ranges == "tensor":
+            for b in self.bits:
+                self.limits[str(b)] = nn.Parameter(torch.full((2,), torch.nan))
         self.clip = nn.ParameterDict({str(b): nn.Parameter(torch.tensor(0.9 if b <= 4 else 1.0)) for b in self.bits})
         self.step = nn.ParameterDict()
         self.set_steps()
@@ -185,10 +196,20 @@ class QuantLinear(nn.Linear):
         parts = []
         rows = x[plan.order] if len(plan.buckets) > 1 else x
         for width, first, last in plan.buckets:
-            seen = fake_quantize_rows(rows[first:last], width, self.clip[str(width)])
+            seen = self.quantized_rows(rows[first:last], width)
             parts.append(linear(seen, self.quantized_weight(width), self.bias))
         out = torch.cat(parts)[plan.inverse] if len(parts) > 1 else [*parts, x.new_zeros(0, self.out_features)][0]
         return finish(out, None, added, activation)
+
+    def quantized_rows(self, x: Tensor, width: int) -> Tensor:
+        """``[r, in]`` rows at ``width`` bits."""
+        if str(width) not in self.limits:
+            return fake_quantize_rows(x, width, self.clip[str(width)])
+        limits = self.limits[str(width)]
+        if bool(torch.isnan(limits).any()):
+            with torch.no_grad():
+                limits.copy_(torch.stack([x.min().clamp(max=0), x.max().clamp(min=0)]))
+        return fake_quantize_tensor(x, width, limits[0], limits[1])
 
     def quantized_weight(self, width: int) -> Tensor:
         """``[out, in]`` weights that rows at ``width`` bits meet."""
@@ -238,6 +259,10 @@ class IntegerLinear(nn.Module):
             values, step = quantize_weight(layer.weight, int(width), layer.step[width])
             self.register_buffer(f"values_{width}", _pack_halves(values) if int(width) <= 4 else values)
             self.register_buffer(f"step_{width}", step.float())
+        ends = [layer.limits[str(b)].detach().float() for b in self.bits if str(b) in layer.limits]
+        if any(bool(torch.isnan(end).any()) for end in ends):
+            raise InputError(f"{layer.name}: its ranges have not been learned yet; train before compressing")
+        self.register_buffer("limits", torch.stack(ends) if ends else torch.zeros(0, 2))
         clips = torch.stack([layer.clip[str(b)].detach().float() for b in self.bits])
         self.register_buffer("clips", clips)
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
@@ -267,7 +292,9 @@ class IntegerLinear(nn.Module):
             values = _unpack_halves(values, self.in_features) if met <= 4 else values
             clip = float(self.get_buffer("clips")[self.bits.index(width)])
             most = 2 ** (met - 1) - 1
-            self._weights[width] = IntegerWeight(width, values, getattr(self, f"step_{met}"), most, clip)
+            limits = self.get_buffer("limits")
+            pair = tuple(limits[self.bits.index(width)].tolist()) if len(limits) else None
+            self._weights[width] = IntegerWeight(width, values, getattr(self, f"step_{met}"), most, clip, pair)
         return self._weights[width]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

@@ -42,6 +42,7 @@ class IntegerWeight:
         step: ``[n]`` float32.
         most: Largest modulus in ``values``: decides which instructions cannot overflow.
         clip: Factor on the range of the rows.
+        limits: Range of all rows instead of their own (LSQ+), or None.
         cache: Copies in the layout of a kernel, made when it first runs.
     """
 
@@ -50,6 +51,7 @@ class IntegerWeight:
     step: Tensor
     most: int = 127
     clip: float = 1.0
+    limits: tuple[float, float] | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +85,7 @@ def _integer_linear(
     out = x.new_empty(x.shape[0], weights[0].values.shape[0] if weights else 0)
     for (first, last), weight in zip(pairwise([0, *ends]), weights, strict=True):
         rows = order[first:last]
-        q = quantize_rows(x[rows], weight.bits, x.new_tensor(weight.clip))
+        q = quantize_rows(x[rows], weight.bits, x.new_tensor(weight.clip), weight.limits)
         exact = linear((q.values.to(torch.int32) - q.zero.unsqueeze(1)).float(), weight.values.float())
         out[rows] = exact * (q.scale.unsqueeze(1) * weight.step)
     return finish(out, bias, added, activation)

@@ -8,6 +8,8 @@ A learned factor c in (0, 1] clips the range to ``[c lo, c hi]``. Weights ``W [o
 
     Q = 2^(b-1) - 1,   q = clamp(round(w / s), -Q, Q),   w' = q s
 
+With LSQ+ (Bhalgat et al., 2004.09576) the range ``[lo, hi]`` is one for all rows of a layer, and learned.
+
 Gradients pass straight through inside of the range and are zero outside (Bengio et al. 2013); the clip and the step of
 the weights learn as in LSQ (Esser et al., 1902.08153, eq. 3). Rounding is half to even, so that these values and the
 integers of :func:`quantize_rows` agree.
@@ -92,9 +94,14 @@ def fake_quantize_rows(
 
 
 def quantize_rows(
-    x: Float[Tensor, "r c"], bits: Int[Tensor, " r"] | int, clip: Float[Tensor, ""] | None = None
+    x: Float[Tensor, "r c"],
+    bits: Int[Tensor, " r"] | int,
+    clip: Float[Tensor, ""] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> QuantizedRows:
     """The integers behind :func:`fake_quantize_rows`, for 2 to 8 bits: ``(values - zero) * scale`` are its values.
+
+    With ``limits`` (low, high) those behind :func:`fake_quantize_tensor`.
 
     Raises:
         InputError: Bit-widths out of range.
@@ -102,9 +109,46 @@ def quantize_rows(
     check_bits(bits, most=INTEGER_MOST)
     levels = _levels(bits, x)
     scale, zero = _affine(x, levels, torch.ones((), dtype=x.dtype) if clip is None else clip.detach())
+    if limits is not None:
+        ends = fixed_range(x.new_tensor(limits[0]), x.new_tensor(limits[1]), int(bits))
+        scale, zero = (end.expand_as(scale) for end in ends)
     q = (torch.round(x.detach() / scale) + zero).clamp_(min=0)
     values = torch.minimum(q, levels).to(torch.uint8)
     return QuantizedRows(values, scale[:, 0].float(), zero[:, 0].to(torch.int32))
+
+
+def fake_quantize_tensor(
+    x: Float[Tensor, "r c"], bits: int, low: Float[Tensor, ""], high: Float[Tensor, ""]
+) -> Float[Tensor, "r c"]:
+    """Values after quantisation with one range for all rows, which learns (LSQ+, 2004.09576, eq. 3 to 6).
+
+    Args:
+        x: Rows.
+        bits: 2 to 16.
+        low: Lower end of the range, at most 0 after it is clamped; gets a gradient scaled by ``1 / sqrt(numel n)``.
+        high: Upper end, at least 0.
+
+    Raises:
+        InputError: Bit-width out of range.
+    """
+    check_bits(bits)
+    levels = 2.0**bits - 1
+    ease = (max(x.numel(), 1) * levels) ** -0.5
+    low, high = (end * ease + (end - end * ease).detach() for end in (low, high))
+    scale, zero = fixed_range(low, high, bits)
+    place = _straight(x / scale) + zero
+    return (place.clamp(0, levels) - zero) * scale
+
+
+def fixed_range(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of a range that holds zero."""
+    scale = ((high.clamp(min=0) - low.clamp(max=0)) / (2.0**bits - 1)).clamp(min=1e-12)
+    return scale, _straight(-low.clamp(max=0) / scale)
+
+
+def _straight(x: Tensor) -> Tensor:
+    """Rounding whose gradient is one."""
+    return x + (torch.round(x) - x).detach()
 
 
 def fake_quantize_weight(

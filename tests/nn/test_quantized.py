@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from meshops.errors import InputError
-from meshops.nn.quantized import BitPlan, QuantLinear
+from meshops.nn.quantized import BitPlan, IntegerLinear, QuantLinear
 from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight
 
 
@@ -77,3 +77,15 @@ def test_bad_plans_are_explained() -> None:
         QuantLinear(4, 2, weights="own")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="the layer was built for none"):
         QuantLinear(4, 2, bits=())(torch.zeros(2, 4), BitPlan.of(torch.tensor([4, 8])))
+
+
+def test_learned_ranges_start_from_the_first_rows_and_run_as_integers() -> None:
+    torch.manual_seed(0)
+    layer, x = QuantLinear(12, 5, bits=(4, 8), ranges="tensor"), torch.randn(40, 12)
+    plan = BitPlan.of(torch.tensor([4, 8] * 20))
+    out = layer(x, plan)
+    assert layer.limits["4"].tolist() == [float(x[::2].min()), float(x[::2].max())]
+    out.square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in layer.limits.parameters())
+    with torch.no_grad():
+        assert_close(IntegerLinear(layer)(x, plan), layer(x, plan), atol=1e-5, rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,13 @@ from torch import Tensor
 from meshops.errors import DataWarning, InputError
 from meshops.ops import integer
 from meshops.ops.integer import ACTIVATIONS, IntegerWeight, Rows, _integer_linear, integer_linear
-from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight, quantize_weight, weight_step
+from meshops.ops.quantize import (
+    fake_quantize_rows,
+    fake_quantize_tensor,
+    fake_quantize_weight,
+    quantize_weight,
+    weight_step,
+)
 
 AVX2 = integer._cpu_features()[1]
 VERSIONS = ["reference", "int_mm", *(["avx2"] if AVX2 else [])]
@@ -72,6 +79,17 @@ def test_sixteen_bit_sums_cannot_overflow(bits: int, met: int) -> None:
     x[:, 0] = 0.0
     got = version("avx2")(x, torch.arange(6), [6], [weight], None, [], "none")
     assert torch.allclose(got, torch.tensor(float((k - 1) * (2 ** (met - 1) - 1))))
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_one_learned_range_for_all_rows(name: str, bits: int) -> None:
+    x, weight = torch.randn(70, 33), torch.randn(9, 33)
+    low, high = torch.tensor(-0.7), torch.tensor(1.9)
+    want = fake_quantize_tensor(x, bits, low, high) @ fake_quantize_weight(weight, bits, weight_step(weight, bits)).T
+    given = replace(made(bits, weight), limits=(-0.7, 1.9))
+    got = version(name)(x, torch.arange(70), [70], [given], None, [], "none")
+    assert float((got - want).abs().max()) <= 1e-5 * float(want.abs().max())
 
 
 def test_changing_the_bits_of_a_row_changes_only_that_row() -> None:

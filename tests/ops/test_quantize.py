@@ -15,6 +15,7 @@ from meshops.errors import InputError
 from meshops.ops.quantize import (
     check_bits,
     fake_quantize_rows,
+    fake_quantize_tensor,
     fake_quantize_weight,
     quantize_rows,
     quantize_weight,
@@ -154,3 +155,20 @@ def test_other_bad_input() -> None:
         fake_quantize_rows(torch.zeros(2, 2), torch.tensor([4, 4, 4]))
     with pytest.raises(InputError, match="must be integers"):
         check_bits(torch.tensor([4.0]))
+
+
+def test_a_learned_range_gets_the_gradients_of_lsq_plus() -> None:
+    """Inside of the range the rounding error drives the scale, outside the end it passes; numbers by hand."""
+    x = torch.tensor([[0.2, 0.9, 5.0, -3.0]], requires_grad=True)
+    low, high = torch.tensor(-1.0, requires_grad=True), torch.tensor(2.0, requires_grad=True)
+    out = fake_quantize_tensor(x, 2, low, high)  # scale 1, zero point 1: values -1, 0, 1, 2
+    assert out.tolist() == [[0.0, 1.0, 2.0, -1.0]]
+    out.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+    ease = (4 * 3) ** -0.5
+    # d out / d scale: round(x / s) - x / s inside, n - z and -z outside; plus the change of the zero point outside
+    towards_scale = (0 - 0.2) + (1 - 0.9) + 2 - 1
+    assert high.grad is not None and low.grad is not None
+    zero_by_scale = -1.0  # z = -low / s
+    outside = -2 * zero_by_scale  # two clamped values move by -s dz
+    assert float(high.grad) == pytest.approx(ease * (towards_scale + outside) / 3, rel=1e-5)

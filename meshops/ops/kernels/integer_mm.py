@@ -29,7 +29,7 @@ def integer_linear(
         values, total = weight.cache["int_mm"]
         for start in range(first, last, CHUNK):
             rows = order[start : min(start + CHUNK, last)]
-            q = quantize_rows(x[rows], weight.bits, x.new_tensor(weight.clip))
+            q = quantize_rows(x[rows], weight.bits, x.new_tensor(weight.clip), weight.limits)
             sums = torch._int_mm(q.values, values)
             sums = sums.float() - q.zero.float().unsqueeze(1) * total
             out[rows] = sums * (q.scale.unsqueeze(1) * weight.step)

@@ -14,6 +14,7 @@ from torch import Tensor
 from meshops.errors import InputError
 from meshops.ops.kernels.avx2 import COLUMNS, ROWS, block_8, block_16, power_of_two
 from meshops.ops.kernels.threads import in_threads, thread_count
+from meshops.ops.quantize import fixed_range
 
 TILE = 32  # rows quantised at a time: 64 x 512 numbers of 16 bits are 64 kB
 FEWEST_STEPS = 4  # 16-bit sums must last this many steps, else 16-bit factors are faster
@@ -40,9 +41,13 @@ def integer_linear(
         if "avx2" not in weight.cache:
             weight.cache["avx2"] = _pack(weight)
         packed, step, total, wide, lasts = weight.cache["avx2"]
+        fixed = np.zeros(2, dtype=np.float32)  # scale and zero point of all rows; scale 0: each row has its own
+        if weight.limits is not None:
+            pair = fixed_range(torch.tensor(weight.limits[0]), torch.tensor(weight.limits[1]), weight.bits)
+            fixed[:] = [float(value) for value in pair]
         arrays = (
-            rows, index[first:last], np.float32(2**weight.bits - 1), np.float32(weight.clip), packed, step, total,
-            offset, *tables[0], *tables[1], CODES[activation], out, wide, lasts, bad,
+            rows, index[first:last], np.float32(2**weight.bits - 1), np.float32(weight.clip), fixed, packed, step,
+            total, offset, *tables[0], *tables[1], CODES[activation], out, wide, lasts, bad,
         )  # fmt: skip
         threads = thread_count((last - first) * n * x.shape[1], SERIAL_BELOW)
         tiles = -(-(last - first) // TILE)
@@ -99,7 +104,7 @@ def _finite(row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _quantise(row, top, clip, out):  # type: ignore[no-untyped-def]
+def _quantise(row, top, clip, fixed, out):  # type: ignore[no-untyped-def]
     """As ``quantize_rows``: rounding half to even, division and not the product with the inverse."""
     low, high = _range(row)
     low, high = low * clip, high * clip
@@ -107,6 +112,8 @@ def _quantise(row, top, clip, out):  # type: ignore[no-untyped-def]
     if not scale > 0:
         scale = np.float32(1)
     zero = np.rint(-low / scale)
+    if fixed[0] > 0:
+        scale, zero = fixed[0], fixed[1]
     for c in range(row.size):
         q = np.rint(row[c] / scale) + zero
         out[c] = np.int32(min(max(q, np.float32(0)), top))
@@ -169,8 +176,8 @@ def _write(tile, order, start, count, table1, index1, table2, index2, code, out)
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _rows(  # type: ignore[no-untyped-def]
-    x, order, top, clip, packed, step, total, offset, table1, index1, table2, index2, code, out, wide, lasts, bad,
-    first, last,
+    x, order, top, clip, fixed, packed, step, total, offset, table1, index1, table2, index2, code, out, wide, lasts,
+    bad, first, last,
 ):  # fmt: skip
     k = x.shape[1]
     group = 2 if wide else 4
@@ -189,9 +196,9 @@ def _rows(  # type: ignore[no-untyped-def]
             if not _finite(row):
                 bad[0] = 1
             if wide:
-                scale[r], zero[r] = _quantise(row, top, clip, shorts[r])
+                scale[r], zero[r] = _quantise(row, top, clip, fixed, shorts[r])
             else:
-                scale[r], zero[r] = _quantise(row, top, clip, bytes_[r])
+                scale[r], zero[r] = _quantise(row, top, clip, fixed, bytes_[r])
         for panel in range(packed.shape[0]):
             weights = packed[panel].ctypes.data
             for r in range(0, count, ROWS):

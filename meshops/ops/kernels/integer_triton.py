@@ -18,6 +18,7 @@ from torch import Tensor
 
 from meshops.ops.integer import check_rows_finite
 from meshops.ops.kernels.available import on_device_of
+from meshops.ops.quantize import fixed_range
 
 ROWS, COLUMNS, DEPTH = 64, 64, 64
 CODES = {"none": 0, "relu": 1, "silu": 2}
@@ -47,6 +48,11 @@ def integer_linear(
     table = torch.tensor(tiles, dtype=torch.int32, device=device)
     levels = torch.tensor([float(2**w.bits - 1) for w in weights], device=device)
     clips = torch.tensor([w.clip for w in weights], device=device)
+    fixed = torch.zeros(len(weights), 2)  # scale and zero point of all rows; scale 0: each row has its own
+    for i, w in enumerate(weights):
+        if w.limits is not None:
+            fixed[i] = torch.stack(fixed_range(torch.tensor(w.limits[0]), torch.tensor(w.limits[1]), w.bits))
+    fixed = fixed.to(device)
     q = torch.empty(r, k, dtype=torch.int8, device=device)  # q - 128: tensor cores multiply signed bytes
     scale, zero = x.new_empty(r), x.new_empty(r)
     offset = x.new_zeros(n) if bias is None else bias.contiguous()
@@ -55,7 +61,7 @@ def integer_linear(
     rows += [(x, order)] * (2 - len(rows))
     with on_device_of(x):
         _quantise[(len(tiles), )](
-            x, order, table, levels, clips, q, scale, zero, k, ROWS=ROWS, WIDTH=triton.next_power_of_2(k)
+            x, order, table, levels, clips, fixed, q, scale, zero, k, ROWS=ROWS, WIDTH=triton.next_power_of_2(k)
         )  # fmt: skip
         _multiply[(len(tiles), triton.cdiv(n, COLUMNS))](
             q, order, table, values, step, total, scale, zero, offset, *rows[0], *rows[1], out, k, n,
@@ -72,11 +78,12 @@ def _even(v):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _quantise(  # type: ignore[no-untyped-def]
-    x, order, table, levels, clips, q, scale, zero, k, ROWS: tl.constexpr, WIDTH: tl.constexpr
+    x, order, table, levels, clips, fixed, q, scale, zero, k, ROWS: tl.constexpr, WIDTH: tl.constexpr
 ):  # fmt: skip
     tile = tl.program_id(0)
     first, last, bucket = tl.load(table + 3 * tile), tl.load(table + 3 * tile + 1), tl.load(table + 3 * tile + 2)
     top, clip = tl.load(levels + bucket), tl.load(clips + bucket)
+    given, given_zero = tl.load(fixed + 2 * bucket), tl.load(fixed + 2 * bucket + 1)
     column = tl.arange(0, WIDTH)
     for place in range(first, last):
         row = tl.load(order + place).to(tl.int64)
@@ -86,6 +93,8 @@ def _quantise(  # type: ignore[no-untyped-def]
         s = tl.div_rn(high - low, top)
         s = tl.where(s > 0, s, 1.0)
         z = _even(tl.div_rn(-low, s))
+        z = tl.where(given > 0, given_zero, z)
+        s = tl.where(given > 0, given, s)
         code = tl.minimum(tl.maximum(_even(tl.div_rn(values, s)) + z, 0.0), top)
         tl.store(q + tl.cast(place, tl.int64) * k + column, (code - 128.0).to(tl.int8), mask=column < k)
         tl.store(scale + place, s)

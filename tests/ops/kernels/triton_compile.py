@@ -52,7 +52,7 @@ for capability in (80, 90):
     for masked in (False, True):
         types = ["*fp32", "*fp32", "*u8" if masked else "*fp32", "*fp32", *["i32"] * 7, *["fp32"] * 3]
         compiled(scores_triton._score, types, capability, HAS_MASK=masked, CELLS=scores_triton.CELLS, **axes)
-    types = ["*fp32", LONG, "*i32", "*fp32", "*fp32", "*i8", "*fp32", "*fp32", "i32"]
+    types = ["*fp32", LONG, "*i32", "*fp32", "*fp32", "*fp32", "*i8", "*fp32", "*fp32", "i32"]
     compiled(integer_triton._quantise, types, capability, ROWS=integer_triton.ROWS, WIDTH=128)
     types = ["*i8", LONG, "*i32", "*i8", "*fp32", "*i32", *["*fp32"] * 4, LONG, "*fp32", LONG, "*fp32", "i32", "i32"]
     blocks = {"ROWS": integer_triton.ROWS, "COLUMNS": integer_triton.COLUMNS, "DEPTH": integer_triton.DEPTH}
