@@ -5,8 +5,8 @@
 
 For each problem, backbone and seed one float32 network is trained, then fine-tuned with quantisation once per
 assignment (uniform, random, gradient, oracle, auxiliary) with the budget drawn anew every step, and tested at the cost
-of uniform 3, 4, 5, 6 and 8 bits. The auxiliary network is inside of the cost. Writes results.json, table.md and
-pareto.png.
+of uniform 3, 4, 5, 6 and 8 bits. The auxiliary network is inside of the cost. Writes results.json, table.md,
+pareto.png (error over cost) and seconds.png (error over measured time on integers).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     with mp.get_context("spawn").Pool(args.workers) as pool:
         pool.map(make_cases, [(problem, vars(args)) for problem in PROBLEMS], chunksize=1)
         rows = [row for part in pool.imap_unordered(run_group, jobs, chunksize=1) for row in part]
-    report(rows, out, time.time() - start)
+    report(rows, out, time.time() - start, args)
 
 
 def make_cases(job: tuple[str, dict[str, Any]]) -> None:
@@ -189,8 +189,47 @@ def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, fl
     return mean(errors), mean(costs), mean(ranks)
 
 
-def report(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
-    """Table of mean and spread over the seeds, and the picture."""
+def time_integers(out: Path, args: Any) -> dict[tuple[str, str, str, float], float]:
+    """Seconds of one pass over 32 meshes at once on integers, by problem, backbone, assignment and budget (to 6 bits).
+
+    Weights are random: speed does not depend on them. Scores are computed in the time, the oracle's are given.
+    """
+    import torch
+    from torch_geometric.data import Batch
+
+    from meshops.data.mesh_graph import MeshGraph
+    from meshops.models import create_model
+    from meshops.nn.quantized import to_integers
+    from meshops.tasks.fields import FieldsSpec
+
+    found: dict[tuple[str, str, str, float], float] = {}
+    for problem, backbone, assignment in product(PROBLEMS, BACKBONES, ASSIGNMENTS):
+        stored = torch.load(out / f"{problem}_{args.nodes}_{args.cases}.pt", weights_only=True)
+        batch = Batch.from_data_list([MeshGraph(**values) for values in stored[:32]])
+        spec = FieldsSpec.of(batch[0])
+        uniform = assignment == "uniform"
+        model: Any = create_model(
+            "amq", **spec.model_arguments(), backbone=backbone, arguments=BACKBONES[backbone], assignment=assignment,
+            bits=(3, 4, 5, 6, 8) if uniform else (2, 3, 4, 5, 6, 7), budgets=BUDGETS[:4],
+            ladders=None if uniform else {b: LADDERS[b] for b in BUDGETS[:4]},
+        )  # fmt: skip
+        to_integers(model)
+        inputs = model.unpack(batch)
+        scores = torch.randn(len(inputs.pos)) if assignment == "oracle" else None
+        with torch.no_grad():
+            for budget in BUDGETS[:4]:
+                model.set_budget(budget)
+                times = []
+                for _ in range(3):
+                    start = time.perf_counter()
+                    model.main(*inputs, bits=model.assign(inputs, scores))
+                    times.append(time.perf_counter() - start)
+                found[problem, backbone, assignment, budget] = min(times)
+    return found
+
+
+def report(rows: list[dict[str, Any]], out: Path, seconds: float, args: Any) -> None:
+    """Table of mean and spread over the seeds, and the pictures."""
     import statistics
 
     from meshops.viz.pareto import pareto_picture
@@ -199,6 +238,8 @@ def report(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
     lines = [f"{round(seconds / 60)} minutes, {len({r['seed'] for r in rows})} seeds; relative L2 test error in %, mean"
              " (standard deviation over seeds).", ""]  # fmt: skip
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    clocks: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    taken = time_integers(out, args)
     for problem, backbone in product(PROBLEMS, BACKBONES):
         mine = [r for r in rows if r["problem"] == problem and r["backbone"] == backbone]
         full = [100 * r["error"] for r in mine if r["assignment"] == "float32"]
@@ -218,9 +259,14 @@ def report(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
             lines.append(f"| {assignment} | " + " | ".join(cells) + f" | {statistics.mean(ranks):.2f} |" if ranks
                          else f"| {assignment} | " + " | ".join(cells) + " | |")  # fmt: skip
             curves[assignment] = points
+            clocks.setdefault(f"{problem}, {backbone}", {})[assignment] = [
+                (1000 * taken[problem, backbone, assignment, budget], points[i][1])
+                for i, budget in enumerate(BUDGETS[:4])
+            ]
         lines.append("")
     (out / "table.md").write_text("\n".join(lines))
     pareto_picture(panels, out / "pareto.png", xlabel="bit operations per multiply-accumulate", ylabel="error, %")
+    pareto_picture(clocks, out / "seconds.png", xlabel="milliseconds for 32 meshes, on integers", ylabel="error, %")
     print("\n".join(lines))
 
 
