@@ -266,7 +266,9 @@ def report(rows: list[dict[str, Any]], out: Path, seconds: float, args: Any) -> 
         lines.append("")
     (out / "table.md").write_text("\n".join(lines))
     pareto_picture(panels, out / "pareto.png", xlabel="bit operations per multiply-accumulate", ylabel="error, %")
-    pareto_picture(clocks, out / "seconds.png", xlabel="milliseconds for 32 meshes, on integers", ylabel="error, %")
+    pareto_picture(
+        clocks, out / "seconds.png", xlabel="milliseconds for 32 meshes, on integers", ylabel="error, %", lines=False
+    )
     print("\n".join(lines))
 
 

@@ -17,6 +17,7 @@ def pareto_picture(
     *,
     xlabel: str,
     ylabel: str,
+    lines: bool = True,
 ) -> Path:
     """One panel per problem, one line per method, both axes logarithmic.
 
@@ -25,6 +26,7 @@ def pareto_picture(
         path: PNG to write.
         xlabel: What the cost is.
         ylabel: What the error is.
+        lines: Join the dots of a method in the order of the cost; measured times are too noisy for that.
     """
     from matplotlib.ticker import FuncFormatter
 
@@ -37,6 +39,7 @@ def pareto_picture(
         for mark, (name, pairs) in zip(MARKS, curves.items(), strict=False):
             ordered = sorted(pairs)
             style = {"linestyle": "--", "color": "#8a93a0"} if name == "uniform" else {}
+            style |= {} if lines else {"linestyle": "none"}
             ax.plot([p[0] for p in ordered], [p[1] for p in ordered], marker=mark, markersize=4, label=name, **style)
         for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
             set_scale("log")
