@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meshops.data.writers import write_mesh
     from meshops.models.registry import create_model, list_models
     from meshops.partition import BallTree, Hierarchy, Partition, RefineByCriteria, TokenBudget
+    from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, point_frames
     from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
     from meshops.tasks.rollout_surrogate import RolloutSurrogate
     from meshops.tasks.surrogate import Prediction, Surrogate
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoencodeSurrogate",
     "BallTree",
     "FieldsSurrogate",
+    "GenerateSurrogate",
     "Hierarchy",
     "MeshGraph",
     "MeshRolloutSurrogate",
@@ -41,11 +44,15 @@ __all__ = [
     "create_model",
     "list_models",
     "load",
+    "point_frames",
     "read",
     "write_mesh",
 ]
 
 _HOME = {
+    "AutoencodeSurrogate": "meshops.tasks.generative_surrogate",
+    "GenerateSurrogate": "meshops.tasks.generative_surrogate",
+    "point_frames": "meshops.tasks.generative_surrogate",
     "BallTree": "meshops.partition",
     "FieldsSurrogate": "meshops.tasks.graph_surrogate",
     "Hierarchy": "meshops.partition",
@@ -68,7 +75,8 @@ def load(path: str, *, device: str = "cpu") -> Any:
     """Open a trained surrogate of any kind.
 
     Returns a ``Surrogate`` of steady fields on bodies, a ``RolloutSurrogate`` of trajectories on grids, a
-    ``FieldsSurrogate`` of fields on graphs or a ``MeshRolloutSurrogate`` of trajectories on meshes.
+    ``FieldsSurrogate`` of fields on graphs, a ``MeshRolloutSurrogate`` of trajectories on meshes, an
+    ``AutoencodeSurrogate`` that compresses trajectories or a ``GenerateSurrogate`` that generates them.
 
     Args:
         path: Checkpoint, e.g. ``"runs/demo/model.ckpt"``.
@@ -80,13 +88,15 @@ def load(path: str, *, device: str = "cpu") -> Any:
     from pathlib import Path
 
     from meshops.tasks.checkpoint import read_checkpoint
+    from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate
     from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
     from meshops.tasks.rollout_surrogate import RolloutSurrogate
     from meshops.tasks.surrogate import Surrogate
 
     content = read_checkpoint(Path(path))
     makers: dict[str, Any] = {
-        "rollout": RolloutSurrogate, "fields": FieldsSurrogate, "mesh_rollout": MeshRolloutSurrogate
+        "rollout": RolloutSurrogate, "fields": FieldsSurrogate, "mesh_rollout": MeshRolloutSurrogate,
+        "autoencode": AutoencodeSurrogate, "generate": GenerateSurrogate,
     }  # fmt: skip
     maker = makers.get(content.get("task", "steady"), Surrogate)
     return maker.from_content(content, path, device=device)

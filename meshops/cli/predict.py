@@ -35,6 +35,12 @@ def run(argv: Sequence[str]) -> int:
             f"{args.checkpoint}: predicts trajectories on moving meshes; judge it with 'meshops evaluate', or use "
             "meshops.load(...).rollout(frames) in Python"
         )
+    if isinstance(surrogate, meshops.AutoencodeSurrogate | meshops.GenerateSurrogate):
+        does = "reconstruct(...)" if isinstance(surrogate, meshops.AutoencodeSurrogate) else "forecast(...)"
+        raise InputError(
+            f"{args.checkpoint}: works on trajectories; judge it with 'meshops evaluate', or use "
+            f"meshops.load(...).{does} in Python"
+        )
     folder = output_folder(args.out)
     stems = _stems(args.files)
     screen = console()

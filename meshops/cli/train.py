@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +14,47 @@ from jsonargparse import ArgumentError, ArgumentParser
 from meshops.cli.options import console, print_json
 from meshops.cli.tables import metrics_table, rollout_table
 from meshops.errors import InputError
-from meshops.training.config import FieldsRunConfig, MeshRolloutRunConfig, RolloutRunConfig, RunConfig
+from meshops.training.config import (
+    AutoencodeRunConfig,
+    FieldsRunConfig,
+    GenerateRunConfig,
+    MeshRolloutRunConfig,
+    RolloutRunConfig,
+    RunConfig,
+    StagesRunConfig,
+)
 
 KINDS: dict[str, Any] = {
     "steady": RunConfig,
     "rollout": RolloutRunConfig,
     "fields": FieldsRunConfig,
     "mesh_rollout": MeshRolloutRunConfig,
+    "autoencode": AutoencodeRunConfig,
+    "generate": GenerateRunConfig,
+    "stages": StagesRunConfig,
 }
-AnyConfig = RunConfig | RolloutRunConfig | FieldsRunConfig | MeshRolloutRunConfig
+TRAINERS = {  # Lightning takes seconds to import
+    "steady": ("meshops.training.run", "train"),
+    "rollout": ("meshops.training.rollout", "train_rollout"),
+    "fields": ("meshops.training.graphs", "train_fields"),
+    "mesh_rollout": ("meshops.training.graphs", "train_mesh_rollout"),
+    "autoencode": ("meshops.training.generative", "train_autoencoder"),
+    "generate": ("meshops.training.generative", "train_generator"),
+}
 
-USAGE = """usage: meshops train RUN.yaml [--key value ...] [--resume] [--json]
+USAGE = """usage: meshops train RUN.yaml [--key value ...] [--stage all|1|2|...] [--resume] [--json]
 
 Train a surrogate and judge it on the test split of its dataset: of steady fields on bodies, or by
 ``kind:`` of trajectories on grids (rollout), fields on any graph (fields), trajectories on moving meshes
-(mesh_rollout).
+(mesh_rollout), compressed trajectories (autoencode), whole futures as ensembles (generate), or several
+runs that build on each other (stages).
 
   RUN.yaml             settings of the run; models/<system>/<dataset>.yaml are ready to use, and so are
                        the names of shipped recipes: {recipes}
   --key value          change a setting, e.g. --train.steps 500 --model.depth 6 --out runs/mine
-  --resume             continue the run in --out exactly where it stopped
+  --stage NAME         of a file of stages: all, or the number or name of one; a changed setting then
+                       holds for every run that has it
+  --resume             continue the run in --out exactly where it stopped; finished stages are kept
   --json               print metrics.json at the end
 
 The run folder (--out) holds config.yaml, model.ckpt, metrics.json, checkpoints/ and logs/.
@@ -49,24 +71,19 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.write(USAGE.format(recipes=", ".join(sorted(recipes()))) + _settings_help())
         return 0
     resume, as_json = (_take(arguments, flag) for flag in ("--resume", "--json"))
-    config = parse(arguments)
+    stage = _pop(arguments, "--stage")
+    screen = console(quiet=False)
     result: Any
-    if isinstance(config, RolloutRunConfig):
-        from meshops.training.rollout import train_rollout  # Lightning takes seconds to import
+    if not arguments[0].startswith("--") and kind_of(recipe_path(arguments[0])) == "stages":
+        from meshops.training.stages import train_stages
 
-        result = train_rollout(config, resume=resume, console=console(quiet=False))
-    elif isinstance(config, FieldsRunConfig):
-        from meshops.training.graphs import train_fields
-
-        result = train_fields(config, resume=resume, console=console(quiet=False))
-    elif isinstance(config, MeshRolloutRunConfig):
-        from meshops.training.graphs import train_mesh_rollout
-
-        result = train_mesh_rollout(config, resume=resume, console=console(quiet=False))
+        config, stages = parse_stages(arguments)
+        result = train_stages(stages, train, out=config.out, stage=stage or "all", resume=resume, console=screen)
     else:
-        from meshops.training.run import train
-
-        result = train(config, resume=resume, console=console(quiet=False))
+        config = parse(arguments)
+        if stage is not None:
+            raise InputError(f"--stage is for run files of kind: stages; this one is of kind: {config.kind}")
+        result = train(config, resume=resume, console=screen)
     if as_json:
         print_json(result.metrics)
     elif result.metrics.get("one_step"):
@@ -76,7 +93,61 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> AnyConfig:
+def train(config: Any, **options: Any) -> Any:
+    """Train by the kind of the settings."""
+    module, function = TRAINERS[config.kind]
+    return getattr(importlib.import_module(module), function)(config, **options)
+
+
+def parse_stages(arguments: Sequence[str]) -> tuple[StagesRunConfig, list[tuple[str, Any]]]:
+    """Settings of a file of stages, and name and settings of each; changes hold for every stage that has the setting.
+
+    Raises:
+        InputError: No stages, no such file, or a change that no stage has.
+    """
+    changes = _pairs(arguments[1:])
+    own = {key: changes.pop(key) for key in ("--out", "--stages") if key in changes}
+    config: StagesRunConfig = parse([arguments[0], *(part for pair in own.items() for part in pair)])
+    if not config.stages:
+        raise InputError(f"{arguments[0]}: names no stages; give stages: [first.yaml, second.yaml, ...]")
+    used: set[str] = set()
+    out = []
+    for file in config.stages:
+        path = recipe_path(str(recipe_path(arguments[0]).parent / file))
+        fitting = {key: value for key, value in changes.items() if _has_setting(path, key.removeprefix("--"))}
+        used |= set(fitting)
+        out.append((path.stem, parse([str(path), *(part for pair in fitting.items() for part in pair)])))
+    unused = [key for key in changes if key not in used]
+    if unused:
+        raise InputError(f"{arguments[0]}: no stage has the setting {unused[0]}; see meshops train --help")
+    return config, out
+
+
+def _has_setting(path: Path, key: str) -> bool:
+    """Whether a run file, or the model it names, has a setting."""
+    made = KINDS[kind_of(path) or "steady"]
+    if key.startswith("model."):
+        from meshops.models.registry import model_arguments
+
+        config = parse([str(path)])
+        return key.removeprefix("model.") in ("name", *model_arguments(config.model["name"]))
+    return key.startswith("data.options.") or key in _parser(made).get_defaults()
+
+
+def _pairs(arguments: Sequence[str]) -> dict[str, str]:
+    """``--key value`` and ``--key=value`` as a mapping."""
+    out: dict[str, str] = {}
+    place = 0
+    while place < len(arguments):
+        key, equals, value = arguments[place].partition("=")
+        if not key.startswith("--") or (not equals and place + 1 >= len(arguments)):
+            raise InputError(f"cannot read '{arguments[place]}'; changes are --key value")
+        out[key] = value if equals else arguments[place + 1]
+        place += 1 if equals else 2
+    return out
+
+
+def parse(arguments: Sequence[str]) -> Any:
     """Settings from a YAML file (or the name of a shipped recipe) and changes to it; its ``kind`` says which they are.
 
     Raises:
@@ -86,7 +157,7 @@ def parse(arguments: Sequence[str]) -> AnyConfig:
     source, kind = "", _option(arguments, "--kind")
     if arguments and not arguments[0].startswith("--"):
         source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
-        kind = kind or _kind(path)
+        kind = kind or kind_of(path)
         arguments = ["--config", str(path), *arguments[1:]]
     if kind not in (None, *KINDS):
         raise InputError(f"{source}kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -98,8 +169,7 @@ def parse(arguments: Sequence[str]) -> AnyConfig:
         raise InputError(source + _brief(str(error))) from None
     namespace.pop("config", None)
     built = settings.instantiate(namespace)
-    config: AnyConfig = made(**vars(built))
-    return config
+    return made(**vars(built))
 
 
 def recipes() -> dict[str, Path]:
@@ -131,7 +201,7 @@ def _settings_help() -> str:
     return "\n".join(parts)  # without usage and the parser's own options
 
 
-def _kind(path: Path) -> str | None:
+def kind_of(path: Path) -> str | None:
     """What ``kind:`` says in a YAML file; what is wrong with the file is said by the parser."""
     try:
         content = yaml.safe_load(path.read_text())
@@ -148,6 +218,19 @@ def _option(arguments: Sequence[str], name: str) -> str | None:
         if argument.startswith(name + "="):
             return argument.partition("=")[2]
     return None
+
+
+def _pop(arguments: list[str], name: str) -> str | None:
+    """Take ``--name value`` or ``--name=value`` out."""
+    value = _option(arguments, name)
+    for place, argument in enumerate(arguments):
+        if argument == name:
+            del arguments[place : place + 2]
+            break
+        if argument.startswith(name + "="):
+            del arguments[place]
+            break
+    return value
 
 
 def _brief(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from meshops.models.amq import AMQ
 from meshops.models.amr_transformer import AMRTransformer
+from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.models.fno import fno
 from meshops.models.graph_vit import GraphViT
 from meshops.models.iap import IAP
@@ -18,6 +19,8 @@ __all__ = [
     "MPPDE",
     "MSPT",
     "AMRTransformer",
+    "EchoAutoencoder",
+    "EchoGenerator",
     "GraphViT",
     "MeshGraphNet",
     "UNet",

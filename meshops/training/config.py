@@ -226,3 +226,126 @@ class MeshRolloutRunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     task: MeshRolloutTaskConfig = field(default_factory=MeshRolloutTaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeTaskConfig:
+    """What is learnt of trajectories on points.
+
+    Attributes:
+        fields: Fields to compress; default: all the dataset has.
+        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
+        stride: Frames of the data from one of them to the next.
+        points: Part of the points the encoder sees in training, least and most.
+        most_points: Points of every graph that are read at most; 0: all.
+        targets: Points the loss looks at; 0: all that are read.
+        kl: Weight of the KL term, for models with kl: true.
+        noise: On the latents in training.
+        start: Checkpoint to continue from: an auto-encoder that was trained before.
+        refine: Learn single frames instead (stage 2): convolutions in time stay as they are, trajectories are replayed.
+        replay: Share of the steps with trajectories when refining.
+        test_points: Parts of the points it is judged with.
+    """
+
+    fields: tuple[str, ...] | None = None
+    frames: int = 21
+    stride: int = 1
+    points: tuple[float, float] = (0.5, 1.0)
+    most_points: int = 0
+    targets: int = 0
+    kl: float = 1e-4
+    noise: float = 0.01
+    start: str = ""
+    refine: bool = False
+    replay: float = 0.5
+    test_points: tuple[float, ...] = (1.0, 0.5, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeRunConfig:
+    """A run that compresses.
+
+    Attributes:
+        kind: autoencode: trajectories on points to small latents and back (stages 1 and 2 of ECHO).
+        out: Folder of the run; made if missing.
+        model: Name of a registered model and its arguments: {name: echoautoencoder, cells: 32, ...}.
+        data: Which trajectories, on grids or meshes; name: the_well, eagle, mesh_graph_nets, ...
+        task: What is learnt.
+        train: How.
+    """
+
+    kind: Literal["autoencode"] = "autoencode"
+    out: str = "runs/autoencode"
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "echoautoencoder"})
+    data: DataConfig = field(default_factory=DataConfig)
+    task: AutoencodeTaskConfig = field(default_factory=AutoencodeTaskConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateTaskConfig:
+    """What is learnt of latents.
+
+    Attributes:
+        start: Checkpoint of the auto-encoder.
+        stride: Frames of the data from one frame to the next.
+        every: Frames from one segment to the next one that is learnt; default: half a segment.
+        tasks: How often forward, inverse, interpolation and generation are trained.
+        dropout: How often the parameters of the equation are hidden.
+        law: Of the time on the path: uniform or logit_normal.
+        deterministic: One evaluation instead of a flow.
+        identify: Parameters of the equation can be generated too.
+        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
+        steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
+        samples: Size of their ensembles.
+        cases: Test trajectories at most; 0: all.
+    """
+
+    start: str = ""
+    stride: int = 1
+    every: int | None = None
+    tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
+    dropout: float = 0.1
+    law: Literal["uniform", "logit_normal"] = "uniform"
+    deterministic: bool = False
+    identify: bool = False
+    given: int | None = None
+    steps: int | None = None
+    samples: int = 8
+    cases: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateRunConfig:
+    """A run that generates.
+
+    Attributes:
+        kind: generate: whole futures from what is known, as ensembles (stage 3 of ECHO).
+        out: Folder of the run; made if missing.
+        model: Name of a registered model and its arguments: {name: echogenerator, channels: 256, ...}.
+        data: Which trajectories, on grids or meshes.
+        task: What is learnt.
+        train: How.
+    """
+
+    kind: Literal["generate"] = "generate"
+    out: str = "runs/generate"
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "echogenerator"})
+    data: DataConfig = field(default_factory=DataConfig)
+    task: GenerateTaskConfig = field(default_factory=GenerateTaskConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesRunConfig:
+    """Runs that follow each other.
+
+    Attributes:
+        kind: stages: each run starts from the checkpoint of the one before.
+        stages: Run files, beside this one.
+        out: Folder of the runs, one folder each: 1_<name of the file>, ...
+    """
+
+    kind: Literal["stages"] = "stages"
+    stages: tuple[str, ...] = ()
+    out: str = "runs/stages"

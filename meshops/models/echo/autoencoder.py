@@ -1,0 +1,211 @@
+"""ECHO-style auto-encoder (Kassai Koupai et al., 2512.04974): trajectories on free points to a small regular latent.
+
+Points -> continuous convolution -> grid field -> causal tower -> latent; the way back ends in a continuous convolution
+at any points. The paper's sizes are not public: structure after its summary, formulas after the works it builds on
+(CALM-PDE 2505.12944, ENMA 2506.06158, MAGVIT-v2 2310.05737), defaults our own; see ``models/echo/README.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from meshops.data.latent_grid import LatentGrid, Neighborhood
+from meshops.errors import InputError
+from meshops.models.registry import register_model
+from meshops.nn.causal_tower import CausalTower, Upsampling, check_frames
+from meshops.nn.continuous_conv import ContinuousConv
+from meshops.nn.mlp import MLP
+
+NODE_TYPES, TYPE_CHANNELS = 9, 4
+CLIP = 5.0  # latents are kept inside of +-CLIP
+
+
+class Latent(NamedTuple):
+    """Latents of trajectories.
+
+    Attributes:
+        mean: ``[b, d, t_z, *cells]``.
+        log_variance: Same shape with the KL option, else None.
+    """
+
+    mean: Tensor
+    log_variance: Tensor | None
+
+    def kl(self) -> Tensor:
+        """Kullback-Leibler divergence from a standard normal, mean over numbers."""
+        if self.log_variance is None:
+            return self.mean.new_zeros(())
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).mean()
+
+
+@register_model
+class EchoAutoencoder(nn.Module):
+    """Trajectories on points to latents and back to any points.
+
+    Args:
+        in_channels: Channels of the fields.
+        low: Lower corner of the box, m.
+        high: Upper corner, m.
+        periodic: Whether the ends of each axis meet.
+        cells: Cells of the latent grid along the longest axis before the tower; the other axes get cells of that size.
+        latent_channels: d.
+        layers: Of the tower, see :class:`~meshops.nn.causal_tower.CausalTower`.
+        channels: Width of the grid field and of the first level of the tower.
+        max_channels: Largest width of the tower.
+        lift_channels: Width of a point's features before the first convolution.
+        num_constants: Channels known of every point in advance.
+        node_types: Whether points have kinds (wall, inflow, ...).
+        radius: Of the encoder's neighbourhoods, cells.
+        max_neighbors: Most neighbours there; None: 32, in 3-D 64.
+        min_neighbors: Nearest points taken where the radius holds fewer.
+        temperature: Of the encoder's softmax.
+        modulation: Kernel of the encoder with a scale and shift for every latent node.
+        upsample: See :class:`~meshops.nn.causal_tower.CausalTower`.
+        kl: Latents are normal distributions, with a KL term in the loss; off: soft clip.
+        chunk_size: Queries at a time in the continuous convolutions; None: by the cache.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        low: Sequence[float],
+        high: Sequence[float],
+        periodic: Sequence[bool] | None = None,
+        cells: int = 32,
+        latent_channels: int = 8,
+        layers: Sequence[str] = ("res", "space", "res", "space", "res", "time", "res"),
+        channels: int = 64,
+        max_channels: int = 256,
+        lift_channels: int = 16,
+        num_constants: int = 0,
+        node_types: bool = False,
+        radius: float = 2.0,
+        max_neighbors: int | None = None,
+        min_neighbors: int = 4,
+        temperature: float = 1.0,
+        modulation: bool = False,
+        upsample: Upsampling = "nearest",
+        kl: bool = False,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.latent_channels, self.num_constants = in_channels, latent_channels, num_constants
+        self.kl = kl
+        self.tower = CausalTower(
+            channels, latent_channels, layers=layers, channels=channels, max_channels=max_channels,
+            periodic=tuple(periodic or (False,) * len(low)), upsample=upsample,
+            out_channels=2 * latent_channels if kl else None,
+        )  # fmt: skip
+        longest = max(b - a for a, b in zip(low, high, strict=True))
+        self.grid = LatentGrid.over(
+            low, high, spacing=longest / cells, multiple=self.tower.space_factor, periodic=periodic
+        )
+        self.neighbors: dict[str, Any] = {
+            "radius": radius, "max_neighbors": max_neighbors, "min_neighbors": min_neighbors, "temperature": temperature
+        }  # fmt: skip
+        dim = self.grid.dim
+        self.kinds = nn.Embedding(NODE_TYPES, TYPE_CHANNELS) if node_types else None
+        known = num_constants + (TYPE_CHANNELS if node_types else 0)
+        self.lift = nn.Linear(in_channels + known, lift_channels)
+        modulated = self.grid.num_nodes if modulation else 0
+        self.to_grid = ContinuousConv(lift_channels, channels, dim=dim, modulation=modulated, chunk_size=chunk_size)
+        self.cues = nn.Linear(2, channels, bias=False)
+        self.mix = MLP([channels, 4 * channels, channels], activation=nn.GELU)
+        self.to_points = ContinuousConv(channels, channels, dim=dim, chunk_size=chunk_size)
+        self.head = MLP([channels + known, 2 * channels, in_channels], activation=nn.GELU)
+
+    @property
+    def time_factor(self) -> int:
+        """Frames per latent frame, f: trajectories have ``1 + f m`` frames."""
+        return self.tower.time_factor
+
+    def latent_shape(self, frames: int) -> tuple[int, ...]:
+        """``(d, t_z, *cells)`` of a trajectory."""
+        check_frames(frames, self.time_factor)
+        cells = (n // self.tower.space_factor for n in self.grid.shape)
+        return self.latent_channels, 1 + (frames - 1) // self.time_factor, *cells
+
+    def neighborhood(self, pos: Tensor, ptr: Tensor) -> Neighborhood:
+        """What the latent grid sees of points; keep it while they stay where they are."""
+        return self.grid.from_points(pos, ptr=ptr, **self.neighbors)
+
+    def encode(
+        self,
+        values: Tensor,
+        near: Neighborhood,
+        *,
+        frames: int,
+        node_type: Tensor | None = None,
+        constants: Tensor | None = None,
+    ) -> Latent:
+        """Latents of trajectories.
+
+        Args:
+            values: ``[n, s, c]`` normalised.
+            near: From :meth:`neighborhood`, of the same points.
+            frames: Of a trajectory: s where points rest, else it has so many graphs with s = 1.
+            node_type: ``[n]``.
+            constants: ``[n, k]`` normalised.
+
+        Raises:
+            InputError: The number of frames is not ``1 + f m``.
+        """
+        check_frames(frames, self.time_factor)
+        known = self._known(values, node_type, constants)
+        points = self.lift(torch.cat([values, *known], 2))
+        cues = torch.stack([torch.log1p(near.found.to(values.dtype)), near.nearest], 1)
+        field = gelu(self.to_grid(points, near) + self.cues(cues).unsqueeze(1))
+        field = field + self.mix(field)
+        width, series = field.shape[2], values.shape[1]
+        whole = field.view(-1, frames // series, self.grid.num_nodes, series, width)
+        stacked = whole.permute(0, 4, 1, 3, 2).reshape(len(whole), width, frames, *self.grid.shape)
+        made = self.tower.encode(stacked)
+        if not self.kl:
+            return Latent(made / (1 + (made / CLIP).square()).sqrt(), None)
+        mean, log_variance = made.chunk(2, 1)
+        return Latent(mean, log_variance.clamp(-30, 20))
+
+    def decode(
+        self,
+        latent: Tensor,
+        near: Neighborhood,
+        *,
+        series: int,
+        node_type: Tensor | None = None,
+        constants: Tensor | None = None,
+    ) -> Tensor:
+        """Fields at points, normalised, ``[q, s, c]``.
+
+        Args:
+            latent: ``[b, d, t_z, *cells]``.
+            near: ``grid.to_points`` of the queries: one grid per trajectory with ``series`` frames each, or per frame.
+            series: Frames of a query point: all of the trajectory where points rest, else 1.
+            node_type: ``[q]``.
+            constants: ``[q, k]`` normalised.
+        """
+        field = self.tower.decode(latent)
+        b, width, frames = field.shape[:3]
+        if frames % series:
+            raise InputError(f"{frames} decoded frames do not divide into series of {series}")
+        nodes = field.flatten(3).view(b, width, frames // series, series, -1).permute(0, 2, 4, 3, 1)
+        out = self.to_points(nodes.reshape(-1, series, width), near)
+        made: Tensor = self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
+        return made
+
+    def _known(self, like: Tensor, node_type: Tensor | None, constants: Tensor | None) -> list[Tensor]:
+        """What is known of the points in every frame."""
+        parts = []
+        if self.num_constants:
+            if constants is None or constants.shape[1] != self.num_constants:
+                raise InputError(f"the model needs {self.num_constants} constant channels at the points")
+            parts.append(constants)
+        if self.kinds is not None:
+            kind = node_type if node_type is not None else like.new_zeros(len(like), dtype=torch.long)
+            parts.append(self.kinds(kind.clamp(0, NODE_TYPES - 1)))
+        return [part.unsqueeze(1).expand(-1, like.shape[1], -1) for part in parts]

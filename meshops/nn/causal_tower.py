@@ -1,0 +1,263 @@
+"""Compression of trajectories on a grid, causal in time, in one, two or three space dimensions.
+
+Space and time are convolved one after the other, so 3-D space needs no 4-D convolution and the parts that know time can
+be frozen. Layers: ``res`` (residual block), ``space`` (halves the grid), ``time`` (halves the frames); the names are
+those of MAGVIT-v2 (2310.05737) and ENMA (2506.06158, D.1.2).
+
+A trajectory has ``1 + f m`` frames and becomes ``1 + m``: the first latent frame sees the first frame alone, latent
+frame j what was up to frame ``f j``. Every convolution in time is padded on its left by zeros, nothing is prepended
+(with a prepended frame, as in open MAGVIT-v2 code, the last frame never reaches the latent when ``(L - 1) % f == 0``).
+So the latents of a prefix are the first latents of the whole, and later frames never change earlier latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, silu
+from torch.utils.checkpoint import checkpoint
+
+from meshops.errors import InputError
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+LAYERS = ("res", "space", "time")
+Upsampling = Literal["nearest", "transposed"]
+
+
+class CausalTower(nn.Module):
+    """Down: ``[b, c_in, t, *grid] -> [b, d, t / f_t, *grid / f_s]``; up: back.
+
+    Args:
+        in_channels: Channels of the grid field, on the way down and, mirrored, up.
+        latent_channels: d.
+        layers: What happens on the way down, e.g. ``("res", "space", "res", "time", "res")``.
+        channels: Width after the first convolution; doubled by every ``space``.
+        max_channels: Largest width.
+        periodic: Whether the ends of each axis meet; elsewhere the border is padded by zeros.
+        upsample: ``"nearest"`` (repetition and convolution) or ``"transposed"`` convolution.
+        out_channels: Channels on the way down if not d: twice d for a mean and a variance.
+
+    Raises:
+        InputError: Unknown layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        latent_channels: int,
+        *,
+        layers: Sequence[str],
+        channels: int = 64,
+        max_channels: int = 256,
+        periodic: Sequence[bool] = (False, False),
+        upsample: Upsampling = "nearest",
+        out_channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        unknown = [name for name in layers if name not in LAYERS]
+        if unknown:
+            raise InputError(f"layers of a tower are {', '.join(LAYERS)}, got '{unknown[0]}'")
+        if upsample not in ("nearest", "transposed"):
+            raise InputError(f"upsample must be 'nearest' or 'transposed', got '{upsample}'")
+        wrap = tuple(bool(p) for p in periodic)
+        self.space_factor = 2 ** sum(name == "space" for name in layers)
+        self.time_factor = 2 ** sum(name == "time" for name in layers)
+        width, down, up = channels, [], []
+        for name in layers:
+            if name == "res":
+                down.append(ResidualBlock(width, wrap))
+                up.append(ResidualBlock(width, wrap))
+            elif name == "space":
+                wider = min(2 * width, max_channels)
+                down.append(SpaceConv(width, wider, wrap, stride=2))
+                up.append(ExpandSpace(wider, width, wrap, upsample))
+                width = wider
+            else:
+                down.append(TimeConv(width, width, stride=2))
+                up.append(ExpandTime(width))
+        self.first = nn.Sequential(SpaceConv(in_channels, channels, wrap, kernel=7), TimeConv(channels, channels))
+        self.down = nn.ModuleList(down)
+        self.narrow = nn.Sequential(
+            ResidualBlock(width, wrap), ChannelNorm(width), nn.SiLU(),
+            SpaceConv(width, out_channels or latent_channels, wrap),
+        )  # fmt: skip
+        self.widen = nn.Sequential(
+            SpaceConv(latent_channels, width, wrap), TimeConv(width, width), ResidualBlock(width, wrap)
+        )
+        self.up = nn.ModuleList(reversed(up))
+        self.last = nn.Sequential(ChannelNorm(channels), nn.SiLU(), SpaceConv(channels, in_channels, wrap, kernel=7))
+        self.checkpointing = False
+
+    def encode(self, x: Tensor) -> Tensor:
+        """``[b, c, 1 + f_t m, *grid] -> [b, d, 1 + m, *grid / f_s]``.
+
+        Raises:
+            InputError: The number of frames or of cells does not fit.
+        """
+        check_frames(x.shape[2], self.time_factor)
+        bad = [n for n in x.shape[3:] if n % self.space_factor]
+        if bad:
+            raise InputError(f"the grid {tuple(x.shape[3:])} must be a multiple of {self.space_factor} along each axis")
+        return self._run([self.first, *self.down, self.narrow], x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """``[b, d, 1 + m, *cells] -> [b, c, 1 + f_t m, *grid]``."""
+        return self._run([self.widen, *self.up, self.last], z)
+
+    def temporal_parameters(self) -> Iterator[nn.Parameter]:
+        """Weights of the convolutions in time."""
+        for module in self.modules():
+            if isinstance(module, TimeConv):
+                yield from module.parameters()
+
+    def _run(self, layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+        for layer in layers:
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, use_reentrant=False)
+            else:
+                x = layer(x)
+        return x
+
+
+def check_frames(frames: int, factor: int) -> None:
+    """Raise ``InputError`` unless there are ``1 + factor * m`` frames."""
+    if frames < 1 or (frames - 1) % factor:
+        low = max(1, frames - (frames - 1) % factor)
+        raise InputError(
+            f"a trajectory must have 1 + {factor} m frames to be compressed {factor}-fold in time, got {frames}; crop "
+            f"it to {low} or give {low + factor}"
+        )
+
+
+class ChannelNorm(nn.Module):
+    """RMS norm over the channels of every position; a norm over time would let the future into the past."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, ...] -> [b, c, ...]``."""
+        size = x.square().mean(1, keepdim=True).add(1e-6).rsqrt()
+        return x * size * self.scale.view(-1, *(1,) * (x.dim() - 2))
+
+
+class SpaceConv(nn.Module):
+    """Convolution of every frame by itself."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, wrap: Sequence[bool], *, kernel: int = 3, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.wrap, self.reach = tuple(wrap), kernel // 2
+        self.convolution = CONVOLUTIONS[len(self.wrap)](channels_in, channels_out, kernel, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, t, *grid] -> [b, c_out, t, *grid / stride]``."""
+        frames = pad_space(x.transpose(1, 2).flatten(0, 1), self.wrap, self.reach)
+        out: Tensor = self.convolution(frames).unflatten(0, (len(x), x.shape[2]))
+        return out.transpose(1, 2)
+
+
+class TimeConv(nn.Module):
+    """Convolution along time that sees the present and the past."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.reach = kernel - 1
+        self.convolution = nn.Conv2d(channels_in, channels_out, (kernel, 1), stride=(stride, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, t, *grid] -> [b, c_out, 1 + (t - 1) / stride, *grid]``."""
+        flat = pad(x.flatten(3), (0, 0, self.reach, 0))
+        out: Tensor = self.convolution(flat)
+        return out.unflatten(3, x.shape[3:])
+
+
+class ResidualBlock(nn.Module):
+    """x + time(silu(norm(space(silu(norm(x)))))); the last convolution starts at zero."""
+
+    def __init__(self, channels: int, wrap: Sequence[bool]) -> None:
+        super().__init__()
+        self.space_norm, self.time_norm = ChannelNorm(channels), ChannelNorm(channels)
+        self.space = SpaceConv(channels, channels, wrap)
+        self.time = TimeConv(channels, channels)
+        nn.init.zeros_(self.time.convolution.weight)
+        assert self.time.convolution.bias is not None
+        nn.init.zeros_(self.time.convolution.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, t, *grid] -> [b, c, t, *grid]``."""
+        inner = self.space(silu(self.space_norm(x)))
+        out: Tensor = x + self.time(silu(self.time_norm(inner)))
+        return out
+
+
+class ExpandSpace(nn.Module):
+    """Doubles the grid."""
+
+    def __init__(self, channels_in: int, channels_out: int, wrap: Sequence[bool], kind: Upsampling) -> None:
+        super().__init__()
+        dim = len(wrap)
+        self.dim, self.wrap = dim, tuple(wrap)
+        self.transposed = TRANSPOSED[dim](channels_in, channels_out, 4, stride=2) if kind == "transposed" else None
+        self.smooth = SpaceConv(channels_in, channels_out, wrap) if kind == "nearest" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, t, *grid] -> [b, c_out, t, *2 grid]``."""
+        if self.transposed is not None:
+            frames = pad_space(x.transpose(1, 2).flatten(0, 1), self.wrap, 1)
+            wide: Tensor = self.transposed(frames)
+            for axis in range(2, 2 + self.dim):  # cells 3.. of the padded output lie over the original ones
+                wide = wide.narrow(axis, 3, wide.shape[axis] - 6)
+            return wide.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+        for axis in range(3, 3 + self.dim):
+            x = x.repeat_interleave(2, axis)
+        assert self.smooth is not None
+        out: Tensor = self.smooth(x)
+        return out
+
+
+class ExpandTime(nn.Module):
+    """Doubles the frames but the first: ``t -> 2 t - 1``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.spread = TimeConv(channels, 2 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, t, *grid] -> [b, c, 2 t - 1, *grid]``."""
+        pair = self.spread(x).unflatten(1, (2, -1))  # [b, 2, c, t, *grid]
+        return pair.movedim(1, 3).flatten(2, 3)[:, :, 1:]
+
+
+def pad_space(x: Tensor, wrap: Sequence[bool], reach: int) -> Tensor:
+    """``[b, c, *grid]`` continued by ``reach`` cells at both ends of every axis, by zeros or round periodic ones."""
+    for axis, periodic in enumerate(wrap, start=2):
+        n = x.shape[axis]
+        if periodic and reach <= n:
+            x = torch.cat([x.narrow(axis, n - reach, reach), x, x.narrow(axis, 0, reach)], axis)
+        elif periodic:
+            places = torch.arange(-reach, n + reach, device=x.device).remainder(n)
+            x = x.index_select(axis, places)
+        else:
+            sides = [0, 0] * (x.dim() - axis - 1) + [reach, reach]
+            x = pad(x, sides)
+    return x
+
+
+def compression(points: int, channels: int, frames: int, latent: Sequence[int]) -> float:
+    """Input numbers over latent numbers, N C T / (M d T_z) (ENMA, table 1).
+
+    Args:
+        points: N.
+        channels: C.
+        frames: T.
+        latent: ``(d, t, *cells)``.
+    """
+    return points * channels * frames / math.prod(latent)

@@ -1,0 +1,352 @@
+"""Trained systems that compress trajectories and generate futures: from snapshots on points to ensembles anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshops.data.normalize import Normalizer
+from meshops.data.point_frames import PointFrames
+from meshops.errors import CheckpointError, InputError
+from meshops.models import create_model
+from meshops.nn.flow import Method
+from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
+from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
+from meshops.tasks.generate import TASKS, GenerateSpec, GenerateTask, Known
+
+
+@dataclass(eq=False)
+class AutoencodeSurrogate:
+    """A trained auto-encoder of trajectories on points.
+
+    Attributes:
+        task: Model and normalisation.
+        model_name, model_arguments: How to build the model again.
+        info: Where it comes from: data, run, software, held-out errors. Plain values.
+    """
+
+    task: AutoencodeTask
+    model_name: str
+    model_arguments: dict[str, Any]
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> AutoencodeSpec:
+        """What is compressed."""
+        return self.task.spec
+
+    def encode(self, source: PointFrames) -> Tensor:
+        """Latents ``[b, d, t_z, *cells]`` of trajectories of ``1 + f m`` frames, see :func:`point_frames`."""
+        with torch.no_grad():
+            latent: Tensor = self.task.eval().encode(source.to(self._device)).mean
+        return latent
+
+    def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
+        """Fields ``[q, s, c]`` at points, physical units; the values of ``queries`` are not read."""
+        with torch.no_grad():
+            return self.task.eval().decode(latent.to(self._device), queries.to(self._device)).cpu()
+
+    def reconstruct(self, source: PointFrames, queries: PointFrames | None = None) -> Tensor:
+        """``[q, s, c]`` fields after they went through the latents, at ``queries`` or at the same points."""
+        return self.decode(self.encode(source), queries or source)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the checkpoint (temporary name, then rename)."""
+        return write_checkpoint(path, {"task": "autoencode", **_content(self), "info": self.info})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> AutoencodeSurrogate:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: Not a file, damaged, pickled code in it, of another task, or another program's.
+        """
+        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
+
+    @classmethod
+    def from_content(
+        cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu"
+    ) -> AutoencodeSurrogate:
+        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
+        if content.get("task") != "autoencode":
+            raise CheckpointError(f"{path}: is not the checkpoint of an auto-encoder (kind: autoencode)")
+        return cls._built(content, path, device, content["info"])
+
+    @classmethod
+    def _built(
+        cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str, info: dict[str, Any]
+    ) -> AutoencodeSurrogate:
+        spec = AutoencodeSpec.from_dict(content["spec"])
+        name, arguments = content["model"]["name"], content["model"]["arguments"]
+        norms = Normalizer.identity(spec.channels), Normalizer.identity(len(spec.constants))
+        task = AutoencodeTask(create_model(name, **arguments), spec, *norms)
+        _load(task, content["weights"], path)
+        task.eval().to(torch.device(device))
+        return cls(task, name, arguments, info)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.task.norm.scale.device
+
+
+@dataclass(eq=False)
+class GenerateSurrogate:
+    """A trained generator of trajectories with its auto-encoder.
+
+    Attributes:
+        task: Generator and normalisation of latents.
+        autoencoder: What makes latents and fields of each other.
+        model_name, model_arguments: How to build the generator again.
+        info: Where it comes from. Plain values.
+    """
+
+    task: GenerateTask
+    autoencoder: AutoencodeSurrogate
+    model_name: str
+    model_arguments: dict[str, Any]
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> GenerateSpec:
+        """What is generated."""
+        return self.task.spec
+
+    def forecast(
+        self,
+        given: PointFrames,
+        frames: int,
+        *,
+        queries: PointFrames | None = None,
+        samples: int = 8,
+        parameters: Mapping[str, float] | None = None,
+        steps: int = 10,
+        method: Method = "midpoint",
+        guidance: float = 1.0,
+        seed: int = 0,
+        overlap: int | None = None,
+    ) -> Tensor:
+        """The frames that follow, ``[samples, frames, q, c]``, physical units; longer than a segment by windows.
+
+        A window after the first starts with the last ``overlap`` frames of the one before, decoded at the given points
+        and encoded anew, so that its first latent is again that of a first frame.
+
+        Args:
+            given: The first ``1 + f j`` frames of one trajectory on points that stay.
+            frames: How many to predict.
+            queries: Points of the result (values are not read); None: those of ``given``.
+            samples: Size of the ensemble; a deterministic model gives one.
+            parameters: Of the equation, by name; None: not known.
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: See :meth:`meshops.tasks.generate.GenerateTask.sample`.
+            seed: Of the samples.
+            overlap: Frames that windows share, ``1 + f j``; None: ``1 + f``.
+
+        Raises:
+            InputError: The numbers of frames do not fit, all frames of a segment are given, or points move.
+        """
+        if given.moving or given.num_graphs != 1:
+            raise InputError(
+                "forecast takes one trajectory on points that stay; for points that move use complete(), which takes "
+                "the points of every frame"
+            )
+        count = 1 if self.spec.deterministic else samples
+        factor, segment = self.spec.time_factor, self.spec.frames
+        shared = 1 + factor if overlap is None else overlap
+        for name, number in (("given", given.frames), ("overlap", shared)):
+            if (number - 1) % factor or not 1 <= number < segment:
+                fits = ", ".join(str(n) for n in range(1, segment, factor))
+                raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j, less than a segment of "
+                                 f"{segment}), got {number}; crop them")  # fmt: skip
+        target = queries or given
+        generator = torch.Generator().manual_seed(seed)
+        chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
+        known = self._known({0: given}, "forward").repeat(count)
+        told = self._parameters(parameters, count)
+        made: list[Tensor] = []
+        done = 0
+        skip = given.frames
+        while True:
+            latent, _ = self.task.sample(known, parameters=told, **chosen)
+            fields = self._fields(latent, target)  # [samples, frames, q, c]
+            made.append(fields[:, skip:])
+            done += segment - skip
+            if done >= frames:
+                return torch.cat(made, 1)[:, :frames]
+            tail = fields if queries is None else self._fields(latent, given)
+            windows = [
+                replace(given, values=part[-shared:].transpose(0, 1), frames=shared) for part in tail.to(given.pos)
+            ]
+            known = self._known({0: PointFrames.batch(windows)}, "forward")
+            skip = shared
+
+    def complete(
+        self,
+        runs: Mapping[int, PointFrames],
+        queries: PointFrames,
+        *,
+        samples: int = 8,
+        parameters: Mapping[str, float] | None = None,
+        steps: int = 10,
+        method: Method = "midpoint",
+        guidance: float = 1.0,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One segment from what is known of it: forward, inverse, interpolation, or nothing at all.
+
+        Args:
+            runs: Known frames of one trajectory by the number of the first, a multiple of f; each has ``1 + f j``
+                frames. Empty: unconditional generation.
+            queries: Points of the result, of one trajectory with as many frames as a segment; values are not read.
+            samples: Size of the ensemble; a deterministic model gives one.
+            parameters: Of the equation, by name; None: not known (or to be identified).
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: See :meth:`meshops.tasks.generate.GenerateTask.sample`.
+            seed: Of the samples.
+
+        Returns:
+            Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
+            them, parameters ``[samples, g]``.
+
+        Raises:
+            InputError: Runs that overlap, do not fit, or leave nothing to generate.
+        """
+        if queries.frames != self.spec.frames or queries.num_trajectories != 1:
+            raise InputError(
+                f"queries must be one trajectory of {self.spec.frames} frames, got {queries.num_trajectories} of "
+                f"{queries.frames}"
+            )
+        count = 1 if self.spec.deterministic else samples
+        starts = sorted(runs)
+        name = "generation" if not starts else "forward" if starts == [0] else "inverse" if starts[0] else "interpolation"
+        known = self._known(dict(runs), name).repeat(count)
+        generator = torch.Generator().manual_seed(seed)
+        latent, found = self.task.sample(
+            known, parameters=self._parameters(parameters, count), steps=steps, method=method, guidance=guidance,
+            generator=generator,
+        )  # fmt: skip
+        fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
+        return fields, None if found is None else found.cpu()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the checkpoint (temporary name, then rename)."""
+        content = {
+            "task": "generate", **_content(self), "info": self.info, "autoencoder": _content(self.autoencoder),
+            "autoencoder_info": self.autoencoder.info,
+        }  # fmt: skip
+        return write_checkpoint(path, content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> GenerateSurrogate:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: Not a file, damaged, pickled code in it, of another task, or another program's.
+        """
+        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
+
+    @classmethod
+    def from_content(
+        cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu"
+    ) -> GenerateSurrogate:
+        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
+        if content.get("task") != "generate":
+            raise CheckpointError(f"{path}: is not the checkpoint of a generator (kind: generate)")
+        spec = GenerateSpec.from_dict(content["spec"])
+        name, arguments = content["model"]["name"], content["model"]["arguments"]
+        norms = Normalizer.identity(spec.latent[0]), Normalizer.identity(len(spec.parameters))
+        task = GenerateTask(create_model(name, **arguments), spec, *norms)
+        _load(task, content["weights"], path)
+        task.eval().to(torch.device(device))
+        autoencoder = AutoencodeSurrogate._built(content["autoencoder"], path, device, content["autoencoder_info"])
+        return cls(task, autoencoder, name, arguments, content["info"])
+
+    def _known(self, runs: Mapping[int, PointFrames], task: str) -> Known:
+        """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
+        factor, t = self.spec.time_factor, self.spec.latent_frames
+        b = max((run.num_trajectories for run in runs.values()), default=1)
+        device = self.task.norm.scale.device
+        latent = torch.zeros(b, *self.spec.latent, device=device)
+        observed, hint, start = (torch.zeros(b, t, dtype=torch.bool, device=device) for _ in range(3))
+        for first, run in sorted(runs.items()):
+            if first % factor or first < 0:
+                raise InputError(f"a run must begin at a multiple of {factor} frames, got frame {first}")
+            if (run.frames - 1) % factor:
+                fit = 1 + (run.frames - 1) // factor * factor
+                raise InputError(f"a run must have 1 + {factor} j frames, got {run.frames}; crop it to {fit}")
+            place, count = first // factor, 1 + (run.frames - 1) // factor
+            if place + count > t or bool(hint[:, place : place + count].any()):
+                raise InputError(
+                    f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
+                    "frames, and runs must not overlap"
+                )
+            encoded = self.task.standardised(self.autoencoder.encode(run))
+            latent[:, :, place : place + count] = encoded
+            hint[:, place : place + count] = True
+            start[:, place] = True
+            if first == 0:
+                observed[:, :count] = True
+        if bool(hint.all()):
+            raise InputError("all frames of the segment are given, there is nothing to generate; give fewer")
+        if task != "generation" and not bool(hint.any()):
+            raise InputError(f"task '{task}' needs given frames; give runs, or none for unconditional generation")
+        return Known(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=device))  # type: ignore[arg-type]
+
+    def _parameters(self, parameters: Mapping[str, float] | None, count: int) -> Tensor | None:
+        if parameters is None:
+            return None
+        missing = [name for name in self.spec.parameters if name not in parameters]
+        if missing or not self.spec.parameters:
+            raise InputError(
+                f"the model takes the parameters {', '.join(self.spec.parameters) or 'none'}, got "
+                f"{', '.join(parameters)}; give all of them or None"
+            )
+        row = torch.tensor([float(parameters[name]) for name in self.spec.parameters])
+        return row.expand(count, -1).to(self.task.norm.scale.device)
+
+    def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
+        """``[b, t, q, c]`` of every latent at points that stay."""
+        shape = replace(points, values=points.values.new_zeros(len(points.pos), self.spec.frames, 0),
+                        frames=self.spec.frames)  # fmt: skip
+        return torch.stack([self.autoencoder.decode(z.unsqueeze(0), shape).transpose(0, 1) for z in latent])
+
+
+def _content(surrogate: Any) -> dict[str, Any]:
+    return {
+        "model": {"name": surrogate.model_name, "arguments": surrogate.model_arguments},
+        "spec": surrogate.spec.to_dict(),
+        "weights": {name: value.detach().cpu() for name, value in surrogate.task.state_dict().items()},
+    }
+
+
+def _load(task: Any, weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    try:
+        task.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: weights do not fit the model: {error}") from None
+
+
+def point_frames(
+    pos: Tensor, values: Tensor, *, node_type: Tensor | None = None, constants: Tensor | None = None
+) -> PointFrames:
+    """Snapshots of one trajectory: ``pos [n, d]`` or, moving, ``[t, n, d]``; ``values [t, n, c]``, physical units."""
+    if pos.dim() == 3:
+        return PointFrames.of_frames(pos, values, node_type=node_type)
+    return PointFrames.resting(pos, values, node_type=node_type, constants=constants)
+
+
+def checked_lengths(lengths: Sequence[int], frames: int, stride: int) -> None:
+    """Raise ``InputError`` if no trajectory holds ``frames`` frames at a stride."""
+    span = (frames - 1) * stride + 1
+    if not lengths or max(lengths) < span:
+        raise InputError(
+            f"no trajectory is long enough: a segment takes {span} frames ({frames} at stride {stride}), the longest "
+            f"has {max(lengths, default=0)}; lower task.frames or task.stride"
+        )

@@ -1,0 +1,251 @@
+"""Judge auto-encoders by what comes back, and generators by ensembles of forecasts; all on physical units."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from meshops.data.point_frames import PointFrames
+from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.errors import InputError
+from meshops.nn.flow import Method
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.ensemble_metrics import ensemble_errors, relative_l2
+from meshops.tasks.generative_surrogate import GenerateSurrogate
+from meshops.tasks.grid_metrics import band_errors
+
+MOST_WINDOWS = 4  # per trajectory, evenly spread
+
+
+def autoencoding_error(task: AutoencodeTask, window: PointFrames, part: float = 1.0, seed: int = 0) -> float:
+    """Mean over fields of ``||u' - u|| / ||u||`` over all points and frames, from a part of the points."""
+    source = window.subsample(part, generator=torch.Generator().manual_seed(seed))
+    training = task.training
+    task.eval()
+    wrong = task.reconstruct(source, window) - window.values
+    task.train(training)
+    return _relative(wrong, window.values, task)
+
+
+@torch.no_grad()
+def evaluate_autoencoder(
+    task: AutoencodeTask,
+    data: PointTrajectories,
+    *,
+    frames: int,
+    stride: int = 1,
+    parts: Sequence[float] = (1.0, 0.5, 0.2),
+    cases: int = 0,
+) -> dict[str, Any]:
+    """Relative L2 errors of reconstructed trajectories, by the part of the points the encoder saw.
+
+    Args:
+        task: Auto-encoder.
+        data: Trajectories.
+        frames: Of a window.
+        stride: Frames of the data from one to the next.
+        parts: Of the points; the error is always at all of them.
+        cases: Trajectories at most; 0: all.
+
+    Returns:
+        ``cases`` one by one and ``mean``, each by part (as text); ``mean_square``: means of the squares.
+    """
+    device = task.norm.scale.device
+    span = (frames - 1) * stride + 1
+    table: dict[str, dict[str, float]] = {}
+    squares: dict[str, list[float]] = {str(part): [] for part in parts}
+    for index in range(len(data) if not cases else min(cases, len(data))):
+        places = data.lengths[index] - span + 1
+        if places < 1:
+            continue
+        starts = sorted({round(i * (places - 1) / max(MOST_WINDOWS - 1, 1)) for i in range(MOST_WINDOWS)})
+        row: dict[str, list[float]] = {str(part): [] for part in parts}
+        for start in starts:
+            window = data.window(index, start, frames, stride).to(device)
+            for part in parts:
+                error = autoencoding_error(task, window, part, seed=start)
+                row[str(part)].append(error)
+                squares[str(part)].append(error**2)
+        table[data.cases[index]] = {part: sum(values) / len(values) for part, values in row.items()}
+    mean = {str(part): sum(row[str(part)] for row in table.values()) / max(len(table), 1) for part in parts}
+    return {
+        "cases": table,
+        "mean": mean,
+        "mean_square": {part: sum(values) / max(len(values), 1) for part, values in squares.items()},
+    }
+
+
+def _relative(wrong: Tensor, truth: Tensor, task: AutoencodeTask) -> float:
+    parts = [
+        wrong[..., channels].norm() / truth[..., channels].norm().clamp(min=1e-12)
+        for channels in task.spec.slices().values()
+    ]
+    return float(torch.stack(parts).mean())
+
+
+@torch.no_grad()
+def evaluate_forecasts(
+    surrogate: GenerateSurrogate,
+    data: PointTrajectories,
+    *,
+    given: int | None = None,
+    steps: int | None = None,
+    samples: int = 8,
+    stride: int = 1,
+    cases: int = 0,
+    integration: int = 10,
+    method: Method = "midpoint",
+    folder: Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Ensembles of forecasts from the first frames of every trajectory, scored against the truth.
+
+    Values are divided by the scale of their field in training, so that fields of unlike units can be averaged. Points
+    that move are known in advance; forecasts on them end with the segment.
+
+    Args:
+        surrogate: Generator with its auto-encoder.
+        data: Trajectories.
+        given: Frames that are known, ``1 + f j``; None: ``1 + f``.
+        steps: Frames to predict; None: to twice the end of a segment; fewer where a trajectory is shorter.
+        samples: Size of the ensembles; a deterministic model gives one.
+        stride: Frames of the data from one to the next.
+        cases: Trajectories at most; 0: all.
+        integration: Steps of the integration.
+        method: Of the integration.
+        folder: Where ``forecast.html`` and ``errors.png`` go; None: nothing is drawn.
+        console: Shows progress.
+
+    Returns:
+        ``curves``: mean over trajectories of every score of
+        :func:`meshops.tasks.ensemble_metrics.ensemble_errors` against time, and ``relative_l2_kept`` of the last given
+        frame; ``relative_l2`` (of the ensemble mean), ``relative_l2_one`` (of a sample), ``relative_l2_kept`` and
+        ``crps``: means over time; ``seconds``: of one forecast; on grids ``bands``: errors of the power spectrum at the
+        last step, low to high, of a sample and of the ensemble mean.
+    """
+    spec, first = surrogate.autoencoder.spec, surrogate.spec.time_factor + 1 if given is None else given
+    segment = surrogate.spec.frames
+    wanted = steps or 2 * segment - first
+    scale = surrogate.autoencoder.task.norm.scale.cpu()
+    tables: list[dict[str, Tensor]] = []
+    bands: list[Tensor] = []
+    seconds: list[float] = []
+    count = min(cases or len(data), len(data))
+    rows = track(range(count), "forecasting", console=console, transient=True,
+                 disable=console is None or not console.is_terminal)  # fmt: skip
+    for index in rows:
+        available = (data.lengths[index] - 1) // stride + 1
+        if available <= first:
+            continue
+        whole = data.window(index, 0, min(first + wanted, available), stride)
+        parameters = data.parameters(index) if surrogate.spec.parameters else None
+        begin = time.perf_counter()
+        chosen: dict[str, Any] = {"samples": samples, "parameters": parameters, "steps": integration, "method": method}
+        if whole.moving:
+            if whole.frames < segment:
+                continue
+            whole = whole.crop(0, segment)
+            made = surrogate.complete({0: whole.crop(0, first)}, whole, **chosen)[0]
+            fields = made.view(len(made), segment, -1, spec.channels)[:, first:]
+            truth = whole.values.view(segment, -1, spec.channels)
+        else:
+            fields = surrogate.forecast(whole.crop(0, first), whole.frames - first, **chosen)
+            truth = whole.values.transpose(0, 1)
+        seconds.append(time.perf_counter() - begin)
+        ahead, kept = truth[first:], truth[first - 1 : first].expand_as(truth[first:])
+        scores = ensemble_errors(fields / scale, ahead / scale)
+        scores["relative_l2_kept"] = relative_l2(kept / scale, ahead / scale, axes=(1, 2))
+        tables.append(scores)
+        if data.spec.grid:
+            bands.append(_bands(fields[:, -1], ahead[-1], data))
+        if folder is not None and len(tables) == 1:
+            _draw(folder, fields, whole, first, data, index, stride)
+    if not tables:
+        raise InputError(f"no trajectory is long enough for a forecast from {first} frames; lower given or steps")
+    shortest = min(len(table["crps"]) for table in tables)
+    curves = {
+        key: torch.stack([table[key][:shortest] for table in tables]).nanmean(0).tolist()
+        for key in tables[0] if key != "rank_histogram"
+    }  # fmt: skip
+    ranks = torch.stack([table["rank_histogram"].sum(0) for table in tables]).sum(0)
+    mean = {key: sum(values) / len(values) for key, values in curves.items()}
+    out = {
+        "trajectories": len(tables), "given": first, "steps": shortest, "samples": int(len(ranks)) - 1,
+        "relative_l2": mean["relative_l2"], "relative_l2_one": mean["relative_l2_sample"],
+        "relative_l2_kept": mean["relative_l2_kept"], "crps": mean["crps"],
+        "seconds_per_forecast": sum(seconds) / len(seconds), "curves": curves,
+        "rank_histogram": (ranks / ranks.sum()).tolist(),
+    }  # fmt: skip
+    if "spread" in mean:
+        out["spread_over_skill"] = mean["spread"] / mean["skill"]
+    if bands:
+        sample, middle = torch.stack(bands).nanmean(0).tolist()
+        out["bands"] = {"sample": sample, "mean": middle}
+    if folder is not None:
+        _draw_curves(folder, curves, first, segment)
+    return out
+
+
+def _bands(samples: Tensor, truth: Tensor, data: PointTrajectories) -> Tensor:
+    """Errors of the power spectrum in three bands ``[2, 3]``: of a sample, and of the ensemble mean."""
+    grid, spacing = data.spec.grid, [(b - a) / n for a, b, n in zip(data.spec.low, data.spec.high, data.spec.grid,
+                                                                   strict=True)]  # fmt: skip
+
+    def on_grid(values: Tensor) -> Tensor:
+        return values.movedim(-1, -2).unflatten(-1, grid)
+
+    dim = len(grid)
+    both = (on_grid(samples), on_grid(samples.mean(0, keepdim=True)))
+    wanted = on_grid(truth)
+    found = [band_errors(part, wanted.expand_as(part), dim=dim, spacing=spacing) for part in both]
+    return torch.stack([part.flatten(0, -2).nanmean(0) for part in found])
+
+
+def _draw(
+    folder: Path, fields: Tensor, whole: PointFrames, first: int, data: PointTrajectories, index: int, stride: int
+) -> None:  # fmt: skip
+    """A page with the animation of the first channel (its middle plane in 3-D)."""
+    from meshops.viz import ensemble_page
+
+    truth, samples = whole.values.view(whole.frames, -1, whole.values.shape[2])[first:, :, 0] if whole.moving else         whole.values[:, first:, 0].T, fields[..., 0]  # fmt: skip
+    options: dict[str, Any] = {}
+    if data.spec.grid:
+        truth, samples = (part.unflatten(-1, data.spec.grid) for part in (truth, samples))
+        if len(data.spec.grid) == 1:
+            return
+        if len(data.spec.grid) == 3:
+            middle = data.spec.grid[2] // 2
+            truth, samples = truth[..., middle], samples[..., middle]
+        options["extent"] = [data.spec.low[0], data.spec.high[0], data.spec.low[1], data.spec.high[1]]
+    elif whole.pos.shape[1] == 2:
+        options["pos"] = whole.pos.view(whole.frames, -1, 2)[first:] if whole.moving else whole.pos
+    else:
+        return
+    if len(samples) < 2:
+        samples = samples.expand(2, *samples.shape[1:])
+    step = data.spec.time_step * stride
+    if step:
+        options |= {"times": [(first + i) * step for i in range(len(truth))], "time_unit": "s"}
+    name, unit = data.spec.fields[0], data.spec.units[0]
+    ensemble_page(
+        folder / "forecast.html", truth=truth, samples=samples, label=f"{name} ({unit})" if unit else name,
+        title="Forecast", subtitle=f"{data.cases[index]}: {first} frames given, {len(truth)} predicted", **options,
+    )  # fmt: skip
+
+
+def _draw_curves(folder: Path, curves: dict[str, list[float]], first: int, segment: int) -> None:
+    from meshops.viz import curve_picture
+
+    names = {"relative_l2": "mean of the ensemble", "relative_l2_sample": "one sample",
+             "relative_l2_kept": "last given frame kept"}  # fmt: skip
+    curve_picture(
+        {label: curves[key] for key, label in names.items()}, folder / "errors.png", xlabel="frames ahead",
+        ylabel="relative L2 error", title=f"forecast; trained to {segment - first} frames ahead",
+    )  # fmt: skip

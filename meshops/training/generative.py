@@ -1,0 +1,308 @@
+"""Training runs of generative systems: an auto-encoder of trajectories (two stages) and a generator of its latents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from meshops.data.point_frames import PointFrames
+from meshops.datasets.point_trajectories import PointTrajectories, open_points
+from meshops.errors import InputError
+from meshops.models import create_model
+from meshops.models.registry import model_arguments
+from meshops.nn.causal_tower import check_frames, compression
+from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
+from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
+from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, checked_lengths
+from meshops.tasks.surrogate import software
+from meshops.training.config import AutoencodeRunConfig, GenerateRunConfig
+from meshops.training.evaluate_generative import autoencoding_error, evaluate_autoencoder, evaluate_forecasts
+from meshops.training.folder import numbers, open_folder, write_json
+from meshops.training.graphs import DrawStream
+from meshops.training.latents import FILE, encoded_segments
+from meshops.training.results import RunResult
+
+MOST_WINDOWS = 32  # what the statistics are taken from
+
+
+def train_autoencoder(
+    config: AutoencodeRunConfig, *, resume: bool = False, console: Console | None = None
+) -> RunResult[AutoencodeSurrogate]:
+    """Train an auto-encoder of trajectories, or refine one on single frames, judge it, write the run folder.
+
+    Args:
+        config: Settings.
+        resume: Continue the run in ``config.out`` exactly where it stopped.
+        console: Where progress goes; None: silent.
+
+    Raises:
+        InputError: A setting, a file or a folder cannot be used.
+    """
+    out = console or Console(quiet=True)
+    folder = open_folder(config, resume)
+    torch.manual_seed(config.train.seed)
+    first = AutoencodeSurrogate.load(config.task.start) if config.task.start else None
+    wanted = first.spec.fields if first is not None else config.task.fields
+    data = _data(config, config.data.train, wanted)
+    kept = _without(len(data), config.train.validation)
+    frames, stride = config.task.frames, config.task.stride
+    checked_lengths(data.lengths[:kept], frames, stride)
+    span = (frames - 1) * stride + 1
+    windows = [(i, s) for i in range(kept) for s in range(data.lengths[i] - span + 1)]
+    if first is not None:
+        task, name, arguments = _continued(first, config), first.model_name, first.model_arguments
+    else:
+        if config.task.refine:
+            raise InputError("refining needs an auto-encoder to start from; give task.start, e.g. runs/.../model.ckpt")
+        spec = autoencode_spec(data, config)
+        name, arguments = named(config.model, spec.model_arguments(), "echoautoencoder, cells: 32")
+        model = create_model(name, **arguments)
+        some = windows[:: max(1, len(windows) // MOST_WINDOWS)]
+        task = AutoencodeTask.fit(model, spec, (_read(data, config, *window, frames) for window in some))
+    _check_data(data, task.spec)
+    check_frames(frames, task.model.time_factor)
+    points = len(_read(data, config, 0, 0, 1).pos)
+    shape = task.model.latent_shape(frames)
+    rate = compression(points, task.spec.channels, frames, shape)
+    weights = sum(p.numel() for p in task.parameters())
+    out.print(f"data: {len(data)} trajectories of {config.data.name}, fields {', '.join(task.spec.fields)}")
+    out.print(
+        f"model: {name}, {weights / 1e6:.2f} M weights; {points} points x {frames} frames -> latent "
+        f"{' x '.join(map(str, shape))}, {rate:.1f} times smaller"
+    )
+    batch = _refining(data, config, windows, kept) if config.task.refine else _trajectories(data, config, windows)
+    count = 2 * len(windows) if config.task.refine else len(windows)
+    before = None
+    if config.task.refine:
+        before = _trajectory_error(task, data, config)
+        for weight in task.model.tower.temporal_parameters():
+            weight.requires_grad_(False)
+
+    def judge(task: AutoencodeTask, index: int) -> dict[str, float]:
+        window = _read(data, config, index, 0, frames).to(task.norm.scale.device)
+        return {"error": autoencoding_error(task, window)}
+
+    seconds = _fit(task, config, folder, count, batch, range(kept, len(data)), judge, resume, out)
+    for weight in task.model.tower.temporal_parameters():
+        weight.requires_grad_(True)
+    info = _info(config, kept, weights) | {"compression": {"rate": rate, "latent": list(shape)}}
+    surrogate = AutoencodeSurrogate(task.cpu().eval(), name, arguments, info)
+    metrics: dict[str, Any] = {"compression": round(rate, 2)}
+    if config.data.test:
+        test = _data(config, config.data.test, wanted)
+        metrics |= evaluate_autoencoder(task, test, frames=frames, stride=stride, parts=config.task.test_points)
+        shown = ", ".join(f"{part}: {error:.4f}" for part, error in metrics["mean"].items())
+        out.print(f"test: {len(test)} trajectories, relative L2 error by part of the points given {shown}")
+    if before is not None:
+        metrics["trajectory_error"] = {"before": before, "after": _trajectory_error(task, data, config)}
+        out.print("trajectories before and after refining: {before:.4f}, {after:.4f}".format(**metrics["trajectory_error"]))
+    return _finish(surrogate, metrics, folder, seconds, out)
+
+
+def train_generator(
+    config: GenerateRunConfig, *, resume: bool = False, console: Console | None = None
+) -> RunResult[GenerateSurrogate]:
+    """Train a generator of latents with a frozen auto-encoder, judge its forecasts, write the run folder.
+
+    Args:
+        config: Settings; ``task.start`` is the auto-encoder.
+        resume: Continue the run in ``config.out`` exactly where it stopped.
+        console: Where progress goes; None: silent.
+
+    Raises:
+        InputError: A setting, a file or a folder cannot be used.
+        CheckpointError: The auto-encoder or the cache of latents is not what it should be.
+    """
+    out = console or Console(quiet=True)
+    if not config.task.start:
+        raise InputError("a generator needs an auto-encoder; give task.start, e.g. runs/.../model.ckpt")
+    autoencoder = AutoencodeSurrogate.load(config.task.start)
+    folder = open_folder(config, resume)
+    torch.manual_seed(config.train.seed)
+    frames, factor, stride = autoencoder.spec.frames, autoencoder.task.model.time_factor, config.task.stride
+    data = _data(config, config.data.train, autoencoder.spec.fields)
+    _check_data(data, autoencoder.spec)
+    kept = _without(len(data), config.train.validation)
+    checked_lengths(data.lengths[:kept], frames, stride)
+    every = config.task.every or max(1, frames // 2)
+    start = time.perf_counter()
+    needed = config.task.tasks[1] + config.task.tasks[2] > 0
+    shared: dict[str, Any] = {"every": every, "stride": stride, "runs": needed, "console": out}
+    latents = encoded_segments(autoencoder.task, data, range(kept), folder / FILE, **shared)
+    encoding = time.perf_counter() - start
+    spec = GenerateSpec(
+        latent=tuple(latents.latents.shape[1:]), time_factor=factor, parameters=data.spec.parameters,
+        logarithmic=logarithmic(latents.parameters), tasks=config.task.tasks, dropout=config.task.dropout,
+        law=config.task.law, deterministic=config.task.deterministic, identify=config.task.identify,
+    )  # fmt: skip
+    name, arguments = named(config.model, spec.model_arguments(), "echogenerator, channels: 256")
+    task = GenerateTask.fit(create_model(name, **arguments), spec, latents.latents, latents.parameters)
+    weights = sum(p.numel() for p in task.parameters())
+    told = f", parameters {', '.join(spec.parameters)}" if spec.parameters else ""
+    out.print(f"data: {len(latents)} segments of {frames} frames from {kept} trajectories{told}")
+    out.print(f"model: {name}, {weights / 1e6:.2f} M weights, {len(task.model.places)} tokens")
+    held = range(kept, len(data))
+    judged = [
+        encoded_segments(autoencoder.task, data, range(i, i + 1), folder / f"validation_{i}.pt", **shared).batch([0])
+        for i in held
+    ]
+
+    def judge(task: GenerateTask, sample: dict[str, torch.Tensor]) -> dict[str, float]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            device = task.norm.scale.device
+            rows = {key: value.expand(8, *value.shape[1:]).to(device) for key, value in sample.items()}
+            return {"error": float(task.loss(rows)["loss"])}
+
+    seconds = {"encode": round(encoding, 1)}
+    seconds |= _fit(task, config, folder, len(latents), latents.batch, judged, judge, resume, out)
+    surrogate = GenerateSurrogate(task.cpu().eval(), autoencoder, name, arguments, _info(config, kept, weights))
+    metrics: dict[str, Any] = {}
+    if config.data.test:
+        test = _data(config, config.data.test, autoencoder.spec.fields)
+        begin = time.perf_counter()
+        metrics = evaluate_forecasts(
+            surrogate, test, given=config.task.given, steps=config.task.steps, samples=config.task.samples,
+            stride=stride, cases=config.task.cases, folder=folder, console=out,
+        )  # fmt: skip
+        seconds["test"] = round(time.perf_counter() - begin, 1)
+        out.print(
+            f"test: {metrics['trajectories']} trajectories, {metrics['steps']} frames ahead: relative L2 error of the "
+            f"mean {metrics['relative_l2']:.4f}, of one sample {metrics['relative_l2_one']:.4f}, first frame kept "
+            f"{metrics['relative_l2_kept']:.4f}"
+        )
+    return _finish(surrogate, metrics, folder, seconds, out)
+
+
+def named(settings: dict[str, Any], known: dict[str, Any], example: str) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of ``{name: ..., argument: ...}`` with the sizes the data have."""
+    given = dict(settings)
+    name = given.pop("name", None)
+    if name is None:
+        raise InputError(f"model.name is missing; e.g. model: {{name: {example}}}")
+    return name, {key: value for key, value in known.items() if key in model_arguments(name)} | given
+
+
+def autoencode_spec(data: PointTrajectories, config: AutoencodeRunConfig) -> AutoencodeSpec:
+    """What a dataset offers, as a task."""
+    given, wanted = data.spec, config.task
+    return AutoencodeSpec(
+        fields=given.fields, sizes=given.sizes, units=given.units, low=given.low, high=given.high,
+        periodic=given.periodic, time_step=given.time_step * wanted.stride, frames=wanted.frames,
+        constants=given.constants, node_types=given.node_types, points=wanted.points, targets=wanted.targets,
+        kl=wanted.kl, noise=wanted.noise,
+    )  # fmt: skip
+
+
+def _continued(first: AutoencodeSurrogate, config: AutoencodeRunConfig) -> AutoencodeTask:
+    """The auto-encoder of an earlier run with the settings of this one."""
+    values = first.spec.to_dict()
+    names = ("points", "targets", "kl", "noise", "frames")
+    spec = AutoencodeSpec.from_dict(values | {name: getattr(config.task, name) for name in names})
+    return AutoencodeTask(first.task.model, spec, first.task.norm, first.task.constant_norm)
+
+
+def _data(config: Any, split: str, fields: Sequence[str] | None) -> PointTrajectories:
+    return open_points(
+        config.data.name, root=config.data.root, split=split, options=config.data.options, fields=fields
+    )  # fmt: skip
+
+
+def _read(
+    data: PointTrajectories, config: AutoencodeRunConfig, index: int, start: int, frames: int
+) -> PointFrames:  # fmt: skip
+    whole = data.window(index, start, frames, config.task.stride)
+    most = config.task.most_points
+    if not most or config.task.refine:
+        return whole
+    generator = torch.Generator().manual_seed(index)  # the same points of a trajectory in every window
+    return whole.subsample(1.0, most=most, generator=generator)
+
+
+def _trajectories(
+    data: PointTrajectories, config: AutoencodeRunConfig, windows: Sequence[tuple[int, int]]
+) -> Callable[[list[int]], Any]:  # fmt: skip
+    def batch(chosen: list[int]) -> PointFrames:
+        return PointFrames.batch([_read(data, config, *windows[i], config.task.frames) for i in chosen])
+
+    return batch
+
+
+def _refining(
+    data: PointTrajectories, config: AutoencodeRunConfig, windows: Sequence[tuple[int, int]], kept: int
+) -> Callable[[list[int]], Any]:  # fmt: skip
+    """Batches of single frames with all their points, or of trajectories: the first number of a batch decides."""
+    singles = [(i, s) for i in range(kept) for s in range(data.lengths[i])]
+    whole = _trajectories(data, config, windows)
+    border = round(2 * len(windows) * config.task.replay)
+
+    def batch(chosen: list[int]) -> PointFrames:
+        if chosen[0] < border:
+            return whole([i % len(windows) for i in chosen])
+        return PointFrames.batch([_read(data, config, *singles[i % len(singles)], 1) for i in chosen])
+
+    return batch
+
+
+def _trajectory_error(task: AutoencodeTask, data: PointTrajectories, config: AutoencodeRunConfig) -> float:
+    """Mean error of trajectories, on the test split where there is one."""
+    judged = _data(config, config.data.test, task.spec.fields) if config.data.test else data
+    found = evaluate_autoencoder(task, judged, frames=config.task.frames, stride=config.task.stride, parts=(1.0,))
+    return float(found["mean"]["1.0"])
+
+
+def _check_data(data: PointTrajectories, spec: AutoencodeSpec) -> None:
+    """Raise ``InputError`` unless the data have the fields the auto-encoder was trained on."""
+    if (data.spec.fields, data.spec.sizes, data.spec.constants) != (spec.fields, spec.sizes, spec.constants):
+        raise InputError(
+            f"the data have fields {data.spec.fields} and constants {data.spec.constants}, the auto-encoder has "
+            f"{spec.fields} and {spec.constants}; choose the same with task.fields"
+        )
+
+
+def _without(count: int, held_out: int) -> int:
+    if not 0 <= held_out < count:
+        raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
+    return count - held_out
+
+
+def _fit(
+    task: Any, config: Any, folder: Path, count: int, batch: Callable[[list[int]], Any], validation: Sequence[Any],
+    judge: Any, resume: bool, console: Console,
+) -> dict[str, float]:  # fmt: skip
+    from meshops.training.fit import fit  # Lightning takes seconds to import
+
+    def stream(trainer: Any) -> DrawStream:
+        return DrawStream(
+            count, batch, batch_size=config.train.batch_size, steps=config.train.steps, seed=config.train.seed,
+            first_step=lambda: int(trainer.global_step), rank=trainer.global_rank, world_size=trainer.world_size,
+        )  # fmt: skip
+
+    start = time.perf_counter()
+    fit(task, config.train, folder, stream=stream, validation=validation, judge=judge, resume=resume, console=console)
+    return {"train": round(time.perf_counter() - start, 1)}
+
+
+def _info(config: Any, kept: int, weights: int) -> dict[str, Any]:
+    return {
+        "data": {"name": config.data.name, "training trajectories": kept},
+        "model": {"weights": weights},
+        "run": {"date": time.strftime("%Y-%m-%d"), "steps": config.train.steps, "stride": config.task.stride},
+        "software": software(),
+    }
+
+
+def _finish(
+    surrogate: Any, metrics: dict[str, Any], folder: Path, seconds: dict[str, float], console: Console
+) -> RunResult[Any]:
+    metrics["seconds"] = seconds
+    surrogate.info["held_out"] = numbers(metrics)
+    surrogate.save(folder / "model.ckpt")
+    write_json(folder / "metrics.json", metrics)
+    console.print(f"written to {folder}: model.ckpt, metrics.json")
+    return RunResult(folder, surrogate, metrics)

@@ -1,0 +1,122 @@
+"""Latents of all training segments, encoded once and kept on disk, bound to the auto-encoder that made them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.errors import CheckpointError
+from meshops.tasks.autoencode import AutoencodeTask
+
+FORMAT = "meshops-latents"
+FILE = "latents.pt"
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Encoded segments.
+
+    Attributes:
+        latents: ``[m, d, t, *cells]``.
+        runs: ``[m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame 1, 2, ... on, see
+            :func:`meshops.tasks.generate.run_offset`; empty along the third axis where they are not needed.
+        parameters: ``[m, g]``.
+    """
+
+    latents: Tensor
+    runs: Tensor
+    parameters: Tensor
+
+    def __len__(self) -> int:
+        """Number of segments."""
+        return len(self.latents)
+
+    def batch(self, rows: list[int]) -> dict[str, Tensor]:
+        """Some of them, as the loss takes them."""
+        return {"latents": self.latents[rows], "runs": self.runs[rows], "parameters": self.parameters[rows]}
+
+
+def encoded_segments(
+    task: AutoencodeTask,
+    data: PointTrajectories,
+    cases: range,
+    path: Path,
+    *,
+    every: int,
+    stride: int = 1,
+    runs: bool = True,
+    console: Console | None = None,
+) -> Latents:
+    """Latents of the segments of a set, read from ``path`` or encoded and written there.
+
+    Args:
+        task: Auto-encoder.
+        data: Trajectories.
+        cases: Which of them.
+        path: Cache.
+        every: Frames from the start of one segment to the next.
+        stride: Frames of the data from one frame to the next.
+        runs: Encode all later runs too, which inverse and interpolation need.
+        console: Shows progress.
+
+    Raises:
+        CheckpointError: The file is of another auto-encoder, of other segments, damaged, or no cache.
+    """
+    key = f"{task.fingerprint()} {list(data.cases)} {cases} {every} {stride} {runs}"
+    if path.exists():
+        return read_latents(path, key)
+    frames, factor = task.spec.frames, task.model.time_factor
+    span = (frames - 1) * stride + 1
+    windows = [(i, s) for i in cases for s in range(0, data.lengths[i] - span + 1, every)]
+    latents, later, parameters = [], [], []
+    rows = track(windows, "encoding", console=console, transient=True,
+                 disable=console is None or not console.is_terminal)  # fmt: skip
+    task.eval()
+    device = task.norm.scale.device
+    with torch.no_grad():
+        for index, start in rows:
+            segment = data.window(index, start, frames, stride).to(device)
+            latents.append(task.encode(segment).mean[0].cpu())
+            if runs:
+                parts = [task.encode(segment.crop(first, frames - first)).mean[0] for first in range(factor, frames, factor)]
+                later.append(torch.cat(parts, 1).cpu())
+            parameters.append(list(data.parameters(index).values()))
+    whole = torch.stack(latents)
+    found = Latents(
+        whole,
+        torch.stack(later) if runs and later else whole[:, :, :0],
+        torch.tensor(parameters, dtype=torch.float32).view(len(whole), -1),
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save({"format": FORMAT, "key": key, "latents": found.latents, "runs": found.runs,
+                    "parameters": found.parameters}, temporary)  # fmt: skip
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return found
+
+
+def read_latents(path: Path, key: str) -> Latents:
+    """Latents of a cache whose key is ``key``.
+
+    Raises:
+        CheckpointError: It is not.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds here, none of them documented
+        raise CheckpointError(f"{path}: not a readable cache of latents ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a cache of latents; remove it to encode anew")
+    if content["key"] != key:
+        other = "of another auto-encoder" if content["key"].split()[0] != key.split()[0] else "of other segments"
+        raise CheckpointError(f"{path}: holds latents {other} and cannot be used here; remove it to encode anew")
+    return Latents(content["latents"], content["runs"], content["parameters"])

@@ -1,0 +1,164 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import meshops
+from meshops.data.normalize import Normalizer
+from meshops.data.point_frames import PointFrames
+from meshops.errors import CheckpointError, InputError
+from meshops.models.echo import EchoAutoencoder, EchoGenerator
+from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask, relative_errors
+from meshops.tasks.generate import GenerateSpec, GenerateTask
+from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, point_frames
+
+SPEC = AutoencodeSpec(
+    fields=("velocity", "pressure"), sizes=(2, 1), units=("m/s", "Pa"), low=(0.0, 0.0), high=(2.0, 1.0),
+    periodic=(True, False), frames=9,
+)  # fmt: skip
+
+
+def frames(count: int = 9, points: int = 40, seed: int = 0) -> PointFrames:
+    torch.manual_seed(seed)
+    return point_frames(torch.rand(points, 2) * torch.tensor([2.0, 1.0]), 3 + torch.randn(count, points, 3))
+
+
+def moving(count: int = 9, points: int = 40) -> PointFrames:
+    torch.manual_seed(3)
+    pos = torch.rand(count, points, 2) * torch.tensor([2.0, 1.0])
+    return point_frames(pos, torch.randn(count, points, 3))
+
+
+def autoencoder() -> AutoencodeSurrogate:
+    torch.manual_seed(0)
+    arguments: dict[str, Any] = SPEC.model_arguments() | {
+        "cells": 4, "channels": 8, "latent_channels": 3, "layers": ["res", "space", "time", "res"]
+    }  # fmt: skip
+    model = EchoAutoencoder(**arguments)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    task = AutoencodeTask.fit(model, SPEC, [frames(seed=s) for s in range(3)])
+    return AutoencodeSurrogate(task.eval(), "echoautoencoder", arguments, {"run": {"steps": 3}})
+
+
+def generator(**options: Any) -> GenerateSurrogate:
+    made = autoencoder()
+    latents = torch.cat([made.encode(frames(seed=s)) for s in range(4)])
+    spec = GenerateSpec(latent=tuple(latents.shape[1:]), time_factor=2, **options)
+    arguments = spec.model_arguments() | {"channels": 16, "depth": 1, "num_heads": 2}
+    model = EchoGenerator(**arguments)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    task = GenerateTask.fit(model, spec, latents, torch.rand(4, len(spec.parameters)))
+    return GenerateSurrogate(task.eval(), made, "echogenerator", arguments, {})
+
+
+def test_normalisation_has_one_scale_per_field() -> None:
+    norm = autoencoder().task.norm
+    assert float(norm.scale[0]) == float(norm.scale[1]) != float(norm.scale[2])
+    assert isinstance(norm, Normalizer)
+
+
+def test_relative_errors_are_per_trajectory() -> None:
+    both = PointFrames.batch([frames(seed=1), frames(points=11, seed=2)])
+    guess = both.values + torch.randn_like(both.values)
+    slow = [
+        float((guess[a:b] - both.values[a:b]).norm() / both.values[a:b].norm()) for a, b in ((0, 40), (40, 51))
+    ]  # fmt: skip
+    torch.testing.assert_close(relative_errors(guess, both.values, both), torch.tensor(slow))
+    split = both.by_frame()
+    order = torch.cat([guess[:40].transpose(0, 1).flatten(0, 1), guess[40:].transpose(0, 1).flatten(0, 1)])
+    torch.testing.assert_close(relative_errors(order.unsqueeze(1), split.values, split), torch.tensor(slow))
+
+
+def test_training_loss_sees_a_part_of_the_points() -> None:
+    task = autoencoder().task.train()
+    windows = [frames(), frames(seed=1)]
+    a, b = task.loss(windows), task.loss(windows)
+    assert float(a["relative_l2"]) != float(b["relative_l2"]) and float(a["loss"]) > 0
+    a["loss"].backward()
+    assert all(p.grad is not None for p in task.parameters())
+
+
+def test_round_trips_through_files(tmp_path: Path) -> None:
+    made = generator(parameters=("nu",), logarithmic=(True,))
+    made.save(tmp_path / "g.ckpt")
+    made.autoencoder.save(tmp_path / "a.ckpt")
+    again, small = meshops.load(str(tmp_path / "g.ckpt")), meshops.load(str(tmp_path / "a.ckpt"))
+    assert isinstance(again, GenerateSurrogate) and isinstance(small, AutoencodeSurrogate)
+    source = frames()
+    torch.testing.assert_close(small.reconstruct(source), made.autoencoder.reconstruct(source))
+    given = source.crop(0, 3)
+    torch.testing.assert_close(again.forecast(given, 4, samples=2), made.forecast(given, 4, samples=2))
+    assert again.spec == made.spec and small.spec == SPEC and small.info == {"run": {"steps": 3}}
+    with pytest.raises(CheckpointError, match="not the checkpoint of a generator"):
+        GenerateSurrogate.load(tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match="not the checkpoint of an auto-encoder"):
+        AutoencodeSurrogate.load(tmp_path / "g.ckpt")
+
+
+def test_forecasts_beyond_the_segment_at_other_points() -> None:
+    made, given = generator(), frames().crop(0, 3)
+    inside = made.forecast(given, 6, samples=3)
+    assert inside.shape == (3, 6, 40, 3)
+    long = made.forecast(given, 20, samples=3)
+    assert long.shape == (3, 20, 40, 3)
+    torch.testing.assert_close(long[:, :6], inside)  # the first window is the same
+    elsewhere = made.forecast(given, 20, samples=3, queries=frames(points=7, seed=5))
+    assert elsewhere.shape == (3, 20, 7, 3)
+    same = made.forecast(given, 20, samples=3, queries=given)
+    torch.testing.assert_close(same, long, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(made.forecast(given, 6, samples=3, seed=1), inside)
+
+
+def test_complete_takes_runs_anywhere() -> None:
+    made, whole = generator(), frames()
+    for runs in ({}, {0: whole.crop(0, 5)}, {6: whole.crop(6, 3)}, {0: whole.crop(0, 1), 4: whole.crop(4, 5)}):
+        fields, found = made.complete(runs, whole, samples=2)
+        assert fields.shape == (2, 40, 9, 3) and found is None
+    walk = moving()
+    fields, _ = made.complete({0: walk.crop(0, 3)}, walk, samples=2)
+    assert fields.shape == (2, 360, 1, 3)
+    one, _ = generator(deterministic=True).complete({0: whole.crop(0, 5)}, whole)
+    assert one.shape == (1, 40, 9, 3)
+
+
+def test_identified_parameters() -> None:
+    made, whole = generator(parameters=("nu",), logarithmic=(True,), identify=True), frames()
+    _, found = made.complete({0: whole.crop(0, 5)}, whole, samples=4)
+    assert found is not None and found.shape == (4, 1)
+    assert made.complete({0: whole.crop(0, 5)}, whole, samples=4, parameters={"nu": 0.1})[1] is None
+
+
+def test_error_messages() -> None:
+    made, whole = generator(), frames()
+    with pytest.raises(InputError, match=r"given frames must be one of 1, 3, 5, 7 .*got 4; crop them"):
+        made.forecast(whole.crop(0, 4), 2)
+    with pytest.raises(InputError, match="given frames must be one of .*got 9"):
+        made.forecast(whole, 2)
+    with pytest.raises(InputError, match="points that stay.*use complete"):
+        made.forecast(moving().crop(0, 3), 2)
+    with pytest.raises(InputError, match=r"all frames of the segment are given.*give fewer"):
+        made.complete({0: whole}, whole)
+    with pytest.raises(InputError, match="begin at a multiple of 2 frames, got frame 3"):
+        made.complete({3: whole.crop(3, 3)}, whole)
+    with pytest.raises(InputError, match="does not fit"):
+        made.complete({0: whole.crop(0, 5), 4: whole.crop(4, 5)}, whole)
+    with pytest.raises(InputError, match=r"1 \+ 2 j frames, got 4; crop it to 3"):
+        made.complete({0: whole.crop(0, 4)}, whole)
+    with pytest.raises(InputError, match="queries must be one trajectory of 9 frames, got 1 of 5"):
+        made.complete({}, whole.crop(0, 5))
+    with pytest.raises(InputError, match="takes the parameters none, got nu"):
+        made.forecast(whole.crop(0, 3), 2, parameters={"nu": 1.0})
+    with pytest.raises(InputError, match="takes the parameters nu, got Re; give all"):
+        generator(parameters=("nu",), logarithmic=(True,)).forecast(whole.crop(0, 3), 2, parameters={"Re": 1.0})
+    bad = frames()
+    bad.values[3, 2, 0] = float("nan")
+    with pytest.raises(InputError, match="NaN or infinite"):
+        made.autoencoder.encode(bad)
+    far = point_frames(torch.full((4, 2), 5.0), torch.randn(9, 4, 3))
+    with pytest.raises(InputError, match="4 of 4 points lie outside"):
+        made.autoencoder.encode(far)
