@@ -1,8 +1,10 @@
-"""Pictures, interactive scenes and reports of fields on meshes.
+"""Pictures, animations, interactive scenes and reports of fields on meshes.
 
 Importing this package loads neither VTK nor plotly nor matplotlib; the functions do when they are called.
 """
 
+from meshops.viz.animation import animate_grid, animate_points
+from meshops.viz.ensemble import EnsembleNumbers, ensemble_numbers, ensemble_page
 from meshops.viz.grid import frames_picture, patches_picture, tradeoff_picture
 from meshops.viz.pictures import (
     comparison_picture,
@@ -15,12 +17,17 @@ from meshops.viz.scene import scene_html
 from meshops.viz.slices import slice_picture
 
 __all__ = [
+    "EnsembleNumbers",
     "IndexCase",
     "ReportData",
     "Table",
     "TrustSection",
+    "animate_grid",
+    "animate_points",
     "comparison_picture",
     "curve_picture",
+    "ensemble_numbers",
+    "ensemble_page",
     "frames_picture",
     "partition_picture",
     "patches_picture",

@@ -32,8 +32,11 @@ UNDOCUMENTED = {
     "datasets.shapenet_car_standin",
     "ops.kernels",
     "viz.files",
+    "viz.film",
     "viz.layout",
+    "viz.movie",
     "viz.render",
+    "viz.timeplot",
 }
 
 
