@@ -34,6 +34,19 @@ def check_finite(rows: Tensor, name: str) -> None:
         raise InputError(f"{name} {bad} is {shown}; {name}s must be finite, remove or repair the point")
 
 
+def check_values(values: Tensor, name: str, *, remedy: str) -> None:
+    """Refuse NaN and infinity in an array of any shape, naming how many there are and where the first one stands."""
+    if unreadable(values) or bool(torch.isfinite(values.sum())):
+        return
+    bad = ~torch.isfinite(values)
+    if bool(bad.any()):
+        first = tuple(bad.nonzero()[0].tolist())
+        raise InputError(
+            f"{name} must be finite, got {int(bad.sum())} NaN or infinite of {values.numel()} values, the first at "
+            f"{list(first)}; {remedy}"
+        )
+
+
 def check_ptr(ptr: Tensor, num_rows: int, name: str) -> None:
     """Refuse pointers that do not rise from 0 to ``num_rows``."""
     if ptr.dim() != 1 or ptr.dtype != torch.int64 or ptr.numel() < 1:
