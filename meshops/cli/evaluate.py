@@ -28,7 +28,9 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="dataset option")
     options.add_argument("--method", default="interleaved", choices=("interleaved", "anchored"))
     options.add_argument("--yardsticks", action="store_true", help="also mean, nearest and average training shape")
-    options.add_argument("--steps", type=int, help="trajectories: length of the rollouts (20), forecasts (two segments)")
+    options.add_argument(
+        "--steps", type=int, help="trajectories: length of the rollouts (20), forecasts (two segments)"
+    )
     options.add_argument("--samples", type=int, default=8, help="generated trajectories: size of the ensembles")
     options.add_argument("--pictures", metavar="DIR", help="trajectories: draw errors, spectrum and a rollout there")
     options.add_argument("--device", default="cpu")

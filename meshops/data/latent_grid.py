@@ -117,9 +117,7 @@ class LatentGrid:
         periodic: Sequence[bool] | None = None,
     ) -> LatentGrid:  # fmt: skip
         """Grid with cells of at most ``spacing``, their number along each axis a multiple of ``multiple``."""
-        shape = tuple(
-            math.ceil((b - a) / spacing / multiple - 1e-6) * multiple for a, b in zip(low, high, strict=True)
-        )
+        shape = tuple(math.ceil((b - a) / spacing / multiple - 1e-6) * multiple for a, b in zip(low, high, strict=True))
         return cls(low=tuple(low), high=tuple(high), shape=shape, periodic=tuple(periodic or (False,) * len(shape)))
 
     @property
@@ -252,7 +250,7 @@ class LatentGrid:
         return Neighborhood(index * seen, offset * seen.unsqueeze(2), weight, seen.sum(1), nearest)
 
     def _offset(self, a: Tensor, b: Tensor) -> Tensor:
-        """a - b to the nearest image along periodic axes, in cells."""
+        """A - b to the nearest image along periodic axes, in cells."""
         gap = a - b
         count = gap.new_tensor(self.shape)
         wrap = torch.tensor(self.periodic, device=gap.device)

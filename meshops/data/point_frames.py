@@ -196,9 +196,7 @@ class PointFrames:
         )
 
 
-def grid_frames(
-    frames: Tensor, spacing: Sequence[float], *, constants: Tensor | None = None
-) -> PointFrames:
+def grid_frames(frames: Tensor, spacing: Sequence[float], *, constants: Tensor | None = None) -> PointFrames:
     """A trajectory on a regular grid as points at the centres of its cells, the corner of the grid at 0.
 
     Args:

@@ -64,9 +64,7 @@ class PointTrajectories:
         spec: What channels and box mean.
     """
 
-    def __init__(
-        self, data: TrajectoryDataset | MeshTrajectoryDataset, fields: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, data: TrajectoryDataset | MeshTrajectoryDataset, fields: Sequence[str] | None = None) -> None:
         if not len(data):
             raise InputError("the set of trajectories is empty; choose another split")
         self.data = data
@@ -90,12 +88,20 @@ class PointTrajectories:
             found.pos[::stride], found.state[::stride][:, :, self._columns], node_type=found.node_type[::stride]
         )  # fmt: skip
 
-    def parameters(self, index: int) -> dict[str, float]:
-        """Parameters of one trajectory, those that differ between trajectories."""
-        if isinstance(self.data, MeshTrajectoryDataset):
+    def parameters(self, index: int, names: Sequence[str] | None = None) -> dict[str, float]:
+        """Parameters of one trajectory: those named, or those that differ within the set.
+
+        Raises:
+            InputError: The set does not have them.
+        """
+        wanted = self.spec.parameters if names is None else tuple(names)
+        if not wanted:
             return {}
-        given = self.data.parameters(index)
-        return {name: given[name] for name in self.spec.parameters}
+        given = {} if isinstance(self.data, MeshTrajectoryDataset) else self.data.parameters(index)
+        missing = [name for name in wanted if name not in given]
+        if missing:
+            raise InputError(f"{self.cases[index]}: no parameter {listing(missing)}; the set has {listing(given)}")
+        return {name: given[name] for name in wanted}
 
 
 def open_points(

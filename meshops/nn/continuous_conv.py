@@ -103,7 +103,7 @@ class ContinuousConv(nn.Module):
         return y if x.dim() == 3 else y.squeeze(1)
 
     def features(self, offset: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """phi and the constant, ``[..., d] -> [..., hidden + 1]``."""
+        """Phi and the constant, ``[..., d] -> [..., hidden + 1]``."""
         angle = 2 * math.pi * (offset @ self.frequency)
         phi = self.lift(torch.cat([angle.sin(), angle.cos()], -1))
         if scale is not None and shift is not None:

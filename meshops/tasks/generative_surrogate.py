@@ -225,7 +225,9 @@ class GenerateSurrogate:
             )
         count = 1 if self.spec.deterministic else samples
         starts = sorted(runs)
-        name = "generation" if not starts else "forward" if starts == [0] else "inverse" if starts[0] else "interpolation"
+        name = (
+            "generation" if not starts else "forward" if starts == [0] else "inverse" if starts[0] else "interpolation"
+        )
         known = self._known(dict(runs), name).repeat(count)
         generator = torch.Generator().manual_seed(seed)
         latent, found = self.task.sample(

@@ -145,7 +145,7 @@ def evaluate_forecasts(
         if available <= first:
             continue
         whole = data.window(index, 0, min(first + wanted, available), stride)
-        parameters = data.parameters(index) if surrogate.spec.parameters else None
+        parameters = data.parameters(index, surrogate.spec.parameters) or None
         begin = time.perf_counter()
         chosen: dict[str, Any] = {"samples": samples, "parameters": parameters, "steps": integration, "method": method}
         if whole.moving:
@@ -177,7 +177,7 @@ def evaluate_forecasts(
     ranks = torch.stack([table["rank_histogram"].sum(0) for table in tables]).sum(0)
     mean = {key: sum(values) / len(values) for key, values in curves.items()}
     out = {
-        "trajectories": len(tables), "given": first, "steps": shortest, "samples": int(len(ranks)) - 1,
+        "trajectories": len(tables), "given": first, "steps": shortest, "samples": len(ranks) - 1,
         "relative_l2": mean["relative_l2"], "relative_l2_one": mean["relative_l2_sample"],
         "relative_l2_kept": mean["relative_l2_kept"], "crps": mean["crps"],
         "seconds_per_forecast": sum(seconds) / len(seconds), "curves": curves,

@@ -100,7 +100,9 @@ def train_autoencoder(
         out.print(f"test: {len(test)} trajectories, relative L2 error by part of the points given {shown}")
     if before is not None:
         metrics["trajectory_error"] = {"before": before, "after": _trajectory_error(task, data, config)}
-        out.print("trajectories before and after refining: {before:.4f}, {after:.4f}".format(**metrics["trajectory_error"]))
+        out.print(
+            "trajectories before and after refining: {before:.4f}, {after:.4f}".format(**metrics["trajectory_error"])
+        )
     return _finish(surrogate, metrics, folder, seconds, out)
 
 

@@ -85,7 +85,9 @@ def encoded_segments(
             segment = data.window(index, start, frames, stride).to(device)
             latents.append(task.encode(segment).mean[0].cpu())
             if runs:
-                parts = [task.encode(segment.crop(first, frames - first)).mean[0] for first in range(factor, frames, factor)]
+                parts = [
+                    task.encode(segment.crop(first, frames - first)).mean[0] for first in range(factor, frames, factor)
+                ]
                 later.append(torch.cat(parts, 1).cpu())
             parameters.append(list(data.parameters(index).values()))
     whole = torch.stack(latents)

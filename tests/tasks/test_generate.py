@@ -57,12 +57,17 @@ def test_what_a_training_example_shows() -> None:
     seen = torch.bincount(known.task, minlength=4) / 400
     torch.testing.assert_close(seen, torch.tensor([0.45, 0.15, 0.2, 0.2]), atol=0.08, rtol=0)
     for row in range(400):
-        name, observed, hint, start = TASKS[int(known.task[row])], *(p[row] for p in (known.observed, known.hint, known.start))
+        name, observed, hint, start = (
+            TASKS[int(known.task[row])],
+            *(p[row] for p in (known.observed, known.hint, known.start)),
+        )
         head = int(observed.sum())
         assert bool(observed[:head].all()) and not bool(hint.all())
         torch.testing.assert_close(known.latent[row][:, observed], clean[row][:, observed])
         tail = int((hint & ~observed).sum())
-        assert (head > 0) == (name in ("forward", "interpolation")) and (tail > 0) == (name in ("inverse", "interpolation"))
+        assert (head > 0) == (name in ("forward", "interpolation")) and (tail > 0) == (
+            name in ("inverse", "interpolation")
+        )
         assert int(start.sum()) == (head > 0) + (tail > 0)
         if tail:
             first = 4 - tail

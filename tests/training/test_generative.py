@@ -1,0 +1,208 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import meshops
+from meshops.cli.main import main
+from meshops.datasets import Eagle
+from meshops.datasets.generators.registry import generate
+from meshops.datasets.point_trajectories import open_points
+from meshops.datasets.the_well_files import write_well
+from meshops.errors import CheckpointError, InputError
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.training.config import (
+    AutoencodeRunConfig,
+    AutoencodeTaskConfig,
+    DataConfig,
+    GenerateRunConfig,
+    GenerateTaskConfig,
+    TrainConfig,
+)
+from meshops.training.generative import train_autoencoder, train_generator
+
+MODEL = {"name": "echoautoencoder", "cells": 8, "channels": 8, "latent_channels": 3,
+         "layers": ["res", "space", "time", "res"]}  # fmt: skip
+GENERATOR = {"name": "echogenerator", "channels": 16, "depth": 1, "num_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = [generate("vorticity", s, resolution=16, frames=12, t_end=2.0, viscosity=1e-3 * (1 + s)) for s in range(4)]
+    root = tmp_path_factory.mktemp("well") / "vorticity"
+    return write_well({"train": runs[:3], "valid": [], "test": runs[3:]}, root, name="vorticity")
+
+
+def autoencode(data: Path, out: Path, *, steps: int = 4, train: dict[str, Any] | None = None, **task: Any) -> Any:
+    return AutoencodeRunConfig(
+        out=str(out), model=MODEL, data=DataConfig(name="the_well", root=str(data)),
+        task=AutoencodeTaskConfig(**{"fields": ("vorticity",), "frames": 5, **task}),
+        train=TrainConfig(steps=steps, batch_size=2, lr=1e-3, accelerator="cpu", **(train or {})),
+    )  # fmt: skip
+
+
+def generating(data: Path, out: Path, start: Path, *, steps: int = 4, **task: Any) -> Any:
+    return GenerateRunConfig(
+        out=str(out), model=GENERATOR, data=DataConfig(name="the_well", root=str(data)),
+        task=GenerateTaskConfig(**{"start": str(start), "samples": 3, **task}),
+        train=TrainConfig(steps=steps, batch_size=4, lr=1e-3, accelerator="cpu"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def autoencoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "autoencoder"
+    train_autoencoder(autoencode(data, out, train={"validation": 1}))
+    return out / "model.ckpt"
+
+
+def test_autoencoder_is_judged_by_part_of_the_points(autoencoder: Path) -> None:
+    metrics = json.loads((autoencoder.parent / "metrics.json").read_text())
+    assert set(metrics["mean"]) == {"1.0", "0.5", "0.2"} and metrics["compression"] == pytest.approx(
+        256 * 5 / (3 * 3 * 16), abs=0.01
+    )
+    made = meshops.load(str(autoencoder))
+    assert made.info["compression"]["latent"] == [3, 3, 4, 4]
+
+
+def test_resumed_runs_are_the_same_bits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_autoencoder(autoencode(data, tmp_path / "a", steps=4, train={"val_every": 2}))
+    config = autoencode(data, tmp_path / "b", steps=4, train={"val_every": 2})
+    original, seen = AutoencodeTask.loss, []
+
+    def interrupted(self: AutoencodeTask, batch: Any) -> Any:
+        seen.append(1)
+        if len(seen) > 3:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(AutoencodeTask, "loss", interrupted)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train_autoencoder(config)
+    monkeypatch.setattr(AutoencodeTask, "loss", original)
+    resumed = train_autoencoder(config, resume=True)
+    for name, value in whole.surrogate.task.state_dict().items():
+        assert torch.equal(value, resumed.surrogate.task.state_dict()[name]), name
+
+
+def test_refining_leaves_time_alone(data: Path, autoencoder: Path, tmp_path: Path) -> None:
+    config = autoencode(data, tmp_path / "r", start=str(autoencoder), refine=True, steps=3)
+    result = train_autoencoder(config)
+    before = meshops.load(str(autoencoder)).task.model
+    after = result.surrogate.task.model
+    for a, b in zip(before.tower.temporal_parameters(), after.tower.temporal_parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(before.lift.weight, after.lift.weight)
+    assert set(result.metrics["trajectory_error"]) == {"before", "after"}
+    assert all(p.requires_grad for p in after.parameters())
+
+
+def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: Path) -> None:
+    result = train_generator(generating(data, tmp_path / "g", autoencoder))
+    metrics = result.metrics
+    assert result.surrogate.spec.parameters == ("viscosity",) and metrics["steps"] == 7 and metrics["samples"] == 3
+    for key in ("relative_l2", "relative_l2_one", "relative_l2_kept", "crps", "spread_over_skill"):
+        assert metrics[key] > 0
+    assert len(metrics["bands"]["sample"]) == 3 and len(metrics["curves"]["crps"]) == 7
+    assert sum(metrics["rank_histogram"]) == pytest.approx(1)
+    for name in ("forecast.html", "errors.png", "latents.pt", "model.ckpt"):
+        assert (tmp_path / "g" / name).stat().st_size > 1000
+    again = meshops.load(str(tmp_path / "g" / "model.ckpt"))
+    window = open_points("the_well", root=data, split="test", fields=["vorticity"]).window(0, 0, 3)
+    torch.testing.assert_close(
+        again.forecast(window, 6, samples=2, parameters={"viscosity": 1e-3}),
+        result.surrogate.forecast(window, 6, samples=2, parameters={"viscosity": 1e-3}),
+    )
+
+
+def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Path, tmp_path: Path) -> None:
+    train_generator(generating(data, tmp_path / "g", autoencoder, steps=1, deterministic=True))
+    other = train_autoencoder(autoencode(data, tmp_path / "other", steps=1))
+    with pytest.raises(CheckpointError, match=r"latents of another auto-encoder.*remove it to encode anew"):
+        train_generator(generating(data, tmp_path / "g", other.folder / "model.ckpt", steps=1))
+    with pytest.raises(CheckpointError, match="of other segments"):
+        train_generator(generating(data, tmp_path / "g", autoencoder, steps=1, every=1))
+    (tmp_path / "g" / "latents.pt").write_bytes(b"no cache")
+    with pytest.raises(CheckpointError, match="not a readable cache"):
+        train_generator(generating(data, tmp_path / "g", autoencoder, steps=1))
+
+
+def test_moving_meshes(tmp_path: Path) -> None:
+    root = Eagle.standin(tmp_path / "eagle")
+    config = AutoencodeRunConfig(
+        out=str(tmp_path / "a"), model=MODEL, data=DataConfig(name="eagle", root=str(root)),
+        task=AutoencodeTaskConfig(frames=5), train=TrainConfig(steps=1, batch_size=2, accelerator="cpu"),
+    )  # fmt: skip
+    train_autoencoder(config)
+    made = train_generator(
+        GenerateRunConfig(
+            out=str(tmp_path / "g"), model=GENERATOR, data=DataConfig(name="eagle", root=str(root)),
+            task=GenerateTaskConfig(start=str(tmp_path / "a" / "model.ckpt"), samples=2),
+            train=TrainConfig(steps=1, batch_size=2, accelerator="cpu"),
+        )
+    )  # fmt: skip
+    assert made.metrics["crps"] > 0
+
+
+def test_stages_by_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"data": {"name": "the_well", "root": str(data)}, "train": {"steps": 1, "batch_size": 2}}
+    fields = {"fields": ["vorticity"], "frames": 5}
+    files = {
+        "small_first.yaml": {"kind": "autoencode", "model": MODEL, "task": fields, **common},
+        "small_second.yaml": {"kind": "autoencode", "task": {**fields, "refine": True}, **common},
+        "small_third.yaml": {"kind": "generate", "model": GENERATOR, "task": {"samples": 2}, **common},
+        "small.yaml": {"kind": "stages", "stages": ["small_first.yaml", "small_second.yaml", "small_third.yaml"]},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    run, out = str(tmp_path / "small.yaml"), str(tmp_path / "out")
+    assert main(["train", run, "--out", out, "--stage", "2"]) == 2
+    assert "stage 1 has not been run" in capsys.readouterr().err
+    assert main(["train", run, "--out", out, "--stage", "all", "--train.accelerator", "cpu", "--model.depth", "2"]) == 0
+    capsys.readouterr()
+    last = tmp_path / "out" / "3_small_third" / "model.ckpt"
+    assert meshops.load(str(last)).model_arguments["depth"] == 2
+    last.unlink()
+    assert main(["train", run, "--out", out, "--resume", "--train.accelerator", "cpu", "--model.depth", "2"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "stage 1, small_first: finished" in said and "stage 3 of 3: small_third" in said
+    assert main(["train", run, "--out", out, "--resume"]) == 2
+    assert "every stage is finished" in capsys.readouterr().err
+    assert main(["train", run, "--out", out, "--train.stepz", "3"]) == 2
+    assert "no stage has the setting --train.stepz" in capsys.readouterr().err
+    assert main(["train", run, "--stage", "9"]) == 2
+    assert "stage must be all, 1, 2, 3 or one of" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "small_first.yaml"), "--stage", "1"]) == 2
+    assert "--stage is for run files of kind: stages" in capsys.readouterr().err
+    assert main(["evaluate", str(last), "--data", str(data), "--samples", "2", "--pictures", str(tmp_path / "p")]) == 0
+    assert "CRPS" in capsys.readouterr().out and (tmp_path / "p" / "forecast.html").exists()
+    first = str(tmp_path / "out" / "1_small_first" / "model.ckpt")
+    assert main(["evaluate", first, "--data", str(data)]) == 0
+    assert "100%" in capsys.readouterr().out
+    assert main(["predict", first, "x.stl"]) == 2
+    assert "works on trajectories" in capsys.readouterr().err
+
+
+def test_error_messages(data: Path, autoencoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="refining needs an auto-encoder"):
+        train_autoencoder(autoencode(data, tmp_path / "x", refine=True))
+    with pytest.raises(InputError, match=r"1 \+ 2 m frames.*got 6; crop it to 5 or give 7"):
+        train_autoencoder(autoencode(data, tmp_path / "x", frames=6))
+    with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 15 frames"):
+        train_autoencoder(autoencode(data, tmp_path / "x", frames=15))
+    with pytest.raises(InputError, match="no field 'pressure'; the set has 'vorticity', 'velocity'"):
+        train_autoencoder(autoencode(data, tmp_path / "x", fields=("pressure",)))
+    with pytest.raises(InputError, match="a generator needs an auto-encoder"):
+        train_generator(GenerateRunConfig(out=str(tmp_path / "y")))
+    with pytest.raises(InputError, match="no dataset of trajectories 'ahmed'"):
+        open_points("ahmed", root=data, split="train")
+    with pytest.raises(InputError, match="has no argument"):
+        train_generator(
+            GenerateRunConfig(
+                out=str(tmp_path / "z"), model=GENERATOR | {"width": 3}, data=DataConfig(name="the_well", root=str(data)),
+                task=GenerateTaskConfig(start=str(autoencoder)),
+            )
+        )  # fmt: skip
