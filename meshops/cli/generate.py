@@ -15,6 +15,7 @@ from meshops.errors import InputError
 EXAMPLES = """examples:
   meshops generate riemann_2d --num 10 --train 8 --test 2 --out data/shock
   meshops generate blast_3d --num 6 --resolution 32 --frames 20 --out data/blast
+  meshops generate rayleigh_benard --num 10 --option rayleigh=1e5 --out data/convection
   meshops generate shallow_water --layout pdebench --num 20 --out data/2D_rdb_NA_NA.h5
   meshops generate cavity --layout cfdbench --num 20 --out data/cfdbench
   meshops generate darcy --num 100 --points 900 --out data/darcy          irregular meshes, .vtu files
@@ -45,10 +46,14 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument(
         "--test", type=int, help="well: to test on; default 10 %%, at least 1; the rest is for validation"
     )
-    options.add_argument("--resolution", type=int, help="cells along each axis")
+    options.add_argument("--resolution", type=int, help="cells along each axis (rayleigh_benard: across the layer)")
     options.add_argument("--points", type=int, help="on irregular meshes: nodes of a mesh")
     options.add_argument("--frames", type=int, help="frames of each simulation")
-    options.add_argument("--t-end", type=float, help="last time, s (cavity: in units of height over lid velocity)")
+    options.add_argument(
+        "--t-end",
+        type=float,
+        help="last time, s (cavity: in units of height over lid velocity; rayleigh_benard: free-fall times)",
+    )
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="more for the solver")
     args = options.parse_args(argv)

@@ -9,9 +9,11 @@ from typing import Any
 
 from meshops.datasets.generators.cavity import lid_driven_cavity
 from meshops.datasets.generators.gray_scott import gray_scott
+from meshops.datasets.generators.rayleigh_benard import rayleigh_benard
 from meshops.datasets.generators.riemann import blast, kelvin_helmholtz, riemann_2d
 from meshops.datasets.generators.shallow_water import radial_dam_break
 from meshops.datasets.generators.simulation import Simulation
+from meshops.datasets.generators.taylor_green import taylor_green
 from meshops.datasets.generators.vorticity import vorticity
 from meshops.errors import InputError, listing
 
@@ -21,8 +23,10 @@ GENERATORS: dict[str, Callable[..., Simulation]] = {
     "cavity": lid_driven_cavity,
     "gray_scott": gray_scott,
     "kelvin_helmholtz": kelvin_helmholtz,
+    "rayleigh_benard": rayleigh_benard,
     "riemann_2d": riemann_2d,
     "shallow_water": radial_dam_break,
+    "taylor_green": taylor_green,
     "vorticity": vorticity,
 }
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from meshops.datasets.generators.checks import check_settings, checked_times
+from meshops.datasets.generators.integrating_factor import integrating_factor_step
 from meshops.datasets.generators.simulation import Simulation
 from meshops.errors import InputError
 
@@ -89,13 +90,8 @@ class _Spectral:
         return out
 
     def step(self, wave: Tensor, dt: float, source: Tensor | float) -> Tensor:
-        """One Runge-Kutta step of ``exp(decay t) wave``."""
-        half = torch.exp(-self.decay * dt / 2)
-        a = self.change(wave, source)
-        b = self.change(half * (wave + dt / 2 * a), source)
-        c = self.change(half * wave + dt / 2 * b, source)
-        d = self.change(half * half * wave + dt * half * c, source)
-        return half * half * wave + dt / 6 * (half * half * a + 2 * half * (b + c) + d)
+        """The field after ``dt``."""
+        return integrating_factor_step(wave, dt, change=lambda w: self.change(w, source), decay=self.decay)
 
     def _real(self, wave: Tensor) -> Tensor:
         out: Tensor = torch.fft.irfft2(wave, s=(self.n, self.n))
