@@ -7,14 +7,25 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meshops.cli.train import parse, recipes
+from meshops.cli.train import parse, parse_stages, recipes
 from meshops.data.features import FeatureSpec
 from meshops.datasets import names
 from meshops.datasets.cfdbench import CONSTANTS
 from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
 from meshops.models import create_model, list_models
+from meshops.tasks.autoencode import AutoencodeSpec
+from meshops.tasks.generate import GenerateSpec
 from meshops.tasks.rollout import RolloutSpec
-from meshops.training.config import FieldsRunConfig, MeshRolloutRunConfig, RolloutRunConfig, RunConfig
+from meshops.training.config import (
+    AutoencodeRunConfig,
+    FieldsRunConfig,
+    GenerateRunConfig,
+    MeshRolloutRunConfig,
+    RolloutRunConfig,
+    RunConfig,
+    StagesRunConfig,
+)
+from meshops.training.generative import named
 from meshops.training.graphs import build as build_on_graphs
 from meshops.training.optim import schedule
 from meshops.training.rollout import build
@@ -56,6 +67,29 @@ def test_a_run_file_of_graphs_can_be_used(path: Path) -> None:
     model, _ = build_on_graphs(config.model, sizes)
     assert sum(p.numel() for p in model.parameters()) > 10_000
     assert given.get("warmup", 0) + given.get("explore", 0) < config.train.steps
+
+
+@pytest.mark.parametrize("path", of_kind("stages"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_stages_fit_each_other(path: Path) -> None:
+    """A trajectory goes through the auto-encoder of the first stage, its latent through the generator of the last."""
+    config, stages = parse_stages([str(path)])
+    first, *middle, last = [stage for _, stage in stages]
+    assert isinstance(config, StagesRunConfig) and isinstance(first, AutoencodeRunConfig)
+    assert isinstance(last, GenerateRunConfig)
+    for number, (name, stage) in enumerate(stages, start=1):
+        assert stage.data.name in {*TRAJECTORIES, *MESH_TRAJECTORIES}
+        assert stage.out == f"{config.out}/{number}_{name}"
+    spec = AutoencodeSpec(
+        fields=("u",), sizes=(1,), units=("",), low=(0, 0), high=(1, 1), periodic=(True, True),
+        frames=first.task.frames,
+    )  # fmt: skip
+    name, arguments = named(first.model, spec.model_arguments(), "")
+    autoencoder = create_model(name, **arguments)
+    latent = autoencoder.latent_shape(first.task.frames)  # type: ignore[operator]
+    assert all(stage.task.frames == first.task.frames and stage.task.refine for stage in middle)
+    made = GenerateSpec(latent=latent, time_factor=autoencoder.time_factor)  # type: ignore[arg-type]
+    name, arguments = named(last.model, made.model_arguments(), "")
+    assert sum(p.numel() for p in create_model(name, **arguments).parameters()) > 10_000
 
 
 @pytest.mark.parametrize("path", ROLLOUT, ids=lambda path: str(path.relative_to(ROOT)))
@@ -101,7 +135,7 @@ def test_every_setting_of_a_run_file_arrives(path: Path) -> None:
     for group, values in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         parsed = getattr(config, group)
         if not isinstance(values, dict):
-            assert parsed == values
+            assert (list(parsed) if isinstance(parsed, tuple) else parsed) == values
             continue
         for key, value in values.items():
             got = parsed[key] if isinstance(parsed, dict) else getattr(parsed, key)

@@ -18,7 +18,7 @@ def run(argv: Sequence[str]) -> int:
         "Relative L2, MAE and R2 of each field in physical units, and errors of drag and lift, on a split.\n"
         "For a model of trajectories: VRMSE, NMSE, MSE and MAE of one step and along rollouts, beside keeping the\n"
         "last frame and the floor of its tokens; on moving meshes: N-RMSE of EAGLE along rollouts. For compressed\n"
-        "trajectories: relative L2 error by part of the points; for generated ones: errors, CRPS and spread of ensembles.",
+        "trajectories: relative L2 error by part of the points; for generated ones: errors, CRPS, spread.",
         "example:\n  meshops evaluate runs/demo/model.ckpt --data ahmed_mini --split test --json > errors.json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
@@ -148,9 +148,9 @@ def _generative(surrogate: Any, args: Any) -> int:
             f"{metrics['trajectories']} trajectories"
         )
         shown = {"relative L2, mean": "relative_l2", "relative L2, sample": "relative_l2_one",
-                 "first frames kept": "relative_l2_kept", "CRPS": "crps", "spread / skill": "spread_over_skill",
+                 "last given frame kept": "relative_l2_kept", "CRPS": "crps", "spread / skill": "spread_over_skill",
                  "seconds a forecast": "seconds_per_forecast"}  # fmt: skip
-        lines = [f"{label:<20} {metrics[key]:.4f}" for label, key in shown.items() if key in metrics]
+        lines = [f"{label:<22} {metrics[key]:.4f}" for label, key in shown.items() if key in metrics]
         lines += [f"written: {folder / 'forecast.html'}, {folder / 'errors.png'}"] if folder else []
     if args.json:
         print_json(metrics)

@@ -134,7 +134,7 @@ def _chosen(spec: PointSpec, fields: Sequence[str] | None) -> tuple[PointSpec, l
         raise InputError(f"no field {listing(unknown)}; the set has {listing(spec.fields)}")
     places = [spec.fields.index(name) for name in names]
     columns = [channel for name in names for channel in range(slices[name].start, slices[name].stop)]
-    sizes, units = (tuple(values[i] for i in places) for values in (spec.sizes, spec.units))
+    sizes, units = tuple(spec.sizes[i] for i in places), tuple(spec.units[i] for i in places)
     return replace(spec, fields=names, sizes=sizes, units=units), columns
 
 

@@ -40,10 +40,11 @@ class CausalTower(nn.Module):
         max_channels: Largest width.
         periodic: Whether the ends of each axis meet; elsewhere the border is padded by zeros.
         upsample: ``"nearest"`` (repetition and convolution) or ``"transposed"`` convolution.
+        kernel: Width of the first and the last convolution in space, odd (ENMA: 7).
         out_channels: Channels on the way down if not d: twice d for a mean and a variance.
 
     Raises:
-        InputError: Unknown layer.
+        InputError: Unknown layer, or an even kernel.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class CausalTower(nn.Module):
         max_channels: int = 256,
         periodic: Sequence[bool] = (False, False),
         upsample: Upsampling = "nearest",
+        kernel: int = 7,
         out_channels: int | None = None,
     ) -> None:
         super().__init__()
@@ -64,10 +66,14 @@ class CausalTower(nn.Module):
             raise InputError(f"layers of a tower are {', '.join(LAYERS)}, got '{unknown[0]}'")
         if upsample not in ("nearest", "transposed"):
             raise InputError(f"upsample must be 'nearest' or 'transposed', got '{upsample}'")
+        if kernel % 2 == 0:
+            raise InputError(f"kernel must be odd, got {kernel}")
         wrap = tuple(bool(p) for p in periodic)
         self.space_factor = 2 ** sum(name == "space" for name in layers)
         self.time_factor = 2 ** sum(name == "time" for name in layers)
-        width, down, up = channels, [], []
+        width = channels
+        down: list[nn.Module] = []
+        up: list[nn.Module] = []
         for name in layers:
             if name == "res":
                 down.append(ResidualBlock(width, wrap))
@@ -80,7 +86,7 @@ class CausalTower(nn.Module):
             else:
                 down.append(TimeConv(width, width, stride=2))
                 up.append(ExpandTime(width))
-        self.first = nn.Sequential(SpaceConv(in_channels, channels, wrap, kernel=7), TimeConv(channels, channels))
+        self.first = nn.Sequential(SpaceConv(in_channels, channels, wrap, kernel=kernel), TimeConv(channels, channels))
         self.down = nn.ModuleList(down)
         self.narrow = nn.Sequential(
             ResidualBlock(width, wrap), ChannelNorm(width), nn.SiLU(),
@@ -90,7 +96,9 @@ class CausalTower(nn.Module):
             SpaceConv(latent_channels, width, wrap), TimeConv(width, width), ResidualBlock(width, wrap)
         )
         self.up = nn.ModuleList(reversed(up))
-        self.last = nn.Sequential(ChannelNorm(channels), nn.SiLU(), SpaceConv(channels, in_channels, wrap, kernel=7))
+        self.last = nn.Sequential(
+            ChannelNorm(channels), nn.SiLU(), SpaceConv(channels, in_channels, wrap, kernel=kernel)
+        )
         self.checkpointing = False
 
     def encode(self, x: Tensor) -> Tensor:
@@ -175,8 +183,9 @@ class TimeConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[b, c, t, *grid] -> [b, c_out, 1 + (t - 1) / stride, *grid]``."""
         flat = pad(x.flatten(3), (0, 0, self.reach, 0))
-        out: Tensor = self.convolution(flat)
-        return out.unflatten(3, x.shape[3:])
+        made: Tensor = self.convolution(flat)
+        out: Tensor = made.unflatten(3, x.shape[3:])
+        return out
 
 
 class ResidualBlock(nn.Module):
@@ -215,7 +224,8 @@ class ExpandSpace(nn.Module):
             wide: Tensor = self.transposed(frames)
             for axis in range(2, 2 + self.dim):  # cells 3.. of the padded output lie over the original ones
                 wide = wide.narrow(axis, 3, wide.shape[axis] - 6)
-            return wide.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+            doubled: Tensor = wide.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+            return doubled
         for axis in range(3, 3 + self.dim):
             x = x.repeat_interleave(2, axis)
         assert self.smooth is not None
@@ -233,7 +243,8 @@ class ExpandTime(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[b, c, t, *grid] -> [b, c, 2 t - 1, *grid]``."""
         pair = self.spread(x).unflatten(1, (2, -1))  # [b, 2, c, t, *grid]
-        return pair.movedim(1, 3).flatten(2, 3)[:, :, 1:]
+        twice: Tensor = pair.movedim(1, 3).flatten(2, 3)
+        return twice[:, :, 1:]
 
 
 def pad_space(x: Tensor, wrap: Sequence[bool], reach: int) -> Tensor:

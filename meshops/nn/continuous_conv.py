@@ -1,6 +1,7 @@
 r"""Continuous convolution: features of points where they are wanted, from those of their neighbours.
 
-    y(q) = b + sum_v w(q, v) K(q - v) f(v),   K(d) = reshape(W2 phi(d)) + K0,   phi(d) = gelu(W1 [sin, cos](2 pi d B) + b1)
+    y(q) = b + sum_v w(q, v) K(q - v) f(v),   K(d) = reshape(W2 phi(d)) + K0
+    phi(d) = gelu(W1 [sin, cos](2 pi d B) + b1)
 
 (CALM-PDE, 2505.12944, eq. 4-6; Wang et al. 2018). The kernel is linear in phi, so the sums can change places,
 
@@ -94,7 +95,7 @@ class ContinuousConv(nn.Module):
         for first in range(0, queries, step):
             rows = slice(first, min(first + step, queries))
             scale, shift = self._modulation(rows, near.index.device)
-            part = (series, *(t[rows] for t in (near.index, near.offset, near.weight)), scale, shift)
+            part = (series, near.index[rows], near.offset[rows], near.weight[rows], scale, shift)
             if queries > step and torch.is_grad_enabled():
                 parts.append(checkpoint(self._chunk_forward, *part, use_reentrant=False))
             else:

@@ -1,6 +1,6 @@
 """Generation of whole latent trajectories: what is known, the flow matching loss, samples, rollouts.
 
-A segment has ``1 + m`` latent frames. What is known of it is a list of *runs* of frames, each encoded by itself, since a
+A segment has ``1 + m`` latent frames. What is known of it is a list of *runs* of frames, each encoded by itself: a
 causal encoder makes a late latent depend on all earlier frames, which nobody knows when the run is in the middle or at
 the end. A run at the start gives exactly the first latents of the segment: they are *observed* and stay the same bits.
 Later runs are *hints*: the network sees their tokens and generates the frames anew, so that the frames between two
@@ -71,7 +71,7 @@ class GenerateSpec:
     def model_arguments(self) -> dict[str, Any]:
         """What models want to know."""
         return {
-            "latent_channels": self.latent[0], "latent_frames": self.latent[1], "cells": list(self.latent[2:]),
+            "latent_channels": self.latent[0], "latent_frames": self.latent[1], "latent_cells": list(self.latent[2:]),
             "num_parameters": len(self.parameters), "deterministic": self.deterministic, "identify": self.identify,
         }  # fmt: skip
 

@@ -195,13 +195,13 @@ def evaluate_forecasts(
 
 def _bands(samples: Tensor, truth: Tensor, data: PointTrajectories) -> Tensor:
     """Errors of the power spectrum in three bands ``[2, 3]``: of a sample, and of the ensemble mean."""
-    grid, spacing = data.spec.grid, [(b - a) / n for a, b, n in zip(data.spec.low, data.spec.high, data.spec.grid,
-                                                                   strict=True)]  # fmt: skip
+    spec, dim = data.spec, len(data.spec.grid)
+    spacing = [(b - a) / n for a, b, n in zip(spec.low, spec.high, spec.grid, strict=True)]
 
     def on_grid(values: Tensor) -> Tensor:
-        return values.movedim(-1, -2).unflatten(-1, grid)
+        out: Tensor = values.movedim(-1, -2).unflatten(-1, spec.grid)
+        return out
 
-    dim = len(grid)
     both = (on_grid(samples), on_grid(samples.mean(0, keepdim=True)))
     wanted = on_grid(truth)
     found = [band_errors(part, wanted.expand_as(part), dim=dim, spacing=spacing) for part in both]
@@ -214,7 +214,9 @@ def _draw(
     """A page with the animation of the first channel (its middle plane in 3-D)."""
     from meshops.viz import ensemble_page
 
-    truth, samples = whole.values.view(whole.frames, -1, whole.values.shape[2])[first:, :, 0] if whole.moving else         whole.values[:, first:, 0].T, fields[..., 0]  # fmt: skip
+    resting = whole.values.transpose(0, 1)
+    by_frame = whole.values.view(whole.frames, -1, whole.values.shape[2]) if whole.moving else resting
+    truth, samples = by_frame[first:, :, 0], fields[..., 0]
     options: dict[str, Any] = {}
     if data.spec.grid:
         truth, samples = (part.unflatten(-1, data.spec.grid) for part in (truth, samples))

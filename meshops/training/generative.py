@@ -175,7 +175,7 @@ def train_generator(
         seconds["test"] = round(time.perf_counter() - begin, 1)
         out.print(
             f"test: {metrics['trajectories']} trajectories, {metrics['steps']} frames ahead: relative L2 error of the "
-            f"mean {metrics['relative_l2']:.4f}, of one sample {metrics['relative_l2_one']:.4f}, first frame kept "
+            f"mean {metrics['relative_l2']:.4f}, of one sample {metrics['relative_l2_one']:.4f}, last given frame kept "
             f"{metrics['relative_l2_kept']:.4f}"
         )
     return _finish(surrogate, metrics, folder, seconds, out)
@@ -243,7 +243,7 @@ def _refining(
     whole = _trajectories(data, config, windows)
     border = round(2 * len(windows) * config.task.replay)
 
-    def batch(chosen: list[int]) -> PointFrames:
+    def batch(chosen: list[int]) -> Any:
         if chosen[0] < border:
             return whole([i % len(windows) for i in chosen])
         return PointFrames.batch([_read(data, config, *singles[i % len(singles)], 1) for i in chosen])

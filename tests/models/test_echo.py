@@ -204,4 +204,5 @@ def test_generator_error_messages() -> None:
         EchoGenerator(3, 4, (4, 3), patch=2)
     with pytest.raises(InputError, match="identify needs parameters"):
         EchoGenerator(3, 4, (4, 4), identify=True)
-    assert isinstance(create_model("echogenerator", latent_channels=2, latent_frames=3, cells=[4]), EchoGenerator)
+    made = create_model("echogenerator", latent_channels=2, latent_frames=3, latent_cells=[4])
+    assert isinstance(made, EchoGenerator)

@@ -137,9 +137,9 @@ def test_error_messages() -> None:
     made, whole = generator(), frames()
     with pytest.raises(InputError, match=r"given frames must be one of 1, 3, 5, 7 .*got 4; crop them"):
         made.forecast(whole.crop(0, 4), 2)
-    with pytest.raises(InputError, match="given frames must be one of .*got 9"):
+    with pytest.raises(InputError, match=r"given frames must be one of .*got 9"):
         made.forecast(whole, 2)
-    with pytest.raises(InputError, match="points that stay.*use complete"):
+    with pytest.raises(InputError, match=r"points that stay.*use complete"):
         made.forecast(moving().crop(0, 3), 2)
     with pytest.raises(InputError, match=r"all frames of the segment are given.*give fewer"):
         made.complete({0: whole}, whole)

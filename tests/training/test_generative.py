@@ -202,7 +202,8 @@ def test_error_messages(data: Path, autoencoder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no argument"):
         train_generator(
             GenerateRunConfig(
-                out=str(tmp_path / "z"), model=GENERATOR | {"width": 3}, data=DataConfig(name="the_well", root=str(data)),
+                out=str(tmp_path / "z"), model=GENERATOR | {"width": 3},
+                data=DataConfig(name="the_well", root=str(data)),
                 task=GenerateTaskConfig(start=str(autoencoder)),
             )
         )  # fmt: skip

@@ -66,6 +66,8 @@ class EchoAutoencoder(nn.Module):
         temperature: Of the encoder's softmax.
         modulation: Kernel of the encoder with a scale and shift for every latent node.
         upsample: See :class:`~meshops.nn.causal_tower.CausalTower`.
+        kernel: Of the first and the last convolution of the tower.
+        checkpointing: Compute the layers of the tower again on the way back: less memory, more time.
         kl: Latents are normal distributions, with a KL term in the loss; off: soft clip.
         chunk_size: Queries at a time in the continuous convolutions; None: by the cache.
     """
@@ -91,6 +93,8 @@ class EchoAutoencoder(nn.Module):
         temperature: float = 1.0,
         modulation: bool = False,
         upsample: Upsampling = "nearest",
+        kernel: int = 7,
+        checkpointing: bool = False,
         kl: bool = False,
         chunk_size: int | None = None,
     ) -> None:
@@ -99,9 +103,10 @@ class EchoAutoencoder(nn.Module):
         self.kl = kl
         self.tower = CausalTower(
             channels, latent_channels, layers=layers, channels=channels, max_channels=max_channels,
-            periodic=tuple(periodic or (False,) * len(low)), upsample=upsample,
+            periodic=tuple(periodic or (False,) * len(low)), upsample=upsample, kernel=kernel,
             out_channels=2 * latent_channels if kl else None,
         )  # fmt: skip
+        self.tower.checkpointing = checkpointing
         longest = max(b - a for a, b in zip(low, high, strict=True))
         self.grid = LatentGrid.over(
             low, high, spacing=longest / cells, multiple=self.tower.space_factor, periodic=periodic
@@ -123,7 +128,7 @@ class EchoAutoencoder(nn.Module):
     @property
     def time_factor(self) -> int:
         """Frames per latent frame, f: trajectories have ``1 + f m`` frames."""
-        return self.tower.time_factor
+        return int(self.tower.time_factor)
 
     def latent_shape(self, frames: int) -> tuple[int, ...]:
         """``(d, t_z, *cells)`` of a trajectory."""

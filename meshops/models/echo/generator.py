@@ -1,7 +1,8 @@
 """Diffusion transformer over the latents of a trajectory: AdaLN-zero, axial rotary and absolute positions, QK norm.
 
-After the description of ECHO (2512.04974: "DiT with AdaLN", flow matching on whole segments, known tokens kept) and the
-DiT paper (Peebles and Xie, 2212.09748); sizes are our defaults, those of the paper are not public. Tokens are patches of
+After the description of ECHO (2512.04974: "DiT with AdaLN", flow matching on whole segments, known tokens kept) and
+the DiT paper (Peebles and Xie, 2212.09748); sizes are our defaults, those of the paper are not public. Tokens
+are patches of
 the latent in space, one latent frame in time. Observed tokens stay in their place, clean. What is known of a latent
 frame is repeated in channels of its own (a hint) with a mask and a flag where an encoded run begins; AdaLN carries the
 time of the path, the task and the parameters of the equation. With ``identify`` the parameters are one more token,
@@ -46,7 +47,7 @@ class EchoGenerator(nn.Module):
     Args:
         latent_channels: d.
         latent_frames: Latent frames of a segment.
-        cells: Latent cells along each axis.
+        latent_cells: Latent cells along each axis.
         num_parameters: Parameters of the equation, g.
         channels: Width of a token.
         depth: Number of blocks.
@@ -61,7 +62,7 @@ class EchoGenerator(nn.Module):
         self,
         latent_channels: int,
         latent_frames: int,
-        cells: Sequence[int],
+        latent_cells: Sequence[int],
         *,
         num_parameters: int = 0,
         channels: int = 256,
@@ -74,11 +75,11 @@ class EchoGenerator(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(channels, num_heads)
-        if any(n % patch for n in cells):
-            raise InputError(f"patch must divide the latent cells {tuple(cells)}, got {patch}")
+        if any(n % patch for n in latent_cells):
+            raise InputError(f"patch must divide the latent cells {tuple(latent_cells)}, got {patch}; use patch 1")
         if identify and not num_parameters:
             raise InputError("identify needs parameters to identify, and the data have none")
-        self.latent_channels, self.latent_frames, self.cells = latent_channels, latent_frames, tuple(cells)
+        self.latent_channels, self.latent_frames, self.cells = latent_channels, latent_frames, tuple(latent_cells)
         self.patch, self.num_parameters, self.deterministic = patch, num_parameters, deterministic
         self.identify = identify
         size = patch ** len(self.cells)
@@ -188,12 +189,13 @@ class EchoGenerator(nn.Module):
             z = z.unflatten(3 + 2 * axis, (-1, p))
         outer = [2, *(3 + 2 * a for a in range(dim))]
         inner = [1, *(4 + 2 * a for a in range(dim))]
-        return z.permute(0, *outer, *inner).flatten(dim + 2).flatten(1, dim + 1)
+        out: Tensor = z.permute(0, *outer, *inner).flatten(dim + 2).flatten(1, dim + 1)
+        return out
 
     def _unpatched(self, tokens: Tensor) -> Tensor:
         p, dim = self.patch, len(self.cells)
         shape = (self.latent_frames, *(n // p for n in self.cells))
-        z = tokens.unflatten(1, shape).unflatten(-1, (self.latent_channels, *(p,) * dim))
+        z: Tensor = tokens.unflatten(1, shape).unflatten(-1, (self.latent_channels, *(p,) * dim))
         order = [0, dim + 2, 1]
         for axis in range(dim):
             order += [2 + axis, dim + 3 + axis]
@@ -223,8 +225,8 @@ class _Block(nn.Module):
         query, key, value = self.qkv(inner).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
         query = normalize(query, dim=-1) * self.query_scale
         query, key = rotate(query, angles), rotate(normalize(key, dim=-1), angles)
-        heads = (part.transpose(1, 2) for part in (query, key, value))
-        mixed = scaled_dot_product_attention(*heads, scale=1.0).transpose(1, 2).flatten(2)
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        mixed = scaled_dot_product_attention(query, key, value, scale=1.0).transpose(1, 2).flatten(2)
         x = x + gate * self.merge(mixed)
         out: Tensor = x + gate_mlp * self.mlp(self.norm(x) * (1 + scale_mlp) + shift_mlp)
         return out
