@@ -57,7 +57,8 @@ class EchoAutoencoder(nn.Module):
         layers: Of the tower, see :class:`~meshops.nn.causal_tower.CausalTower`.
         channels: Width of the grid field and of the first level of the tower.
         max_channels: Largest width of the tower.
-        lift_channels: Width of a point's features before the first convolution.
+        lift_channels: Width of a point's features before the first continuous convolution, of a node's before the last.
+        hidden: Width of the kernels' perceptrons.
         num_constants: Channels known of every point in advance.
         node_types: Whether points have kinds (wall, inflow, ...).
         radius: Of the encoder's neighbourhoods, cells.
@@ -85,6 +86,7 @@ class EchoAutoencoder(nn.Module):
         channels: int = 64,
         max_channels: int = 256,
         lift_channels: int = 16,
+        hidden: int = 32,
         num_constants: int = 0,
         node_types: bool = False,
         radius: float = 2.0,
@@ -119,10 +121,13 @@ class EchoAutoencoder(nn.Module):
         known = num_constants + (TYPE_CHANNELS if node_types else 0)
         self.lift = nn.Linear(in_channels + known, lift_channels)
         modulated = self.grid.num_nodes if modulation else 0
-        self.to_grid = ContinuousConv(lift_channels, channels, dim=dim, modulation=modulated, chunk_size=chunk_size)
+        self.to_grid = ContinuousConv(
+            lift_channels, channels, dim=dim, hidden=hidden, modulation=modulated, chunk_size=chunk_size
+        )
         self.cues = nn.Linear(2, channels, bias=False)
         self.mix = MLP([channels, 4 * channels, channels], activation=nn.GELU)
-        self.to_points = ContinuousConv(channels, channels, dim=dim, chunk_size=chunk_size)
+        self.drop = nn.Linear(channels, lift_channels)
+        self.to_points = ContinuousConv(lift_channels, channels, dim=dim, hidden=hidden, chunk_size=chunk_size)
         self.head = MLP([channels + known, 2 * channels, in_channels], activation=nn.GELU)
 
     @property
@@ -199,7 +204,7 @@ class EchoAutoencoder(nn.Module):
         if frames % series:
             raise InputError(f"{frames} decoded frames do not divide into series of {series}")
         nodes = field.flatten(3).view(b, width, frames // series, series, -1).permute(0, 2, 4, 3, 1)
-        out = self.to_points(nodes.reshape(-1, series, width), near)
+        out = self.to_points(self.drop(nodes.reshape(-1, series, width)), near)
         made: Tensor = self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
         return made
 

@@ -1,0 +1,320 @@
+"""Forecasts under one budget of seconds: flow matching, its deterministic variant, autoregressive U-Net and FNO.
+
+    meshops generate vorticity --num 110 --train 100 --test 10 --resolution 64 --frames 41 --out data/vorticity
+    python benchmarks/echo_study.py --data data/vorticity --fields vorticity --minutes 30
+    python benchmarks/echo_study.py --data data/gray_scott --minutes 30
+    python benchmarks/echo_study.py --data data/vorticity --fields vorticity --smoke      # numbers mean nothing
+
+A third of the budget trains the auto-encoder, which both latent generators share, a tenth of it refines it on single
+frames, the rest encodes and trains the generator; the autoregressive networks have all of it. All see the same first
+frames and are scored to twice the length they were trained on. Writes results.json, table.md, errors.png, spectrum.png
+and a page per generator; what is there already is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshops.datasets import create_trajectories
+from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.models import create_model
+from meshops.nn.causal_tower import compression
+from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
+from meshops.tasks.ensemble_metrics import ensemble_errors
+from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
+from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate
+from meshops.tasks.grid_metrics import band_errors, energy_spectrum
+from meshops.tasks.rollout import RolloutSpec, RolloutTask
+from meshops.training.evaluate_generative import evaluate_autoencoder
+from meshops.training.latents import encoded_segments
+from meshops.viz import curve_picture, ensemble_page, tradeoff_picture
+
+GIVEN = 3  # first frames that are known, 1 + f
+SAMPLES = 16
+MODEL: dict[str, Any] = {
+    "cells": 16, "channels": 64, "latent_channels": 8, "kernel": 3, "hidden": 16,
+    "layers": ["res", "space", "res", "time", "res"],
+}  # fmt: skip
+GENERATOR: dict[str, Any] = {"channels": 256, "depth": 6, "num_heads": 8, "patch": 2}
+
+
+def main() -> None:
+    """Run or resume the study of one set."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", required=True, help="folder in the layout of The Well")
+    options.add_argument("--fields", nargs="+")
+    options.add_argument("--minutes", type=float, default=30, help="budget of every system")
+    options.add_argument("--frames", type=int, default=21, help="of a segment, 1 + 2 m")
+    options.add_argument("--cases", type=int, default=10, help="test trajectories at most")
+    options.add_argument("--threads", type=int, default=0)
+    options.add_argument("--baselines", nargs="*", default=["unet", "fno"], help="fno needs neuraloperator")
+    options.add_argument("--out")
+    options.add_argument("--smoke", action="store_true")
+    args = options.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.smoke:
+        args.minutes, args.cases = 0.05, 1
+    out = Path(args.out or f"runs/echo_study_{Path(args.data).name}")
+    out.mkdir(parents=True, exist_ok=True)
+    seconds = 60 * args.minutes
+    train, test = (
+        PointTrajectories(create_trajectories("the_well", root=args.data, split=split), args.fields)
+        for split in ("train", "test")
+    )
+    results: dict[str, Any] = {}
+    compressed = autoencoder(out, train, test, args.frames, seconds, args.cases, results)
+    systems: dict[str, Callable[[Tensor, int, int], Tensor]] = {}
+    for title, deterministic in (("flow matching", False), ("deterministic", True)):
+        made = generator(out, compressed, train, deterministic, seconds * 17 / 30)
+        parameters = [test.parameters(i, made.spec.parameters) or None for i in range(len(test))]
+
+        def forecast(frames: Tensor, steps: int, case: int, made: Any = made, parameters: Any = parameters) -> Tensor:
+            given = test.window(case, 0, len(frames))
+            return made.forecast(given, steps, samples=SAMPLES, parameters=parameters[case])
+
+        systems[title] = forecast
+    for name in args.baselines:
+        task = baseline(out, name, args, train, seconds)
+        if task is not None:
+            systems[name] = partial(roll, task, test=test)
+    systems["last frame kept"] = lambda frames, steps, case: frames[-1:].expand(steps, -1, -1).unsqueeze(0)
+    judge(out, systems, test, args, results)
+
+
+def learn(
+    task: Any, batch: Callable[[torch.Generator], Any], seconds: float, lr: float, path: Path, *, weights: Any = None
+) -> int:  # fmt: skip
+    """AdamW with a cosine over the time of the budget and averaged weights; steps made. Kept in ``path``."""
+    if path.exists():
+        stored = torch.load(path, weights_only=True)
+        task.load_state_dict(stored["weights"])
+        return int(stored["steps"])
+    chosen = list(weights or task.parameters())
+    optimizer = torch.optim.AdamW(chosen, lr=lr, weight_decay=1e-4, betas=(0.9, 0.95))
+    average = [p.detach().clone() for p in chosen]
+    draw = torch.Generator().manual_seed(0)
+    start, steps = time.perf_counter(), 0
+    task.train()
+    while (spent := (time.perf_counter() - start) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1.0, (steps + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent))
+        optimizer.zero_grad(set_to_none=True)
+        task.loss(batch(draw))["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(chosen, 1.0)
+        optimizer.step()
+        steps += 1
+        keep = min(0.99, steps / (steps + 10))
+        with torch.no_grad():
+            for held, p in zip(average, chosen, strict=True):
+                held.lerp_(p, 1 - keep)
+    with torch.no_grad():
+        for held, p in zip(average, chosen, strict=True):
+            p.copy_(held)
+    task.eval()
+    torch.save({"weights": task.state_dict(), "steps": steps}, path)
+    print(f"{path.stem}: {steps} steps in {seconds:.0f} s", flush=True)
+    return steps
+
+
+def autoencoder(
+    out: Path, train: PointTrajectories, test: PointTrajectories, frames: int, seconds: float, cases: int,
+    results: dict[str, Any],
+) -> AutoencodeSurrogate:  # fmt: skip
+    """Stages 1 and 2; errors by part of the points before and after the second."""
+    given = train.spec
+    spec = AutoencodeSpec(
+        fields=given.fields, sizes=given.sizes, units=given.units, low=given.low, high=given.high,
+        periodic=given.periodic, frames=frames, points=(0.2, 1.0), targets=2048,
+    )  # fmt: skip
+    arguments: dict[str, Any] = spec.model_arguments() | MODEL
+    torch.manual_seed(0)
+    model: Any = create_model("echoautoencoder", **arguments)
+    windows = [(i, s) for i in range(len(train)) for s in range(train.lengths[i] - frames + 1)]
+    some = windows[:: max(1, len(windows) // 32)]
+    task = AutoencodeTask.fit(model, spec, (train.window(*w, frames) for w in some))
+
+    def trajectories(draw: torch.Generator) -> Any:
+        rows = torch.randint(len(windows), (2,), generator=draw).tolist()
+        return [train.window(*windows[i], frames) for i in rows]
+
+    def singles(draw: torch.Generator) -> Any:
+        if torch.rand((), generator=draw) < 0.5:
+            return trajectories(draw)
+        cases = torch.randint(len(train), (8,), generator=draw).tolist()
+        return [train.window(i, int(torch.randint(train.lengths[i], (), generator=draw)), 1) for i in cases]
+
+    steps = learn(task, trajectories, seconds / 3, 2e-3, out / "autoencoder.pt")
+    rate = compression(math.prod(given.grid), spec.channels, frames, model.latent_shape(frames))
+    results["autoencoder"] = {
+        "steps": steps,
+        "compression": rate,
+        "weights": sum(p.numel() for p in model.parameters()),
+    }
+    results["autoencoder"]["before refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
+    frozen = {id(p) for p in model.tower.temporal_parameters()}
+    free = [p for p in task.parameters() if id(p) not in frozen]
+    learn(task, singles, seconds / 10, 1e-4, out / "refined.pt", weights=free)
+    results["autoencoder"]["after refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
+    print(json.dumps(results["autoencoder"]), flush=True)
+    return AutoencodeSurrogate(task.eval(), "echoautoencoder", arguments, {})
+
+
+def generator(
+    out: Path, compressed: AutoencodeSurrogate, train: PointTrajectories, deterministic: bool, seconds: float
+) -> GenerateSurrogate:
+    """Stage 3 on the latents of all training segments."""
+    begin = time.perf_counter()
+    latents = encoded_segments(compressed.task, train, range(len(train)), out / "latents.pt", every=4, runs=False)
+    spent = time.perf_counter() - begin
+    spec = GenerateSpec(
+        latent=tuple(latents.latents.shape[1:]), time_factor=compressed.task.model.time_factor,
+        parameters=train.spec.parameters, logarithmic=logarithmic(latents.parameters), tasks=(0.9, 0.0, 0.0, 0.1),
+        deterministic=deterministic,
+    )  # fmt: skip
+    arguments: dict[str, Any] = spec.model_arguments() | GENERATOR
+    torch.manual_seed(0)
+    task = GenerateTask.fit(create_model("echogenerator", **arguments), spec, latents.latents, latents.parameters)
+
+    def batch(draw: torch.Generator) -> dict[str, Tensor]:
+        return latents.batch(torch.randint(len(latents), (8,), generator=draw).tolist())
+
+    learn(task, batch, seconds - spent, 5e-4, out / ("deterministic.pt" if deterministic else "flow.pt"))
+    made = GenerateSurrogate(task.eval(), compressed, "echogenerator", arguments, {})
+    made.save(out / ("deterministic.ckpt" if deterministic else "flow.ckpt"))
+    return made
+
+
+def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds: float) -> RolloutTask | None:
+    """A network of one step that sees as many frames as the others are given."""
+    spec = train.spec
+    channels = tuple(f"{n}_{i}" for n, size in zip(spec.fields, spec.sizes, strict=True) for i in range(size))
+    spacing = tuple((b - a) / n for a, b, n in zip(spec.low, spec.high, spec.grid, strict=True))
+    rollout = RolloutSpec(
+        channels=channels, spacing=spacing, periodic=spec.periodic, history=GIVEN, residual=True,
+        constants=spec.parameters,
+    )  # fmt: skip
+    sizes = {"in_channels": rollout.in_channels, "out_channels": len(channels), "dim": len(spec.grid)}
+    torch.manual_seed(0)
+    try:
+        model: Any = create_model(name, **sizes, **({"periodic": spec.periodic} if name == "unet" else {}))
+    except Exception as error:
+        print(f"{name}: left out ({error})", flush=True)
+        return None
+    some = [train.window(i, 0, train.lengths[i]) for i in range(0, len(train), max(1, len(train) // 16))]
+    constants = [fixed(train, i) for i in range(len(train))]
+    task = RolloutTask.fit(model, rollout, (grid(w.values.transpose(0, 1), spec.grid) for w in some), constants)
+
+    def batch(draw: torch.Generator) -> dict[str, Tensor]:
+        rows = torch.randint(len(train), (8,), generator=draw).tolist()
+        starts = [int(torch.randint(train.lengths[i] - GIVEN, (), generator=draw)) for i in rows]
+        frames = torch.stack([
+            grid(train.window(i, s, GIVEN + 1).values.transpose(0, 1), spec.grid)
+            for i, s in zip(rows, starts, strict=True)
+        ])  # fmt: skip
+        return {
+            "frames": frames[:, :-1],
+            "target": frames[:, -1],
+            "constants": torch.stack([constants[i] for i in rows]),
+        }
+
+    learn(task, batch, seconds, 1e-3, out / f"{name}.pt")
+    return task
+
+
+def judge(
+    out: Path, systems: dict[str, Callable[[Tensor, int, int], Tensor]], test: PointTrajectories, args: Any,
+    results: dict[str, Any],
+) -> None:  # fmt: skip
+    """Errors against time, scores and spectra of all systems on the same test trajectories."""
+    scale = torch.stack([test.window(i, 0, test.lengths[i]).values.std((0, 1)) for i in range(len(test))]).mean(0)
+    trained = args.frames - GIVEN
+    curves: dict[str, dict[str, list[float]]] = {}
+    spectra: dict[str, list[tuple[float, float]]] = {}
+    for title, forecast in systems.items():
+        tables, bands, energies, begin = [], [], [], time.perf_counter()
+        for case in range(min(args.cases, len(test))):
+            steps = min(2 * args.frames, test.lengths[case]) - GIVEN
+            whole = test.window(case, 0, GIVEN + steps)
+            frames = whole.values.transpose(0, 1)
+            samples = forecast(frames[:GIVEN], steps, case)
+            tables.append(ensemble_errors(samples / scale, frames[GIVEN:] / scale))
+            last = min(trained, steps) - 1
+            made, true = (grid(part, test.spec.grid) for part in (samples[:, last], frames[GIVEN + last][None]))
+            bands.append(band_errors(made, true.expand_as(made), dim=len(test.spec.grid)).mean((0, 1)))
+            pair = [energy_spectrum(part[:, :1], dim=len(test.spec.grid)) for part in (made, true)]
+            energies.append(torch.stack([pair[0][1].mean(0), pair[1][1].mean(0)]))
+            if case == 0 and len(samples) > 1 and len(test.spec.grid) == 2:
+                ensemble_page(
+                    out / f"{title.replace(' ', '_')}.html", truth=grid(frames[GIVEN:], test.spec.grid)[:, 0],
+                    samples=grid(samples, test.spec.grid)[:, :, 0], label=test.spec.fields[0], title=title,
+                )  # fmt: skip
+        kept = {key: torch.stack([t[key] for t in tables]).nanmean(0) for key in tables[0] if key != "rank_histogram"}
+        curves[title] = {key: values.tolist() for key, values in kept.items()}
+        low, middle, high = torch.stack(bands).mean(0).tolist()
+        wave, (ours, truth) = pair[0][0], torch.stack(energies).mean(0)
+        spectra[title] = [(float(k), float(e)) for k, e in zip(wave, ours, strict=True) if k and e > 0]
+        spectra["truth"] = [(float(k), float(e)) for k, e in zip(wave, truth, strict=True) if k and e > 0]
+        row = {"bands": [low, middle, high], "seconds": (time.perf_counter() - begin) / len(tables)}
+        for name, place in (("first", 0), ("trained", min(trained, len(kept["crps"])) - 1), ("end", -1)):
+            row |= {f"{key} {name}": float(kept[key][place]) for key in ("relative_l2", "relative_l2_sample", "crps")}
+            if "spread" in kept:
+                row[f"spread_skill {name}"] = float(kept["spread"][place] / kept["skill"][place])
+        results[title] = row
+        print(title, json.dumps(row), flush=True)
+    (out / "results.json").write_text(json.dumps(results | {"curves": curves}, indent=1))
+    heads = ("system", "L2 +1", "L2 trained length", "L2 twice", "of a sample, twice", "CRPS trained", "CRPS twice",
+             "spread / skill, twice", "spectrum low / mid / high", "s")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for title in systems:
+        r = results[title]
+        spread = f"{r['spread_skill end']:.2f}" if "spread_skill end" in r else "-"
+        lines.append(
+            f"| {title} | {r['relative_l2 first']:.3f} | {r['relative_l2 trained']:.3f} | {r['relative_l2 end']:.3f} | "
+            f"{r['relative_l2_sample end']:.3f} | {r['crps trained']:.3f} | {r['crps end']:.3f} | {spread} | "
+            f"{' / '.join(f'{b:.2f}' for b in r['bands'])} | {r['seconds']:.1f} |"
+        )
+    (out / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    curve_picture(
+        {title: curve["relative_l2"] for title, curve in curves.items()}, out / "errors.png", xlabel="frames ahead",
+        ylabel="relative L2 error of the mean", title=f"trained to {trained} frames ahead",
+    )  # fmt: skip
+    tradeoff_picture(
+        spectra, out / "spectrum.png", xlabel="wave number", ylabel="energy", title=f"after {trained} frames"
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def roll(task: RolloutTask, frames: Tensor, steps: int, case: int, test: PointTrajectories) -> Tensor:
+    """``[1, steps, n, c]`` frames of an autoregressive network."""
+    task.eval()
+    first = grid(frames, test.spec.grid).unsqueeze(0)
+    made = task.rollout(first, fixed(test, case, task.spec.constants).unsqueeze(0), steps)
+    return made.flatten(3).transpose(2, 3)
+
+
+def grid(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``[..., n, c] -> [..., c, *grid]``."""
+    out: Tensor = values.movedim(-1, -2).unflatten(-1, shape)
+    return out
+
+
+def fixed(data: PointTrajectories, index: int, names: tuple[str, ...] | None = None) -> Tensor:
+    """Parameters of a trajectory as channels ``[k, *grid]``."""
+    values = list(data.parameters(index, data.spec.parameters if names is None else names).values())
+    return torch.tensor(values).view(-1, *(1,) * len(data.spec.grid)).expand(-1, *data.spec.grid)
+
+
+if __name__ == "__main__":
+    main()
