@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
   meshops generate blast_3d --num 6 --resolution 32 --frames 20 --out data/blast
   meshops generate rayleigh_benard --num 10 --option rayleigh=1e5 --out data/convection
   meshops generate shallow_water --layout pdebench --num 20 --out data/2D_rdb_NA_NA.h5
+  meshops generate vorticity --num 50 --vary viscosity=1e-4:1e-2 --out data/viscosities
   meshops generate cavity --layout cfdbench --num 20 --out data/cfdbench
   meshops generate darcy --num 100 --points 900 --out data/darcy          irregular meshes, .vtu files
   meshops generate wake --num 12 --points 900 --frames 60 --out data/wake    moving meshes, layout of EAGLE
@@ -56,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
     )
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="more for the solver")
+    text = "draw an option anew for every simulation; positive ranges of more than tenfold evenly in the logarithm"
+    options.add_argument("--vary", action="append", default=[], metavar="KEY=LOW:HIGH", help=text)
     args = options.parse_args(argv)
     if args.out is None:
         raise InputError("where to write is missing; give --out FOLDER (for the layouts pdebench: --out FILE.h5)")
@@ -74,7 +78,8 @@ def run(argv: Sequence[str]) -> int:
     terminal = console(quiet=False)
     seeds = range(args.seed, args.seed + args.num)
     shown = track(seeds, f"solving {args.name}", console=terminal, transient=True, disable=not terminal.is_terminal)
-    runs = [generate(args.name, seed, **given) for seed in shown]
+    ranges = {key: _range(key, value) for key, value in key_values(args.vary).items()}
+    runs = [generate(args.name, seed, **given | drawn(ranges, seed)) for seed in shown]
     written = _write(runs, out, args, sizes)
     first = runs[0]
     grid = " x ".join(map(str, first.grid_shape))
@@ -95,6 +100,8 @@ def _on_meshes(args: Any, out: Path, sizes: tuple[int, int, int]) -> int:
     for name in ("resolution", "t_end"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name.replace('_', '-')} is for grids; {args.name} takes --points and --option")
+    if args.vary:
+        raise InputError(f"--vary is for grids; {args.name} varies with its seed")
     if args.frames is not None and args.name != "wake":
         raise InputError(f"--frames is for trajectories; {args.name} is steady")
     given = {"num_points": args.points, "frames": args.frames}
@@ -126,6 +133,27 @@ def _on_meshes(args: Any, out: Path, sizes: tuple[int, int, int]) -> int:
     )
     sys.stdout.write(f"nodes, in the layout of EAGLE; {train} to train on, {test} to test on\n")
     return 0
+
+
+def drawn(ranges: dict[str, tuple[float, float]], seed: int) -> dict[str, float]:
+    """A value from every range, a function of the seed; ranges of more than tenfold evenly in the logarithm."""
+    draw = random.Random(f"vary {seed}")
+    out = {}
+    for key, (low, high) in sorted(ranges.items()):
+        part = draw.random()
+        out[key] = low * (high / low) ** part if low > 0 and high > 10 * low else low + (high - low) * part
+    return out
+
+
+def _range(key: str, value: Any) -> tuple[float, float]:
+    low, colon, high = str(value).partition(":")
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        ends = 1.0, 0.0
+    if not colon or not ends[0] <= ends[1]:
+        raise InputError(f"--vary {key} must be LOW:HIGH with LOW at most HIGH, got '{value}'")
+    return ends
 
 
 def _sizes(args: Any) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from meshops.models.amq import AMQ
 from meshops.models.amr_transformer import AMRTransformer
 from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.models.fno import fno
+from meshops.models.gino import GINO
 from meshops.models.graph_vit import GraphViT
 from meshops.models.iap import IAP
 from meshops.models.mesh_graph_net import MeshGraphNet
@@ -15,6 +16,7 @@ from meshops.models.vit import ViT
 
 __all__ = [
     "AMQ",
+    "GINO",
     "IAP",
     "MPPDE",
     "MSPT",

@@ -21,7 +21,7 @@ from meshops.tasks.ensemble_metrics import ensemble_errors, relative_l2
 from meshops.tasks.generative_surrogate import GenerateSurrogate
 from meshops.tasks.grid_metrics import band_errors
 
-MOST_WINDOWS = 4  # per trajectory, evenly spread
+MOST_WINDOWS = 2  # per trajectory, evenly spread
 
 
 def autoencoding_error(task: AutoencodeTask, window: PointFrames, part: float = 1.0, seed: int = 0) -> float:

@@ -232,7 +232,7 @@ def build(settings: dict[str, Any], known: dict[str, Any]) -> tuple[MeshModel, d
     arguments = {key: value for key, value in known.items() if key in model_arguments(name)} | given
     model = create_model(name, **arguments)
     if not isinstance(model, MeshModel):
-        raise InputError(f"model '{name}' is not made for graphs; use mppde, graphvit, meshgraphnet or amq")
+        raise InputError(f"model '{name}' is not made for graphs; use mppde, graphvit, meshgraphnet, gino or amq")
     return model, arguments
 
 

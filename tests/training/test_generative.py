@@ -7,6 +7,7 @@ import torch
 import yaml
 
 import meshops
+from meshops.cli.generate import drawn
 from meshops.cli.main import main
 from meshops.datasets import Eagle
 from meshops.datasets.generators.registry import generate
@@ -207,3 +208,22 @@ def test_error_messages(data: Path, autoencoder: Path, tmp_path: Path) -> None:
                 task=GenerateTaskConfig(start=str(autoencoder)),
             )
         )  # fmt: skip
+
+
+def test_parameters_can_be_varied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--num", "4", "--resolution", "8", "--frames", "3", "--t-end", "0.1", "--train", "3", "--test", "1"]
+    vary = ["--vary", "viscosity=1e-4:1e-2"]
+    assert main(["generate", "vorticity", *few, *vary, "--out", str(tmp_path / "a")]) == 0
+    data = open_points("the_well", root=tmp_path / "a", split="train")
+    assert data.spec.parameters == ("viscosity",)
+    found = [data.parameters(i)["viscosity"] for i in range(3)]
+    assert len(set(found)) == 3 and all(1e-4 <= value <= 1e-2 for value in found)
+    assert found == pytest.approx([drawn({"viscosity": (1e-4, 1e-2)}, seed)["viscosity"] for seed in range(3)], rel=1e-6)
+    spread = sorted(drawn({"nu": (1e-4, 1e-2)}, seed)["nu"] for seed in range(400))
+    assert spread[200] == pytest.approx(1e-3, rel=0.3)  # evenly in the logarithm
+    assert sorted(drawn({"f": (1.0, 3.0)}, seed)["f"] for seed in range(400))[200] == pytest.approx(2.0, rel=0.1)
+    for wrong in ("viscosity=3", "viscosity=2:1", "viscosity=a:b"):
+        assert main(["generate", "vorticity", *few, "--vary", wrong, "--out", str(tmp_path / "b")]) == 2
+        assert "must be LOW:HIGH" in capsys.readouterr().err
+    assert main(["generate", "darcy", "--num", "1", *vary, "--out", str(tmp_path / "c")]) == 2
+    assert "--vary is for grids" in capsys.readouterr().err

@@ -128,7 +128,7 @@ class EchoAutoencoder(nn.Module):
         self.mix = MLP([channels, 4 * channels, channels], activation=nn.GELU)
         self.drop = nn.Linear(channels, lift_channels)
         self.to_points = ContinuousConv(lift_channels, channels, dim=dim, hidden=hidden, chunk_size=chunk_size)
-        self.head = MLP([channels + known, 2 * channels, in_channels], activation=nn.GELU)
+        self.head = MLP([channels + known, channels, in_channels], activation=nn.GELU)
 
     @property
     def time_factor(self) -> int:
