@@ -58,6 +58,7 @@ def main() -> None:
     options.add_argument("--cases", type=int, default=10, help="test trajectories at most")
     options.add_argument("--threads", type=int, default=1, help="more threads use the budget up faster")
     options.add_argument("--baselines", nargs="*", default=["unet", "fno"], help="fno needs neuraloperator")
+    options.add_argument("--fine", help="the test trajectories solved on twice the cells: error at points not given")
     options.add_argument("--out")
     options.add_argument("--smoke", action="store_true")
     args = options.parse_args()
@@ -73,6 +74,10 @@ def main() -> None:
     )
     results: dict[str, Any] = {}
     compressed = autoencoder(out, train, test, args.frames, seconds, args.cases, results)
+    if args.fine:
+        finer = PointTrajectories(create_trajectories("the_well", root=args.fine, split="test"), args.fields)
+        results["autoencoder"]["twice the cells"] = super_resolution(compressed, test, finer, args.frames, args.cases)
+        print("twice the cells", results["autoencoder"]["twice the cells"], flush=True)
     systems: dict[str, Callable[[Tensor, int, int], Tensor]] = {}
     for title, deterministic in (("flow matching", False), ("deterministic", True)):
         made = generator(out, compressed, train, deterministic, seconds * 17 / 30, 2 if args.smoke else len(train))
@@ -167,6 +172,18 @@ def autoencoder(
     results["autoencoder"]["after refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
     print(json.dumps(results["autoencoder"]), flush=True)
     return AutoencodeSurrogate(task.eval(), "echoautoencoder", arguments, {})
+
+
+@torch.no_grad()
+def super_resolution(
+    compressed: AutoencodeSurrogate, coarse: PointTrajectories, fine: PointTrajectories, frames: int, cases: int
+) -> float:
+    """Relative L2 error at the cells of a finer solution, from the coarse one."""
+    errors = []
+    for index in range(min(cases, len(coarse))):
+        source, target = coarse.window(index, 0, frames), fine.window(index, 0, frames)
+        errors.append(float((compressed.reconstruct(source, target) - target.values).norm() / target.values.norm()))
+    return sum(errors) / len(errors)
 
 
 def generator(

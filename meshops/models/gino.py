@@ -1,8 +1,8 @@
 """GINO-like baseline (Li et al., 2309.00583): points to a regular grid, a network on the grid, and back to the points.
 
-Departures: both ways are the continuous convolution of :mod:`meshops.nn.continuous_conv`, whose weights sum to 1 in every
-neighbourhood, instead of a sum over a radius; the network on the grid is a U-Net, or the FNO of ``neuraloperator`` as in
-the paper; geometry enters by the positions instead of a signed distance.
+Departures: both ways are the continuous convolution of :mod:`meshops.nn.continuous_conv`, whose weights sum to 1 in
+every neighbourhood, instead of a sum over a radius; the network on the grid is a U-Net, or the FNO of
+``neuraloperator`` as in the paper; geometry enters by the positions instead of a signed distance.
 """
 
 from __future__ import annotations

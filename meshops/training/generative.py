@@ -66,8 +66,9 @@ def train_autoencoder(
         task = AutoencodeTask.fit(model, spec, (_read(data, config, *window, frames) for window in some))
     _check_data(data, task.spec)
     check_frames(frames, task.model.time_factor)
-    points = len(_read(data, config, 0, 0, 1).pos)
+    window = _read(data, config, 0, 0, 1)
     shape = task.model.latent_shape(frames)
+    points = len(window.pos)
     rate = compression(points, task.spec.channels, frames, shape)
     weights = sum(p.numel() for p in task.parameters())
     out.print(f"data: {len(data)} trajectories of {config.data.name}, fields {', '.join(task.spec.fields)}")
@@ -75,6 +76,12 @@ def train_autoencoder(
         f"model: {name}, {weights / 1e6:.2f} M weights; {points} points x {frames} frames -> latent "
         f"{' x '.join(map(str, shape))}, {rate:.1f} times smaller"
     )
+    alone = task.model.neighborhood(window.pos, window.ptr).num_empty
+    if alone:
+        out.print(
+            f"note: {alone} of {task.model.grid.num_nodes} latent nodes see no point within their radius (inside of a "
+            "body, or fewer points than cells); they take the nearest"
+        )
     batch = _refining(data, config, windows, kept) if config.task.refine else _trajectories(data, config, windows)
     count = 2 * len(windows) if config.task.refine else len(windows)
     before = None
