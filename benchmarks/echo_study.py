@@ -45,7 +45,7 @@ MODEL: dict[str, Any] = {
     "cells": 16, "channels": 64, "latent_channels": 8, "kernel": 3, "hidden": 16,
     "layers": ["res", "space", "res", "time", "res"],
 }  # fmt: skip
-GENERATOR: dict[str, Any] = {"channels": 256, "depth": 6, "num_heads": 8, "patch": 2}
+GENERATOR: dict[str, Any] = {"channels": 192, "depth": 4, "num_heads": 6, "patch": 2}
 
 
 def main() -> None:
@@ -206,7 +206,7 @@ def generator(
     def batch(draw: torch.Generator) -> dict[str, Tensor]:
         return latents.batch(torch.randint(len(latents), (8,), generator=draw).tolist())
 
-    learn(task, batch, max(seconds - spent, 1.0), 5e-4, out / ("deterministic.pt" if deterministic else "flow.pt"))
+    learn(task, batch, max(seconds - spent, 1.0), 1e-3, out / ("deterministic.pt" if deterministic else "flow.pt"))
     made = GenerateSurrogate(task.eval(), compressed, "echogenerator", arguments, {})
     made.save(out / ("deterministic.ckpt" if deterministic else "flow.ckpt"))
     return made
