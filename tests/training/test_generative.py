@@ -218,7 +218,9 @@ def test_parameters_can_be_varied(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert data.spec.parameters == ("viscosity",)
     found = [data.parameters(i)["viscosity"] for i in range(3)]
     assert len(set(found)) == 3 and all(1e-4 <= value <= 1e-2 for value in found)
-    assert found == pytest.approx([drawn({"viscosity": (1e-4, 1e-2)}, seed)["viscosity"] for seed in range(3)], rel=1e-6)
+    assert found == pytest.approx(
+        [drawn({"viscosity": (1e-4, 1e-2)}, seed)["viscosity"] for seed in range(3)], rel=1e-6
+    )
     spread = sorted(drawn({"nu": (1e-4, 1e-2)}, seed)["nu"] for seed in range(400))
     assert spread[200] == pytest.approx(1e-3, rel=0.3)  # evenly in the logarithm
     assert sorted(drawn({"f": (1.0, 3.0)}, seed)["f"] for seed in range(400))[200] == pytest.approx(2.0, rel=0.1)
