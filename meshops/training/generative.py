@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +18,10 @@ from meshops.nn.causal_tower import check_frames, compression
 from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
 from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
 from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, checked_lengths
-from meshops.tasks.surrogate import software
 from meshops.training.config import AutoencodeRunConfig, GenerateRunConfig
+from meshops.training.draws import count_weights, finish, fit_draws, run_info
 from meshops.training.evaluate_generative import autoencoding_error, evaluate_autoencoder, evaluate_forecasts
-from meshops.training.folder import numbers, open_folder, write_json
-from meshops.training.graphs import DrawStream
+from meshops.training.folder import open_folder
 from meshops.training.latents import FILE, encoded_segments
 from meshops.training.results import RunResult
 
@@ -70,7 +68,7 @@ def train_autoencoder(
     shape = task.model.latent_shape(frames)
     points = len(window.pos)
     rate = compression(points, task.spec.channels, frames, shape)
-    weights = sum(p.numel() for p in task.parameters())
+    weights = count_weights(task.model)
     out.print(f"data: {len(data)} trajectories of {config.data.name}, fields {', '.join(task.spec.fields)}")
     out.print(
         f"model: {name}, {weights / 1e6:.2f} M weights; {points} points x {frames} frames -> latent "
@@ -94,10 +92,10 @@ def train_autoencoder(
         window = _read(data, config, index, 0, frames).to(task.norm.scale.device)
         return {"error": autoencoding_error(task, window)}
 
-    seconds = _fit(task, config, folder, count, batch, range(kept, len(data)), judge, resume, out)
+    seconds = fit_draws(task, config, folder, count, batch, range(kept, len(data)), judge, resume, out)
     for weight in task.model.tower.temporal_parameters():
         weight.requires_grad_(True)
-    info = _info(config, kept, weights) | {"compression": {"rate": rate, "latent": list(shape)}}
+    info = run_info(config, kept, task.model, stride=stride) | {"compression": {"rate": rate, "latent": list(shape)}}
     surrogate = AutoencodeSurrogate(task.cpu().eval(), name, arguments, info)
     metrics: dict[str, Any] = {"compression": round(rate, 2)}
     if config.data.test:
@@ -110,7 +108,7 @@ def train_autoencoder(
         out.print(
             "trajectories before and after refining: {before:.4f}, {after:.4f}".format(**metrics["trajectory_error"])
         )
-    return _finish(surrogate, metrics, folder, seconds, out)
+    return finish(surrogate, metrics, folder, seconds, out)
 
 
 def train_generator(
@@ -151,7 +149,7 @@ def train_generator(
     )  # fmt: skip
     name, arguments = named(config.model, spec.model_arguments(), "echogenerator, channels: 256")
     task = GenerateTask.fit(create_model(name, **arguments), spec, latents.latents, latents.parameters)
-    weights = sum(p.numel() for p in task.parameters())
+    weights = count_weights(task.model)
     told = f", parameters {', '.join(spec.parameters)}" if spec.parameters else ""
     out.print(f"data: {len(latents)} segments of {frames} frames from {kept} trajectories{told}")
     out.print(f"model: {name}, {weights / 1e6:.2f} M weights, {len(task.model.places)} tokens")
@@ -169,8 +167,9 @@ def train_generator(
             return {"error": float(task.loss(rows)["loss"])}
 
     seconds = {"encode": round(encoding, 1)}
-    seconds |= _fit(task, config, folder, len(latents), latents.batch, judged, judge, resume, out)
-    surrogate = GenerateSurrogate(task.cpu().eval(), autoencoder, name, arguments, _info(config, kept, weights))
+    seconds |= fit_draws(task, config, folder, len(latents), latents.batch, judged, judge, resume, out)
+    info = run_info(config, kept, task.model, stride=stride)
+    surrogate = GenerateSurrogate(task.cpu().eval(), autoencoder, name, arguments, info)
     metrics: dict[str, Any] = {}
     if config.data.test:
         test = _data(config, config.data.test, autoencoder.spec.fields)
@@ -185,7 +184,7 @@ def train_generator(
             f"mean {metrics['relative_l2']:.4f}, of one sample {metrics['relative_l2_one']:.4f}, last given frame kept "
             f"{metrics['relative_l2_kept']:.4f}"
         )
-    return _finish(surrogate, metrics, folder, seconds, out)
+    return finish(surrogate, metrics, folder, seconds, out)
 
 
 def named(settings: dict[str, Any], known: dict[str, Any], example: str) -> tuple[str, dict[str, Any]]:
@@ -278,40 +277,3 @@ def _without(count: int, held_out: int) -> int:
     if not 0 <= held_out < count:
         raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
     return count - held_out
-
-
-def _fit(
-    task: Any, config: Any, folder: Path, count: int, batch: Callable[[list[int]], Any], validation: Sequence[Any],
-    judge: Any, resume: bool, console: Console,
-) -> dict[str, float]:  # fmt: skip
-    from meshops.training.fit import fit  # Lightning takes seconds to import
-
-    def stream(trainer: Any) -> DrawStream:
-        return DrawStream(
-            count, batch, batch_size=config.train.batch_size, steps=config.train.steps, seed=config.train.seed,
-            first_step=lambda: int(trainer.global_step), rank=trainer.global_rank, world_size=trainer.world_size,
-        )  # fmt: skip
-
-    start = time.perf_counter()
-    fit(task, config.train, folder, stream=stream, validation=validation, judge=judge, resume=resume, console=console)
-    return {"train": round(time.perf_counter() - start, 1)}
-
-
-def _info(config: Any, kept: int, weights: int) -> dict[str, Any]:
-    return {
-        "data": {"name": config.data.name, "training trajectories": kept},
-        "model": {"weights": weights},
-        "run": {"date": time.strftime("%Y-%m-%d"), "steps": config.train.steps, "stride": config.task.stride},
-        "software": software(),
-    }
-
-
-def _finish(
-    surrogate: Any, metrics: dict[str, Any], folder: Path, seconds: dict[str, float], console: Console
-) -> RunResult[Any]:
-    metrics["seconds"] = seconds
-    surrogate.info["held_out"] = numbers(metrics)
-    surrogate.save(folder / "model.ckpt")
-    write_json(folder / "metrics.json", metrics)
-    console.print(f"written to {folder}: model.ckpt, metrics.json")
-    return RunResult(folder, surrogate, metrics)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.utils.data import IterableDataset
 from torch_geometric.data import Batch
 
 from meshops.data.mesh_graph import MeshGraph
@@ -24,61 +22,13 @@ from meshops.nn.mesh_model import MeshModel
 from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
 from meshops.tasks.graph_surrogate import FieldsSurrogate, GraphSurrogate, MeshRolloutSurrogate
 from meshops.tasks.mesh_rollout import Frames, MeshRolloutSpec, MeshRolloutTask, frames_of, n_rmse
-from meshops.tasks.surrogate import software
 from meshops.training.config import FieldsRunConfig, MeshRolloutRunConfig
-from meshops.training.folder import numbers, open_folder, write_json
+from meshops.training.draws import count_weights, finish, fit_draws, run_info
+from meshops.training.folder import open_folder
 from meshops.training.results import RunResult
-from meshops.training.stream import mix
 
 MOST_WINDOWS = 32  # what the statistics of trajectories are taken from
 KEPT = ("pos", "x", "y", "edge_index", "x_names", "y_names", "y_sizes", "y_units", "name")
-
-
-class DrawStream(IterableDataset[Any]):
-    """Batches of numbered samples, a function of (seed, step, rank): a resumed run sees what it would have.
-
-    Args:
-        count: Number of samples; drawn in shuffled rounds.
-        batch: Makes a batch of a list of numbers.
-        batch_size: Samples per step and rank.
-        steps: Total number of steps.
-        seed: Of the order.
-        first_step: Asked when iteration starts.
-        rank: Of this process.
-        world_size: Number of processes.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        batch: Callable[[list[int]], Any],
-        *,
-        batch_size: int,
-        steps: int,
-        seed: int,
-        first_step: Callable[[], int] = lambda: 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__()
-        self.count, self.make, self.batch_size, self.steps, self.seed = count, batch, batch_size, steps, seed
-        self.first_step, self.rank, self.world_size = first_step, rank, world_size
-        self._shuffled: tuple[int, list[int]] | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        for step in range(self.first_step(), self.steps):
-            yield self.make(self.numbers(step))
-
-    def numbers(self, step: int) -> list[int]:
-        """Samples of one step."""
-        first = (step * self.world_size + self.rank) * self.batch_size
-        return [self._order(draw // self.count)[draw % self.count] for draw in range(first, first + self.batch_size)]
-
-    def _order(self, round_: int) -> list[int]:
-        if self._shuffled is None or self._shuffled[0] != round_:
-            generator = torch.Generator().manual_seed(mix(self.seed, 5, round_))
-            self._shuffled = round_, torch.randperm(self.count, generator=generator).tolist()
-        return self._shuffled[1]
 
 
 def train_fields(
@@ -111,8 +61,8 @@ def train_fields(
         errors = relative_errors(task.predict(graph.clone()), graph)
         return errors | {"error": sum(errors.values()) / len(errors)}
 
-    seconds = _run(task, config, folder, len(kept), batch, graphs[len(kept) :], judge, resume, out)
-    surrogate = FieldsSurrogate(task.cpu().eval(), config.model["name"], arguments, _info(config, len(kept), model))
+    seconds = fit_draws(task, config, folder, len(kept), batch, graphs[len(kept) :], judge, resume, out)
+    surrogate = FieldsSurrogate(task.cpu().eval(), config.model["name"], arguments, run_info(config, len(kept), model))
     metrics: dict[str, Any] = {}
     if config.data.test:
         test = _graphs(config, config.data.test)
@@ -120,7 +70,7 @@ def train_fields(
         _draw_case(surrogate, config, folder)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics["mean"].items())
         out.print(f"test: {len(test)} cases, relative L2 error {shown}")
-    return _finish(surrogate, metrics, folder, seconds, out)
+    return finish(surrogate, metrics, folder, seconds, out)
 
 
 def train_mesh_rollout(
@@ -172,14 +122,14 @@ def train_mesh_rollout(
         )
         return {"error": float(n_rmse(task.rollout(frames), frames["state"][1:], spec, task.norm.scale)[-1])}
 
-    seconds = _run(task, config, folder, len(windows), batch, range(kept, len(data)), judge, resume, out)
-    surrogate = MeshRolloutSurrogate(task.cpu().eval(), config.model["name"], arguments, _info(config, kept, model))
+    seconds = fit_draws(task, config, folder, len(windows), batch, range(kept, len(data)), judge, resume, out)
+    surrogate = MeshRolloutSurrogate(task.cpu().eval(), config.model["name"], arguments, run_info(config, kept, model))
     metrics: dict[str, Any] = {}
     if config.data.test:
         metrics = evaluate_mesh_rollout(task, _trajectories(config, config.data.test), config.task.steps, size)
         shown = ", ".join(f"+{step} {value:.4f}" for step, value in metrics["n_rmse"].items())
         out.print(f"test: {len(metrics['cases'])} trajectories, N-RMSE {shown}")
-    return _finish(surrogate, metrics, folder, seconds, out)
+    return finish(surrogate, metrics, folder, seconds, out)
 
 
 def evaluate_fields(surrogate: FieldsSurrogate, graphs: Iterable[MeshGraph]) -> dict[str, Any]:
@@ -252,46 +202,8 @@ def _without(graphs: Sequence[MeshGraph], held_out: int) -> list[MeshGraph]:
 
 
 def _announce(out: Console, what: str, fields: Sequence[str], settings: dict[str, Any], model: MeshModel) -> None:
-    weights = sum(p.numel() for p in model.parameters())
     out.print(f"data: {what}, fields {', '.join(fields)}")
-    out.print(f"model: {settings['name']}, {weights / 1e6:.2f} M weights")
-
-
-def _run(
-    task: Any, config: Any, folder: Path, count: int, batch: Callable[[list[int]], Any], validation: Sequence[Any],
-    judge: Any, resume: bool, console: Console,
-) -> dict[str, float]:  # fmt: skip
-    from meshops.training.fit import fit  # Lightning takes seconds to import
-
-    def stream(trainer: Any) -> DrawStream:
-        return DrawStream(
-            count, batch, batch_size=config.train.batch_size, steps=config.train.steps, seed=config.train.seed,
-            first_step=lambda: int(trainer.global_step), rank=trainer.global_rank, world_size=trainer.world_size,
-        )  # fmt: skip
-
-    start = time.perf_counter()
-    fit(task, config.train, folder, stream=stream, validation=validation, judge=judge, resume=resume, console=console)
-    return {"train": round(time.perf_counter() - start, 1)}
-
-
-def _info(config: Any, kept: int, model: MeshModel) -> dict[str, Any]:
-    return {
-        "data": {"name": config.data.name, "training cases": kept},
-        "model": {"weights": sum(p.numel() for p in model.parameters())},
-        "run": {"date": time.strftime("%Y-%m-%d"), "steps": config.train.steps},
-        "software": software(),
-    }
-
-
-def _finish(
-    surrogate: Any, metrics: dict[str, Any], folder: Path, seconds: dict[str, float], console: Console
-) -> RunResult[Any]:
-    metrics["seconds"] = seconds
-    surrogate.info["held_out"] = numbers(metrics)
-    surrogate.save(folder / "model.ckpt")
-    write_json(folder / "metrics.json", metrics)
-    console.print(f"written to {folder}: model.ckpt, metrics.json")
-    return RunResult(folder, surrogate, metrics)
+    out.print(f"model: {settings['name']}, {count_weights(model) / 1e6:.2f} M weights")
 
 
 def _draw_case(surrogate: GraphSurrogate, config: FieldsRunConfig, folder: Path) -> None:

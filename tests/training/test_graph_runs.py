@@ -23,7 +23,8 @@ from meshops.training.config import (
     MeshRolloutTaskConfig,
     TrainConfig,
 )
-from meshops.training.graphs import DrawStream, train_fields, train_mesh_rollout
+from meshops.training.draws import DrawStream
+from meshops.training.graphs import train_fields, train_mesh_rollout
 
 pytest.importorskip("skfem", reason="the generators need scikit-fem")
 
