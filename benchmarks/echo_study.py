@@ -207,7 +207,7 @@ def generator(
         return latents.batch(torch.randint(len(latents), (8,), generator=draw).tolist())
 
     learn(task, batch, max(seconds - spent, 1.0), 1e-3, out / ("deterministic.pt" if deterministic else "flow.pt"))
-    made = GenerateSurrogate(task.eval(), compressed, "echogenerator", arguments, {})
+    made = GenerateSurrogate(task.eval(), "echogenerator", arguments, autoencoder=compressed)
     made.save(out / ("deterministic.ckpt" if deterministic else "flow.ckpt"))
     return made
 

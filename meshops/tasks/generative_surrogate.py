@@ -5,117 +5,59 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer
 from meshops.data.point_frames import PointFrames
-from meshops.errors import CheckpointError, InputError
-from meshops.models import create_model
+from meshops.errors import InputError
 from meshops.nn.flow import Method
 from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
-from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks.generate import TASKS, GenerateSpec, GenerateTask, Known
+from meshops.tasks.trained import Trained
 
 
-@dataclass(eq=False)
-class AutoencodeSurrogate:
-    """A trained auto-encoder of trajectories on points.
+class AutoencodeSurrogate(Trained):
+    """A trained auto-encoder of trajectories on points."""
 
-    Attributes:
-        task: Model and normalisation.
-        model_name, model_arguments: How to build the model again.
-        info: Where it comes from: data, run, software, held-out errors. Plain values.
-    """
-
-    task: AutoencodeTask
-    model_name: str
-    model_arguments: dict[str, Any]
-    info: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def spec(self) -> AutoencodeSpec:
-        """What is compressed."""
-        return self.task.spec
+    kind = "autoencode"
 
     def encode(self, source: PointFrames) -> Tensor:
         """Latents ``[b, d, t_z, *cells]`` of trajectories of ``1 + f m`` frames, see :func:`point_frames`."""
         with torch.no_grad():
-            latent: Tensor = self.task.eval().encode(source.to(self._device)).mean
+            latent: Tensor = self.task.eval().encode(source.to(self.device)).mean
         return latent
 
     def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
         """Fields ``[q, s, c]`` at points, physical units; the values of ``queries`` are not read."""
         with torch.no_grad():
-            return self.task.eval().decode(latent.to(self._device), queries.to(self._device)).cpu()
+            fields: Tensor = self.task.eval().decode(latent.to(self.device), queries.to(self.device))
+        return fields.cpu()
 
     def reconstruct(self, source: PointFrames, queries: PointFrames | None = None) -> Tensor:
         """``[q, s, c]`` fields after they went through the latents, at ``queries`` or at the same points."""
         return self.decode(self.encode(source), queries or source)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the checkpoint (temporary name, then rename)."""
-        return write_checkpoint(path, {"task": "autoencode", **_content(self), "info": self.info})
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> AutoencodeSurrogate:
-        """Read a checkpoint.
-
-        Raises:
-            CheckpointError: Not a file, damaged, pickled code in it, of another task, or another program's.
-        """
-        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
-
-    @classmethod
-    def from_content(
-        cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu"
-    ) -> AutoencodeSurrogate:
-        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
-        if content.get("task") != "autoencode":
-            raise CheckpointError(f"{path}: is not the checkpoint of an auto-encoder (kind: autoencode)")
-        return cls._built(content, path, device, content["info"])
-
-    @classmethod
-    def _built(
-        cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str, info: dict[str, Any]
-    ) -> AutoencodeSurrogate:
-        spec = AutoencodeSpec.from_dict(content["spec"])
-        name, arguments = content["model"]["name"], content["model"]["arguments"]
-        norms = Normalizer.identity(spec.channels), Normalizer.identity(len(spec.constants))
-        task = AutoencodeTask(create_model(name, **arguments), spec, *norms)
-        _load(task, content["weights"], path)
-        task.eval().to(torch.device(device))
-        return cls(task, name, arguments, info)
-
-    @property
-    def _device(self) -> torch.device:
-        return self.task.norm.scale.device
+    def _empty_task(cls, model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
+        made = AutoencodeSpec.from_dict(spec)
+        return AutoencodeTask(
+            model, made, Normalizer.identity(made.channels), Normalizer.identity(len(made.constants))
+        )  # fmt: skip
 
 
 @dataclass(eq=False)
-class GenerateSurrogate:
+class GenerateSurrogate(Trained):
     """A trained generator of trajectories with its auto-encoder.
 
     Attributes:
-        task: Generator and normalisation of latents.
         autoencoder: What makes latents and fields of each other.
-        model_name, model_arguments: How to build the generator again.
-        info: Where it comes from. Plain values.
     """
 
-    task: GenerateTask
-    autoencoder: AutoencodeSurrogate
-    model_name: str
-    model_arguments: dict[str, Any]
-    info: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def spec(self) -> GenerateSpec:
-        """What is generated."""
-        return self.task.spec
+    autoencoder: AutoencodeSurrogate = field(kw_only=True)
+    kind = "generate"
 
     def forecast(
         self,
@@ -237,38 +179,19 @@ class GenerateSurrogate:
         fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
         return fields, None if found is None else found.cpu()
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the checkpoint (temporary name, then rename)."""
-        content = {
-            "task": "generate", **_content(self), "info": self.info, "autoencoder": _content(self.autoencoder),
-            "autoencoder_info": self.autoencoder.info,
-        }  # fmt: skip
-        return write_checkpoint(path, content)
+    def content(self) -> dict[str, Any]:
+        """What the checkpoint holds."""
+        return {**super().content(), "autoencoder": self.autoencoder.content()}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> GenerateSurrogate:
-        """Read a checkpoint.
-
-        Raises:
-            CheckpointError: Not a file, damaged, pickled code in it, of another task, or another program's.
-        """
-        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
+    def _empty_task(cls, model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
+        made = GenerateSpec.from_dict(spec)
+        norms = Normalizer.identity(made.latent[0]), Normalizer.identity(len(made.parameters))
+        return GenerateTask(model, made, *norms)
 
     @classmethod
-    def from_content(
-        cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu"
-    ) -> GenerateSurrogate:
-        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
-        if content.get("task") != "generate":
-            raise CheckpointError(f"{path}: is not the checkpoint of a generator (kind: generate)")
-        spec = GenerateSpec.from_dict(content["spec"])
-        name, arguments = content["model"]["name"], content["model"]["arguments"]
-        norms = Normalizer.identity(spec.latent[0]), Normalizer.identity(len(spec.parameters))
-        task = GenerateTask(create_model(name, **arguments), spec, *norms)
-        _load(task, content["weights"], path)
-        task.eval().to(torch.device(device))
-        autoencoder = AutoencodeSurrogate._built(content["autoencoder"], path, device, content["autoencoder_info"])
-        return cls(task, autoencoder, name, arguments, content["info"])
+    def _more(cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str) -> dict[str, Any]:
+        return {"autoencoder": AutoencodeSurrogate.from_content(content["autoencoder"], path, device=device)}
 
     def _known(self, runs: Mapping[int, PointFrames], task: str) -> Known:
         """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
@@ -318,21 +241,6 @@ class GenerateSurrogate:
         shape = replace(points, values=points.values.new_zeros(len(points.pos), self.spec.frames, 0),
                         frames=self.spec.frames)  # fmt: skip
         return torch.stack([self.autoencoder.decode(z.unsqueeze(0), shape).transpose(0, 1) for z in latent])
-
-
-def _content(surrogate: Any) -> dict[str, Any]:
-    return {
-        "model": {"name": surrogate.model_name, "arguments": surrogate.model_arguments},
-        "spec": surrogate.spec.to_dict(),
-        "weights": {name: value.detach().cpu() for name, value in surrogate.task.state_dict().items()},
-    }
-
-
-def _load(task: Any, weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    try:
-        task.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights do not fit the model: {error}") from None
 
 
 def point_frames(

@@ -5,45 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
-from meshops.errors import CheckpointError
-from meshops.models import create_model
-from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks.compress import compressed_model, empty_integers
 from meshops.tasks.fields import FieldsSpec, FieldsTask
 from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask
+from meshops.tasks.trained import Trained
 
 
 @dataclass(eq=False)
-class GraphSurrogate:
-    """A trained model on graphs; the checkpoint holds tensors and plain values only.
+class GraphSurrogate(Trained):
+    """A trained model on graphs.
 
     Attributes:
-        task: Model and normalisation.
-        model_name, model_arguments: How to build the model again.
-        info: Where it comes from: data, run, software, held-out errors. Plain values.
         integers: The weights are integers, see :meth:`compress`.
     """
 
-    task: Any
-    model_name: str
-    model_arguments: dict[str, Any]
-    info: dict[str, Any] = field(default_factory=dict)
     integers: bool = False
-    kind: ClassVar[str] = ""
-
-    @property
-    def spec(self) -> Any:
-        """What is predicted."""
-        return self.task.spec
 
     def compress(self, budget: float | None = None, bits: Sequence[int] | None = None) -> Self:
         """A surrogate on integers, smaller and faster.
@@ -60,45 +44,19 @@ class GraphSurrogate:
         task.model = model
         return type(self)(task.eval(), name, arguments, dict(self.info), integers=True)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the checkpoint (temporary name, then rename)."""
-        content = {
-            "task": self.kind,
-            "model": {"name": self.model_name, "arguments": self.model_arguments},
-            "spec": self.spec.to_dict(),
-            "weights": {name: value.detach().cpu() for name, value in self.task.state_dict().items()},
-            "info": self.info,
-            "integers": self.integers,
-        }
-        return write_checkpoint(path, content)
+    def content(self) -> dict[str, Any]:
+        """What the checkpoint holds."""
+        return {**super().content(), "integers": self.integers}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        """Read a checkpoint.
-
-        Raises:
-            CheckpointError: Not a file, damaged, pickled code in it, of another task, or another program's.
-        """
-        return cls.from_content(read_checkpoint(Path(path)), path, device=device)
+    def _empty_model(cls, content: Mapping[str, Any]) -> nn.Module:
+        if content["integers"]:
+            return empty_integers(content["model"]["name"], **content["model"]["arguments"])
+        return super()._empty_model(content)
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any], path: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        """Surrogate from the content of a checkpoint; ``path`` is for messages."""
-        if content.get("task") != cls.kind:
-            raise CheckpointError(f"{path}: holds a surrogate of another task; open it with meshops.load")
-        name, arguments, integers = content["model"]["name"], content["model"]["arguments"], bool(content["integers"])
-        model = empty_integers(name, **arguments) if integers else create_model(name, **arguments)
-        task = cls._empty_task(model, content["spec"])
-        try:
-            task.load_state_dict(content["weights"])
-        except RuntimeError as error:
-            raise CheckpointError(f"{path}: weights do not fit the model '{name}': {error}") from None
-        task.eval().to(torch.device(device))
-        return cls(task, name, arguments, content["info"], integers)
-
-    @classmethod
-    def _empty_task(cls, model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
-        raise NotImplementedError
+    def _more(cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str) -> dict[str, Any]:
+        return {"integers": bool(content["integers"])}
 
 
 class FieldsSurrogate(GraphSurrogate):

@@ -169,7 +169,7 @@ def train_generator(
     seconds = {"encode": round(encoding, 1)}
     seconds |= fit_draws(task, config, folder, len(latents), latents.batch, judged, judge, resume, out)
     info = run_info(config, kept, task.model, stride=stride)
-    surrogate = GenerateSurrogate(task.cpu().eval(), autoencoder, name, arguments, info)
+    surrogate = GenerateSurrogate(task.cpu().eval(), name, arguments, info, autoencoder=autoencoder)
     metrics: dict[str, Any] = {}
     if config.data.test:
         test = _data(config, config.data.test, autoencoder.spec.fields)

@@ -53,7 +53,7 @@ def generator(**options: Any) -> GenerateSurrogate:
         for p in model.parameters():
             p.add_(0.05 * torch.randn_like(p))
     task = GenerateTask.fit(model, spec, latents, torch.rand(4, len(spec.parameters)))
-    return GenerateSurrogate(task.eval(), made, "echogenerator", arguments, {})
+    return GenerateSurrogate(task.eval(), "echogenerator", arguments, autoencoder=made)
 
 
 def test_normalisation_has_one_scale_per_field() -> None:
@@ -94,9 +94,9 @@ def test_round_trips_through_files(tmp_path: Path) -> None:
     given = source.crop(0, 3)
     torch.testing.assert_close(again.forecast(given, 4, samples=2), made.forecast(given, 4, samples=2))
     assert again.spec == made.spec and small.spec == SPEC and small.info == {"run": {"steps": 3}}
-    with pytest.raises(CheckpointError, match="not the checkpoint of a generator"):
+    with pytest.raises(CheckpointError, match="holds a surrogate of kind 'autoencode', not 'generate'"):
         GenerateSurrogate.load(tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match="not the checkpoint of an auto-encoder"):
+    with pytest.raises(CheckpointError, match="of kind 'generate', not 'autoencode'"):
         AutoencodeSurrogate.load(tmp_path / "g.ckpt")
 
 

@@ -244,7 +244,10 @@ def test_the_command_line_trains_from_a_file(well: Path, tmp_path: Path, capsys:
     assert main(["train", str(file), "--task.nodes", "5"]) == 2
     file.write_text("kind: waves\n")
     assert main(["train", str(file)]) == 2
-    assert "kind must be one of steady, rollout, fields, mesh_rollout, got 'waves'" in capsys.readouterr().err
+    assert (
+        "kind must be one of steady, rollout, fields, mesh_rollout, autoencode, generate, stages, got 'waves'"
+        in capsys.readouterr().err
+    )
 
 
 def test_generate_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
