@@ -6,6 +6,7 @@ from meshops.data.convert import from_pyvista, to_pyvista
 from meshops.data.edges import KNNGraph, RadiusGraph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.readers import read, read_mesh
+from meshops.data.sampling import Subsample
 from meshops.data.writers import with_predictions, write_mesh
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "KNNGraph",
     "MeshGraph",
     "RadiusGraph",
+    "Subsample",
     "clean_mesh",
     "from_pyvista",
     "read",

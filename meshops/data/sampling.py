@@ -7,11 +7,18 @@ shrink and its error doubles; so a mesh is predicted as several interleaved subs
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.transforms import BaseTransform
 
+from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
+from meshops.partition.checks import graph_ptr
+
+PER_NODE = ("pos", "x", "y", "normal", "area", "node_type")
+KEPT = ("x_names", "y_names", "y_sizes", "y_units", "globals", "name", "source")
 
 
 def random_subset(num_nodes: int, size: int, generator: torch.Generator | None = None) -> Tensor:
@@ -38,3 +45,39 @@ def interleave(num_nodes: int, size: int, generator: torch.Generator | None = No
     order = torch.randperm(num_nodes, generator=generator)
     count = max(1, math.ceil(num_nodes / size))
     return [order[i::count] for i in range(count)]
+
+
+class Subsample(BaseTransform):  # type: ignore[misc]
+    """A random part of the nodes of a graph as free points: irregular data from a mesh or a regular grid.
+
+    Cells, edges and the shape of a grid are left behind, since they do not hold for a part of the nodes.
+
+    Args:
+        fraction: Of the nodes, in (0, 1]; at least one is kept.
+        seed: Of the draw; the same graph and seed give the same nodes.
+
+    Example:
+        >>> Subsample(0.5)(MeshGraph(pos=torch.rand(10, 2), y=torch.rand(10, 3))).y.shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, fraction: float, *, seed: int = 0) -> None:
+        if not 0 < fraction <= 1:
+            raise InputError(f"fraction must be in (0, 1], got {fraction}")
+        self.fraction, self.seed = fraction, seed
+
+    def forward(self, data: Any) -> MeshGraph:
+        """The part, nodes in their order; raises ``InputError`` for a batch."""
+        if graph_ptr(data) is not None:
+            raise InputError("subsample the graphs before they are put into a batch")
+        n = len(data.pos)
+        chosen = random_subset(n, max(1, round(self.fraction * n)), torch.Generator().manual_seed(self.seed))
+        rows = chosen.sort().values.to(data.pos.device)
+        out = MeshGraph(**{key: data[key][rows] for key in PER_NODE if data.get(key) is not None}, location="free")
+        for key in KEPT:
+            if data.get(key) is not None:
+                out[key] = data[key]
+        return out
+
+    def __repr__(self) -> str:
+        return f"Subsample(fraction={self.fraction}, seed={self.seed})"

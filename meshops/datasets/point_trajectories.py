@@ -16,7 +16,7 @@ from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES, create_me
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 
-MOST_FRAMES = 8  # of a moving mesh that the box is taken from
+MOST_CASES = 32  # that the box of a set of meshes is taken from, first, middle and last frame
 MARGIN = 0.02  # of the box, where it is not known exactly
 
 
@@ -157,9 +157,9 @@ def _grid_spec(data: TrajectoryDataset) -> PointSpec:
 
 def _mesh_spec(data: MeshTrajectoryDataset) -> PointSpec:
     low, high = [], []
-    for index in range(len(data)):
-        span = max(1, data.lengths[index] // MOST_FRAMES)
-        for frame in range(0, data.lengths[index], span):
+    for index in range(0, len(data), max(1, len(data) // MOST_CASES)):
+        last = data.lengths[index] - 1
+        for frame in sorted({0, last // 2, last}):
             pos = data.window(index, frame, 1).pos[0]
             low.append(pos.amin(0))
             high.append(pos.amax(0))
