@@ -186,8 +186,13 @@ class LatentGrid:
             temperature: Of the softmax.
 
         Raises:
-            InputError: Points outside of the box, or a graph without points.
+            InputError: Points outside of the box, a graph without points, or settings that leave nothing to see.
         """
+        if min_neighbors < 1 or radius <= 0 or temperature <= 0:
+            raise InputError(
+                "radius and temperature must be positive and min_neighbors at least 1, got "
+                f"{radius}, {temperature} and {min_neighbors}"
+            )
         ends = torch.tensor([0, len(pos)], device=pos.device) if ptr is None else ptr.to(pos.device)
         least = int(ends.diff().min()) if ends.numel() > 1 else 0
         if least < 1:
@@ -201,11 +206,13 @@ class LatentGrid:
         shared: dict[str, Any] = {"ptr": ends, "period": period}
         near = radius_search(place, radius, nodes, max_neighbors=most, queries_ptr=nodes_ptr, **shared)
         index, distance, valid = _padded(near.ptr, near.index, near.distance, max(most, min_neighbors))
-        few = min(min_neighbors, least)
-        poor = (near.found < few).nonzero().flatten()
-        if len(poor):
-            owner = torch.div(poor, self.num_nodes, rounding_mode="floor")
-            starts = torch.searchsorted(owner, torch.arange(graphs + 1, device=pos.device))
+        wanted = ends.diff().clamp(max=min_neighbors)  # a graph of two points has two
+        owner = torch.arange(graphs, device=pos.device).repeat_interleave(self.num_nodes)
+        for few in wanted.unique().tolist():
+            poor = ((near.found < few) & (wanted[owner] == few)).nonzero().flatten()
+            if not len(poor):
+                continue
+            starts = torch.searchsorted(owner[poor], torch.arange(graphs + 1, device=pos.device))
             fill = knn_search(place, few, nodes[poor], queries_ptr=starts, **shared)
             index[poor, :few] = fill.index.view(-1, few)
             distance[poor, :few] = fill.distance.view(-1, few)
@@ -214,7 +221,7 @@ class LatentGrid:
         square = distance.square()
         low = square.masked_fill(~valid, math.inf).amin(1, keepdim=True)
         high = square.masked_fill(~valid, -math.inf).amax(1, keepdim=True)
-        scaled = (square - low) / (high - low).clamp(min=1e-12)
+        scaled = (square - low) / torch.maximum(high - low, 1e-4 * high.clamp(min=1e-6))  # equal distances stay equal
         weight = torch.softmax((-scaled / temperature).masked_fill(~valid, -math.inf), 1)
         return Neighborhood(index, offset, weight, near.found, low.sqrt().squeeze(1))
 
@@ -228,6 +235,8 @@ class LatentGrid:
         Raises:
             InputError: Points outside of the box.
         """
+        if not len(pos):
+            raise InputError("there are no query points; give at least one")
         place = self.cells(pos)
         first = (place - 0.5).floor().long() - (REACH - 1)
         steps = torch.arange(2 * REACH, device=pos.device)

@@ -43,6 +43,10 @@ class PointFrames:
                 f"need positions [n, d], values [n, s, c] and ptr that ends with n, got {tuple(self.pos.shape)}, "
                 f"{tuple(self.values.shape)} and a ptr that ends with {int(self.ptr[-1])}"
             )
+        for name in ("node_type", "constants"):
+            value = getattr(self, name)
+            if value is not None and len(value) != n:
+                raise InputError(f"{name} must have one row per point ({n}), got {tuple(value.shape)}")
         if series not in (1, self.frames) or (self.num_graphs * series) % self.frames:
             raise InputError(
                 f"{self.num_graphs} graphs with {series} frames each are no trajectories of {self.frames} frames"
@@ -79,6 +83,12 @@ class PointFrames:
     @classmethod
     def of_frames(cls, pos: Tensor, values: Tensor, *, node_type: Tensor | None = None) -> PointFrames:
         """One trajectory on points that may move: ``pos [t, n, d]``, ``values [t, n, c]``, ``node_type [t, n]``."""
+        if pos.dim() != 3 or values.dim() != 3 or pos.shape[:2] != values.shape[:2]:
+            raise InputError(
+                f"need positions [t, n, d] and values [t, n, c], got {tuple(pos.shape)} and {tuple(values.shape)}"
+            )
+        if node_type is not None and node_type.shape != pos.shape[:2]:
+            raise InputError(f"node_type must be [t, n] = {tuple(pos.shape[:2])}, got {tuple(node_type.shape)}")
         if bool((pos == pos[:1]).all()) and (node_type is None or bool((node_type == node_type[:1]).all())):
             return cls.resting(pos[0], values, node_type=None if node_type is None else node_type[0])
         t, n = pos.shape[:2]

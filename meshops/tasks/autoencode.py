@@ -20,6 +20,9 @@ from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
 from meshops.ops.segment import segment_sum
 
+CHUNK = 2**20  # points times frames that are read from the latent grid at a time
+FLOOR = 1e-4  # mean square, over that of the training set, below which an error is not relative any more
+
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencodeSpec:
@@ -109,14 +112,21 @@ class AutoencodeTask(nn.Module):
     @classmethod
     def fit(cls, model: nn.Module, spec: AutoencodeSpec, windows: Iterable[PointFrames]) -> AutoencodeTask:
         """Task with statistics of some windows (every point and frame counts once)."""
-        parts = list(windows)
-        stats = Statistics.over(part.values.flatten(0, 1) for part in parts)
+        stats: Statistics | None = None
+        found: Statistics | None = None
+        for part in windows:  # one after the other: a window may be large
+            new = Statistics.of(part.values.flatten(0, 1))
+            stats = new if stats is None else stats.merge(new)
+            if part.constants is not None and spec.constants:
+                more = Statistics.of(part.constants)
+                found = more if found is None else found.merge(more)
+        if stats is None:
+            raise InputError("no data to compute statistics from; the training split is empty")
         scale = stats.std.clone()
         for channels in spec.slices().values():
             scale[channels] = stats.std[channels].square().mean().sqrt()
         fixed = Normalizer.identity(0)
-        if spec.constants:
-            found = Statistics.over(part.constants for part in parts if part.constants is not None)
+        if found is not None:
             fixed = Normalizer(found.mean, found.std)
         return cls(model, spec, Normalizer(stats.mean.clone(), scale), fixed)
 
@@ -126,11 +136,16 @@ class AutoencodeTask(nn.Module):
         Raises:
             InputError: The number of frames does not fit, points outside of the box, or values that are not finite.
         """
+        if source.values.shape[2] != self.spec.channels:
+            raise InputError(
+                f"the fields are {', '.join(self.spec.fields)} ({self.spec.channels} channels), got "
+                f"{source.values.shape[2]} channels"
+            )
         if not bool(torch.isfinite(source.values).all()):
             raise InputError("the fields hold NaN or infinite values; drop those frames or points")
-        near = self.model.neighborhood(source.pos, source.ptr)
+        near = self.model.neighborhood(source.pos.float(), source.ptr)
         return self.model.encode(
-            self.norm(source.values), near, frames=source.frames, node_type=source.node_type,
+            self.norm(source.values.float()), near, frames=source.frames, node_type=source.node_type,
             constants=self._constants(source),
         )  # fmt: skip
 
@@ -139,18 +154,34 @@ class AutoencodeTask(nn.Module):
         return self.norm.inverse(self.decode_normalised(latent, queries))
 
     def decode_normalised(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """:meth:`decode` before the units are put back."""
-        near = self.model.grid.to_points(queries.pos, graph=queries.graph)
-        made: Tensor = self.model.decode(
-            latent, near, series=queries.values.shape[1], node_type=queries.node_type,
-            constants=self._constants(queries),
-        )  # fmt: skip
-        return made
+        """:meth:`decode` before the units are put back.
+
+        Raises:
+            InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
+        """
+        frames = 1 + (latent.shape[2] - 1) * self.model.time_factor
+        if (queries.num_trajectories, queries.frames) != (len(latent), frames):
+            raise InputError(
+                f"the latent holds {len(latent)} trajectories of {frames} frames, the queries are "
+                f"{queries.num_trajectories} of {queries.frames}; give points for every frame that is decoded"
+            )
+        series = queries.values.shape[1]
+        nodes = self.model.decode_nodes(latent, series)
+        graph, constants, parts = queries.graph, self._constants(queries), []
+        for first in range(0, len(queries.pos), max(1, CHUNK // series)):
+            rows = slice(first, first + max(1, CHUNK // series))
+            near = self.model.grid.to_points(queries.pos[rows].float(), graph=graph[rows])
+            known = {
+                "node_type": None if queries.node_type is None else queries.node_type[rows],
+                "constants": None if constants is None else constants[rows],
+            }
+            parts.append(self.model.read(nodes, near, **known))
+        return torch.cat(parts)
 
     @torch.no_grad()
     def reconstruct(self, source: PointFrames, queries: PointFrames | None = None) -> Tensor:
         """``[q, s, c]`` fields at ``queries`` (None: the same points) after they went through the latents."""
-        return self.decode(self.encode(source).mean, queries or source)
+        return self.decode(self.encode(source).mean, source if queries is None else queries)
 
     def loss(self, batch: Sequence[PointFrames] | PointFrames) -> dict[str, Tensor]:
         """Relative L2 error of the reconstruction, mean over trajectories, and the KL term."""
@@ -172,6 +203,7 @@ class AutoencodeTask(nn.Module):
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
         digest = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
+        digest.update(repr(sorted(getattr(self.model, "neighbors", {}).items())).encode())
         for name, value in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -184,7 +216,8 @@ class AutoencodeTask(nn.Module):
 def relative_errors(prediction: Tensor, truth: Tensor, points: PointFrames) -> Tensor:
     """``||p - u|| / ||u||`` of every trajectory over points, frames and channels, ``[b]``.
 
-    This is what AROMA's and ENMA's code calls "relative MSE" (not squared).
+    This is what AROMA's and ENMA's code calls "relative MSE" (not squared). Values are normalised; a trajectory whose
+    mean square is below :data:`FLOOR` is measured against that, so that a start from rest does not rule the loss.
 
     Args:
         prediction: ``[q, s, c]``.
@@ -194,4 +227,6 @@ def relative_errors(prediction: Tensor, truth: Tensor, points: PointFrames) -> T
     per = points.num_graphs // points.num_trajectories
     ptr = points.ptr[::per]
     wrong = segment_sum((prediction - truth).square().sum((1, 2)), ptr)
-    return (wrong / segment_sum(truth.square().sum((1, 2)), ptr).clamp(min=1e-12)).sqrt()
+    size = segment_sum(truth.square().sum((1, 2)), ptr)
+    least = FLOOR * ptr.diff() * truth.shape[1] * truth.shape[2]
+    return (wrong / torch.maximum(size, least.to(size.dtype)).clamp(min=1e-30)).sqrt()

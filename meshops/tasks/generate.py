@@ -2,9 +2,9 @@
 
 A segment has ``1 + m`` latent frames. What is known of it is a list of *runs* of frames, each encoded by itself: a
 causal encoder makes a late latent depend on all earlier frames, which nobody knows when the run is in the middle or at
-the end. A run at the start gives exactly the first latents of the segment: they are *observed* and stay the same bits.
+the end. A run at the start gives exactly the first latents of the segment: they are *observed* and stay as they are.
 Later runs are *hints*: the network sees their tokens and generates the frames anew, so that the frames between two
-latents are never lost; at the end the known frames replace the generated ones.
+latents are never lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class GenerateSpec:
         parameters: Names of the parameters of the equation.
         logarithmic: Which of them are learnt by their logarithm.
         tasks: How often forward, inverse, interpolation and generation are trained.
-        dropout: How often the parameters are hidden.
+        dropout: How often the parameters are hidden; with ``identify`` they are in half of the examples.
         law: Of the time on the path: ``"uniform"`` or ``"logit_normal"``.
         deterministic: One evaluation instead of a flow.
         identify: Parameters can be generated too.
@@ -55,6 +55,13 @@ class GenerateSpec:
         """Check the probabilities."""
         if len(self.tasks) != 4 or min(self.tasks) < 0 or sum(self.tasks) <= 0:
             raise InputError(f"tasks needs four shares, not all 0 ({', '.join(TASKS)}), got {self.tasks}")
+        if self.latent_frames < 2 and (self.tasks[0] or self.tasks[1] or self.tasks[2]):
+            raise InputError(
+                "segments of one latent frame have nothing to forecast; train the auto-encoder on more frames, or only "
+                "generation: tasks (0, 0, 0, 1)"
+            )
+        if self.latent_frames < 3 and not (self.tasks[0] or self.tasks[1] or self.tasks[3]):
+            raise InputError("interpolation needs segments of at least three latent frames; train on more frames")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be in [0, 1), got {self.dropout}")
 
@@ -230,13 +237,20 @@ class GenerateTask(nn.Module):
         """Latents ``[b, d, t, *cells]`` as the auto-encoder has them, and parameters ``[b, g]`` where generated.
 
         Args:
-            known: What is known; observed latents come back as the same bits.
+            known: What is known; observed latents come back as they are, up to the rounding of the standardisation.
             parameters: ``[b, g]`` in their units; None: not known.
             steps: Of the integration.
             method: See :func:`meshops.nn.flow.integrate`.
             guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
             generator: Of the noise.
+
+        Raises:
+            InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
         """
+        if guidance != 1.0 and self.spec.identify:
+            raise InputError(
+                "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
+            )
         b, device = len(known.latent), known.latent.device
         encoded = None if parameters is None else self.encoded_parameters(parameters)
         given = torch.full((b,), encoded is not None, device=device)

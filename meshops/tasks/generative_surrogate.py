@@ -88,25 +88,28 @@ class GenerateSurrogate(Trained):
             method: See :func:`meshops.nn.flow.integrate`.
             guidance: See :meth:`meshops.tasks.generate.GenerateTask.sample`.
             seed: Of the samples.
-            overlap: Frames that windows share, ``1 + f j``; None: ``1 + f``.
+            overlap: Frames that windows share, ``1 + f j``; None: ``1 + f``, or 1 where a segment is no longer.
 
         Raises:
             InputError: The numbers of frames do not fit, all frames of a segment are given, or points move.
         """
-        if given.moving or given.num_graphs != 1:
-            raise InputError(
-                "forecast takes one trajectory on points that stay; for points that move use complete(), which takes "
-                "the points of every frame"
-            )
+        for points in (given, queries):
+            if points is not None and (points.moving or points.num_graphs != 1):
+                raise InputError(
+                    "forecast takes one trajectory on points that stay; for points that move use complete(), which "
+                    "takes the points of every frame"
+                )
+        if frames < 1:
+            raise InputError(f"frames must be at least 1, got {frames}")
         count = 1 if self.spec.deterministic else samples
         factor, segment = self.spec.time_factor, self.spec.frames
-        shared = 1 + factor if overlap is None else overlap
+        shared = min(1 + factor, segment - factor) if overlap is None else overlap
         for name, number in (("given", given.frames), ("overlap", shared)):
             if (number - 1) % factor or not 1 <= number < segment:
                 fits = ", ".join(str(n) for n in range(1, segment, factor))
                 raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j, less than a segment of "
                                  f"{segment}), got {number}; crop them")  # fmt: skip
-        target = queries or given
+        target = given if queries is None else queries
         generator = torch.Generator().manual_seed(seed)
         chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
         known = self._known({0: given}, "forward").repeat(count)
@@ -248,6 +251,8 @@ def point_frames(
 ) -> PointFrames:
     """Snapshots of one trajectory: ``pos [n, d]`` or, moving, ``[t, n, d]``; ``values [t, n, c]``, physical units."""
     if pos.dim() == 3:
+        if constants is not None:
+            raise InputError("constants are of points that stay; give positions [n, d], or no constants")
         return PointFrames.of_frames(pos, values, node_type=node_type)
     return PointFrames.resting(pos, values, node_type=node_type, constants=constants)
 

@@ -13,12 +13,13 @@ from rich.progress import track
 from torch import Tensor
 
 from meshops.data.point_frames import PointFrames
+from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.flow import Method
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.ensemble_metrics import ensemble_errors, relative_l2
-from meshops.tasks.generative_surrogate import GenerateSurrogate
+from meshops.tasks.generative_surrogate import GenerateSurrogate, checked_lengths
 from meshops.tasks.grid_metrics import band_errors
 
 MOST_WINDOWS = 2  # per trajectory, evenly spread
@@ -56,7 +57,11 @@ def evaluate_autoencoder(
 
     Returns:
         ``cases`` one by one and ``mean``, each by part (as text); ``mean_square``: means of the squares.
+
+    Raises:
+        InputError: No trajectory is long enough.
     """
+    checked_lengths(data.lengths, frames, stride)
     device = task.norm.scale.device
     span = (frames - 1) * stride + 1
     table: dict[str, dict[str, float]] = {}
@@ -113,7 +118,7 @@ def evaluate_forecasts(
     Args:
         surrogate: Generator with its auto-encoder.
         data: Trajectories.
-        given: Frames that are known, ``1 + f j``; None: ``1 + f``.
+        given: Frames that are known, ``1 + f j``; None: ``1 + f``, or 1 where a segment is no longer.
         steps: Frames to predict; None: to twice the end of a segment; fewer where a trajectory is shorter.
         samples: Size of the ensembles; a deterministic model gives one.
         stride: Frames of the data from one to the next.
@@ -130,8 +135,8 @@ def evaluate_forecasts(
         ``crps``: means over time; ``seconds``: of one forecast; on grids ``bands``: errors of the power spectrum at the
         last step, low to high, of a sample and of the ensemble mean.
     """
-    spec, first = surrogate.autoencoder.spec, surrogate.spec.time_factor + 1 if given is None else given
-    segment = surrogate.spec.frames
+    spec, segment, factor = surrogate.autoencoder.spec, surrogate.spec.frames, surrogate.spec.time_factor
+    first = min(1 + factor, segment - factor) if given is None else given
     wanted = steps or 2 * segment - first
     scale = surrogate.autoencoder.task.norm.scale.cpu()
     tables: list[dict[str, Tensor]] = []
@@ -144,7 +149,8 @@ def evaluate_forecasts(
         available = (data.lengths[index] - 1) // stride + 1
         if available <= first:
             continue
-        whole = data.window(index, 0, min(first + wanted, available), stride)
+        moves = isinstance(data.data, MeshTrajectoryDataset)
+        whole = data.window(index, 0, min(segment if moves else first + wanted, available), stride)
         parameters = data.parameters(index, surrogate.spec.parameters) or None
         begin = time.perf_counter()
         chosen: dict[str, Any] = {"samples": samples, "parameters": parameters, "steps": integration, "method": method}
@@ -168,7 +174,10 @@ def evaluate_forecasts(
         if folder is not None and len(tables) == 1:
             _draw(folder, fields, whole, first, data, index, stride)
     if not tables:
-        raise InputError(f"no trajectory is long enough for a forecast from {first} frames; lower given or steps")
+        raise InputError(
+            f"no trajectory is long enough: a forecast from {first} frames needs more than those, on points that move "
+            f"a whole segment of {segment}; the longest has {max(data.lengths)}"
+        )
     shortest = min(len(table["crps"]) for table in tables)
     curves = {
         key: torch.stack([table[key][:shortest] for table in tables]).nanmean(0).tolist()

@@ -18,7 +18,7 @@ from meshops.nn.causal_tower import check_frames, compression
 from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
 from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
 from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, checked_lengths
-from meshops.training.config import AutoencodeRunConfig, GenerateRunConfig
+from meshops.training.config import AutoencodeRunConfig, GenerateRunConfig, TrainConfig
 from meshops.training.draws import count_weights, finish, fit_draws, run_info
 from meshops.training.evaluate_generative import autoencoding_error, evaluate_autoencoder, evaluate_forecasts
 from meshops.training.folder import open_folder
@@ -49,7 +49,8 @@ def train_autoencoder(
     data = _data(config, config.data.train, wanted)
     kept = _without(len(data), config.train.validation)
     frames, stride = config.task.frames, config.task.stride
-    checked_lengths(data.lengths[:kept], frames, stride)
+    _check_lengths(data, kept, frames, stride)
+    _check_stride(first, stride)
     span = (frames - 1) * stride + 1
     windows = [(i, s) for i in range(kept) for s in range(data.lengths[i] - span + 1)]
     if first is not None:
@@ -81,7 +82,7 @@ def train_autoencoder(
             "body, or fewer points than cells); they take the nearest"
         )
     batch = _refining(data, config, windows, kept) if config.task.refine else _trajectories(data, config, windows)
-    count = 2 * len(windows) if config.task.refine else len(windows)
+    count = _refining_count(data, windows, kept) if config.task.refine else len(windows)
     before = None
     if config.task.refine:
         before = _trajectory_error(task, data, config)
@@ -96,7 +97,7 @@ def train_autoencoder(
     for weight in task.model.tower.temporal_parameters():
         weight.requires_grad_(True)
     info = run_info(config, kept, task.model, stride=stride) | {"compression": {"rate": rate, "latent": list(shape)}}
-    surrogate = AutoencodeSurrogate(task.cpu().eval(), name, arguments, info)
+    surrogate = AutoencodeSurrogate(task.to(device_of(config.train)).eval(), name, arguments, info)
     metrics: dict[str, Any] = {"compression": round(rate, 2)}
     if config.data.test:
         test = _data(config, config.data.test, wanted)
@@ -135,11 +136,14 @@ def train_generator(
     data = _data(config, config.data.train, autoencoder.spec.fields)
     _check_data(data, autoencoder.spec)
     kept = _without(len(data), config.train.validation)
-    checked_lengths(data.lengths[:kept], frames, stride)
+    _check_lengths(data, kept, frames, stride)
+    _check_stride(autoencoder, stride)
+    device = device_of(config.train)
+    autoencoder.task.to(device)
     every = config.task.every or max(1, frames // 2)
     start = time.perf_counter()
     needed = config.task.tasks[1] + config.task.tasks[2] > 0
-    shared: dict[str, Any] = {"every": every, "stride": stride, "runs": needed, "console": out}
+    shared: dict[str, Any] = {"every": every, "stride": stride, "runs": needed, "reuse": resume, "console": out}
     latents = encoded_segments(autoencoder.task, data, range(kept), folder / FILE, **shared)
     encoding = time.perf_counter() - start
     spec = GenerateSpec(
@@ -160,16 +164,16 @@ def train_generator(
     ]
 
     def judge(task: GenerateTask, sample: dict[str, torch.Tensor]) -> dict[str, float]:
-        with torch.random.fork_rng(devices=[]):
+        device = task.norm.scale.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
-            device = task.norm.scale.device
             rows = {key: value.expand(8, *value.shape[1:]).to(device) for key, value in sample.items()}
             return {"error": float(task.loss(rows)["loss"])}
 
     seconds = {"encode": round(encoding, 1)}
     seconds |= fit_draws(task, config, folder, len(latents), latents.batch, judged, judge, resume, out)
     info = run_info(config, kept, task.model, stride=stride)
-    surrogate = GenerateSurrogate(task.cpu().eval(), name, arguments, info, autoencoder=autoencoder)
+    surrogate = GenerateSurrogate(task.to(device).eval(), name, arguments, info, autoencoder=autoencoder)
     metrics: dict[str, Any] = {}
     if config.data.test:
         test = _data(config, config.data.test, autoencoder.spec.fields)
@@ -226,7 +230,7 @@ def _read(
 ) -> PointFrames:  # fmt: skip
     whole = data.window(index, start, frames, config.task.stride)
     most = config.task.most_points
-    if not most or config.task.refine:
+    if not most or (config.task.refine and frames == 1):
         return whole
     generator = torch.Generator().manual_seed(index)  # the same points of a trajectory in every window
     return whole.subsample(1.0, most=most, generator=generator)
@@ -247,7 +251,7 @@ def _refining(
     """Batches of single frames with all their points, or of trajectories: the first number of a batch decides."""
     singles = [(i, s) for i in range(kept) for s in range(data.lengths[i])]
     whole = _trajectories(data, config, windows)
-    border = round(2 * len(windows) * config.task.replay)
+    border = round(_refining_count(data, windows, kept) * config.task.replay)
 
     def batch(chosen: list[int]) -> Any:
         if chosen[0] < border:
@@ -255,6 +259,31 @@ def _refining(
         return PointFrames.batch([_read(data, config, *singles[i % len(singles)], 1) for i in chosen])
 
     return batch
+
+
+def _refining_count(data: PointTrajectories, windows: Sequence[tuple[int, int]], kept: int) -> int:
+    """Numbers to draw from, so that every window and every frame can be drawn."""
+    return 2 * max(len(windows), sum(data.lengths[:kept]))
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """Where a run works."""
+    gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
+def _check_lengths(data: PointTrajectories, kept: int, frames: int, stride: int) -> None:
+    """Raise ``InputError`` unless there is a training segment and every validation trajectory holds one."""
+    checked_lengths(data.lengths[:kept], frames, stride)
+    for length in data.lengths[kept:]:
+        checked_lengths((length,), frames, stride)
+
+
+def _check_stride(first: AutoencodeSurrogate | None, stride: int) -> None:
+    """Raise ``InputError`` unless an auto-encoder was trained with the same stride."""
+    trained = stride if first is None else int(first.info.get("run", {}).get("stride", stride))
+    if trained != stride:
+        raise InputError(f"task.stride is {stride}, the auto-encoder was trained with {trained}; use that")
 
 
 def _trajectory_error(task: AutoencodeTask, data: PointTrajectories, config: AutoencodeRunConfig) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ def encoded_segments(
     every: int,
     stride: int = 1,
     runs: bool = True,
+    reuse: bool = True,
     console: Console | None = None,
 ) -> Latents:
     """Latents of the segments of a set, read from ``path`` or encoded and written there.
@@ -64,13 +66,14 @@ def encoded_segments(
         every: Frames from the start of one segment to the next.
         stride: Frames of the data from one frame to the next.
         runs: Encode all later runs too, which inverse and interpolation need.
+        reuse: Read ``path`` if it is there; else it is written anew.
         console: Shows progress.
 
     Raises:
         CheckpointError: The file is of another auto-encoder, of other segments, damaged, or no cache.
     """
-    key = f"{task.fingerprint()} {list(data.cases)} {cases} {every} {stride} {runs}"
-    if path.exists():
+    key = f"{task.fingerprint()} {_fingerprint(data, cases)} {every} {stride} {runs}"
+    if reuse and path.exists():
         return read_latents(path, key)
     frames, factor = task.spec.frames, task.model.time_factor
     span = (frames - 1) * stride + 1
@@ -104,6 +107,17 @@ def encoded_segments(
     finally:
         temporary.unlink(missing_ok=True)
     return found
+
+
+def _fingerprint(data: PointTrajectories, cases: range) -> str:
+    """Hash of what is encoded: names, lengths and parameters, and the values of a frame of each trajectory."""
+    digest = hashlib.sha256(repr((data.spec, cases)).encode())
+    for index in cases:
+        length = data.lengths[index]
+        digest.update(repr((data.cases[index], length, data.parameters(index))).encode())
+        frame = data.window(index, length // 2, 1)
+        digest.update(frame.values.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_latents(path: Path, key: str) -> Latents:

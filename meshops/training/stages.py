@@ -52,9 +52,9 @@ def train_stages(
             if resume and model.is_file():
                 screen.print(f"stage {number}, {name}: finished, {model}")
             else:
-                if number > 1 and not Path(before).is_file():
-                    raise InputError(f"{before}: stage {number - 1} has not been run; run --stage {number - 1} first")
                 start = config.task.start or before
+                if start == before and number > 1 and not Path(before).is_file():
+                    raise InputError(f"{before}: stage {number - 1} has not been run; run --stage {number - 1} first")
                 settings = replace(config, out=str(folder), task=replace(config.task, start=start))
                 screen.print(f"stage {number} of {len(stages)}: {name}")
                 again = resume and (folder / "checkpoints" / "last.ckpt").is_file()

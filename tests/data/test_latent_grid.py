@@ -85,6 +85,23 @@ def test_points_may_be_in_any_order_and_graphs_do_not_mix() -> None:
     torch.testing.assert_close(out[box.num_nodes :], mean(pos[:20], features[:20]))
 
 
+def test_a_small_graph_of_a_batch_does_not_change_the_others() -> None:
+    torch.manual_seed(0)
+    box, pos = grid(2), torch.rand(6, 2)
+    both = box.from_points(torch.cat([pos, torch.rand(1, 2)]), ptr=torch.tensor([0, 6, 7]))
+    alone = box.from_points(pos)
+    torch.testing.assert_close(both.weight[: box.num_nodes], alone.weight)
+    assert torch.equal(both.index[: box.num_nodes], alone.index)
+    assert bool((both.weight[box.num_nodes :] > 0).sum(1).eq(1).all())
+
+
+def test_equal_distances_have_equal_weights() -> None:
+    box = LatentGrid(low=(0.0, 0.0), high=(1.0, 1.0), shape=(8, 8), periodic=(True, True))
+    axis = torch.arange(8) / 8
+    near = box.from_points(torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).flatten(0, 1), radius=0.9)
+    torch.testing.assert_close(near.weight[:, :4], torch.full((64, 4), 0.25), atol=1e-3, rtol=0)
+
+
 def test_empty_neighbourhoods_see_the_nearest_and_are_counted() -> None:
     box = grid(2)
     near = box.from_points(torch.tensor([[-0.9, -0.9], [-0.8, -0.9]]), radius=1.0)
@@ -117,6 +134,10 @@ def test_what_cannot_be() -> None:
         box.to_points(torch.rand(3, 3))
     with pytest.raises(InputError, match="graph without points"):
         box.from_points(torch.rand(3, 2), ptr=torch.tensor([0, 3, 3]))
+    with pytest.raises(InputError, match="min_neighbors at least 1"):
+        box.from_points(torch.rand(3, 2), min_neighbors=0)
+    with pytest.raises(InputError, match="no query points"):
+        box.to_points(torch.rand(0, 2))
     with pytest.raises(InputError, match="lie outside"):
         box.to_points(torch.tensor([[float("nan"), 0.0]]))
     with pytest.raises(InputError, match="must not be empty"):

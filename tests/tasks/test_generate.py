@@ -140,6 +140,10 @@ def test_error_messages() -> None:
         GenerateSpec(latent=(1, 2, 2), time_factor=2, tasks=(0, 0, 0, 0))
     with pytest.raises(InputError, match=r"dropout must be in \[0, 1\)"):
         GenerateSpec(latent=(1, 2, 2), time_factor=2, dropout=1.0)
+    with pytest.raises(InputError, match="one latent frame have nothing to forecast"):
+        GenerateSpec(latent=(1, 1, 2), time_factor=2)
+    with pytest.raises(InputError, match="interpolation needs segments of at least three"):
+        GenerateSpec(latent=(1, 2, 2), time_factor=2, tasks=(0, 0, 1, 0))
     made = task(parameters=("nu",), logarithmic=(False,))
     with pytest.raises(InputError, match=r"need 1 parameters \(nu\), got 2"):
         made.encoded_parameters(torch.rand(1, 2))

@@ -74,6 +74,17 @@ def test_relative_errors_are_per_trajectory() -> None:
     torch.testing.assert_close(relative_errors(order.unsqueeze(1), split.values, split), torch.tensor(slow))
 
 
+def test_a_start_from_rest_does_not_rule_the_loss() -> None:
+    still = point_frames(torch.rand(10, 2), torch.full((1, 10, 3), 1e-9))
+    assert float(relative_errors(still.values + 0.1, still.values, still)) == pytest.approx(10, rel=1e-3)
+
+
+def test_double_precision_is_taken() -> None:
+    made, source = autoencoder(), frames()
+    double = point_frames(source.pos.double(), source.values.double().transpose(0, 1))
+    torch.testing.assert_close(made.reconstruct(double), made.reconstruct(source), rtol=1e-4, atol=1e-5)
+
+
 def test_training_loss_sees_a_part_of_the_points() -> None:
     task = autoencoder().task.train()
     windows = [frames(), frames(seed=1)]
@@ -155,6 +166,18 @@ def test_error_messages() -> None:
         made.forecast(whole.crop(0, 3), 2, parameters={"nu": 1.0})
     with pytest.raises(InputError, match="takes the parameters nu, got Re; give all"):
         generator(parameters=("nu",), logarithmic=(True,)).forecast(whole.crop(0, 3), 2, parameters={"Re": 1.0})
+    with pytest.raises(InputError, match="frames must be at least 1, got -1"):
+        made.forecast(whole.crop(0, 3), -1)
+    with pytest.raises(InputError, match="points that stay"):
+        made.forecast(whole.crop(0, 3), 2, queries=moving())
+    with pytest.raises(InputError, match="the latent holds 1 trajectories of 9 frames, the queries are 1 of 1"):
+        made.autoencoder.reconstruct(whole, whole.crop(0, 1))
+    with pytest.raises(InputError, match=r"velocity, pressure \(3 channels\), got 2"):
+        made.autoencoder.encode(point_frames(whole.pos, torch.randn(9, 40, 2)))
+    with pytest.raises(InputError, match="use guidance 1"):
+        generator(parameters=("nu",), logarithmic=(True,), identify=True).complete({}, whole, guidance=2.0)
+    with pytest.raises(InputError, match="constants are of points that stay"):
+        point_frames(torch.rand(3, 4, 2), torch.rand(3, 4, 1), constants=torch.rand(4, 1))
     bad = frames()
     bad.values[3, 2, 0] = float("nan")
     with pytest.raises(InputError, match="NaN or infinite"):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from meshops.training.config import (
     GenerateTaskConfig,
     TrainConfig,
 )
-from meshops.training.generative import train_autoencoder, train_generator
+from meshops.training.evaluate_generative import evaluate_autoencoder
+from meshops.training.generative import _refining, _refining_count, train_autoencoder, train_generator
+from meshops.training.latents import encoded_segments
 
 MODEL = {"name": "echoautoencoder", "cells": 8, "channels": 8, "latent_channels": 3,
          "layers": ["res", "space", "time", "res"]}  # fmt: skip
@@ -101,6 +104,18 @@ def test_refining_leaves_time_alone(data: Path, autoencoder: Path, tmp_path: Pat
     assert all(p.requires_grad for p in after.parameters())
 
 
+def test_refining_can_draw_every_frame_and_window(data: Path) -> None:
+    config = autoencode(data, Path("unused"), refine=True)
+    points = open_points("the_well", root=data, split="train", fields=["vorticity"])
+    windows = [(i, s) for i in range(3) for s in range(8)]
+    count = _refining_count(points, windows, 3)
+    draw = _refining(points, config, windows, 3)
+    singles = {(float(p.values[0, 0, 0]), p.frames) for n in range(count) if (p := draw([n])).frames == 1}
+    every = {float(points.window(i, s, 1).values[0, 0, 0]) for i in range(3) for s in range(12)}
+    assert {value for value, _ in singles} == every
+    assert sum(draw([n]).frames == 5 for n in range(count)) == count // 2
+
+
 def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: Path) -> None:
     result = train_generator(generating(data, tmp_path / "g", autoencoder))
     metrics = result.metrics
@@ -120,15 +135,26 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
 
 
 def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Path, tmp_path: Path) -> None:
-    train_generator(generating(data, tmp_path / "g", autoencoder, steps=1, deterministic=True))
+    (tmp_path / "g").mkdir()
     other = train_autoencoder(autoencode(data, tmp_path / "other", steps=1))
+    path = tmp_path / "g" / "latents.pt"
+    tasks = [meshops.load(str(p)).task for p in (autoencoder, other.folder / "model.ckpt")]
+    points = open_points("the_well", root=data, split="train", fields=["vorticity"])
+    kept = encoded_segments(tasks[0], points, range(3), path, every=2)
+    assert torch.equal(encoded_segments(tasks[0], points, range(3), path, every=2).latents, kept.latents)
     with pytest.raises(CheckpointError, match=r"latents of another auto-encoder.*remove it to encode anew"):
-        train_generator(generating(data, tmp_path / "g", other.folder / "model.ckpt", steps=1))
+        encoded_segments(tasks[1], points, range(3), path, every=2)
     with pytest.raises(CheckpointError, match="of other segments"):
-        train_generator(generating(data, tmp_path / "g", autoencoder, steps=1, every=1))
-    (tmp_path / "g" / "latents.pt").write_bytes(b"no cache")
+        encoded_segments(tasks[0], points, range(3), path, every=1)
+    louder = open_points("the_well", root=data, split="train", fields=["vorticity"])
+    window = louder.window
+    louder.window = lambda *a: replace(window(*a), values=5 * window(*a).values)  # type: ignore[method-assign]
+    with pytest.raises(CheckpointError, match="of other segments"):
+        encoded_segments(tasks[0], louder, range(3), path, every=2)
+    path.write_bytes(b"no cache")
     with pytest.raises(CheckpointError, match="not a readable cache"):
-        train_generator(generating(data, tmp_path / "g", autoencoder, steps=1))
+        encoded_segments(tasks[0], points, range(3), path, every=2)
+    train_generator(generating(data, tmp_path / "g", other.folder / "model.ckpt", steps=1))  # a new run encodes anew
 
 
 def test_moving_meshes(tmp_path: Path) -> None:
@@ -196,6 +222,11 @@ def test_error_messages(data: Path, autoencoder: Path, tmp_path: Path) -> None:
         train_autoencoder(autoencode(data, tmp_path / "x", frames=15))
     with pytest.raises(InputError, match="no field 'pressure'; the set has 'vorticity', 'velocity'"):
         train_autoencoder(autoencode(data, tmp_path / "x", fields=("pressure",)))
+    with pytest.raises(InputError, match=r"task.stride is 2, the auto-encoder was trained with 1"):
+        train_generator(generating(data, tmp_path / "y", autoencoder, stride=2))
+    with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 15 frames"):
+        made = meshops.load(str(autoencoder))
+        evaluate_autoencoder(made.task, open_points("the_well", root=data, split="test"), frames=15)
     with pytest.raises(InputError, match="a generator needs an auto-encoder"):
         train_generator(GenerateRunConfig(out=str(tmp_path / "y")))
     with pytest.raises(InputError, match="no dataset of trajectories 'ahmed'"):

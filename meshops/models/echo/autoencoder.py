@@ -199,12 +199,28 @@ class EchoAutoencoder(nn.Module):
             node_type: ``[q]``.
             constants: ``[q, k]`` normalised.
         """
+        return self.read(self.decode_nodes(latent, series), near, node_type=node_type, constants=constants)
+
+    def decode_nodes(self, latent: Tensor, series: int) -> Tensor:
+        """Features of the nodes of the latent grid, ``[g * nodes, s, lift_channels]``: what :meth:`read` reads.
+
+        Args:
+            latent: ``[b, d, t_z, *cells]``.
+            series: Frames of a grid: all of the trajectory where points rest, else 1.
+        """
         field = self.tower.decode(latent)
         b, width, frames = field.shape[:3]
         if frames % series:
             raise InputError(f"{frames} decoded frames do not divide into series of {series}")
         nodes = field.flatten(3).view(b, width, frames // series, series, -1).permute(0, 2, 4, 3, 1)
-        out = self.to_points(self.drop(nodes.reshape(-1, series, width)), near)
+        out: Tensor = self.drop(nodes.reshape(-1, series, width))
+        return out
+
+    def read(
+        self, nodes: Tensor, near: Neighborhood, *, node_type: Tensor | None = None, constants: Tensor | None = None
+    ) -> Tensor:
+        """Fields ``[q, s, c]`` at points from what :meth:`decode_nodes` made; arguments as for :meth:`decode`."""
+        out = self.to_points(nodes, near)
         made: Tensor = self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
         return made
 
