@@ -27,6 +27,7 @@ from torch import Tensor
 
 from meshops.datasets import create_trajectories
 from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.errors import MissingPackageError
 from meshops.models import create_model
 from meshops.nn.causal_tower import compression
 from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
@@ -228,7 +229,7 @@ def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds:
     torch.manual_seed(0)
     try:
         model: Any = create_model(name, **sizes, **({"periodic": spec.periodic} if name == "unet" else {}))
-    except Exception as error:
+    except MissingPackageError as error:
         print(f"{name}: left out ({error})", flush=True)
         return None
     some = [train.window(i, 0, train.lengths[i]) for i in range(0, len(train), max(1, len(train) // 16))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 
 
 @dataclass(eq=False)
-class Trained:
+class Trained(ABC):
     """A trained model; the checkpoint holds tensors and plain values only.
 
     Subclasses set ``kind`` and implement :meth:`_empty_task`.
@@ -89,8 +90,9 @@ class Trained:
         return create_model(content["model"]["name"], **content["model"]["arguments"])
 
     @classmethod
+    @abstractmethod
     def _empty_task(cls, model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
-        raise NotImplementedError
+        """Task of the right sizes, for loading weights into."""
 
     @classmethod
     def _more(cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str) -> dict[str, Any]:
