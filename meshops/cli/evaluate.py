@@ -149,6 +149,7 @@ def _generative(surrogate: Any, args: Any) -> int:
         )
         shown = {"relative L2, mean": "relative_l2", "relative L2, sample": "relative_l2_one",
                  "last given frame kept": "relative_l2_kept", "CRPS": "crps", "spread / skill": "spread_over_skill",
+                 "expected error / skill": "expected_over_skill", "within 90 % interval": "coverage_90",
                  "seconds a forecast": "seconds_per_forecast"}  # fmt: skip
         lines = [f"{label:<22} {metrics[key]:.4f}" for label, key in shown.items() if key in metrics]
         lines += [f"written: {folder / 'forecast.html'}, {folder / 'errors.png'}"] if folder else []

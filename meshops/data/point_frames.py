@@ -81,20 +81,33 @@ class PointFrames:
         return cls(pos, values.transpose(0, 1), ptr, len(values), node_type, constants)
 
     @classmethod
-    def of_frames(cls, pos: Tensor, values: Tensor, *, node_type: Tensor | None = None) -> PointFrames:
-        """One trajectory on points that may move: ``pos [t, n, d]``, ``values [t, n, c]``, ``node_type [t, n]``."""
+    def of_frames(
+        cls, pos: Tensor, values: Tensor, *, node_type: Tensor | None = None, constants: Tensor | None = None
+    ) -> PointFrames:
+        """One trajectory on points that may move.
+
+        Args:
+            pos: ``[t, n, d]`` m.
+            values: ``[t, n, c]``.
+            node_type: ``[t, n]``.
+            constants: ``[n, k]``.
+        """
         if pos.dim() != 3 or values.dim() != 3 or pos.shape[:2] != values.shape[:2]:
             raise InputError(
                 f"need positions [t, n, d] and values [t, n, c], got {tuple(pos.shape)} and {tuple(values.shape)}"
             )
+        t, n = pos.shape[:2]
         if node_type is not None and node_type.shape != pos.shape[:2]:
             raise InputError(f"node_type must be [t, n] = {tuple(pos.shape[:2])}, got {tuple(node_type.shape)}")
+        if constants is not None and (constants.dim() != 2 or len(constants) != n):
+            raise InputError(f"constants must be [n, k] with n = {n}, got {tuple(constants.shape)}")
         if bool((pos == pos[:1]).all()) and (node_type is None or bool((node_type == node_type[:1]).all())):
-            return cls.resting(pos[0], values, node_type=None if node_type is None else node_type[0])
-        t, n = pos.shape[:2]
+            kinds = None if node_type is None else node_type[0]
+            return cls.resting(pos[0], values, node_type=kinds, constants=constants)
         kinds = None if node_type is None else node_type.flatten()
+        fixed = None if constants is None else constants.repeat(t, 1)
         ptr = torch.arange(t + 1, device=pos.device) * n
-        return cls(pos.flatten(0, 1), values.flatten(0, 1).unsqueeze(1), ptr, t, kinds)
+        return cls(pos.flatten(0, 1), values.flatten(0, 1).unsqueeze(1), ptr, t, kinds, fixed)
 
     @classmethod
     def batch(cls, parts: Sequence[PointFrames]) -> PointFrames:
@@ -175,17 +188,27 @@ class PointFrames:
         """Some consecutive frames of every trajectory."""
         if start < 0 or frames < 1 or start + frames > self.frames:
             raise InputError(f"frames {start} to {start + frames - 1} do not exist, there are {self.frames}")
+        return self.pick(range(start, start + frames))
+
+    def pick(self, frames: Sequence[int]) -> PointFrames:
+        """Frames of every trajectory by their numbers, in that order; a number may be there more than once."""
+        chosen = torch.as_tensor(list(frames), device=self.pos.device)
+        if not chosen.numel() or int(chosen.min()) < 0 or int(chosen.max()) >= self.frames:
+            raise InputError(f"frames must be numbers from 0 to {self.frames - 1}, at least one, got {list(frames)}")
         if not self.moving:
-            return replace(self, values=self.values[:, start : start + frames], frames=frames)
-        place = torch.arange(self.num_graphs, device=self.pos.device).remainder(self.frames)
-        kept = (place >= start) & (place < start + frames)
-        rows = kept[self.graph].nonzero().flatten()
-        sizes = self.ptr.diff()[kept]
+            return replace(self, values=self.values[:, chosen], frames=len(chosen))
+        first = torch.arange(self.num_trajectories, device=chosen.device) * self.frames
+        graphs = (first.unsqueeze(1) + chosen).flatten()
+        sizes = self.ptr.diff()[graphs]
+        ptr = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        rows = torch.repeat_interleave(self.ptr[graphs] - ptr[:-1], sizes) + torch.arange(
+            int(ptr[-1]), device=chosen.device
+        )
         return PointFrames(
             self.pos[rows],
             self.values[rows],
-            torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]),
-            frames,
+            ptr,
+            len(chosen),
             None if self.node_type is None else self.node_type[rows],
             None if self.constants is None else self.constants[rows],
         )
@@ -193,6 +216,25 @@ class PointFrames:
     def split(self) -> list[Tensor]:
         """Values of each trajectory as ``[n, t, c]``, or a list entry per frame ``[n, 1, c]`` where points move."""
         return list(self.values.split(self.ptr.diff().tolist()))
+
+    def series(self, values: Tensor | None = None) -> Tensor:
+        """``[t, n, c]`` of one trajectory with equally many points in every frame: its values, or other ``[n, s, c]``.
+
+        Raises:
+            InputError: Several trajectories, or frames with unlike numbers of points.
+        """
+        sizes = self.ptr.diff()
+        if self.num_trajectories != 1 or bool((sizes != sizes[0]).any()):
+            raise InputError(
+                f"need one trajectory with equally many points in every frame, got {self.num_trajectories} with "
+                f"{int(sizes.min())} to {int(sizes.max())} points"
+            )
+        rows = self.values if values is None else values
+        return rows.unflatten(0, (self.frames, -1)).squeeze(2) if self.moving else rows.transpose(0, 1)
+
+    def places(self) -> Tensor:
+        """Positions ``[n, d]``, or ``[t, n, d]`` where points move, of one trajectory; errors as :meth:`series`."""
+        return self.series(self.pos.unsqueeze(1)) if self.moving else self.pos
 
     def to(self, device: torch.device | str) -> PointFrames:
         """The same on another device."""

@@ -104,6 +104,32 @@ def spread_skill(
     return _spread_skill(samples, truth, _axes(truth, axes), _weights(truth, weights, node_axis))
 
 
+def missing_variance(samples: Tensor, truth: Tensor) -> Tensor:
+    """What the variance of an ensemble lacks to explain the error of its mean, mean over the nodes.
+
+    ``(mean - y)^2 - (k + 1) / k * variance``, in expectation 0 if the truth is like one more sample (Fortin et al.
+    2014). Averaged over cases that were not trained on and added to the variance of new ensembles, it makes their
+    spread equal their error; one sample has no variance, all of its error is missing.
+
+    Args:
+        samples: ``[k, ..., n, c]``.
+        truth: ``[..., n, c]``.
+
+    Returns:
+        ``[..., c]`` float64, in squared units of the field; negative where the ensemble varies too much.
+
+    Raises:
+        InputError: Shapes do not fit, values are not finite.
+    """
+    _check_ensemble(samples, truth)
+    if truth.dim() < 2:
+        raise InputError(f"truth must be [..., n, c], got {list(truth.shape)}")
+    exact, k = samples.double(), samples.shape[0]
+    variance = exact.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(exact[0])
+    out: Tensor = ((exact.mean(0) - truth.double()).square() - variance).mean(-2)
+    return out
+
+
 def rank_histogram(samples: Tensor, truth: Tensor, *, weights: Tensor | None = None, node_axis: int = -2) -> Tensor:
     """How often the truth has each rank among the samples: flat if they are draws from the same distribution.
 

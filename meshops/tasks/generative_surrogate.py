@@ -54,9 +54,12 @@ class GenerateSurrogate(Trained):
 
     Attributes:
         autoencoder: What makes latents and fields of each other.
+        missing: ``[frames, c]`` variance that ensembles lack, by frames ahead, squared units, from trajectories that
+            were held out (:func:`meshops.training.evaluate_generative.calibrate`); None: not known.
     """
 
     autoencoder: AutoencodeSurrogate = field(kw_only=True)
+    missing: Tensor | None = field(default=None, kw_only=True)
     kind = "generate"
 
     def forecast(
@@ -76,12 +79,14 @@ class GenerateSurrogate(Trained):
         """The frames that follow, ``[samples, frames, q, c]``, physical units; longer than a segment by windows.
 
         A window after the first starts with the last ``overlap`` frames of the one before, decoded at the given points
-        and encoded anew, so that its first latent is again that of a first frame.
+        and encoded anew, so that its first latent is again that of a first frame. Points that move are where
+        ``queries`` says, there too.
 
         Args:
-            given: The first ``1 + f j`` frames of one trajectory on points that stay.
+            given: The first ``1 + f j`` frames of one trajectory.
             frames: How many to predict.
-            queries: Points of the result (values are not read); None: those of ``given``.
+            queries: Points of the result (values are not read); None: those of ``given``, if they stay. Points that
+                move: of every frame that is predicted, equally many.
             samples: Size of the ensemble; a deterministic model gives one.
             parameters: Of the equation, by name; None: not known.
             steps: Of the integration.
@@ -91,17 +96,9 @@ class GenerateSurrogate(Trained):
             overlap: Frames that windows share, ``1 + f j``; None: ``1 + f``, or 1 where a segment is no longer.
 
         Raises:
-            InputError: The numbers of frames do not fit, all frames of a segment are given, or points move.
+            InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
+                that move will be.
         """
-        for points in (given, queries):
-            if points is not None and (points.moving or points.num_graphs != 1):
-                raise InputError(
-                    "forecast takes one trajectory on points that stay; for points that move use complete(), which "
-                    "takes the points of every frame"
-                )
-        if frames < 1:
-            raise InputError(f"frames must be at least 1, got {frames}")
-        count = 1 if self.spec.deterministic else samples
         factor, segment = self.spec.time_factor, self.spec.frames
         shared = min(1 + factor, segment - factor) if overlap is None else overlap
         for name, number in (("given", given.frames), ("overlap", shared)):
@@ -109,27 +106,50 @@ class GenerateSurrogate(Trained):
                 fits = ", ".join(str(n) for n in range(1, segment, factor))
                 raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j, less than a segment of "
                                  f"{segment}), got {number}; crop them")  # fmt: skip
+        _check_points(given, frames, queries, segment)
         target = given if queries is None else queries
+        moves = queries is not None and queries.moving and (given.moving or given.frames == 1)
+        between = target if moves else given  # where a window is encoded anew
+        count = 1 if self.spec.deterministic else samples
         generator = torch.Generator().manual_seed(seed)
         chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
         known = self._known({0: given}, "forward").repeat(count)
         told = self._parameters(parameters, count)
         made: list[Tensor] = []
-        done = 0
-        skip = given.frames
+        first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
         while True:
             latent, _ = self.task.sample(known, parameters=told, **chosen)
-            fields = self._fields(latent, target)  # [samples, frames, q, c]
+            fields = self._fields(latent, _places(target, first, segment))  # [samples, segment, q, c]
             made.append(fields[:, skip:])
-            done += segment - skip
-            if done >= frames:
+            if first + segment >= frames:
                 return torch.cat(made, 1)[:, :frames]
-            tail = fields if queries is None else self._fields(latent, given)
-            windows = [
-                replace(given, values=part[-shared:].transpose(0, 1), frames=shared) for part in tail.to(given.pos)
-            ]
+            tail = fields if between is target else self._fields(latent, _places(between, first, segment))
+            first, skip = first + segment - shared, shared
+            places = _places(between, first, shared)
+            windows = [replace(places, values=_rows(part[-shared:], places)) for part in tail.to(given.pos)]
             known = self._known({0: PointFrames.batch(windows)}, "forward")
-            skip = shared
+
+    def expected_error(self, samples: Tensor) -> Tensor:
+        """Standard deviation of the error of the mean of a forecast, ``[frames, q, c]``, units of the fields.
+
+        ``sqrt((k + 1) / k variance + missing)``: samples differ by what the generator does not know, and hide what the
+        auto-encoder lost; held-out trajectories say how much that is. Beyond the frames they have, as at their last.
+
+        Args:
+            samples: ``[k, frames, q, c]``, see :meth:`forecast`.
+
+        Raises:
+            InputError: The surrogate was not calibrated.
+        """
+        if self.missing is None:
+            raise InputError(
+                "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
+                "meshops.training.evaluate_generative.calibrate with some"
+            )
+        k, frames = samples.shape[:2]
+        variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
+        rows = torch.arange(frames).clamp(max=len(self.missing) - 1)
+        return (variance + self.missing[rows].unsqueeze(1).to(samples)).sqrt()
 
     def complete(
         self,
@@ -184,7 +204,8 @@ class GenerateSurrogate(Trained):
 
     def content(self) -> dict[str, Any]:
         """What the checkpoint holds."""
-        return {**super().content(), "autoencoder": self.autoencoder.content()}
+        more = {} if self.missing is None else {"missing_variance": self.missing}
+        return {**super().content(), "autoencoder": self.autoencoder.content(), **more}
 
     @classmethod
     def _empty_task(cls, model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
@@ -194,7 +215,8 @@ class GenerateSurrogate(Trained):
 
     @classmethod
     def _more(cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str) -> dict[str, Any]:
-        return {"autoencoder": AutoencodeSurrogate.from_content(content["autoencoder"], path, device=device)}
+        autoencoder = AutoencodeSurrogate.from_content(content["autoencoder"], path, device=device)
+        return {"autoencoder": autoencoder, "missing": content.get("missing_variance")}
 
     def _known(self, runs: Mapping[int, PointFrames], task: str) -> Known:
         """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
@@ -240,10 +262,41 @@ class GenerateSurrogate(Trained):
         return row.expand(count, -1).to(self.task.norm.scale.device)
 
     def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
-        """``[b, t, q, c]`` of every latent at points that stay."""
-        shape = replace(points, values=points.values.new_zeros(len(points.pos), self.spec.frames, 0),
-                        frames=self.spec.frames)  # fmt: skip
-        return torch.stack([self.autoencoder.decode(z.unsqueeze(0), shape).transpose(0, 1) for z in latent])
+        """``[b, t, q, c]`` of every latent at points that stay, or at equally many in every frame."""
+        return torch.stack([points.series(self.autoencoder.decode(z.unsqueeze(0), points)) for z in latent])
+
+
+def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:
+    """Raise ``InputError`` unless it is known where every predicted frame is wanted."""
+    if frames < 1:
+        raise InputError(f"frames must be at least 1, got {frames}")
+    for name, points in (("given", given), ("queries", queries)):
+        if points is not None and points.num_trajectories != 1 and (points.moving or points.num_graphs != 1):
+            raise InputError(f"forecast takes one trajectory, {name} holds {points.num_trajectories}")
+    if queries is not None and queries.moving:
+        sizes = queries.ptr.diff()
+        if queries.frames != frames or bool((sizes != sizes[0]).any()):
+            raise InputError(
+                f"queries that move need equally many points in each of the {frames} frames to predict, got "
+                f"{queries.frames} frames of {int(sizes.min())} to {int(sizes.max())} points"
+            )
+    elif given.moving and (queries is None or given.frames + frames > segment):
+        raise InputError(
+            f"the given points move, so queries must say where points are in each of the {frames} frames to predict; "
+            "pass meshops.point_frames(pos [frames, n, d], values of any kind)"
+        )
+
+
+def _places(points: PointFrames, first: int, count: int) -> PointFrames:
+    """Where points are in the frames from ``first`` on; before and after those that are known, as in the nearest."""
+    if not points.moving:
+        return replace(points, values=points.values.new_zeros(len(points.pos), count, 0), frames=count)
+    return points.pick([min(max(first + i, 0), points.frames - 1) for i in range(count)])
+
+
+def _rows(fields: Tensor, points: PointFrames) -> Tensor:
+    """Fields ``[t, n, c]`` as the values of ``points``."""
+    return fields.flatten(0, 1).unsqueeze(1) if points.moving else fields.transpose(0, 1)
 
 
 def point_frames(
@@ -251,9 +304,7 @@ def point_frames(
 ) -> PointFrames:
     """Snapshots of one trajectory: ``pos [n, d]`` or, moving, ``[t, n, d]``; ``values [t, n, c]``, physical units."""
     if pos.dim() == 3:
-        if constants is not None:
-            raise InputError("constants are of points that stay; give positions [n, d], or no constants")
-        return PointFrames.of_frames(pos, values, node_type=node_type)
+        return PointFrames.of_frames(pos, values, node_type=node_type, constants=constants)
     return PointFrames.resting(pos, values, node_type=node_type, constants=constants)
 
 

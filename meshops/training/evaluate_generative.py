@@ -13,16 +13,16 @@ from rich.progress import track
 from torch import Tensor
 
 from meshops.data.point_frames import PointFrames
-from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.flow import Method
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.ensemble_metrics import ensemble_errors, relative_l2
+from meshops.tasks.ensemble_metrics import ensemble_errors, missing_variance, relative_l2
 from meshops.tasks.generative_surrogate import GenerateSurrogate, checked_lengths
 from meshops.tasks.grid_metrics import band_errors
 
 MOST_WINDOWS = 2  # per trajectory, evenly spread
+NORMAL_90 = 1.645  # standard deviations that hold 90 % of a normal distribution
 
 
 def autoencoding_error(task: AutoencodeTask, window: PointFrames, part: float = 1.0, seed: int = 0) -> float:
@@ -96,6 +96,48 @@ def _relative(wrong: Tensor, truth: Tensor, task: AutoencodeTask) -> float:
 
 
 @torch.no_grad()
+def calibrate(
+    surrogate: GenerateSurrogate,
+    data: PointTrajectories,
+    cases: Sequence[int],
+    *,
+    given: int | None = None,
+    steps: int | None = None,
+    samples: int = 8,
+    stride: int = 1,
+) -> int:
+    """Learn from trajectories that were held out how much variance ensembles lack; sets ``surrogate.missing``.
+
+    Args:
+        surrogate: Generator with its auto-encoder.
+        data: Trajectories.
+        cases: Which of them; none of them should have been trained on.
+        given: Frames that are known; see :func:`evaluate_forecasts`, as the next two.
+        steps: Frames to predict.
+        samples: Size of the ensembles.
+        stride: Frames of the data from one to the next.
+
+    Returns:
+        Frames ahead that are calibrated: as many as every trajectory has.
+
+    Raises:
+        InputError: No trajectory is long enough.
+    """
+    first, wanted = _horizon(surrogate, given, steps)
+    rows = []
+    for index in cases:
+        whole = _whole(data, index, first, wanted, stride)
+        if whole is not None:
+            fields = _forecast(surrogate, data, index, whole, first, samples=samples)
+            rows.append(missing_variance(fields, whole.series()[first:]))
+    if not rows:
+        raise InputError(f"no trajectory to calibrate with is longer than the {first} frames that are given")
+    shortest = min(len(row) for row in rows)
+    surrogate.missing = torch.stack([row[:shortest] for row in rows]).mean(0).clamp(min=0).float()
+    return shortest
+
+
+@torch.no_grad()
 def evaluate_forecasts(
     surrogate: GenerateSurrogate,
     data: PointTrajectories,
@@ -112,8 +154,8 @@ def evaluate_forecasts(
 ) -> dict[str, Any]:
     """Ensembles of forecasts from the first frames of every trajectory, scored against the truth.
 
-    Values are divided by the scale of their field in training, so that fields of unlike units can be averaged. Points
-    that move are known in advance; forecasts on them end with the segment.
+    Values are divided by the scale of their field in training, so that fields of unlike units can be averaged. Where
+    points move, the places of the frames to come are known.
 
     Args:
         surrogate: Generator with its auto-encoder.
@@ -133,12 +175,11 @@ def evaluate_forecasts(
         :func:`meshops.tasks.ensemble_metrics.ensemble_errors` against time, and ``relative_l2_kept`` of the last given
         frame; ``relative_l2`` (of the ensemble mean), ``relative_l2_one`` (of a sample), ``relative_l2_kept`` and
         ``crps``: means over time; ``seconds``: of one forecast; on grids ``bands``: errors of the power spectrum at the
-        last step, low to high, of a sample and of the ensemble mean.
+        last step, low to high, of a sample and of the ensemble mean; of a surrogate that was calibrated
+        ``expected_over_skill`` and ``coverage_90``, the share of values within 1.645 expected errors of the mean.
     """
-    spec, segment, factor = surrogate.autoencoder.spec, surrogate.spec.frames, surrogate.spec.time_factor
-    first = min(1 + factor, segment - factor) if given is None else given
-    wanted = steps or 2 * segment - first
-    scale = surrogate.autoencoder.task.norm.scale.cpu()
+    segment, scale = surrogate.spec.frames, surrogate.autoencoder.task.norm.scale.cpu()
+    first, wanted = _horizon(surrogate, given, steps)
     tables: list[dict[str, Tensor]] = []
     bands: list[Tensor] = []
     seconds: list[float] = []
@@ -146,37 +187,29 @@ def evaluate_forecasts(
     rows = track(range(count), "forecasting", console=console, transient=True,
                  disable=console is None or not console.is_terminal)  # fmt: skip
     for index in rows:
-        available = (data.lengths[index] - 1) // stride + 1
-        if available <= first:
+        whole = _whole(data, index, first, wanted, stride)
+        if whole is None:
             continue
-        moves = isinstance(data.data, MeshTrajectoryDataset)
-        whole = data.window(index, 0, min(segment if moves else first + wanted, available), stride)
-        parameters = data.parameters(index, surrogate.spec.parameters) or None
         begin = time.perf_counter()
-        chosen: dict[str, Any] = {"samples": samples, "parameters": parameters, "steps": integration, "method": method}
-        if whole.moving:
-            if whole.frames < segment:
-                continue
-            whole = whole.crop(0, segment)
-            made = surrogate.complete({0: whole.crop(0, first)}, whole, **chosen)[0]
-            fields = made.view(len(made), segment, -1, spec.channels)[:, first:]
-            truth = whole.values.view(segment, -1, spec.channels)
-        else:
-            fields = surrogate.forecast(whole.crop(0, first), whole.frames - first, **chosen)
-            truth = whole.values.transpose(0, 1)
+        fields = _forecast(surrogate, data, index, whole, first, samples=samples, steps=integration, method=method)
         seconds.append(time.perf_counter() - begin)
+        truth = whole.series()
         ahead, kept = truth[first:], truth[first - 1 : first].expand_as(truth[first:])
         scores = ensemble_errors(fields / scale, ahead / scale)
         scores["relative_l2_kept"] = relative_l2(kept / scale, ahead / scale, axes=(1, 2))
+        expected = None
+        if surrogate.missing is not None:
+            expected = surrogate.expected_error(fields)
+            scores |= _expectation(fields.mean(0) - ahead, expected, scale)
         tables.append(scores)
         if data.spec.grid:
             bands.append(_bands(fields[:, -1], ahead[-1], data))
         if folder is not None and len(tables) == 1:
-            _draw(folder, fields, whole, first, data, index, stride)
+            _draw(folder, fields, whole, first, data, index, stride, expected)
     if not tables:
         raise InputError(
-            f"no trajectory is long enough: a forecast from {first} frames needs more than those, on points that move "
-            f"a whole segment of {segment}; the longest has {max(data.lengths)}"
+            f"no trajectory is long enough: a forecast from {first} frames needs more than those; the longest has "
+            f"{max(data.lengths)}"
         )
     shortest = min(len(table["crps"]) for table in tables)
     curves = {
@@ -194,12 +227,45 @@ def evaluate_forecasts(
     }  # fmt: skip
     if "spread" in mean:
         out["spread_over_skill"] = mean["spread"] / mean["skill"]
+    if "expected" in mean:
+        out |= {"expected_over_skill": mean["expected"] / mean["skill"], "coverage_90": mean["coverage_90"]}
     if bands:
         sample, middle = torch.stack(bands).nanmean(0).tolist()
         out["bands"] = {"sample": sample, "mean": middle}
     if folder is not None:
         _draw_curves(folder, curves, first, segment)
     return out
+
+
+def _horizon(surrogate: GenerateSurrogate, given: int | None, steps: int | None) -> tuple[int, int]:
+    """Frames that are known and frames to predict."""
+    segment, factor = surrogate.spec.frames, surrogate.spec.time_factor
+    first = min(1 + factor, segment - factor) if given is None else given
+    return first, steps or 2 * segment - first
+
+
+def _whole(data: PointTrajectories, index: int, first: int, wanted: int, stride: int) -> PointFrames | None:
+    """The frames of a forecast; None if nothing of the trajectory is left to predict."""
+    available = (data.lengths[index] - 1) // stride + 1
+    return None if available <= first else data.window(index, 0, min(first + wanted, available), stride)
+
+
+def _forecast(
+    surrogate: GenerateSurrogate, data: PointTrajectories, index: int, whole: PointFrames, first: int, **chosen: Any
+) -> Tensor:  # fmt: skip
+    """``[samples, frames, n, c]`` after the first frames of a trajectory."""
+    ahead = whole.frames - first
+    queries = whole.crop(first, ahead) if whole.moving else None
+    parameters = data.parameters(index, surrogate.spec.parameters) or None
+    return surrogate.forecast(whole.crop(0, first), ahead, queries=queries, parameters=parameters, **chosen)
+
+
+def _expectation(wrong: Tensor, expected: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """Expected errors ``[t]`` as root mean squares, comparable with ``skill``, and how often they hold."""
+    return {
+        "expected": (expected / scale).double().square().mean((1, 2)).sqrt(),
+        "coverage_90": (wrong.abs() <= NORMAL_90 * expected).double().mean((1, 2)),
+    }
 
 
 def _bands(samples: Tensor, truth: Tensor, data: PointTrajectories) -> Tensor:
@@ -218,29 +284,30 @@ def _bands(samples: Tensor, truth: Tensor, data: PointTrajectories) -> Tensor:
 
 
 def _draw(
-    folder: Path, fields: Tensor, whole: PointFrames, first: int, data: PointTrajectories, index: int, stride: int
+    folder: Path, fields: Tensor, whole: PointFrames, first: int, data: PointTrajectories, index: int, stride: int,
+    expected: Tensor | None,
 ) -> None:  # fmt: skip
     """A page with the animation of the first channel (its middle plane in 3-D)."""
     from meshops.viz import ensemble_page
 
-    resting = whole.values.transpose(0, 1)
-    by_frame = whole.values.view(whole.frames, -1, whole.values.shape[2]) if whole.moving else resting
-    truth, samples = by_frame[first:, :, 0], fields[..., 0]
+    truth, samples = whole.series()[first:, :, 0], fields[..., 0]
+    parts = [truth, samples, *([] if expected is None else [expected[..., 0]])]
     options: dict[str, Any] = {}
     if data.spec.grid:
-        truth, samples = (part.unflatten(-1, data.spec.grid) for part in (truth, samples))
+        parts = [part.unflatten(-1, data.spec.grid) for part in parts]
         if len(data.spec.grid) == 1:
             return
         if len(data.spec.grid) == 3:
-            middle = data.spec.grid[2] // 2
-            truth, samples = truth[..., middle], samples[..., middle]
+            parts = [part[..., data.spec.grid[2] // 2] for part in parts]
         options["extent"] = [data.spec.low[0], data.spec.high[0], data.spec.low[1], data.spec.high[1]]
     elif whole.pos.shape[1] == 2:
-        options["pos"] = whole.pos.view(whole.frames, -1, 2)[first:] if whole.moving else whole.pos
+        options["pos"] = whole.places()[first:] if whole.moving else whole.pos
     else:
         return
+    truth, samples = parts[:2]
     if len(samples) < 2:
         samples = samples.expand(2, *samples.shape[1:])
+    options["expected"] = parts[2] if len(parts) > 2 else None
     step = data.spec.time_step * stride
     if step:
         options |= {"times": [(first + i) * step for i in range(len(truth))], "time_unit": "s"}

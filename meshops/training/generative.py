@@ -20,7 +20,7 @@ from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
 from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, checked_lengths
 from meshops.training.config import AutoencodeRunConfig, GenerateRunConfig, TrainConfig
 from meshops.training.draws import count_weights, finish, fit_draws, run_info
-from meshops.training.evaluate_generative import autoencoding_error, evaluate_autoencoder, evaluate_forecasts
+from meshops.training.evaluate_generative import autoencoding_error, calibrate, evaluate_autoencoder, evaluate_forecasts
 from meshops.training.folder import open_folder
 from meshops.training.latents import FILE, encoded_segments
 from meshops.training.results import RunResult
@@ -175,12 +175,17 @@ def train_generator(
     info = run_info(config, kept, task.model, stride=stride)
     surrogate = GenerateSurrogate(task.to(device).eval(), name, arguments, info, autoencoder=autoencoder)
     metrics: dict[str, Any] = {}
+    begin = time.perf_counter()
+    asked: dict[str, Any] = {
+        "given": config.task.given, "steps": config.task.steps, "samples": config.task.samples, "stride": stride
+    }  # fmt: skip
+    if len(held):
+        ahead = calibrate(surrogate, data, held, **asked)
+        out.print(f"spread: calibrated for {ahead} frames ahead on {len(held)} held-out trajectories")
     if config.data.test:
         test = _data(config, config.data.test, autoencoder.spec.fields)
-        begin = time.perf_counter()
         metrics = evaluate_forecasts(
-            surrogate, test, given=config.task.given, steps=config.task.steps, samples=config.task.samples,
-            stride=stride, cases=config.task.cases, folder=folder, console=out,
+            surrogate, test, cases=config.task.cases, folder=folder, console=out, **asked
         )  # fmt: skip
         seconds["test"] = round(time.perf_counter() - begin, 1)
         out.print(

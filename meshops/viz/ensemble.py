@@ -28,6 +28,7 @@ from meshops.viz.report import AnyTable, Table
 from meshops.viz.timeplot import numbers, rank_plot, skill_plot, time_plot
 
 BINS = 10  # of spread against skill
+EXPECTED = "expected error"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,7 @@ def ensemble_page(
     shown: int = 2,
     clim: Sequence[float] | None = None,
     width: int | None = None,
+    expected: Tensor | None = None,
     curves: Mapping[str, Sequence[float] | Tensor] | None = None,
     spread_skill: tuple[Sequence[float] | Tensor, Sequence[float] | Tensor] | None = None,
     ranks: Sequence[float] | Tensor | None = None,
@@ -130,6 +132,7 @@ def ensemble_page(
         shown: How many of the members are shown.
         clim: Limits of the colors of truth, mean and members; None: percentiles of all of them.
         width: Largest width of the frames in pixels; None: 960.
+        expected: Like ``truth``: what the error of the mean is expected to be, if more is known than the spread.
         curves: Name -> ``[t]``, e.g. over a whole test set; None: from the samples, as are the next three.
         spread_skill: Spread and error over groups of like spread, ``[k]`` each.
         ranks: ``[m + 1]`` counts.
@@ -150,13 +153,14 @@ def ensemble_page(
         raise InputError(f"the page of an ensemble ends in '.html', got '{path}'; animate_grid writes other files")
     size = frame_width(width, ".html")
     found = ensemble_numbers(truth, samples)
-    rows, painter = _rows(truth, samples, shown), _painter(truth, pos, triangles, extent)
+    rows, painter = _rows(truth, samples, shown, expected), _painter(truth, pos, triangles, extent)
     values = checked_rows(rows, 3 if pos is None else 2, "[t, nx, ny]" if pos is None else "[t, n]")
     steps = len(found.error)
     words = frame_words(times, steps, time_unit)
     moments, axis = moments_of(times, steps, time_unit)
-    plots = _plots(found, moments, axis, label, curves, spread_skill, ranks)
-    film = Film(values, painter, words, label=label, own=["spread"], clim=clim, width=size)
+    line = None if expected is None else expected.double().square().flatten(1).nanmean(1).sqrt()
+    plots = _plots(found, moments, axis, label, line, curves, spread_skill, ranks)
+    film = Film(values, painter, words, label=label, own=["spread", EXPECTED], clim=clim, width=size)
     page = Page(
         title=title,
         subtitle=subtitle,
@@ -183,12 +187,16 @@ def _checked(truth: Tensor, samples: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return true, members
 
 
-def _rows(truth: Tensor, samples: Tensor, shown: int) -> dict[str, Tensor]:
-    """Truth, mean, spread and the first members."""
+def _rows(truth: Tensor, samples: Tensor, shown: int, expected: Tensor | None) -> dict[str, Tensor]:
+    """Truth, mean, spread, what is expected of the error, and the first members."""
     if shown < 0:
         raise InputError(f"shown must be 0 or more members, got {shown}; 0 shows none")
     exact = samples.to(torch.float64)
     rows = {"truth": truth, "mean": exact.mean(0), "spread": exact.std(0)}
+    if expected is not None:
+        if expected.shape != truth.shape:
+            raise InputError(f"expected must be like truth {list(truth.shape)}, got {list(expected.shape)}")
+        rows[EXPECTED] = expected
     return rows | {f"sample {n}": member for n, member in enumerate(samples[:shown], start=1)}
 
 
@@ -203,7 +211,7 @@ def _painter(truth: Tensor, pos: Tensor | None, triangles: Tensor | None, extent
 
 
 def _plots(
-    found: EnsembleNumbers, moments: Sequence[float], axis: str, label: str,
+    found: EnsembleNumbers, moments: Sequence[float], axis: str, label: str, expected: Tensor | None,
     curves: Mapping[str, Sequence[float] | Tensor] | None,
     spread_skill: tuple[Sequence[float] | Tensor, Sequence[float] | Tensor] | None,
     ranks: Sequence[float] | Tensor | None,
@@ -213,6 +221,8 @@ def _plots(
         "CRPS": torch.from_numpy(found.crps),
         "spread": torch.from_numpy(found.spread),
     }
+    if expected is not None:
+        own[EXPECTED] = expected
     pairs = spread_skill or (torch.from_numpy(found.bin_spread), torch.from_numpy(found.bin_error))
     counts = torch.from_numpy(found.ranks) if ranks is None else ranks
     places = len(numbers("ranks", counts))

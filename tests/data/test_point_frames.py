@@ -52,6 +52,30 @@ def test_crop_is_a_part_of_every_trajectory(moving: bool) -> None:
     torch.testing.assert_close(part.values, wanted)
 
 
+def test_frames_are_picked_by_number_with_what_is_known_of_their_points() -> None:
+    one = resting()
+    numbers = [3, 0, 0]
+    for points in (one, one.by_frame()):
+        part = points.pick(numbers)
+        torch.testing.assert_close(part.series(), one.series()[numbers])
+        torch.testing.assert_close(part.constants, one.constants.repeat(3, 1) if points.moving else one.constants)
+    both = PointFrames.batch([resting(6), resting(4)]).by_frame()
+    torch.testing.assert_close(
+        both.pick([2, 2]).values, torch.cat([both.crop(2, 1).values[:6]] * 2 + [both.crop(2, 1).values[6:]] * 2)
+    )
+
+
+def test_series_has_one_row_per_frame() -> None:
+    pos, values = torch.rand(4, 6, 2), torch.randn(4, 6, 3)
+    moved = PointFrames.of_frames(pos, values, constants=torch.arange(6.0).view(6, 1))
+    torch.testing.assert_close(moved.series(), values)
+    torch.testing.assert_close(moved.places(), pos)
+    assert moved.constants is not None and moved.crop(1, 2).constants.flatten().tolist() == [*range(6), *range(6)]
+    still = PointFrames.of_frames(pos[:1].expand(4, -1, -1), values)
+    torch.testing.assert_close(still.series(), values)
+    torch.testing.assert_close(still.places(), pos[0])
+
+
 def test_subsample_keeps_a_part_of_every_graph() -> None:
     both = PointFrames.batch([resting(100), resting(50)])
     part = both.subsample(0.2, generator=torch.Generator().manual_seed(0))
@@ -71,6 +95,12 @@ def test_error_messages() -> None:
         PointFrames.batch([resting(frames=2), resting(frames=3)])
     with pytest.raises(InputError, match="frames 3 to 6 do not exist, there are 4"):
         resting().crop(3, 4)
+    with pytest.raises(InputError, match=r"numbers from 0 to 3, at least one, got \[4\]"):
+        resting().pick([4])
+    with pytest.raises(InputError, match="one trajectory with equally many points in every frame, got 2 with 4 to 6"):
+        PointFrames.batch([resting(6), resting(4)]).series()
+    with pytest.raises(InputError, match=r"constants must be \[n, k\] with n = 4"):
+        PointFrames.of_frames(torch.rand(3, 4, 2), torch.rand(3, 4, 1), constants=torch.rand(3, 4, 1))
     with pytest.raises(InputError, match="positions"):
         PointFrames(torch.rand(3, 2), torch.rand(4, 1, 1), torch.tensor([0, 3]), 1)
     with pytest.raises(InputError, match="no trajectories of 3 frames"):

@@ -16,6 +16,7 @@ from meshops.tasks import metrics
 from meshops.tasks.ensemble_metrics import (
     crps,
     ensemble_errors,
+    missing_variance,
     rank_histogram,
     relative_l2,
     relative_mse,
@@ -139,6 +140,24 @@ def test_no_axes_is_every_entry_and_exact_samples_have_no_ratio() -> None:
     assert bool(spread_skill(truth.expand(4, 3, 2), truth, axes=None).ratio.isnan())
     both = torch.stack([truth - 1, truth + 1]).round()
     assert float(spread_skill(both, both.mean(0), axes=None).ratio) == math.inf
+
+
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_missing_variance_is_what_the_spread_does_not_explain(k: int) -> None:
+    torch.manual_seed(k)
+    truth = torch.randn(5, 4000, 2)
+    extra = torch.tensor([0.5, 2.0])  # an error that all samples share
+    samples = torch.randn(k, 5, 4000, 2) + extra * torch.randn(5, 4000, 2)
+    missing = missing_variance(samples, truth)
+    assert missing.shape == (5, 2)
+    # one sample lacks its own variance and that of the truth too
+    wanted = extra.square().expand(5, 2) + (2.0 if k == 1 else 0.0)
+    torch.testing.assert_close(missing, wanted.double(), rtol=0.1, atol=0.2)
+    variance = samples.double().var(0).mean(1) * (k + 1) / k if k > 1 else torch.zeros(5, 2)
+    skill = (samples.double().mean(0) - truth).square().mean(1)
+    torch.testing.assert_close(variance + missing, skill)  # by definition
+    with pytest.raises(InputError, match=r"truth must be \[..., n, c\]"):
+        missing_variance(samples[:, 0, :, 0], truth[0, :, 0])
 
 
 # Ranks and calibration

@@ -125,6 +125,47 @@ def test_forecasts_beyond_the_segment_at_other_points() -> None:
     assert not torch.allclose(made.forecast(given, 6, samples=3, seed=1), inside)
 
 
+def test_forecasts_on_points_that_move() -> None:
+    made, walk = generator(), moving(23)
+    given, ahead = walk.crop(0, 3), walk.crop(3, 20)
+    long = made.forecast(given, 20, samples=3, queries=ahead)
+    assert long.shape == (3, 20, 40, 3)
+    inside, _ = made.complete({0: given}, walk.crop(0, 9), samples=3)
+    wanted = torch.stack([walk.crop(0, 9).series(part)[3:] for part in inside])
+    torch.testing.assert_close(long[:, :6], wanted)
+    short = made.forecast(given, 6, samples=3, queries=ahead.crop(0, 6))
+    torch.testing.assert_close(long[:, :6], short)
+
+
+def test_points_that_move_without_moving_are_points_that_stay() -> None:
+    made, whole = generator(deterministic=True), frames(23)
+    split = whole.by_frame()
+    on_meshes = made.forecast(split.crop(0, 3), 20, queries=split.crop(3, 20))
+    torch.testing.assert_close(on_meshes, made.forecast(whole.crop(0, 3), 20), rtol=1e-3, atol=1e-3)
+    probes = made.forecast(whole.crop(0, 3), 20, queries=moving(20, points=5))  # fields where probes move
+    assert probes.shape == (1, 20, 5, 3)
+    still = made.forecast(whole.crop(0, 3), 20, queries=whole.keep(torch.arange(5)).by_frame().crop(3, 20))
+    torch.testing.assert_close(still, on_meshes[:, :, :5], rtol=1e-3, atol=1e-3)
+
+
+def test_expected_error_adds_what_ensembles_hide(tmp_path: Path) -> None:
+    made, given = generator(), frames().crop(0, 3)
+    samples = made.forecast(given, 8, samples=3)
+    with pytest.raises(InputError, match=r"spread was not calibrated: train with held-out trajectories"):
+        made.expected_error(samples)
+    made.missing = torch.tensor([[0.0, 1.0, 4.0], [9.0, 0.0, 0.0]])
+    expected = made.expected_error(samples)
+    variance = samples.var(0) * 4 / 3
+    torch.testing.assert_close(expected[0], (variance[0] + torch.tensor([0.0, 1.0, 4.0])).sqrt())
+    for step in (1, 5, 7):  # the last that is known holds on
+        torch.testing.assert_close(expected[step], (variance[step] + torch.tensor([9.0, 0.0, 0.0])).sqrt())
+    torch.testing.assert_close(made.expected_error(samples[:1])[1, :, 0], torch.full((40,), 3.0))
+    made.save(tmp_path / "g.ckpt")
+    again = meshops.load(str(tmp_path / "g.ckpt"))
+    assert isinstance(again, GenerateSurrogate)
+    torch.testing.assert_close(again.expected_error(samples), expected)
+
+
 def test_complete_takes_runs_anywhere() -> None:
     made, whole = generator(), frames()
     for runs in ({}, {0: whole.crop(0, 5)}, {6: whole.crop(6, 3)}, {0: whole.crop(0, 1), 4: whole.crop(4, 5)}):
@@ -150,8 +191,10 @@ def test_error_messages() -> None:
         made.forecast(whole.crop(0, 4), 2)
     with pytest.raises(InputError, match=r"given frames must be one of .*got 9"):
         made.forecast(whole, 2)
-    with pytest.raises(InputError, match=r"points that stay.*use complete"):
+    with pytest.raises(InputError, match=r"given points move, so queries must say where .* the 2 frames"):
         made.forecast(moving().crop(0, 3), 2)
+    with pytest.raises(InputError, match=r"given points move.* the 12 frames"):
+        made.forecast(moving().crop(0, 3), 12, queries=whole)
     with pytest.raises(InputError, match=r"all frames of the segment are given.*give fewer"):
         made.complete({0: whole}, whole)
     with pytest.raises(InputError, match="begin at a multiple of 2 frames, got frame 3"):
@@ -168,16 +211,16 @@ def test_error_messages() -> None:
         generator(parameters=("nu",), logarithmic=(True,)).forecast(whole.crop(0, 3), 2, parameters={"Re": 1.0})
     with pytest.raises(InputError, match="frames must be at least 1, got -1"):
         made.forecast(whole.crop(0, 3), -1)
-    with pytest.raises(InputError, match="points that stay"):
+    with pytest.raises(InputError, match=r"equally many points in each of the 2 frames .* got 9 frames of 40 to 40"):
         made.forecast(whole.crop(0, 3), 2, queries=moving())
+    with pytest.raises(InputError, match="forecast takes one trajectory, given holds 2"):
+        made.forecast(PointFrames.batch([whole, whole]).crop(0, 3), 2)
     with pytest.raises(InputError, match="the latent holds 1 trajectories of 9 frames, the queries are 1 of 1"):
         made.autoencoder.reconstruct(whole, whole.crop(0, 1))
     with pytest.raises(InputError, match=r"velocity, pressure \(3 channels\), got 2"):
         made.autoencoder.encode(point_frames(whole.pos, torch.randn(9, 40, 2)))
     with pytest.raises(InputError, match="use guidance 1"):
         generator(parameters=("nu",), logarithmic=(True,), identify=True).complete({}, whole, guidance=2.0)
-    with pytest.raises(InputError, match="constants are of points that stay"):
-        point_frames(torch.rand(3, 4, 2), torch.rand(3, 4, 1), constants=torch.rand(4, 1))
     bad = frames()
     bad.values[3, 2, 0] = float("nan")
     with pytest.raises(InputError, match="NaN or infinite"):

@@ -24,7 +24,7 @@ from meshops.training.config import (
     GenerateTaskConfig,
     TrainConfig,
 )
-from meshops.training.evaluate_generative import evaluate_autoencoder
+from meshops.training.evaluate_generative import calibrate, evaluate_autoencoder, evaluate_forecasts
 from meshops.training.generative import _refining, _refining_count, train_autoencoder, train_generator
 from meshops.training.latents import encoded_segments
 
@@ -134,6 +134,23 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
     )
 
 
+def test_held_out_trajectories_calibrate_the_spread(data: Path, autoencoder: Path, tmp_path: Path) -> None:
+    config = generating(data, tmp_path / "g", autoencoder)
+    made = train_generator(replace(config, train=replace(config.train, validation=1)))
+    assert 0 < made.metrics["coverage_90"] <= 1 and made.metrics["expected_over_skill"] > 0
+    surrogate = meshops.load(str(tmp_path / "g" / "model.ckpt"))
+    assert surrogate.missing is not None and surrogate.missing.shape == (7, 1)
+    assert "expected error" in (tmp_path / "g" / "forecast.html").read_text()
+    # on the trajectory it was calibrated with, the expected error is the error
+    test = open_points("the_well", root=data, split="test", fields=["vorticity"])
+    assert calibrate(surrogate, test, [0], samples=4) == 7
+    found = evaluate_forecasts(surrogate, test, samples=4)
+    assert found["expected_over_skill"] == pytest.approx(1, abs=1e-4)
+    assert found["curves"]["expected"] == pytest.approx(found["curves"]["skill"], rel=1e-4)
+    with pytest.raises(InputError, match="no trajectory to calibrate with is longer than the 3 frames"):
+        calibrate(surrogate, test, [])
+
+
 def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Path, tmp_path: Path) -> None:
     (tmp_path / "g").mkdir()
     other = train_autoencoder(autoencode(data, tmp_path / "other", steps=1))
@@ -171,7 +188,9 @@ def test_moving_meshes(tmp_path: Path) -> None:
             train=TrainConfig(steps=1, batch_size=2, accelerator="cpu"),
         )
     )  # fmt: skip
+    test = open_points("eagle", root=root, split="test")
     assert made.metrics["crps"] > 0
+    assert made.metrics["steps"] == min(10, max(test.lengths)) - 3  # two segments of five frames: beyond the first
 
 
 def test_stages_by_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

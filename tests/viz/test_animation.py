@@ -280,6 +280,16 @@ def test_a_calibrated_ensemble_looks_like_one() -> None:
     assert holes.left_out == 1 + 1200 and math.isnan(holes.crps[1]) and holes.crps[2] == found.crps[2]
 
 
+def test_page_shows_what_is_expected_of_the_error(tmp_path: Path) -> None:
+    truth, samples = gaussian()
+    path = ensemble_page(tmp_path / "e.html", truth=truth, samples=samples, expected=torch.rand_like(truth), width=360)
+    page = Html(path)
+    words = "truth, mean, spread, expected error, sample 1, sample 2; step 1 of 3"
+    assert page.all("img", "frame")[0]["alt"] == words
+    with pytest.raises(InputError, match="expected must be like truth"):
+        ensemble_page(tmp_path / "f.html", truth=truth, samples=samples, expected=truth[0])
+
+
 def test_page_of_an_ensemble(tmp_path: Path) -> None:
     truth, samples = gaussian()
     truth[1, 0, 0] = math.nan
