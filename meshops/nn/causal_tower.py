@@ -8,6 +8,10 @@ A trajectory has ``1 + f m`` frames and becomes ``1 + m``: the first latent fram
 frame j what was up to frame ``f j``. Every convolution in time is padded on its left by zeros, nothing is prepended
 (with a prepended frame, as in open MAGVIT-v2 code, the last frame never reaches the latent when ``(L - 1) % f == 0``).
 So the latents of a prefix are the first latents of the whole, and later frames never change earlier latents.
+
+A tower starts as a linear projection (ours): blocks of cells and pairs of frames go through orthogonal maps on the way
+down and through their transposes on the way up, everything that is not linear starts at zero, and the ends keep a
+linear path past their norm, which would hide amplitudes. From random weights the first hundreds of steps are lost.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ from meshops.errors import InputError
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 LAYERS = ("res", "space", "time")
-Upsampling = Literal["nearest", "transposed"]
+UPSAMPLINGS = ("shuffle", "nearest", "transposed")
+Upsampling = Literal["shuffle", "nearest", "transposed"]
 
 
 class CausalTower(nn.Module):
@@ -39,7 +44,8 @@ class CausalTower(nn.Module):
         channels: Width after the first convolution; doubled by every ``space``.
         max_channels: Largest width.
         periodic: Whether the ends of each axis meet; elsewhere the border is padded by zeros.
-        upsample: ``"nearest"`` (repetition and convolution) or ``"transposed"`` convolution.
+        upsample: ``"shuffle"`` (a convolution makes all cells of a block), ``"nearest"`` (repetition and
+            convolution) or ``"transposed"`` convolution.
         kernel: Width of the first and the last convolution in space, odd (ENMA: 7).
         out_channels: Channels on the way down if not d: twice d for a mean and a variance.
 
@@ -56,7 +62,7 @@ class CausalTower(nn.Module):
         channels: int = 64,
         max_channels: int = 256,
         periodic: Sequence[bool] = (False, False),
-        upsample: Upsampling = "nearest",
+        upsample: Upsampling = "shuffle",
         kernel: int = 7,
         out_channels: int | None = None,
     ) -> None:
@@ -64,13 +70,14 @@ class CausalTower(nn.Module):
         unknown = [name for name in layers if name not in LAYERS]
         if unknown:
             raise InputError(f"layers of a tower are {', '.join(LAYERS)}, got '{unknown[0]}'")
-        if upsample not in ("nearest", "transposed"):
-            raise InputError(f"upsample must be 'nearest' or 'transposed', got '{upsample}'")
+        if upsample not in UPSAMPLINGS:
+            raise InputError(f"upsample must be one of {', '.join(UPSAMPLINGS)}, got '{upsample}'")
         if kernel % 2 == 0:
             raise InputError(f"kernel must be odd, got {kernel}")
         wrap = tuple(bool(p) for p in periodic)
         self.space_factor = 2 ** sum(name == "space" for name in layers)
         self.time_factor = 2 ** sum(name == "time" for name in layers)
+        self.latent_channels = latent_channels
         width = channels
         down: list[nn.Module] = []
         up: list[nn.Module] = []
@@ -88,18 +95,14 @@ class CausalTower(nn.Module):
                 up.append(ExpandTime(width))
         self.first = nn.Sequential(SpaceConv(in_channels, channels, wrap, kernel=kernel), TimeConv(channels, channels))
         self.down = nn.ModuleList(down)
-        self.narrow = nn.Sequential(
-            ResidualBlock(width, wrap), ChannelNorm(width), nn.SiLU(),
-            SpaceConv(width, out_channels or latent_channels, wrap),
-        )  # fmt: skip
+        self.narrow = nn.Sequential(ResidualBlock(width, wrap), End(width, out_channels or latent_channels, wrap))
         self.widen = nn.Sequential(
             SpaceConv(latent_channels, width, wrap), TimeConv(width, width), ResidualBlock(width, wrap)
         )
         self.up = nn.ModuleList(reversed(up))
-        self.last = nn.Sequential(
-            ChannelNorm(channels), nn.SiLU(), SpaceConv(channels, in_channels, wrap, kernel=kernel)
-        )
+        self.last = End(channels, in_channels, wrap, kernel=kernel)
         self.checkpointing = False
+        self._start_as_projection()
 
     def encode(self, x: Tensor) -> Tensor:
         """``[b, c, 1 + f_t m, *grid] -> [b, d, 1 + m, *grid / f_s]``.
@@ -122,6 +125,28 @@ class CausalTower(nn.Module):
         for module in self.modules():
             if isinstance(module, TimeConv):
                 yield from module.parameters()
+
+    @torch.no_grad()
+    def _start_as_projection(self) -> None:
+        """Orthogonal maps down, their transposes up, see above."""
+        first, narrow = self.first, self.narrow[1].straight
+        width, inputs = first[0].convolution.weight.shape[:2]
+        lift, project = orthogonal(width, inputs), orthogonal(self.latent_channels, narrow.convolution.weight.shape[1])
+        set_tap(first[0], lift)
+        set_tap(first[1], torch.eye(width))
+        start_at_zero(narrow)
+        narrow.convolution.weight[: self.latent_channels].flatten(1).copy_(project)  # a variance starts at 1
+        set_tap(self.widen[0], project.T)
+        set_tap(self.widen[1], torch.eye(project.shape[1]))
+        set_tap(self.last.straight, lift.T)
+        for down, up in zip(self.down, reversed(self.up), strict=True):
+            if isinstance(up, ExpandTime):
+                pair = orthogonal(up.channels, 2 * up.channels)
+                start_at_zero(down)
+                down.convolution.weight[:, :, 1:, 0] = pair.view(up.channels, 2, up.channels).transpose(1, 2)
+                set_tap(up.spread, pair.T)
+            elif isinstance(up, ExpandSpace):
+                up.start(down)
 
     def _run(self, layers: Sequence[nn.Module], x: Tensor) -> Tensor:
         for layer in layers:
@@ -188,6 +213,22 @@ class TimeConv(nn.Module):
         return out
 
 
+class End(nn.Module):
+    """straight(x) + bent(silu(norm(x))) to other channels: amplitudes pass; the bent part starts at zero."""
+
+    def __init__(self, channels_in: int, channels_out: int, wrap: Sequence[bool], *, kernel: int = 3) -> None:
+        super().__init__()
+        self.straight = SpaceConv(channels_in, channels_out, wrap, kernel=1)
+        self.norm = ChannelNorm(channels_in)
+        self.bent = SpaceConv(channels_in, channels_out, wrap, kernel=kernel)
+        start_at_zero(self.bent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, t, *grid] -> [b, c_out, t, *grid]``."""
+        out: Tensor = self.straight(x) + self.bent(silu(self.norm(x)))
+        return out
+
+
 class ResidualBlock(nn.Module):
     """x + time(silu(norm(space(silu(norm(x)))))); the last convolution starts at zero."""
 
@@ -196,9 +237,7 @@ class ResidualBlock(nn.Module):
         self.space_norm, self.time_norm = ChannelNorm(channels), ChannelNorm(channels)
         self.space = SpaceConv(channels, channels, wrap)
         self.time = TimeConv(channels, channels)
-        nn.init.zeros_(self.time.convolution.weight)
-        assert self.time.convolution.bias is not None
-        nn.init.zeros_(self.time.convolution.bias)
+        start_at_zero(self.time)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[b, c, t, *grid] -> [b, c, t, *grid]``."""
@@ -214,11 +253,36 @@ class ExpandSpace(nn.Module):
         super().__init__()
         dim = len(wrap)
         self.dim, self.wrap = dim, tuple(wrap)
+        self.shuffle = SpaceConv(channels_in, 2**dim * channels_out, wrap) if kind == "shuffle" else None
         self.transposed = TRANSPOSED[dim](channels_in, channels_out, 4, stride=2) if kind == "transposed" else None
         self.smooth = SpaceConv(channels_in, channels_out, wrap) if kind == "nearest" else None
 
+    @torch.no_grad()
+    def start(self, down: SpaceConv) -> None:
+        """An orthogonal map of blocks of cells for the way down, its transpose here."""
+        halve = down.convolution
+        wide, narrow = halve.weight.shape[:2]
+        block = orthogonal(wide, narrow * 2**self.dim)
+        inside = (slice(None), slice(None), *(slice(1, None),) * self.dim)  # taps 1 and 2 of 3 are the block itself
+        start_at_zero(down)
+        halve.weight[inside] = block.view(wide, narrow, *(2,) * self.dim)
+        if self.shuffle is not None:
+            set_tap(self.shuffle, block.T)
+        elif self.transposed is not None:
+            self.transposed.weight.zero_()
+            inside = (slice(None), slice(None), *(slice(1, 3),) * self.dim)  # of four
+            self.transposed.weight[inside] = block.view(wide, narrow, *(2,) * self.dim)
+
     def forward(self, x: Tensor) -> Tensor:
         """``[b, c, t, *grid] -> [b, c_out, t, *2 grid]``."""
+        if self.shuffle is not None:
+            made = self.shuffle(x).unflatten(1, (-1, *(2,) * self.dim))  # [b, c_out, 2, .., t, n, ..]
+            time = 2 + self.dim
+            pairs = [axis for a in range(self.dim) for axis in (time + 1 + a, 2 + a)]
+            blocks: Tensor = made.permute(0, 1, time, *pairs)  # [b, c_out, t, n, 2, ..]
+            for axis in range(3, 3 + self.dim):
+                blocks = blocks.flatten(axis, axis + 1)
+            return blocks
         if self.transposed is not None:
             frames = pad_space(x.transpose(1, 2).flatten(0, 1), self.wrap, 1)
             wide: Tensor = self.transposed(frames)
@@ -238,6 +302,7 @@ class ExpandTime(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.spread = TimeConv(channels, 2 * channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -245,6 +310,27 @@ class ExpandTime(nn.Module):
         pair = self.spread(x).unflatten(1, (2, -1))  # [b, 2, c, t, *grid]
         twice: Tensor = pair.movedim(1, 3).flatten(2, 3)
         return twice[:, :, 1:]
+
+
+def orthogonal(rows: int, columns: int) -> Tensor:
+    """``[rows, columns]`` with orthonormal rows or columns, the identity if square."""
+    out: Tensor = torch.eye(rows) if rows == columns else nn.init.orthogonal_(torch.empty(rows, columns))
+    return out
+
+
+def start_at_zero(convolution: SpaceConv | TimeConv) -> None:
+    """Weights and bias 0."""
+    nn.init.zeros_(convolution.convolution.weight)
+    assert convolution.convolution.bias is not None
+    nn.init.zeros_(convolution.convolution.bias)
+
+
+def set_tap(convolution: SpaceConv | TimeConv, matrix: Tensor) -> None:
+    """Make a convolution ``matrix [c_out, c_in]`` at the place itself (the middle in space, the present in time)."""
+    start_at_zero(convolution)
+    weight = convolution.convolution.weight
+    here = tuple(n // 2 for n in weight.shape[2:]) if isinstance(convolution, SpaceConv) else (-1, 0)
+    weight[(slice(None), slice(None), *here)] = matrix
 
 
 def pad_space(x: Tensor, wrap: Sequence[bool], reach: int) -> Tensor:

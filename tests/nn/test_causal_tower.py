@@ -7,7 +7,7 @@ from meshops.nn.causal_tower import CausalTower, compression
 LAYERS = ("res", "space", "time", "res", "time")
 
 
-def tower(dim: int = 2, *, upsample: str = "nearest", periodic: bool = True) -> CausalTower:
+def tower(dim: int = 2, *, upsample: str = "shuffle", periodic: bool = True) -> CausalTower:
     torch.manual_seed(0)
     made = CausalTower(
         3, 4, layers=LAYERS, channels=6, max_channels=8, periodic=(periodic,) * dim, upsample=upsample,  # type: ignore[arg-type]
@@ -25,12 +25,39 @@ def trajectory(frames: int, dim: int = 2, cells: int = 4) -> torch.Tensor:
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 @pytest.mark.parametrize("frames", [1, 5, 21])
-@pytest.mark.parametrize("upsample", ["nearest", "transposed"])
+@pytest.mark.parametrize("upsample", ["shuffle", "nearest", "transposed"])
 def test_lengths_go_round(dim: int, frames: int, upsample: str) -> None:
     made, x = tower(dim, upsample=upsample), trajectory(frames, dim)
     z = made.encode(x)
     assert z.shape == (2, 4, 1 + (frames - 1) // 4, *(2,) * dim)
     assert made.decode(z).shape == x.shape
+
+
+@pytest.mark.parametrize("upsample", ["shuffle", "transposed"])
+@pytest.mark.parametrize(("dim", "inputs"), [(1, 6), (2, 6), (2, 3), (3, 3)])
+def test_starts_as_an_orthogonal_projection(dim: int, inputs: int, upsample: str) -> None:
+    torch.manual_seed(0)
+    layers = ("res", "space", "res", "time")
+    made = CausalTower(inputs, 4, layers=layers, channels=6, periodic=(True,) * dim, upsample=upsample).double()  # type: ignore[arg-type]
+
+    def through(x: torch.Tensor) -> torch.Tensor:
+        return made.decode(made.encode(x))[:, :, 1:]  # the first frame is half of a pair
+
+    x, y = (torch.randn(2, inputs, 5, *(4,) * dim, dtype=torch.float64) for _ in range(2))
+    once = through(x)
+    close: dict[str, float] = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(through(x + 2 * y), once + 2 * through(y), **close)  # linear
+    torch.testing.assert_close((once * y[:, :, 1:]).sum(), (through(y) * x[:, :, 1:]).sum(), **close)  # symmetric
+    if inputs == 6:  # fewer are lifted first, and what comes back is a part of each
+        torch.testing.assert_close(through(torch.cat([x[:, :, :1], once], 2)), once, **close)  # idempotent
+    size = float(once.norm() / x[:, :, 1:].norm())
+    assert 0.05 < size < 1  # of what is in, 4 latent channels hold a part
+
+
+def test_nothing_is_lost_where_nothing_is_compressed() -> None:
+    made = CausalTower(3, 3, layers=("res", "res"), channels=3, periodic=(True, True)).double()
+    x = trajectory(4)
+    torch.testing.assert_close(made.decode(made.encode(x)), x)
 
 
 def test_prefix_gives_the_first_latents_and_one_frame_the_first() -> None:

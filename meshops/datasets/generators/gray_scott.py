@@ -77,9 +77,9 @@ def _reaction(state: Tensor, feed: float, kill: float) -> Tensor:
 
 def gray_scott(
     seed: int = 0, *, resolution: int = 128, frames: int = 50, t_end: float = 5000.0, feed: float = 0.029,
-    kill: float = 0.057,
+    kill: float = 0.057, extent: float = 2.0,
 ) -> Simulation:  # fmt: skip
-    """Random Gaussian spots that grow into a pattern; side 2 m, D_A 2e-5 and D_B 1e-5 m^2/s, as in The Well.
+    """Random Gaussian spots that grow into a pattern; D_A 2e-5 and D_B 1e-5 m^2/s, as in The Well.
 
     Args:
         seed: Of the spots.
@@ -88,18 +88,20 @@ def gray_scott(
         t_end: Last time, s.
         feed: F; with ``kill`` it decides on the pattern (0.029 and 0.057: mazes).
         kill: k.
+        extent: Side of the square, m; The Well: 2 with 128 cells. A pattern repeats every 0.14 m: at least 8 cells.
     """
     check_settings(resolution=resolution, frames=frames, t_end=t_end)
     generator = torch.Generator().manual_seed(seed)
-    axis = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution * 2
+    axis = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution * extent
+    spots = max(1, round(5 * extent**2))
     b = torch.zeros(resolution, resolution, dtype=torch.float64)
-    for cx, cy, width in torch.rand(20, 3, generator=generator, dtype=torch.float64).tolist():
-        dx, dy = ((axis - 2 * c + 1).remainder(2) - 1 for c in (cx, cy))
+    for cx, cy, width in torch.rand(spots, 3, generator=generator, dtype=torch.float64).tolist():
+        dx, dy = ((axis - extent * (c - 0.5)).remainder(extent) - extent / 2 for c in (cx, cy))
         spot = torch.exp(-(dx.view(-1, 1).square() + dy.view(1, -1).square()) / (2 * (0.03 + 0.05 * width) ** 2))
         b = torch.maximum(b, 0.5 * spot)
     time = torch.linspace(0, t_end, frames, dtype=torch.float64)
-    first, second = solve_gray_scott(1 - b, b, time, feed=feed, kill=kill)
+    first, second = solve_gray_scott(1 - b, b, time, feed=feed, kill=kill, extent=extent)
     return Simulation(
-        {"A": first.float(), "B": second.float()}, time, (-1.0, -1.0), (2.0, 2.0), ("periodic", "periodic"),
+        {"A": first.float(), "B": second.float()}, time, (-extent / 2,) * 2, (extent,) * 2, ("periodic", "periodic"),
         {"seed": float(seed), "F": feed, "k": kill},
     )  # fmt: skip

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 
 from meshops.data.latent_grid import LatentGrid, Neighborhood
 from meshops.errors import InputError
@@ -94,7 +93,7 @@ class EchoAutoencoder(nn.Module):
         min_neighbors: int = 4,
         temperature: float = 1.0,
         modulation: bool = False,
-        upsample: Upsampling = "nearest",
+        upsample: Upsampling = "shuffle",
         kernel: int = 7,
         checkpointing: bool = False,
         kl: bool = False,
@@ -129,6 +128,7 @@ class EchoAutoencoder(nn.Module):
         self.drop = nn.Linear(channels, lift_channels)
         self.to_points = ContinuousConv(lift_channels, channels, dim=dim, hidden=hidden, chunk_size=chunk_size)
         self.head = MLP([channels + known, channels, in_channels], activation=nn.GELU)
+        self.straight = nn.Linear(channels, in_channels)
 
     @property
     def time_factor(self) -> int:
@@ -170,7 +170,7 @@ class EchoAutoencoder(nn.Module):
         known = self._known(values, node_type, constants)
         points = self.lift(torch.cat([values, *known], 2))
         cues = torch.stack([torch.log1p(near.found.to(values.dtype)), near.nearest], 1)
-        field = gelu(self.to_grid(points, near) + self.cues(cues).unsqueeze(1))
+        field = self.to_grid(points, near) + self.cues(cues).unsqueeze(1)
         field = field + self.mix(field)
         width, series = field.shape[2], values.shape[1]
         whole = field.view(-1, frames // series, self.grid.num_nodes, series, width)
@@ -221,7 +221,7 @@ class EchoAutoencoder(nn.Module):
     ) -> Tensor:
         """Fields ``[q, s, c]`` at points from what :meth:`decode_nodes` made; arguments as for :meth:`decode`."""
         out = self.to_points(nodes, near)
-        made: Tensor = self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
+        made: Tensor = self.straight(out) + self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
         return made
 
     def _known(self, like: Tensor, node_type: Tensor | None, constants: Tensor | None) -> list[Tensor]:
