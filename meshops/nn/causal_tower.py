@@ -269,7 +269,9 @@ class ExpandSpace(nn.Module):
         if self.shuffle is not None:
             set_tap(self.shuffle, block.T)
         elif self.transposed is not None:
+            assert self.transposed.bias is not None
             self.transposed.weight.zero_()
+            self.transposed.bias.zero_()
             inside = (slice(None), slice(None), *(slice(1, 3),) * self.dim)  # of four
             self.transposed.weight[inside] = block.view(wide, narrow, *(2,) * self.dim)
 
