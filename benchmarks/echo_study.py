@@ -1,4 +1,4 @@
-r"""Forecasts under one budget of processor time: flow matching, its deterministic variant, autoregressive U-Net and FNO.
+r"""Forecasts under one budget of processor time: flow matching, its deterministic variant, stepping U-Net and FNO.
 
     meshops generate vorticity --num 110 --train 100 --test 10 --resolution 64 --frames 41 --out data/vorticity
     python benchmarks/echo_study.py --data data/vorticity --fields vorticity --minutes 15
