@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         wanted = ["generate", "vorticity", *sizes.split(), "--out", str(data)]
         assert command(wanted) == 0
     few = "--task.frames 9 --train.steps 2 --model.channels 16 --model.depth 1 --model.num_heads 2 --task.samples 2"
+    few += " --train.validation 1"
     run = ["train", str(RUN), "--stage", "all", "--data.root", str(data), "--out", str(out / "run")]
     assert command([*run, *(few.split() if args.smoke else [])]) == 0
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     part = given.subsample(0.2, generator=torch.Generator().manual_seed(0))  # a fifth of the points, futures at all
     steps = whole.frames - given.frames
     samples = surrogate.forecast(part, steps, queries=given, samples=2 if args.smoke else 8)[..., 0]
-    truth = whole.values[:, given.frames :, 0].T
+    truth = whole.series()[given.frames :, :, 0]
     panels = {"truth": truth, "mean": samples.mean(0), "one sample": samples[0], "spread": samples.std(0)}
     animate_grid({name: v.unflatten(-1, test.spec.grid) for name, v in panels.items()}, out / "forecast.gif",
                  label="vorticity (1/s)", title=f"{steps} frames from 3 at a fifth of the points")  # fmt: skip

@@ -235,6 +235,7 @@ class AutoencodeTaskConfig:
     Attributes:
         fields: Fields to compress; default: all the dataset has.
         frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
+        learn_frames: Frames of a training example, 1 + f j; 0: all of them. Short ones give more steps, less alike.
         stride: Frames of the data from one of them to the next.
         points: Part of the points the encoder sees in training, least and most.
         most_points: Points of every graph that are read at most; 0: all.
@@ -249,6 +250,7 @@ class AutoencodeTaskConfig:
 
     fields: tuple[str, ...] | None = None
     frames: int = 21
+    learn_frames: int = 0
     stride: int = 1
     points: tuple[float, float] = (0.5, 1.0)
     most_points: int = 0

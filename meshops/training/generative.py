@@ -51,7 +51,8 @@ def train_autoencoder(
     frames, stride = config.task.frames, config.task.stride
     _check_lengths(data, kept, frames, stride)
     _check_stride(first, stride)
-    span = (frames - 1) * stride + 1
+    short = _learn_frames(config)
+    span = (short - 1) * stride + 1
     windows = [(i, s) for i in range(kept) for s in range(data.lengths[i] - span + 1)]
     if first is not None:
         task, name, arguments = _continued(first, config), first.model_name, first.model_arguments
@@ -62,9 +63,10 @@ def train_autoencoder(
         name, arguments = named(config.model, spec.model_arguments(), "echoautoencoder, cells: 32")
         model = create_model(name, **arguments)
         some = windows[:: max(1, len(windows) // MOST_WINDOWS)]
-        task = AutoencodeTask.fit(model, spec, (_read(data, config, *window, frames) for window in some))
+        task = AutoencodeTask.fit(model, spec, (_read(data, config, *window, short) for window in some))
     _check_data(data, task.spec)
-    check_frames(frames, task.model.time_factor)
+    for number in (frames, short):
+        check_frames(number, task.model.time_factor)
     window = _read(data, config, 0, 0, 1)
     shape = task.model.latent_shape(frames)
     points = len(window.pos)
@@ -181,7 +183,7 @@ def train_generator(
     }  # fmt: skip
     if len(held):
         ahead = calibrate(surrogate, data, held, **asked)
-        out.print(f"spread: calibrated for {ahead} frames ahead on {len(held)} held-out trajectories")
+        out.print(f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})")
     if config.data.test:
         test = _data(config, config.data.test, autoencoder.spec.fields)
         metrics = evaluate_forecasts(
@@ -244,10 +246,20 @@ def _read(
 def _trajectories(
     data: PointTrajectories, config: AutoencodeRunConfig, windows: Sequence[tuple[int, int]]
 ) -> Callable[[list[int]], Any]:  # fmt: skip
+    frames = _learn_frames(config)
+
     def batch(chosen: list[int]) -> PointFrames:
-        return PointFrames.batch([_read(data, config, *windows[i], config.task.frames) for i in chosen])
+        return PointFrames.batch([_read(data, config, *windows[i], frames) for i in chosen])
 
     return batch
+
+
+def _learn_frames(config: AutoencodeRunConfig) -> int:
+    """Frames of a training example."""
+    short, whole = config.task.learn_frames or config.task.frames, config.task.frames
+    if not 1 <= short <= whole:
+        raise InputError(f"task.learn_frames must be in 1..{whole} (task.frames), or 0 for all of them, got {short}")
+    return short
 
 
 def _refining(

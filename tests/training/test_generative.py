@@ -104,6 +104,17 @@ def test_refining_leaves_time_alone(data: Path, autoencoder: Path, tmp_path: Pat
     assert all(p.requires_grad for p in after.parameters())
 
 
+def test_short_examples_teach_long_trajectories(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    plain = AutoencodeTask.loss
+    monkeypatch.setattr(AutoencodeTask, "loss", lambda task, batch: (seen.append(batch.frames), plain(task, batch))[1])
+    made = train_autoencoder(autoencode(data, tmp_path / "a", steps=2, frames=9, learn_frames=3))
+    assert seen == [3, 3] and made.surrogate.spec.frames == 9
+    for wrong, words in ((11, r"must be in 1..9 \(task.frames\).*got 11"), (4, r"1 \+ 2 m frames.*got 4")):
+        with pytest.raises(InputError, match=words):
+            train_autoencoder(autoencode(data, tmp_path / "b", frames=9, learn_frames=wrong))
+
+
 def test_refining_can_draw_every_frame_and_window(data: Path) -> None:
     config = autoencode(data, Path("unused"), refine=True)
     points = open_points("the_well", root=data, split="train", fields=["vorticity"])

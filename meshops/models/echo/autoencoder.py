@@ -81,7 +81,7 @@ class EchoAutoencoder(nn.Module):
         periodic: Sequence[bool] | None = None,
         cells: int = 32,
         latent_channels: int = 8,
-        layers: Sequence[str] = ("res", "space", "res", "space", "res", "time", "res"),
+        layers: Sequence[str] = ("space", "space", "time", "res", "res"),
         channels: int = 64,
         max_channels: int = 256,
         lift_channels: int = 16,
