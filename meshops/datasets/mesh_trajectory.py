@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseProblem
-from meshops.errors import InputError, MeshopsError
+from meshops.datasets.trajectory import Trajectories
+from meshops.errors import MeshopsError
 
 VTK_TRIANGLE = 5
 NODE_TYPES = 9  # kinds of nodes of MeshGraphNets and EAGLE, given to models as one-hot
@@ -95,24 +94,16 @@ def triangle_edges(triangles: Tensor, num_nodes: int) -> Tensor:
     return torch.stack([key % num_nodes, key // num_nodes])
 
 
-class MeshTrajectoryDataset(Dataset[MeshGraph], ABC):
+class MeshTrajectoryDataset(Trajectories):
     """Trajectories of fields on meshes.
 
     Subclasses set the attributes in their ``__init__`` and implement :meth:`window` and :meth:`standin`.
 
     Attributes:
-        cases: Name of each trajectory, in the order of the indices.
-        lengths: Number of frames of each.
         spec: What the channels mean.
     """
 
-    cases: tuple[str, ...]
-    lengths: tuple[int, ...]
     spec: MeshSpec
-
-    def __len__(self) -> int:
-        """Number of trajectories of the split."""
-        return len(self.cases)
 
     def __getitem__(self, index: int) -> MeshGraph:
         """The first frame of a trajectory as a graph."""
@@ -120,10 +111,6 @@ class MeshTrajectoryDataset(Dataset[MeshGraph], ABC):
         graph = self.window(index, 0, 1).graph(0, self.spec)
         graph.name = self.cases[index]
         return graph
-
-    def __iter__(self) -> Iterator[MeshGraph]:
-        """The first frames in order."""
-        return (self[index] for index in range(len(self)))
 
     @abstractmethod
     def window(self, index: int, start: int, length: int) -> MeshWindow:
@@ -133,29 +120,10 @@ class MeshTrajectoryDataset(Dataset[MeshGraph], ABC):
             InputError: The frames do not exist, or the file is damaged (its name and what is wrong).
         """
 
-    @classmethod
-    @abstractmethod
-    def standin(cls, root: str | Path, num: int = 4) -> Path:
-        """Write a few small trajectories from a real solver in the published layout; return ``root``."""
-
     def clusters(self, index: int, frame: int, size: int) -> Tensor | None:
         """``[n]`` int64 cluster of each node of one frame, clusters of ``size`` nodes, where stored; else None."""
         del index, frame, size
         return None
-
-    def position(self, index: int) -> int:
-        """``index`` counted from 0; negative ones count from the end."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"{type(self).__name__} has {len(self)} trajectories, got index {index}")
-        return index % len(self)
-
-    def check_window(self, index: int, start: int, length: int) -> None:
-        """Raise ``InputError`` unless the frames exist."""
-        if start < 0 or length < 1 or start + length > self.lengths[index]:
-            raise InputError(
-                f"{self.cases[index]}: frames {start} to {start + length - 1} do not exist, it has "
-                f"{self.lengths[index]}; use a shorter window"
-            )
 
     def check(self) -> Iterator[CaseProblem]:
         """Read every trajectory and report what is wrong; nothing is raised."""

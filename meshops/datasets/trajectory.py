@@ -46,27 +46,62 @@ class GridSpec:
         return len(self.spacing)
 
 
-class TrajectoryDataset(Dataset[MeshGraph], ABC):
+class Trajectories(Dataset[MeshGraph], ABC):
+    """What sets of trajectories on grids and on meshes share.
+
+    Attributes:
+        cases: Name of each trajectory, in the order of the indices.
+        lengths: Number of frames of each.
+    """
+
+    cases: tuple[str, ...]
+    lengths: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Number of trajectories of the split."""
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[MeshGraph]:
+        """What indices give, in order."""
+        return (self[index] for index in range(len(self)))
+
+    @classmethod
+    @abstractmethod
+    def standin(cls, root: str | Path, num: int = 4) -> Path:
+        """Write a few small trajectories from a real solver in the published layout; return ``root``."""
+
+    @abstractmethod
+    def check(self) -> Iterator[CaseProblem]:
+        """Read every trajectory and report what is wrong; nothing is raised."""
+
+    def position(self, index: int) -> int:
+        """``index`` counted from 0; negative ones count from the end."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__} has {len(self)} trajectories, got index {index}")
+        return index % len(self)
+
+    def check_window(self, index: int, start: int, length: int) -> None:
+        """Raise ``InputError`` unless the frames exist."""
+        if start < 0 or length < 1 or start + length > self.lengths[index]:
+            raise InputError(
+                f"{self.cases[index]}: frames {start} to {start + length - 1} do not exist, it has "
+                f"{self.lengths[index]}; use a shorter window"
+            )
+
+
+class TrajectoryDataset(Trajectories):
     """Trajectories of fields on regular grids.
 
     Subclasses set the attributes in their ``__init__`` and implement :meth:`window`, :meth:`constants` and
     :meth:`standin`.
 
     Attributes:
-        cases: Name of each trajectory, in the order of the indices.
-        lengths: Number of frames of each.
         spec: What channels and axes mean.
         shapes: Grid of each trajectory.
     """
 
-    cases: tuple[str, ...]
-    lengths: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
     spec: GridSpec
-
-    def __len__(self) -> int:
-        """Number of trajectories of the split."""
-        return len(self.cases)
 
     def __getitem__(self, index: int) -> MeshGraph:
         """A whole trajectory as a grid graph: ``y [n, t, c]``, ``x [n, k]`` the constant channels."""
@@ -84,10 +119,6 @@ class TrajectoryDataset(Dataset[MeshGraph], ABC):
         graph.name = self.cases[index]
         return graph
 
-    def __iter__(self) -> Iterator[MeshGraph]:
-        """All trajectories in order."""
-        return (self[index] for index in range(len(self)))
-
     @abstractmethod
     def window(self, index: int, start: int, length: int) -> Tensor:
         """Frames ``start .. start + length - 1`` of one trajectory, ``[length, c, *grid]`` float32, physical units.
@@ -100,29 +131,10 @@ class TrajectoryDataset(Dataset[MeshGraph], ABC):
     def constants(self, index: int) -> Tensor:
         """``[k, *grid]`` float32, the channels of ``spec.constants``; k may be 0."""
 
-    @classmethod
-    @abstractmethod
-    def standin(cls, root: str | Path, num: int = 4) -> Path:
-        """Write a few small trajectories from a real solver in the published layout; return ``root``."""
-
     def parameters(self, index: int) -> dict[str, float]:
         """Parameters of one trajectory by name; empty when the set has none."""
         self.position(index)
         return {}
-
-    def position(self, index: int) -> int:
-        """``index`` counted from 0; negative ones count from the end."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"{type(self).__name__} has {len(self)} trajectories, got index {index}")
-        return index % len(self)
-
-    def check_window(self, index: int, start: int, length: int) -> None:
-        """Raise ``InputError`` unless the frames exist."""
-        if start < 0 or length < 1 or start + length > self.lengths[index]:
-            raise InputError(
-                f"{self.cases[index]}: frames {start} to {start + length - 1} do not exist, it has "
-                f"{self.lengths[index]}; use a shorter window"
-            )
 
     def check(self) -> Iterator[CaseProblem]:
         """Read every trajectory and report what is wrong; nothing is raised."""
