@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -129,17 +129,20 @@ class CausalTower(nn.Module):
     @torch.no_grad()
     def _start_as_projection(self) -> None:
         """Orthogonal maps down, their transposes up, see above."""
-        first, narrow = self.first, self.narrow[1].straight
+        first: Any = self.first
+        narrow: Any = self.narrow[1].straight
+        widen: Any = self.widen
+        pairs: Any = zip(self.down, reversed(self.up), strict=True)
         width, inputs = first[0].convolution.weight.shape[:2]
         lift, project = orthogonal(width, inputs), orthogonal(self.latent_channels, narrow.convolution.weight.shape[1])
         set_tap(first[0], lift)
         set_tap(first[1], torch.eye(width))
         start_at_zero(narrow)
         narrow.convolution.weight[: self.latent_channels].flatten(1).copy_(project)  # a variance starts at 1
-        set_tap(self.widen[0], project.T)
-        set_tap(self.widen[1], torch.eye(project.shape[1]))
+        set_tap(widen[0], project.T)
+        set_tap(widen[1], torch.eye(project.shape[1]))
         set_tap(self.last.straight, lift.T)
-        for down, up in zip(self.down, reversed(self.up), strict=True):
+        for down, up in pairs:
             if isinstance(up, ExpandTime):
                 pair = orthogonal(up.channels, 2 * up.channels)
                 start_at_zero(down)
@@ -260,10 +263,14 @@ class ExpandSpace(nn.Module):
     @torch.no_grad()
     def start(self, down: SpaceConv) -> None:
         """An orthogonal map of blocks of cells for the way down, its transpose here."""
-        halve = down.convolution
+        halve: Any = down.convolution
         wide, narrow = halve.weight.shape[:2]
         block = orthogonal(wide, narrow * 2**self.dim)
-        inside = (slice(None), slice(None), *(slice(1, None),) * self.dim)  # taps 1 and 2 of 3 are the block itself
+        inside: Any = (
+            slice(None),
+            slice(None),
+            *(slice(1, None),) * self.dim,
+        )  # taps 1 and 2 of 3 are the block itself
         start_at_zero(down)
         halve.weight[inside] = block.view(wide, narrow, *(2,) * self.dim)
         if self.shuffle is not None:
@@ -331,7 +338,7 @@ def set_tap(convolution: SpaceConv | TimeConv, matrix: Tensor) -> None:
     """Make a convolution ``matrix [c_out, c_in]`` at the place itself (the middle in space, the present in time)."""
     start_at_zero(convolution)
     weight = convolution.convolution.weight
-    here = tuple(n // 2 for n in weight.shape[2:]) if isinstance(convolution, SpaceConv) else (-1, 0)
+    here: Any = tuple(n // 2 for n in weight.shape[2:]) if isinstance(convolution, SpaceConv) else (-1, 0)
     weight[(slice(None), slice(None), *here)] = matrix
 
 

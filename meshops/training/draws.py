@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch.utils.data import IterableDataset
 
+from meshops.errors import InputError
 from meshops.tasks.surrogate import software
 from meshops.training.folder import numbers, write_json
 from meshops.training.results import RunResult
@@ -85,6 +86,17 @@ def fit_draws(
 def count_weights(model: torch.nn.Module) -> int:
     """Learnable numbers of a model."""
     return sum(p.numel() for p in model.parameters())
+
+
+def training_count(count: int, held_out: int) -> int:
+    """How many of ``count`` training cases are left when the last ``held_out`` are for validation.
+
+    Raises:
+        InputError: None would be left.
+    """
+    if not 0 <= held_out < count:
+        raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
+    return count - held_out
 
 
 def run_info(config: Any, kept: int, model: torch.nn.Module, **run: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
 from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
 from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, checked_lengths
 from meshops.training.config import AutoencodeRunConfig, GenerateRunConfig, TrainConfig
-from meshops.training.draws import count_weights, finish, fit_draws, run_info
+from meshops.training.draws import count_weights, finish, fit_draws, run_info, training_count
 from meshops.training.evaluate_generative import autoencoding_error, calibrate, evaluate_autoencoder, evaluate_forecasts
 from meshops.training.folder import open_folder
 from meshops.training.latents import FILE, encoded_segments
@@ -47,7 +47,7 @@ def train_autoencoder(
     first = AutoencodeSurrogate.load(config.task.start) if config.task.start else None
     wanted = first.spec.fields if first is not None else config.task.fields
     data = _data(config, config.data.train, wanted)
-    kept = _without(len(data), config.train.validation)
+    kept = training_count(len(data), config.train.validation)
     frames, stride = config.task.frames, config.task.stride
     _check_lengths(data, kept, frames, stride)
     _check_stride(first, stride)
@@ -137,7 +137,7 @@ def train_generator(
     frames, factor, stride = autoencoder.spec.frames, autoencoder.task.model.time_factor, config.task.stride
     data = _data(config, config.data.train, autoencoder.spec.fields)
     _check_data(data, autoencoder.spec)
-    kept = _without(len(data), config.train.validation)
+    kept = training_count(len(data), config.train.validation)
     _check_lengths(data, kept, frames, stride)
     _check_stride(autoencoder, stride)
     device = device_of(config.train)
@@ -317,9 +317,3 @@ def _check_data(data: PointTrajectories, spec: AutoencodeSpec) -> None:
             f"the data have fields {data.spec.fields} and constants {data.spec.constants}, the auto-encoder has "
             f"{spec.fields} and {spec.constants}; choose the same with task.fields"
         )
-
-
-def _without(count: int, held_out: int) -> int:
-    if not 0 <= held_out < count:
-        raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
-    return count - held_out

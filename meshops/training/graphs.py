@@ -23,7 +23,7 @@ from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
 from meshops.tasks.graph_surrogate import FieldsSurrogate, GraphSurrogate, MeshRolloutSurrogate
 from meshops.tasks.mesh_rollout import Frames, MeshRolloutSpec, MeshRolloutTask, frames_of, n_rmse
 from meshops.training.config import FieldsRunConfig, MeshRolloutRunConfig
-from meshops.training.draws import count_weights, finish, fit_draws, run_info
+from meshops.training.draws import count_weights, finish, fit_draws, run_info, training_count
 from meshops.training.folder import open_folder
 from meshops.training.results import RunResult
 
@@ -51,7 +51,7 @@ def train_fields(
     spec = FieldsSpec.of(graphs[0], config.task.fields)
     model, arguments = build(config.model, spec.model_arguments())
     _announce(out, f"{len(graphs)} training cases of {config.data.name}", spec.fields, config.model, model)
-    kept = _without(graphs, config.train.validation)
+    kept = graphs[: training_count(len(graphs), config.train.validation)]
     task = FieldsTask.fit(model, spec, kept)
 
     def batch(chosen: list[int]) -> Any:
@@ -97,10 +97,7 @@ def train_mesh_rollout(
     )  # fmt: skip
     model, arguments = build(config.model, spec.model_arguments())
     _announce(out, f"{len(data)} trajectories of {config.data.name}", spec.fields, config.model, model)
-    held_out = config.train.validation
-    if not 0 <= held_out < len(data):
-        raise InputError(f"train.validation must be in 0..{len(data) - 1}, got {held_out}")
-    kept, length = len(data) - held_out, config.task.horizon + 1
+    kept, length = training_count(len(data), config.train.validation), config.task.horizon + 1
     windows = [(i, s) for i in range(kept) for s in range(data.lengths[i] - length + 1)]
     if not windows:
         raise InputError(
@@ -193,12 +190,6 @@ def _graphs(config: FieldsRunConfig, split: str) -> list[MeshGraph]:
 
 def _trajectories(config: MeshRolloutRunConfig, split: str) -> MeshTrajectoryDataset:
     return create_mesh_trajectories(config.data.name, root=config.data.root, split=split, **config.data.options)
-
-
-def _without(graphs: Sequence[MeshGraph], held_out: int) -> list[MeshGraph]:
-    if not 0 <= held_out < len(graphs):
-        raise InputError(f"train.validation must be in 0..{len(graphs) - 1}, got {held_out}")
-    return list(graphs[: len(graphs) - held_out])
 
 
 def _announce(out: Console, what: str, fields: Sequence[str], settings: dict[str, Any], model: MeshModel) -> None:

@@ -23,6 +23,7 @@ from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
 from meshops.tasks.surrogate import software
 from meshops.training.config import RolloutRunConfig, RolloutTaskConfig
+from meshops.training.draws import count_weights, training_count
 from meshops.training.evaluate_rollout import draw_rollout, evaluate_rollout
 from meshops.training.folder import numbers, open_folder, write_json
 from meshops.training.results import RunResult
@@ -123,18 +124,15 @@ def train_rollout(
     spec = rollout_spec(data, config.task)
     out.print(f"data: {len(data)} trajectories of {config.data.name}, channels {', '.join(spec.channels)}")
     model, arguments = build(config.model, spec)
-    weights = sum(p.numel() for p in model.parameters())
+    weights = count_weights(model)
     out.print(f"model: {config.model['name']}, {weights / 1e6:.2f} M weights")
-    held_out = config.train.validation
-    if not 0 <= held_out < len(data):
-        raise InputError(f"train.validation must be in 0..{len(data) - 1}, got {held_out}")
+    kept = training_count(len(data), config.train.validation)
     start = time.perf_counter()
-    kept = len(data) - held_out
     some = spread(kept, MOST_CASES)
     task = RolloutTask.fit(model, spec, (some_frames(data, i) for i in some), (data.constants(i) for i in some))
     seconds = {"prepare": time.perf_counter() - start}
     start = time.perf_counter()
-    _fit(task, config, folder, data, held_out, resume, out)
+    _fit(task, config, folder, data, kept, resume, out)
     seconds["train"] = time.perf_counter() - start
     info = {
         "data": {"name": config.data.name, "training trajectories": kept},
@@ -214,7 +212,7 @@ def open_trajectories(config: RolloutRunConfig, split: str) -> TrajectoryDataset
 
 
 def _fit(
-    task: RolloutTask, config: RolloutRunConfig, folder: Path, data: TrajectoryDataset, held_out: int, resume: bool,
+    task: RolloutTask, config: RolloutRunConfig, folder: Path, data: TrajectoryDataset, kept: int, resume: bool,
     console: Console,
 ) -> None:  # fmt: skip
     from meshops.training.fit import fit  # Lightning takes seconds to import
@@ -222,7 +220,7 @@ def _fit(
     def stream(trainer: Any) -> WindowStream:
         return WindowStream(
             data,
-            cases=len(data) - held_out,
+            cases=kept,
             history=config.task.history,
             stride=config.task.stride,
             batch_size=config.train.batch_size,
@@ -244,6 +242,6 @@ def _fit(
             return {"error": float(vrmse(task(windows[:, :-1], constants), windows[:, -1], dim=task.spec.dim).mean())}
 
     fit(
-        task, config.train, folder, stream=stream, validation=range(len(data) - held_out, len(data)), judge=judge,
+        task, config.train, folder, stream=stream, validation=range(kept, len(data)), judge=judge,
         resume=resume, console=console,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from meshops.tasks.metrics import relative_l2
 from meshops.tasks.steady import SteadySpec, SteadyTask
 from meshops.tasks.surrogate import Surrogate, software
 from meshops.training.config import RunConfig, TaskConfig
+from meshops.training.draws import count_weights, training_count
 from meshops.training.evaluate import evaluate
 from meshops.training.folder import numbers, open_folder, write_json
 from meshops.training.prepare import ROLES, Prepared, prepare_cases
@@ -48,12 +49,9 @@ def train(config: RunConfig, *, resume: bool = False, console: Console | None = 
     prepared = prepare_cases(data, spec, out)
     seconds = {"prepare": time.perf_counter() - start}
     model, arguments = _build(config, spec)
-    num_weights = sum(p.numel() for p in model.parameters())
+    num_weights = count_weights(model)
     out.print(f"model: {config.model['name']}, {num_weights / 1e6:.2f} M weights")
-    held_out = config.train.validation
-    if not 0 <= held_out < len(prepared.graphs):
-        raise InputError(f"train.validation must be in 0..{len(prepared.graphs) - 1}, got {held_out}")
-    fitted = prepared.graphs[: len(prepared.graphs) - held_out]
+    fitted = prepared.graphs[: training_count(len(prepared.graphs), config.train.validation)]
     task = SteadyTask.fit(model, spec, fitted)
     start = time.perf_counter()
     _fit(task, config, folder, fitted, prepared.graphs[len(fitted) :], resume, out)
