@@ -156,8 +156,9 @@ def autoencoder(
 
     def trajectories(draw: torch.Generator) -> Any:
         index = int(torch.randint(len(train), (), generator=draw))
-        start = int(torch.randint(train.lengths[index] - SHORT + 1, (), generator=draw))
-        return [train.window(index, start, SHORT)]
+        short = min(SHORT, frames)
+        start = int(torch.randint(train.lengths[index] - short + 1, (), generator=draw))
+        return [train.window(index, start, short)]
 
     def singles(draw: torch.Generator) -> Any:
         if torch.rand((), generator=draw) < 0.5:
@@ -328,13 +329,17 @@ def judge(
 
 def calibrated(forecasts: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     """Expected error of every trajectory, calibrated on all others: over skill, and cover of 90 % intervals."""
+    if len(forecasts) < 2:
+        return {"expected_skill": math.nan, "coverage_90": math.nan}
+    shortest = min(len(truth) for _, truth in forecasts)
+    forecasts = [(samples[:, :shortest], truth[:shortest]) for samples, truth in forecasts]
     missing = torch.stack([missing_variance(samples, truth) for samples, truth in forecasts])  # [cases, t, c]
     expected, squares, inside = [], [], []
     for case, (samples, truth) in enumerate(forecasts):
-        others = [i for i in range(len(forecasts)) if i != case] or [case]
+        others = [i for i in range(len(forecasts)) if i != case]
         k = len(samples)
         variance = samples.double().var(0) * (k + 1) / k if k > 1 else torch.zeros_like(truth, dtype=torch.float64)
-        variance = variance + missing[others].mean(0).clamp(min=0).unsqueeze(1)
+        variance = (variance + missing[others].mean(0).unsqueeze(1)).clamp(min=0)
         wrong = samples.double().mean(0) - truth
         expected.append(variance.mean())
         squares.append(wrong.square().mean())

@@ -193,7 +193,12 @@ class PointFrames:
     def pick(self, frames: Sequence[int]) -> PointFrames:
         """Frames of every trajectory by their numbers, in that order; a number may be there more than once."""
         chosen = torch.as_tensor(list(frames), device=self.pos.device)
-        if not chosen.numel() or int(chosen.min()) < 0 or int(chosen.max()) >= self.frames:
+        if (
+            not chosen.numel()
+            or chosen.dtype != torch.long
+            or int(chosen.min()) < 0
+            or int(chosen.max()) >= self.frames
+        ):
             raise InputError(f"frames must be numbers from 0 to {self.frames - 1}, at least one, got {list(frames)}")
         if not self.moving:
             return replace(self, values=self.values[:, chosen], frames=len(chosen))
@@ -230,11 +235,15 @@ class PointFrames:
                 f"{int(sizes.min())} to {int(sizes.max())} points"
             )
         rows = self.values if values is None else values
+        if rows.shape[:2] != self.values.shape[:2]:
+            raise InputError(f"values must be {list(self.values.shape[:2])} and channels, got {list(rows.shape)}")
         return rows.unflatten(0, (self.frames, -1)).squeeze(2) if self.moving else rows.transpose(0, 1)
 
     def places(self) -> Tensor:
         """Positions ``[n, d]``, or ``[t, n, d]`` where points move, of one trajectory; errors as :meth:`series`."""
-        return self.series(self.pos.unsqueeze(1)) if self.moving else self.pos
+        return self.series(self.pos.unsqueeze(1).expand(-1, self.values.shape[1], -1))[
+            slice(None) if self.moving else 0
+        ]
 
     def to(self, device: torch.device | str) -> PointFrames:
         """The same on another device."""

@@ -28,7 +28,7 @@ def write_well(splits: Mapping[str, Sequence[Simulation]], root: Path, *, name: 
         name: Of the dataset.
 
     Raises:
-        InputError: The folder is not empty, or the simulations differ in grid, times or fields.
+        InputError: The folder is not empty, or the simulations differ in grid, box, times or fields.
     """
     if root.exists() and any(root.iterdir()):
         raise InputError(f"{root}: is not empty; choose another folder or remove it")
@@ -60,11 +60,12 @@ def _check_alike(first: Simulation, run: Simulation) -> None:
     same = (
         first.grid_shape == run.grid_shape
         and first.boundary == run.boundary
+        and (first.origin, first.extent) == (run.origin, run.extent)
         and list(first.fields) == list(run.fields)
         and torch.equal(first.time, run.time)
     )
     if not same:
-        raise InputError("the simulations of one dataset must agree in grid, times, boundaries and fields")
+        raise InputError("the simulations of one dataset must agree in grid, box, times, boundaries and fields")
 
 
 def _write_file(path: Path, runs: Sequence[Simulation], name: str) -> None:

@@ -10,8 +10,9 @@ frame j what was up to frame ``f j``. Every convolution in time is padded on its
 So the latents of a prefix are the first latents of the whole, and later frames never change earlier latents.
 
 A tower starts as a linear projection (ours): blocks of cells and pairs of frames go through orthogonal maps on the way
-down and through their transposes on the way up, everything that is not linear starts at zero, and the ends keep a
-linear path past their norm, which would hide amplitudes. From random weights the first hundreds of steps are lost.
+down and through their transposes on the way up (but for ``upsample="nearest"``, which repeats cells), everything that
+is not linear starts at zero, and the ends keep a linear path past their norm, which would hide amplitudes. From random
+weights the first hundreds of steps are lost. The first frame is half of a pair of which the other half is zero.
 """
 
 from __future__ import annotations
@@ -275,6 +276,8 @@ class ExpandSpace(nn.Module):
         halve.weight[inside] = block.view(wide, narrow, *(2,) * self.dim)
         if self.shuffle is not None:
             set_tap(self.shuffle, block.T)
+        elif self.smooth is not None:
+            set_tap(self.smooth, block.view(wide, narrow, -1).mean(2).T)
         elif self.transposed is not None:
             assert self.transposed.bias is not None
             self.transposed.weight.zero_()
@@ -323,7 +326,8 @@ class ExpandTime(nn.Module):
 
 def orthogonal(rows: int, columns: int) -> Tensor:
     """``[rows, columns]`` with orthonormal rows or columns, the identity if square."""
-    out: Tensor = torch.eye(rows) if rows == columns else nn.init.orthogonal_(torch.empty(rows, columns))
+    empty = torch.empty(rows, columns, dtype=torch.float32)
+    out: Tensor = torch.eye(rows) if rows == columns else nn.init.orthogonal_(empty)
     return out
 
 

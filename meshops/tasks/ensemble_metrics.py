@@ -108,8 +108,9 @@ def missing_variance(samples: Tensor, truth: Tensor) -> Tensor:
     """What the variance of an ensemble lacks to explain the error of its mean, mean over the nodes.
 
     ``(mean - y)^2 - (k + 1) / k * variance``, in expectation 0 if the truth is like one more sample (Fortin et al.
-    2014). Averaged over cases that were not trained on and added to the variance of new ensembles, it makes their
-    spread equal their error; one sample has no variance, all of its error is missing.
+    2014). Averaged over cases that were not trained on and added to the variance of new ensembles of any size from two
+    on, it makes their spread equal their error on average. One sample has no variance and all of its error is missing:
+    what comes out of one is for the use with one.
 
     Args:
         samples: ``[k, ..., n, c]``.

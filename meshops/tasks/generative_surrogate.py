@@ -54,12 +54,14 @@ class GenerateSurrogate(Trained):
 
     Attributes:
         autoencoder: What makes latents and fields of each other.
-        missing: ``[frames, c]`` variance that ensembles lack, by frames ahead, squared units, from trajectories that
-            were held out (:func:`meshops.training.evaluate_generative.calibrate`); None: not known.
+        missing_variance: ``[frames, c]`` variance that ensembles lack (below 0: have too much), by frames ahead,
+            squared units, from trajectories that were held out
+            (:func:`meshops.training.evaluate_generative.calibrate`, settings in ``info["calibration"]``); None: not
+            known.
     """
 
     autoencoder: AutoencodeSurrogate = field(kw_only=True)
-    missing: Tensor | None = field(default=None, kw_only=True)
+    missing_variance: Tensor | None = field(default=None, kw_only=True)
     kind = "generate"
 
     def forecast(
@@ -79,37 +81,37 @@ class GenerateSurrogate(Trained):
         """The frames that follow, ``[samples, frames, q, c]``, physical units; longer than a segment by windows.
 
         A window after the first starts with the last ``overlap`` frames of the one before, decoded at the given points
-        and encoded anew, so that its first latent is again that of a first frame. Points that move are where
-        ``queries`` says, there too.
+        and encoded anew, so that its first latent is again that of a first frame. Given points that move are then where
+        ``queries`` says, so those should be all the points, not a few of them.
 
         Args:
             given: The first ``1 + f j`` frames of one trajectory.
             frames: How many to predict.
             queries: Points of the result (values are not read); None: those of ``given``, if they stay. Points that
                 move: of every frame that is predicted, equally many.
-            samples: Size of the ensemble; a deterministic model gives one.
+            samples: Size of the ensemble, 1 or more; a deterministic model gives one.
             parameters: Of the equation, by name; None: not known.
             steps: Of the integration.
             method: See :func:`meshops.nn.flow.integrate`.
             guidance: See :meth:`meshops.tasks.generate.GenerateTask.sample`.
             seed: Of the samples.
-            overlap: Frames that windows share, ``1 + f j``; None: ``1 + f``, or 1 where a segment is no longer.
+            overlap: Frames that windows share, ``1 + f j``, all of them predicted ones; None: ``1 + f``, or 1 where the
+                given ones leave no more.
 
         Raises:
             InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
                 that move will be.
         """
         factor, segment = self.spec.time_factor, self.spec.frames
-        shared = min(1 + factor, segment - factor) if overlap is None else overlap
-        for name, number in (("given", given.frames), ("overlap", shared)):
-            if (number - 1) % factor or not 1 <= number < segment:
-                fits = ", ".join(str(n) for n in range(1, segment, factor))
-                raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j, less than a segment of "
-                                 f"{segment}), got {number}; crop them")  # fmt: skip
+        _check_frames("given", given.frames, segment - 1, factor)
+        shared = min(1 + factor, 1 + (segment - given.frames - 1) // factor * factor) if overlap is None else overlap
+        _check_frames("overlap", shared, segment - given.frames, factor)
+        _check_counts(frames=frames, samples=samples)
         _check_points(given, frames, queries, segment)
         target = given if queries is None else queries
-        moves = queries is not None and queries.moving and (given.moving or given.frames == 1)
-        between = target if moves else given  # where a window is encoded anew
+        # where a window is encoded anew; one given frame says nothing of motion, equally many points do
+        moves = given.moving or (given.frames == 1 and target.moving and len(given.pos) == int(target.ptr[1]))
+        between = target if moves else given
         count = 1 if self.spec.deterministic else samples
         generator = torch.Generator().manual_seed(seed)
         chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
@@ -136,20 +138,27 @@ class GenerateSurrogate(Trained):
         auto-encoder lost; held-out trajectories say how much that is. Beyond the frames they have, as at their last.
 
         Args:
-            samples: ``[k, frames, q, c]``, see :meth:`forecast`.
+            samples: ``[k, frames, q, c]``, see :meth:`forecast`; at least two, but of a deterministic model one.
 
         Raises:
-            InputError: The surrogate was not calibrated.
+            InputError: The surrogate was not calibrated, or not for these samples.
         """
-        if self.missing is None:
+        if self.missing_variance is None:
             raise InputError(
                 "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
                 "meshops.training.evaluate_generative.calibrate with some"
             )
-        k, frames = samples.shape[:2]
+        known, channels = self.missing_variance.shape
+        least = 1 if self.spec.deterministic else 2
+        if samples.dim() != 4 or samples.shape[3] != channels or len(samples) < least:
+            raise InputError(
+                f"samples must be [k, frames, q, {channels}] of a forecast with k >= {least}, got "
+                f"{tuple(samples.shape)}"
+            )
+        k = len(samples)
         variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
-        rows = torch.arange(frames).clamp(max=len(self.missing) - 1)
-        return (variance + self.missing[rows].unsqueeze(1).to(samples)).sqrt()
+        rows = torch.arange(samples.shape[1]).clamp(max=known - 1)
+        return (variance + self.missing_variance[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
 
     def complete(
         self,
@@ -189,6 +198,7 @@ class GenerateSurrogate(Trained):
                 f"{queries.frames}"
             )
         count = 1 if self.spec.deterministic else samples
+        _check_counts(samples=samples)
         starts = sorted(runs)
         name = (
             "generation" if not starts else "forward" if starts == [0] else "inverse" if starts[0] else "interpolation"
@@ -204,7 +214,7 @@ class GenerateSurrogate(Trained):
 
     def content(self) -> dict[str, Any]:
         """What the checkpoint holds."""
-        more = {} if self.missing is None else {"missing_variance": self.missing}
+        more = {} if self.missing_variance is None else {"missing_variance": self.missing_variance}
         return {**super().content(), "autoencoder": self.autoencoder.content(), **more}
 
     @classmethod
@@ -216,7 +226,7 @@ class GenerateSurrogate(Trained):
     @classmethod
     def _more(cls, content: Mapping[str, Any], path: str | os.PathLike[str], device: str) -> dict[str, Any]:
         autoencoder = AutoencodeSurrogate.from_content(content["autoencoder"], path, device=device)
-        return {"autoencoder": autoencoder, "missing": content.get("missing_variance")}
+        return {"autoencoder": autoencoder, "missing_variance": content.get("missing_variance")}
 
     def _known(self, runs: Mapping[int, PointFrames], task: str) -> Known:
         """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
@@ -266,10 +276,22 @@ class GenerateSurrogate(Trained):
         return torch.stack([points.series(self.autoencoder.decode(z.unsqueeze(0), points)) for z in latent])
 
 
+def _check_frames(name: str, number: int, most: int, factor: int) -> None:
+    """Raise ``InputError`` unless ``number`` is ``1 + factor j`` and at most ``most``."""
+    if (number - 1) % factor or not 1 <= number <= most:
+        fits = ", ".join(str(n) for n in range(1, most + 1, factor))
+        raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
+
+
+def _check_counts(**counts: int) -> None:
+    """Raise ``InputError`` unless all are whole numbers from 1 on."""
+    for name, number in counts.items():
+        if not isinstance(number, int) or number < 1:
+            raise InputError(f"{name} must be a whole number, at least 1, got {number}")
+
+
 def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:
     """Raise ``InputError`` unless it is known where every predicted frame is wanted."""
-    if frames < 1:
-        raise InputError(f"frames must be at least 1, got {frames}")
     for name, points in (("given", given), ("queries", queries)):
         if points is not None and points.num_trajectories != 1 and (points.moving or points.num_graphs != 1):
             raise InputError(f"forecast takes one trajectory, {name} holds {points.num_trajectories}")
@@ -280,7 +302,7 @@ def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, 
                 f"queries that move need equally many points in each of the {frames} frames to predict, got "
                 f"{queries.frames} frames of {int(sizes.min())} to {int(sizes.max())} points"
             )
-    elif given.moving and (queries is None or given.frames + frames > segment):
+    elif given.moving and (queries is None or (queries.frames != frames and given.frames + frames > segment)):
         raise InputError(
             f"the given points move, so queries must say where points are in each of the {frames} frames to predict; "
             "pass meshops.point_frames(pos [frames, n, d], values of any kind)"

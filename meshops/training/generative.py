@@ -182,6 +182,9 @@ def train_generator(
         "given": config.task.given, "steps": config.task.steps, "samples": config.task.samples, "stride": stride
     }  # fmt: skip
     if len(held):
+        if int(autoencoder.info.get("data", {}).get("training cases", 0)) > kept:
+            out.print("note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones "
+                      "than is expected: give all stages the same train.validation")  # fmt: skip
         ahead = calibrate(surrogate, data, held, **asked)
         out.print(f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})")
     if config.data.test:

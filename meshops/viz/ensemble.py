@@ -158,7 +158,10 @@ def ensemble_page(
     steps = len(found.error)
     words = frame_words(times, steps, time_unit)
     moments, axis = moments_of(times, steps, time_unit)
-    line = None if expected is None else expected.double().square().flatten(1).nanmean(1).sqrt()
+    line = None
+    if expected is not None:
+        known = expected.double().masked_fill(~torch.isfinite(truth), math.nan)
+        line = known.square().flatten(1).nanmean(1).sqrt()
     plots = _plots(found, moments, axis, label, line, curves, spread_skill, ranks)
     film = Film(values, painter, words, label=label, own=["spread", EXPECTED], clim=clim, width=size)
     page = Page(
@@ -168,7 +171,7 @@ def ensemble_page(
         heading="How good it is, and whether it knows",
         plots=plots,
         tables=[("Numbers", table if table is not None else _table(found, words))],
-        notes=_notes(found),
+        notes=_notes(found, expected is not None),
     )
     return write_page(film, path, fps=fps, page=page)
 
@@ -221,13 +224,14 @@ def _plots(
         "CRPS": torch.from_numpy(found.crps),
         "spread": torch.from_numpy(found.spread),
     }
+    shown = dict(curves or own)
     if expected is not None:
-        own[EXPECTED] = expected
+        shown[EXPECTED] = expected
     pairs = spread_skill or (torch.from_numpy(found.bin_spread), torch.from_numpy(found.bin_error))
     counts = torch.from_numpy(found.ranks) if ranks is None else ranks
     places = len(numbers("ranks", counts))
     return [
-        time_plot(curves or own, moments, axis, ylabel=label),
+        time_plot(shown, moments, axis, ylabel=label),
         skill_plot(
             *pairs, label=label,
             caption="Spread against skill, over groups of like spread. On the line the spread says the error; "
@@ -273,11 +277,13 @@ def _table(found: EnsembleNumbers, words: Sequence[str]) -> Table:
     return Table(["quantity", f"first ({words[0]})", f"last ({words[-1]})", "all"], rows)
 
 
-def _notes(found: EnsembleNumbers) -> list[str]:
+def _notes(found: EnsembleNumbers, expected: bool) -> list[str]:
     members = len(found.ranks) - 1
     notes = [
         f"spread: standard deviation of {members} members; in plots and numbers times √({members + 1} / {members})"
     ]
+    if expected:
+        notes.append("expected error: standard deviation of the error of the mean, from the spread and what it lacks")
     if found.left_out:
         notes.append(f"{found.left_out:,} values that are not finite are gray and left out of the numbers")
     return notes

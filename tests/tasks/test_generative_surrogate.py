@@ -137,6 +137,61 @@ def test_forecasts_on_points_that_move() -> None:
     torch.testing.assert_close(long[:, :6], short)
 
 
+class Carrier:
+    """In the place of an auto-encoder: fields are (x, y, time), latents the time of their first frame."""
+
+    def __init__(self, real: AutoencodeSurrogate, latent: tuple[int, ...]) -> None:
+        self.task, self.latent, self.points = real.task, latent, []
+
+    def encode(self, run: PointFrames) -> torch.Tensor:
+        torch.testing.assert_close(run.values[..., :2], run.pos.unsqueeze(1).expand(-1, run.values.shape[1], -1))
+        first = run.values[run.ptr[:-1], 0, 2].view(run.num_trajectories, -1)[:, 0]
+        self.points.append(int(run.ptr[1]))
+        return first.view(-1, 1, 1, 1, 1).expand(-1, *self.latent)[:, :, : 1 + (run.frames - 1) // 2].clone()
+
+    def decode(self, latent: torch.Tensor, points: PointFrames) -> torch.Tensor:
+        time = latent.flatten()[0] + torch.arange(points.frames)
+        if points.moving:
+            time, pos = time.repeat_interleave(points.ptr.diff()).view(-1, 1, 1), points.pos.unsqueeze(1)
+        else:
+            time = time.view(1, -1, 1).expand(len(points.pos), -1, 1)
+            pos = points.pos.unsqueeze(1).expand(-1, points.frames, -1)
+        return torch.cat([pos, time], 2)
+
+
+@pytest.mark.parametrize("given", [1, 3, 5, 7])
+@pytest.mark.parametrize("moves", [True, False])
+def test_every_window_is_where_and_when_the_points_are(
+    given: int, moves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = generator()
+    carrier = Carrier(made.autoencoder, made.spec.latent)
+    monkeypatch.setattr(made, "autoencoder", carrier)
+    monkeypatch.setattr(made.task, "standardised", lambda latent: latent)
+    monkeypatch.setattr(made.task, "sample", lambda known, **_: (known.latent[:, :, :1].expand_as(known.latent), None))
+
+    def track(count: int, points: int, first: int, move: bool) -> PointFrames:
+        torch.manual_seed(points)
+        pos = torch.rand(count if move else 1, points, 2).expand(count, -1, -1)
+        return point_frames(pos, torch.cat([pos, (first + torch.arange(count)).view(-1, 1, 1) + 0 * pos[..., :1]], 2))
+
+    for ahead in (1, 2, 6, 9, 20):
+        whole = track(given + ahead, 10, -given, moves)
+        for overlap in (None, *range(1, 10 - given, 2)):
+            for queries in (whole.crop(given, ahead), track(ahead, 4, 0, True), track(1, 4, 0, False)):
+                if moves and given > 1 and not queries.moving and queries.frames != ahead and given + ahead > 9:
+                    continue  # nobody says where the points are
+                carrier.points.clear()
+                out = made.forecast(whole.crop(0, given), ahead, queries=queries, samples=2, overlap=overlap)
+                times = torch.arange(float(ahead)).view(1, -1, 1).expand(2, -1, out.shape[2])
+                torch.testing.assert_close(out[..., 2], times)
+                places = queries.places()
+                places = places if places.dim() == 3 else places.expand(ahead, -1, -1)
+                torch.testing.assert_close(out[..., :2], places.expand(2, -1, -1, -1))
+                if not moves:  # probes do not change what windows see
+                    assert set(carrier.points) == {10}
+
+
 def test_points_that_move_without_moving_are_points_that_stay() -> None:
     made, whole = generator(deterministic=True), frames(23)
     split = whole.by_frame()
@@ -153,13 +208,21 @@ def test_expected_error_adds_what_ensembles_hide(tmp_path: Path) -> None:
     samples = made.forecast(given, 8, samples=3)
     with pytest.raises(InputError, match=r"spread was not calibrated: train with held-out trajectories"):
         made.expected_error(samples)
-    made.missing = torch.tensor([[0.0, 1.0, 4.0], [9.0, 0.0, 0.0]])
+    made.missing_variance = torch.tensor([[0.0, 1.0, 4.0], [9.0, 0.0, 0.0]])
     expected = made.expected_error(samples)
     variance = samples.var(0) * 4 / 3
     torch.testing.assert_close(expected[0], (variance[0] + torch.tensor([0.0, 1.0, 4.0])).sqrt())
     for step in (1, 5, 7):  # the last that is known holds on
         torch.testing.assert_close(expected[step], (variance[step] + torch.tensor([9.0, 0.0, 0.0])).sqrt())
-    torch.testing.assert_close(made.expected_error(samples[:1])[1, :, 0], torch.full((40,), 3.0))
+    for wrong in (samples[:1], samples[0], samples[..., :1]):
+        with pytest.raises(InputError, match=r"samples must be \[k, frames, q, 3\] of a forecast with k >= 2, got"):
+            made.expected_error(wrong)
+    made.missing_variance -= 100.0  # an ensemble that varies too much
+    assert float(made.expected_error(samples).max()) == 0
+    made.missing_variance += 100.0
+    one = generator(deterministic=True)
+    one.missing_variance = torch.tensor([[4.0, 4.0, 4.0]])
+    torch.testing.assert_close(one.expected_error(one.forecast(given, 2)), torch.full((1, 1, 1), 2.0).expand(2, 40, 3))
     made.save(tmp_path / "g.ckpt")
     again = meshops.load(str(tmp_path / "g.ckpt"))
     assert isinstance(again, GenerateSurrogate)
@@ -209,8 +272,12 @@ def test_error_messages() -> None:
         made.forecast(whole.crop(0, 3), 2, parameters={"nu": 1.0})
     with pytest.raises(InputError, match="takes the parameters nu, got Re; give all"):
         generator(parameters=("nu",), logarithmic=(True,)).forecast(whole.crop(0, 3), 2, parameters={"Re": 1.0})
-    with pytest.raises(InputError, match="frames must be at least 1, got -1"):
+    with pytest.raises(InputError, match="frames must be a whole number, at least 1, got -1"):
         made.forecast(whole.crop(0, 3), -1)
+    with pytest.raises(InputError, match="samples must be a whole number, at least 1, got 0"):
+        made.forecast(whole.crop(0, 3), 1, samples=0)
+    with pytest.raises(InputError, match=r"overlap frames must be one of 1, 3, 5 \(1 \+ 2 j\), got 7"):
+        made.forecast(whole.crop(0, 3), 1, overlap=7)
     with pytest.raises(InputError, match=r"equally many points in each of the 2 frames .* got 9 frames of 40 to 40"):
         made.forecast(whole.crop(0, 3), 2, queries=moving())
     with pytest.raises(InputError, match="forecast takes one trajectory, given holds 2"):

@@ -1,3 +1,4 @@
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 import meshops
 from meshops.cli.generate import drawn
@@ -150,7 +152,7 @@ def test_held_out_trajectories_calibrate_the_spread(data: Path, autoencoder: Pat
     made = train_generator(replace(config, train=replace(config.train, validation=1)))
     assert 0 < made.metrics["coverage_90"] <= 1 and made.metrics["expected_over_skill"] > 0
     surrogate = meshops.load(str(tmp_path / "g" / "model.ckpt"))
-    assert surrogate.missing is not None and surrogate.missing.shape == (7, 1)
+    assert surrogate.missing_variance is not None and surrogate.missing_variance.shape == (7, 1)
     assert "expected error" in (tmp_path / "g" / "forecast.html").read_text()
     # on the trajectory it was calibrated with, the expected error is the error
     test = open_points("the_well", root=data, split="test", fields=["vorticity"])
@@ -158,8 +160,23 @@ def test_held_out_trajectories_calibrate_the_spread(data: Path, autoencoder: Pat
     found = evaluate_forecasts(surrogate, test, samples=4)
     assert found["expected_over_skill"] == pytest.approx(1, abs=1e-4)
     assert found["curves"]["expected"] == pytest.approx(found["curves"]["skill"], rel=1e-4)
+    assert surrogate.info["calibration"] == {"trajectories": 1, "given": 3, "frames": 7, "samples": 4, "stride": 1}
     with pytest.raises(InputError, match="no trajectory to calibrate with is longer than the 3 frames"):
         calibrate(surrogate, test, [])
+    with pytest.raises(InputError, match="two samples or more, got samples = 1"):
+        calibrate(surrogate, test, [0], samples=1)
+    # over several of unlike size too, since variances are averaged, not their roots
+    train = open_points("the_well", root=data, split="train", fields=["vorticity"])
+    calibrate(surrogate, train, range(3), samples=4)
+    assert evaluate_forecasts(surrogate, train, samples=4)["expected_over_skill"] == pytest.approx(1, abs=1e-4)
+
+
+def test_autoencoders_that_saw_what_was_held_out_are_told(data: Path, tmp_path: Path) -> None:
+    start = train_autoencoder(autoencode(data, tmp_path / "a", steps=1)).folder / "model.ckpt"
+    config, words = generating(data, tmp_path / "g", start, steps=1), io.StringIO()
+    config = replace(config, train=replace(config.train, validation=1))
+    train_generator(config, console=Console(file=words, width=200))
+    assert "auto-encoder was trained on held-out trajectories too" in words.getvalue()
 
 
 def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Path, tmp_path: Path) -> None:
@@ -288,5 +305,8 @@ def test_parameters_can_be_varied(tmp_path: Path, capsys: pytest.CaptureFixture[
     for wrong in ("viscosity=3", "viscosity=2:1", "viscosity=a:b"):
         assert main(["generate", "vorticity", *few, "--vary", wrong, "--out", str(tmp_path / "b")]) == 2
         assert "must be LOW:HIGH" in capsys.readouterr().err
+    sides = ["--option", "t_end=5", "--vary", "extent=1:2", "--out", str(tmp_path / "b")]
+    assert main(["generate", "gray_scott", *few[:6], "--train", "3", "--test", "1", *sides]) == 2
+    assert "must agree in grid, box" in capsys.readouterr().err and not (tmp_path / "b").exists()
     assert main(["generate", "darcy", "--num", "1", *vary, "--out", str(tmp_path / "c")]) == 2
     assert "--vary is for grids" in capsys.readouterr().err

@@ -91,6 +91,8 @@ def gray_scott(
         extent: Side of the square, m; The Well: 2 with 128 cells. A pattern repeats every 0.14 m: at least 8 cells.
     """
     check_settings(resolution=resolution, frames=frames, t_end=t_end)
+    if not 0 < extent < math.inf:
+        raise InputError(f"extent must be a positive length in m, got {extent}")
     generator = torch.Generator().manual_seed(seed)
     axis = (torch.arange(resolution, dtype=torch.float64) + 0.5) / resolution * extent
     spots = max(1, round(5 * extent**2))

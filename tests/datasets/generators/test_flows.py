@@ -159,3 +159,18 @@ def test_unknown_names_and_unphysical_fields_are_explained() -> None:
         Simulation({"p": torch.zeros(2, 4)}, torch.zeros(3).double(), (0.0,), (1.0,), ("open",))
     with pytest.raises(InputError, match="not finite"):
         Simulation({"p": torch.full((1, 4), math.nan)}, torch.zeros(1).double(), (0.0,), (1.0,), ("open",))
+
+
+def test_gray_scott_has_as_many_spots_in_an_area() -> None:
+    runs = [generate("gray_scott", 0, resolution=n, frames=2, t_end=1.0, extent=n / 64) for n in (128, 64)]
+    assert runs[0].extent == (2.0, 2.0) and runs[1].extent == (1.0, 1.0) and runs[1].origin == (-0.5, -0.5)
+    peaks = []
+    for run in runs:
+        start = run.fields["B"][:1]
+        wrapped = torch.nn.functional.pad(start.unsqueeze(0), (2, 2, 2, 2), mode="circular")
+        highest = torch.nn.functional.max_pool2d(wrapped, 5, stride=1)[0]
+        peaks.append(int(((start == highest) & (start > 0.4)).sum()))
+    assert 3 <= peaks[1] <= 5 < 12 <= peaks[0] <= 20  # 5 per square metre, some in each other
+    for wrong in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="extent must be a positive length"):
+            generate("gray_scott", 0, resolution=16, frames=2, t_end=1.0, extent=wrong)
