@@ -173,6 +173,7 @@ def autoencoder(
         "compression": rate,
         "weights": sum(p.numel() for p in model.parameters()),
     }
+    results["autoencoder"]["principal components"] = principal_components(train, test, frames, task, cases)
     results["autoencoder"]["before refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
     frozen = {id(p) for p in model.tower.temporal_parameters()}
     free = [p for p in task.parameters() if id(p) not in frozen]
@@ -180,6 +181,37 @@ def autoencoder(
     results["autoencoder"]["after refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
     print(json.dumps(results["autoencoder"]), flush=True)
     return AutoencodeSurrogate(task.eval(), "echoautoencoder", arguments, {})
+
+
+def principal_components(
+    train: PointTrajectories, test: PointTrajectories, frames: int, task: AutoencodeTask, cases: int
+) -> float:
+    """Error of a yardstick: blocks of cells and frames, one for every latent node, in as many linear numbers.
+
+    The first frame, which has a latent of its own, is left out. The blocks need the whole grid.
+    """
+    depth, _, *cells = task.model.latent_shape(frames)
+    sizes = [task.model.time_factor, *(n // m for n, m in zip(train.spec.grid, cells, strict=True))]
+
+    def blocks(data: PointTrajectories, index: int, start: int) -> Tensor:
+        window = data.window(index, start, frames)
+        parts = grid(task.norm(window.series()), data.spec.grid)[1:].movedim(1, -1)  # [t, *grid, c]
+        for axis, size in enumerate(sizes):
+            parts = parts.unflatten(2 * axis, (-1, size))
+        count = len(sizes)
+        return parts.permute(*range(0, 2 * count, 2), *range(1, 2 * count, 2), 2 * count).flatten(0, count - 1)
+
+    rows = torch.cat([blocks(train, i, s).flatten(1)[::7] for i in range(len(train)) for s in (0, frames - 1)])
+    basis = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -depth:]
+    errors = []
+    for index in range(min(cases, len(test))):
+        for start in (0, test.lengths[index] - frames):
+            whole = blocks(test, index, start)
+            flat = whole.flatten(1)
+            made = (flat @ basis @ basis.T).view_as(whole)
+            true, guess = (task.norm.inverse(part).flatten(0, -2) for part in (whole, made))
+            errors.append((guess - true).norm(dim=0) / true.norm(dim=0))
+    return float(torch.stack(errors).mean())
 
 
 @torch.no_grad()
