@@ -293,7 +293,7 @@ def _check_counts(**counts: int) -> None:
 def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:
     """Raise ``InputError`` unless it is known where every predicted frame is wanted."""
     for name, points in (("given", given), ("queries", queries)):
-        if points is not None and points.num_trajectories != 1 and (points.moving or points.num_graphs != 1):
+        if points is not None and points.num_trajectories != 1:
             raise InputError(f"forecast takes one trajectory, {name} holds {points.num_trajectories}")
     if queries is not None and queries.moving:
         sizes = queries.ptr.diff()
