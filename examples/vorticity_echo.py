@@ -1,6 +1,6 @@
 """Whole futures of a stirred fluid as an ensemble: solve, compress, refine, generate, look at it.
 
-python examples/vorticity_echo.py               # solver and three trainings, about an hour on two cores
+python examples/vorticity_echo.py               # solver and three trainings (not timed as a whole)
 python examples/vorticity_echo.py --smoke       # seconds, far too small to learn anything; compression 3.6
 
 Snapshots at a part of the points go in; truth, mean, spread and samples come out as forecast.html, forecast.gif and

@@ -9,7 +9,7 @@ r"""Continuous convolution: features of points where they are wanted, from those
 
 which is the same number without one matrix per neighbour; a constant phi carries K0. Departures: offsets are counted in
 cells of the latent grid, so weights do not depend on the resolution, and B has a standard deviation of 0.4 (CALM-PDE's
-6 per unit of length is 0.2 per cell, too smooth to tell points of a cell apart: errors fall with 0.4); weights sum
+6 per unit of length is about 0.2 per cell, too smooth to tell points of a cell apart; 0.4 is our choice); weights sum
 to 1 in every neighbourhood, without which training diverges (CALM-PDE, table of ablations).
 """
 

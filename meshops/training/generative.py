@@ -185,7 +185,7 @@ def train_generator(
         if int(autoencoder.info.get("data", {}).get("training cases", 0)) > kept:
             out.print("note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones "
                       "than is expected: give all stages the same train.validation")  # fmt: skip
-        ahead = calibrate(surrogate, data, held, **asked)
+        ahead = calibrate(surrogate, data, held, **asked | {"samples": max(2, config.task.samples)})
         out.print(f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})")
     if config.data.test:
         test = _data(config, config.data.test, autoencoder.spec.fields)

@@ -173,9 +173,10 @@ def test_held_out_trajectories_calibrate_the_spread(data: Path, autoencoder: Pat
 
 def test_autoencoders_that_saw_what_was_held_out_are_told(data: Path, tmp_path: Path) -> None:
     start = train_autoencoder(autoencode(data, tmp_path / "a", steps=1)).folder / "model.ckpt"
-    config, words = generating(data, tmp_path / "g", start, steps=1), io.StringIO()
+    config, words = generating(data, tmp_path / "g", start, steps=1, samples=1), io.StringIO()
     config = replace(config, train=replace(config.train, validation=1))
-    train_generator(config, console=Console(file=words, width=200))
+    made = train_generator(config, console=Console(file=words, width=200))
+    assert made.surrogate.info["calibration"]["samples"] == 2  # one sample has no spread; the run is not lost for it
     assert "auto-encoder was trained on held-out trajectories too" in words.getvalue()
 
 
