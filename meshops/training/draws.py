@@ -60,7 +60,7 @@ class DrawStream(IterableDataset[Any]):
 
     def _order(self, round_: int) -> list[int]:
         if self._shuffled is None or self._shuffled[0] != round_:
-            generator = torch.Generator().manual_seed(mix(self.seed, 5, round_))
+            generator = torch.Generator().manual_seed(mix(self.seed, 2, round_))
             self._shuffled = round_, torch.randperm(self.count, generator=generator).tolist()
         return self._shuffled[1]
 

@@ -99,7 +99,7 @@ class WindowStream(IterableDataset[Any]):
     def _order(self, round_: int) -> Tensor:
         """Order of the windows in a round; kept until the next."""
         if self._shuffled is None or self._shuffled[0] != round_:
-            generator = torch.Generator().manual_seed(mix(self.seed, 3, round_))
+            generator = torch.Generator().manual_seed(mix(self.seed, 2, round_))
             self._shuffled = round_, torch.randperm(len(self.windows), generator=generator)
         return self._shuffled[1]
 
