@@ -59,7 +59,7 @@ def make_cases(job: tuple[str, dict[str, Any]]) -> None:
     """Solve the cases of one problem, once."""
     import torch
 
-    from meshops.datasets.generators.mesh_registry import generate_mesh
+    from meshops.solvers.mesh_registry import generate_mesh
 
     problem, args = job
     path = Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt"

@@ -30,13 +30,13 @@ from torch import Tensor
 from meshops.datasets import create_trajectories
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import MissingPackageError
+from meshops.metrics.ensembles import ensemble_errors, missing_variance
+from meshops.metrics.grids import band_errors, energy_spectrum
 from meshops.models import create_model
 from meshops.nn.causal_tower import compression
 from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
-from meshops.tasks.ensemble_metrics import ensemble_errors, missing_variance
 from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
 from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate
-from meshops.tasks.grid_metrics import band_errors, energy_spectrum
 from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.training.evaluate_generative import evaluate_autoencoder
 from meshops.training.latents import encoded_segments

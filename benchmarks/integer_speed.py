@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from scipy.spatial import Delaunay
 
+from meshops.data.edges import triangle_edges
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.mesh_trajectory import triangle_edges
 from meshops.models import create_model
 from meshops.nn.bit_budget import mesh_bits
 from meshops.nn.mesh_model import cost_report

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     import meshops
     from meshops.data.surface import refine
-    from meshops.datasets.generators.ahmed_body import ahmed_body
+    from meshops.solvers.ahmed_body import ahmed_body
     from meshops.tasks.cases import open_case
 
     body = ahmed_body(1.044, 0.36, 0.29, 0.1, 0.2, 20.0, 0.05)

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from meshops.datasets.generators.mesh_registry import generate_mesh
 from meshops.datasets.mesh_files import MeshFiles, write_graphs
 from meshops.nn.bit_budget import bit_operations
 from meshops.nn.quantized import MeshBits
+from meshops.solvers.mesh_registry import generate_mesh
 from meshops.training.config import DataConfig, FieldsRunConfig, TrainConfig
 from meshops.training.graphs import train_fields
 from meshops.viz.plane import graph_picture

@@ -18,8 +18,8 @@ import torch
 from meshops.data.convert import from_pyvista
 from meshops.data.readers import read_mesh
 from meshops.data.writers import write_mesh
-from meshops.datasets.generators.ahmed_body import ahmed_body
 from meshops.partition import BallTree, Partition
+from meshops.solvers.ahmed_body import ahmed_body
 from meshops.viz import partition_picture
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 import meshops
 from meshops.cli.train import parse
 from meshops.data.writers import write_mesh
-from meshops.datasets.generators.ahmed_body import ahmed_body
+from meshops.solvers.ahmed_body import ahmed_body
 from meshops.tasks.outputs import write_prediction
 from meshops.training.run import train
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from meshops.aero.features import FeatureSpec
 from meshops.cli.train import parse, parse_stages, recipes
-from meshops.data.features import FeatureSpec
 from meshops.datasets import names
-from meshops.datasets.cfdbench import CONSTANTS
+from meshops.datasets.cfdbench.dataset import CONSTANTS
 from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
 from meshops.models import create_model, list_models
 from meshops.tasks.autoencode import AutoencodeSpec

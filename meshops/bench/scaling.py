@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from meshops.io import replacing
 from meshops.ops import knn_search, median_split
 from meshops.partition import BallTree, CurvePatches, Octree
 
@@ -56,7 +57,5 @@ def draw_scaling(table: Sequence[dict[str, float | str]], path: str | Path) -> N
     axes.set_title("dotted: N log N through the last point", fontsize=9)
     axes.grid(which="both", alpha=0.3)
     axes.legend(frameon=False)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.part")
-    figure.savefig(temporary, format="png")
-    temporary.replace(target)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")

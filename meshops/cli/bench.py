@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from meshops.cli.options import parser
 from meshops.errors import InputError
+from meshops.io import write_json
 
 SUITES = ("ops", "partition", "scaling")
 
@@ -47,10 +46,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.write(f"{about['cpu']}, {about['threads']} threads; seconds\n")
         rows = _scaling(args) if args.suite == "scaling" else _suite(args)
     if args.out:
-        target = Path(args.out)
-        temporary = target.with_name(f".{target.name}.part")
-        temporary.write_text(json.dumps({"machine": about, "suite": args.suite, "rows": rows}, indent=1))
-        temporary.replace(target)
+        write_json(args.out, {"machine": about, "suite": args.suite, "rows": rows})
     return 0
 
 

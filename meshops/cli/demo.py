@@ -60,7 +60,7 @@ def _predict(surrogate: Any, folder: Path, screen: Any, *, smoke: bool) -> Path:
     from meshops.data.convert import to_pyvista
     from meshops.data.writers import write_mesh
     from meshops.datasets import create
-    from meshops.datasets.generators.ahmed_body import ahmed_body
+    from meshops.solvers.ahmed_body import ahmed_body
     from meshops.tasks.outputs import write_case_report, write_prediction
 
     predicted = output_folder(str(folder / "predicted"))

@@ -30,8 +30,8 @@ on irregular meshes (need scikit-fem): {meshes}
 
 def run(argv: Sequence[str]) -> int:
     """Solve and write."""
-    from meshops.datasets.generators.mesh_registry import MESH_GENERATORS
-    from meshops.datasets.generators.registry import GENERATORS, generate
+    from meshops.solvers.mesh_registry import MESH_GENERATORS
+    from meshops.solvers.registry import GENERATORS, generate
 
     options = parser(
         "generate",
@@ -93,9 +93,9 @@ def run(argv: Sequence[str]) -> int:
 def _on_meshes(args: Any, out: Path, sizes: tuple[int, int, int]) -> int:
     """Solve on irregular meshes: ``.vtu`` files of steady fields, EAGLE's layout for wakes."""
     from meshops.data.mesh_graph import MeshGraph
-    from meshops.datasets.eagle_files import write_eagle_case
-    from meshops.datasets.generators.mesh_registry import generate_mesh
+    from meshops.datasets.eagle.files import write_eagle_case
     from meshops.datasets.mesh_files import write_graphs
+    from meshops.solvers.mesh_registry import generate_mesh
 
     for name in ("resolution", "t_end"):
         if getattr(args, name) is not None:
@@ -166,9 +166,9 @@ def _sizes(args: Any) -> tuple[int, int, int]:
 
 
 def _write(runs: list[Any], out: Path, args: Any, sizes: tuple[int, int, int]) -> Path:
-    from meshops.datasets.cfdbench_files import write_case
-    from meshops.datasets.pdebench_files import write_flat, write_grouped
-    from meshops.datasets.the_well_files import write_well
+    from meshops.datasets.cfdbench.files import write_case
+    from meshops.datasets.pdebench.files import write_flat, write_grouped
+    from meshops.datasets.the_well.files import write_well
 
     if args.layout == "well":
         train, valid, _ = sizes

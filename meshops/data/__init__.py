@@ -1,7 +1,6 @@
 """Meshes as graphs: reading, cleaning, conversion, writing, surface geometry."""
 
 from meshops.data.clean import CleanReport, clean_mesh
-from meshops.data.conditions import FlowConditions
 from meshops.data.convert import from_pyvista, to_pyvista
 from meshops.data.edges import KNNGraph, RadiusGraph
 from meshops.data.mesh_graph import MeshGraph
@@ -11,7 +10,6 @@ from meshops.data.writers import with_predictions, write_mesh
 
 __all__ = [
     "CleanReport",
-    "FlowConditions",
     "KNNGraph",
     "MeshGraph",
     "RadiusGraph",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import warn
 from meshops.ops.neighbors import knn_search, radius_search
 from meshops.partition.checks import graph_ptr
+
+VTK_TRIANGLE = 5
 
 
 class KNNGraph(BaseTransform):  # type: ignore[misc]
@@ -79,3 +83,11 @@ class RadiusGraph(BaseTransform):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"RadiusGraph(radius={self.radius:g})"
+
+
+def triangle_edges(triangles: Tensor, num_nodes: int) -> Tensor:
+    """``[2, e]`` sides of triangles ``[f, 3]``, both directions, each once, sorted by the second row."""
+    sides = torch.cat([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    both = torch.cat([sides, sides.flip(1)])
+    key = torch.unique(both[:, 1] * num_nodes + both[:, 0])
+    return torch.stack([key % num_nodes, key // num_nodes])

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from meshops.errors import InputError, listing, warn
+from meshops.ops.pointers import pointers
 
 Location = Literal["point", "cell", "free"]
 LOCATIONS: tuple[str, ...] = ("point", "cell", "free")
@@ -145,13 +146,6 @@ class MeshGraph(Data):  # type: ignore[misc]
         if problems:
             warn(message)
         return self
-
-
-def pointers(sizes: Tensor) -> Tensor:
-    """Running sum with a leading zero: ``[c] -> [c + 1]``."""
-    out = sizes.new_zeros(sizes.numel() + 1, dtype=torch.int64)
-    torch.cumsum(sizes, 0, out=out[1:])
-    return out
 
 
 def field_slices(names: Sequence[str], sizes: Sequence[int]) -> dict[str, slice]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +19,7 @@ from meshops.data.convert import to_pyvista
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.vtk_io import run_writer
 from meshops.errors import InputError, listing, warn
+from meshops.io import replacing
 
 WRITERS: dict[str, Callable[[], Any]] = {
     ".vtp": vtkXMLPolyDataWriter,
@@ -65,22 +64,13 @@ def write_mesh(mesh: Mesh | MeshGraph, path: str | Path) -> Path:
     else:
         writer.SetFileTypeToBinary()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=suffix, prefix=f".{path.stem}-", dir=path.parent)
-        os.close(handle)
+        with replacing(path) as partial:
+            partial.touch()
+            complaints = run_writer(writer, data, partial)
+            if complaints:
+                raise InputError(f"{path}: could not be written ({complaints[0]}); is the disk full?")
     except OSError as error:
         raise InputError(f"{path}: the folder cannot be written ({error.strerror or error}); choose another") from error
-    part = Path(name)
-    try:
-        complaints = run_writer(writer, data, part)
-        if complaints:
-            raise InputError(f"{path}: could not be written ({complaints[0]}); is the disk full?")
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -136,9 +126,3 @@ def _check_suffix(path: Path, data: Any) -> str:
     if suffix == ".vtu" and not isinstance(data, pv.UnstructuredGrid):
         raise InputError(f"{path}: a '.vtu' file holds an unstructured grid, this is a PolyData; write a .vtp file")
     return suffix
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -12,7 +12,7 @@ from typing import TypeVar
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph, check_graph
 from meshops.errors import InputError, MeshopsError, MissingDataError, listing
 

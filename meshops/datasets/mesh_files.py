@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
 from meshops.data.graph_files import arrays_of, read_graph
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.atomic import replacing
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_root, one_of
 from meshops.errors import InputError, MissingDataError, listing
+from meshops.io import replacing
 
 SUFFIXES = (".vtu", ".vtp", ".vtk", ".msh")
 
@@ -90,7 +90,7 @@ class MeshFiles(CaseDataset):
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:
         """Darcy flow on irregular meshes from finite elements."""
-        from meshops.datasets.generators.mesh_registry import generate_mesh
+        from meshops.solvers.mesh_registry import generate_mesh
 
         graphs = [generate_mesh("darcy", seed, num_points=200) for seed in range(num)]
         return write_graphs([g for g in graphs if isinstance(g, MeshGraph)], root, test=max(1, num // 4))

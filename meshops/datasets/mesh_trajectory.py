@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from meshops.data.edges import VTK_TRIANGLE, triangle_edges
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseProblem
 from meshops.datasets.trajectory import Trajectories
 from meshops.errors import MeshopsError
 
-VTK_TRIANGLE = 5
 NODE_TYPES = 9  # kinds of nodes of MeshGraphNets and EAGLE, given to models as one-hot
 
 
@@ -84,14 +84,6 @@ class MeshWindow:
             cell_type=torch.full((len(cells),), VTK_TRIANGLE),
             location="point",
         )
-
-
-def triangle_edges(triangles: Tensor, num_nodes: int) -> Tensor:
-    """``[2, e]`` sides of triangles ``[f, 3]``, both directions, each once, sorted by the second row."""
-    sides = torch.cat([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    both = torch.cat([sides, sides.flip(1)])
-    key = torch.unique(both[:, 1] * num_nodes + both[:, 0])
-    return torch.stack([key % num_nodes, key // num_nodes])
 
 
 class MeshTrajectoryDataset(Trajectories):

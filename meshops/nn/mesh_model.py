@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from meshops.data.mesh_graph import pointers
 from meshops.errors import InputError
 from meshops.nn.quantized import Kind, MeshBits, quantized_layers
 from meshops.ops.neighbors import knn_search
+from meshops.ops.pointers import pointers
 from meshops.ops.segment import segment_mean
 from meshops.partition.ball_tree import BallTree
 from meshops.partition.checks import graph_ptr

@@ -28,6 +28,7 @@ from torch import Tensor
 from meshops.errors import InputError
 from meshops.ops.checks import check_index, check_positions, check_ptr
 from meshops.ops.dispatch import front, operation
+from meshops.ops.distance import squared_distance
 from meshops.ops.kernels.available import needs_numba, needs_triton
 from meshops.typing import Float, Int
 
@@ -214,17 +215,6 @@ def _all_distances(
                 own = torch.arange(rows.start, rows.stop, device=points.device)
                 distance[own - rows.start, own - start] = torch.inf
             yield rows, start, distance
-
-
-def squared_distance(a: Tensor, b: Tensor, period: Sequence[float]) -> Tensor:
-    """Squared distance ``[...]`` in float64 of positions ``[..., d]``, axis after axis; nearest images if periodic."""
-    total = torch.zeros((), dtype=torch.float64, device=a.device)
-    for axis, length in enumerate(period):
-        gap = a[..., axis].double() - b[..., axis].double()
-        if length > 0:
-            gap = gap - length * torch.round(gap / length)
-        total = total + gap * gap
-    return total
 
 
 @front(_knn_search)

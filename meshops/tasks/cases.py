@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meshops.data.canonical import Frame
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.forces import Forces, integrate_forces
+from meshops.aero.frame import Frame
+from meshops.aero.silhouette import projected_area
 from meshops.data.mesh_graph import MeshGraph
-from meshops.data.silhouette import projected_area
 from meshops.errors import DataWarning, InputError, listing, warn
 from meshops.tasks.envelope import describe
-from meshops.tasks.forces import Forces, integrate_forces
 from meshops.tasks.steady import SteadySpec
 
 Array = NDArray[Any]

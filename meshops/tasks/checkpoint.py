@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from meshops.errors import CheckpointError
+from meshops.io import replacing
 
 FORMAT = "meshops-surrogate"
 VERSION = 1
@@ -17,15 +18,9 @@ VERSION = 1
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
     """Write ``content`` with format and version (temporary name, then rename)."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+    with replacing(path) as partial:
+        torch.save({"format": FORMAT, "version": VERSION, **content}, partial)
+    return Path(path)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

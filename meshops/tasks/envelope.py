@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
 
 Array = NDArray[np.float64]
 

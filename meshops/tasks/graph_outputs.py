@@ -10,9 +10,9 @@ import numpy as np
 
 from meshops.data.graph_files import arrays_of, read_graph
 from meshops.errors import InputError, listing
+from meshops.io import write_json
 from meshops.tasks.fields import relative_errors
 from meshops.tasks.graph_surrogate import FieldsSurrogate
-from meshops.tasks.outputs import write_json
 
 
 def predict_file(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from meshops.io import write_json
 from meshops.tasks.steady import SteadySpec
 from meshops.tasks.surrogate import Prediction, Surrogate
 
@@ -144,14 +143,6 @@ def expected_errors(held_out: Mapping[str, Any]) -> tuple[list[str], list[list[A
     }
     rows = [[text, held_out[key]] for key, text in words.items() if key in held_out]
     return (["error on held-out shapes", "value"], rows) if rows else None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write JSON under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
-    return path
 
 
 def _summary(prediction: Prediction) -> list[tuple[str, str]]:

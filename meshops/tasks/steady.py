@@ -14,14 +14,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from meshops.data.canonical import Frame
-from meshops.data.conditions import FlowConditions
-from meshops.data.features import FeatureSpec, node_features
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.features import FeatureSpec, node_features
+from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph, field_slices
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.errors import InputError, listing
+from meshops.metrics.losses import get_loss
 from meshops.nn.mesh_model import LearnsWithTruth
-from meshops.tasks.losses import get_loss
 
 Domain = Literal["surface", "volume"]
 
@@ -42,7 +42,7 @@ class SteadySpec:
         conditions: Flow, axes and reference values.
         features: Which node features are computed from the geometry.
         nodes: Nodes per training subset; prediction uses interleaved subsets of the same density.
-        loss: Loss of each field, see ``meshops.tasks.losses``.
+        loss: Loss of each field, see ``meshops.metrics.losses``.
         weights: Weight of each field in the loss.
         passes: Interleavings averaged in a prediction.
     """

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from meshops.aero.forces import Forces
 from meshops.data.normalize import Normalizer
 from meshops.errors import CheckpointError
+from meshops.metrics.fields import FieldMetrics
 from meshops.models import create_model
 from meshops.tasks.cases import Case, open_case
 from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks.compress import compressed_model, empty_integers
 from meshops.tasks.envelope import Envelope, Judgement
-from meshops.tasks.forces import Forces
 from meshops.tasks.inference import Method, predict_nodes
-from meshops.tasks.metrics import FieldMetrics
 from meshops.tasks.steady import SteadySpec, SteadyTask, without_cues
 
 

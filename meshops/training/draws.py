@@ -12,8 +12,9 @@ from rich.console import Console
 from torch.utils.data import IterableDataset
 
 from meshops.errors import InputError
+from meshops.io import write_json
 from meshops.tasks.surrogate import software
-from meshops.training.folder import numbers, write_json
+from meshops.training.folder import numbers
 from meshops.training.results import RunResult
 from meshops.training.stream import mix
 

@@ -12,8 +12,8 @@ from rich.progress import track
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import CaseDataset
+from meshops.metrics.fields import FieldMetrics, average, spearman
 from meshops.tasks.cases import Case
-from meshops.tasks.metrics import FieldMetrics, average, spearman
 from meshops.tasks.steady import SteadySpec
 from meshops.tasks.surrogate import Surrogate
 from meshops.tasks.yardsticks import Example, Yardsticks

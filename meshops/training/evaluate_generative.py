@@ -16,11 +16,11 @@ from torch import Tensor
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
+from meshops.metrics.ensembles import ensemble_errors, missing_variance, relative_l2
+from meshops.metrics.grids import band_errors
 from meshops.nn.flow import Method
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.ensemble_metrics import ensemble_errors, missing_variance, relative_l2
 from meshops.tasks.generative_surrogate import GenerateSurrogate, checked_lengths
-from meshops.tasks.grid_metrics import band_errors
 
 MOST_WINDOWS = 2  # per trajectory, evenly spread
 NORMAL_90 = 1.645  # standard deviations that hold 90 % of a normal distribution
@@ -184,7 +184,7 @@ def evaluate_forecasts(
 
     Returns:
         ``curves``: mean over trajectories of every score of
-        :func:`meshops.tasks.ensemble_metrics.ensemble_errors` against time, and ``relative_l2_kept`` of the last given
+        :func:`meshops.metrics.ensembles.ensemble_errors` against time, and ``relative_l2_kept`` of the last given
         frame; ``relative_l2`` (of the ensemble mean), ``relative_l2_one`` (of a sample), ``relative_l2_kept`` and
         ``crps``: means over time; ``seconds``: of one forecast; on grids ``bands``: errors of the power spectrum at the
         last step, low to high, of a sample and of the ensemble mean; of a surrogate that was calibrated

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.tasks.grid_metrics import energy_spectrum, grid_errors, vrmse
+from meshops.metrics.grids import energy_spectrum, grid_errors, vrmse
 from meshops.tasks.rollout import RolloutTask
 
 BATCH = 8  # windows worked on at a time

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,13 +34,6 @@ def open_folder(config: Any, resume: bool) -> Path:
         _check_same(yaml.safe_load(settings.read_text()), plain(current), folder)
     settings.write_text(yaml.safe_dump(plain(current), sort_keys=False))
     return folder
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def plain(values: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import CheckpointError
+from meshops.io import replacing
 from meshops.tasks.autoencode import AutoencodeTask
 
 FORMAT = "meshops-latents"
@@ -99,13 +99,9 @@ def encoded_segments(
         torch.stack(later) if runs and later else whole[:, :, :0],
         torch.tensor(parameters, dtype=torch.float32).view(len(whole), -1),
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save({"format": FORMAT, "key": key, "latents": found.latents, "runs": found.runs,
-                    "parameters": found.parameters}, temporary)  # fmt: skip
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        kept = {"latents": found.latents, "runs": found.runs, "parameters": found.parameters}
+        torch.save({"format": FORMAT, "key": key, **kept}, partial)
     return found
 
 

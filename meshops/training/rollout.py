@@ -15,17 +15,18 @@ from torch.utils.data import IterableDataset
 from meshops.datasets import create_trajectories
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError
+from meshops.io import write_json
+from meshops.metrics.grids import vrmse
 from meshops.models import create_model
 from meshops.models.registry import model_arguments
 from meshops.nn.grid_model import GridModel
-from meshops.tasks.grid_metrics import vrmse
 from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
 from meshops.tasks.surrogate import software
 from meshops.training.config import RolloutRunConfig, RolloutTaskConfig
 from meshops.training.draws import count_weights, training_count
 from meshops.training.evaluate_rollout import draw_rollout, evaluate_rollout
-from meshops.training.folder import numbers, open_folder, write_json
+from meshops.training.folder import numbers, open_folder
 from meshops.training.results import RunResult
 from meshops.training.stream import mix
 

@@ -10,20 +10,21 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from meshops.data.features import FeatureSpec
+from meshops.aero.features import FeatureSpec
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import CaseDataset
 from meshops.datasets import create as create_dataset
 from meshops.errors import InputError
+from meshops.io import write_json
+from meshops.metrics.fields import relative_l2
 from meshops.models import create_model
 from meshops.tasks.inference import predict_nodes
-from meshops.tasks.metrics import relative_l2
 from meshops.tasks.steady import SteadySpec, SteadyTask
 from meshops.tasks.surrogate import Surrogate, software
 from meshops.training.config import RunConfig, TaskConfig
 from meshops.training.draws import count_weights, training_count
 from meshops.training.evaluate import evaluate
-from meshops.training.folder import numbers, open_folder, write_json
+from meshops.training.folder import numbers, open_folder
 from meshops.training.prepare import ROLES, Prepared, prepare_cases
 from meshops.training.results import RunResult
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meshops.errors import InputError
-from meshops.viz.files import write_whole
+from meshops.io import write_bytes
 from meshops.viz.layout import INK
 
 if TYPE_CHECKING:
@@ -152,4 +152,4 @@ def _figure(columns: int, shape: Sequence[int], rows: int = 1) -> tuple[Any, lis
 def _save(figure: Any, path: str | Path) -> Path:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    return write_whole(path, buffer.getvalue())
+    return write_bytes(path, buffer.getvalue())

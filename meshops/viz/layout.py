@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from meshops.io import write_bytes
 from meshops.viz.camera import View
 from meshops.viz.colors import ColorScale
-from meshops.viz.files import write_whole
 
 # Pixels. Twice the width of a page in the report, so that pictures stay sharp on dense screens and on paper.
 SHEET_WIDTH = 1800
@@ -97,7 +97,7 @@ def sheet(rows: Sequence[Sequence[Panel]], bars: Sequence[Bar], path: str | Path
         pen.bar(bar, left, right, y)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    return write_whole(path, _smaller(buffer.getvalue()))
+    return write_bytes(path, _smaller(buffer.getvalue()))
 
 
 def _columns(row: Sequence[Panel], gap: int, left_room: int) -> list[tuple[float, float]]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from meshops.errors import InputError, listing
+from meshops.io import write_bytes
 from meshops.optional import require
-from meshops.viz.files import write_whole
 from meshops.viz.film import Film
 from meshops.viz.report import AnyTable, _checked, _environment
 
@@ -91,7 +91,7 @@ def write_film(film: Film, path: str | Path, *, fps: float, page: Page) -> Path:
     kind = kind_of(path, fps)
     if kind == ".html":
         return write_page(film, path, fps=fps, page=page)
-    return write_whole(path, gif(film, fps) if kind == ".gif" else mp4(film, fps))
+    return write_bytes(path, gif(film, fps) if kind == ".gif" else mp4(film, fps))
 
 
 def write_page(film: Film, path: str | Path, *, fps: float, page: Page) -> Path:
@@ -107,7 +107,7 @@ def write_page(film: Film, path: str | Path, *, fps: float, page: Page) -> Path:
         plots=[(plot, _address(plot.png)) for plot in page.plots],
         tables=[(heading, _checked(heading, table)) for heading, table in page.tables],
     )  # fmt: skip
-    return write_whole(path, html.encode("utf-8"))
+    return write_bytes(path, html.encode("utf-8"))
 
 
 def gif(film: Film, fps: float) -> bytes:

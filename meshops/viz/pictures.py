@@ -16,9 +16,9 @@ import numpy as np
 from scipy.sparse import coo_matrix
 
 from meshops.errors import InputError
+from meshops.io import write_bytes
 from meshops.viz.camera import View, flat_view, flow_frame, named_view
 from meshops.viz.colors import NAN_COLOR, PALETTE, ColorScale, color_scale, magnitude, patch_colors
-from meshops.viz.files import write_whole
 from meshops.viz.layout import DPI, INK, SOFT, Bar, Panel, row_height, sheet
 from meshops.viz.render import cell_areas, field_values, fit, render
 
@@ -203,7 +203,7 @@ def curve_picture(
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    return write_whole(path, buffer.getvalue())
+    return write_bytes(path, buffer.getvalue())
 
 
 def _views(mesh: Any, names: Sequence[str], frame: np.ndarray) -> list[View]:

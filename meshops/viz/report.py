@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from meshops.errors import InputError, listing
-from meshops.viz.files import write_whole
+from meshops.io import write_bytes
 
 Level = Literal["inside", "edge", "outside"]
 LEVELS: dict[str, tuple[str, str]] = {
@@ -137,7 +137,7 @@ def write_report(data: ReportData, path: str | Path) -> Path:
         expected=_checked("expected_error", trust.expected_error) if trust else None,
         downloads=links,
     )  # fmt: skip
-    return write_whole(path, page.encode("utf-8"))
+    return write_bytes(path, page.encode("utf-8"))
 
 
 def write_index(
@@ -183,7 +183,7 @@ def write_index(
         tables={heading: _checked(heading, table) for heading, table in (tables or {}).items()},
         pictures=[(embedded(picture), caption) for picture, caption in pictures],
     )  # fmt: skip
-    return write_whole(path, page.encode("utf-8"))
+    return write_bytes(path, page.encode("utf-8"))
 
 
 def embedded(picture: str | Path, *, width: int | None = None) -> str:

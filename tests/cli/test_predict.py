@@ -12,7 +12,7 @@ import pyvista as pv
 import torch
 
 from meshops.cli.main import main
-from meshops.datasets.generators.ahmed_body import ahmed_body
+from meshops.solvers.ahmed_body import ahmed_body
 
 SHAPE = {"length": 1.0, "width": 0.36, "height": 0.29, "front_radius": 0.1, "slant_length": 0.2, "slant_angle": 20.0,
          "ground_clearance": 0.05}  # fmt: skip

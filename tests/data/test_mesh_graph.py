@@ -9,8 +9,9 @@ import torch
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
-from meshops.data.mesh_graph import MeshGraph, check_graph, field_slices, pointers
+from meshops.data.mesh_graph import MeshGraph, check_graph, field_slices
 from meshops.errors import DataWarning, InputError
+from meshops.ops.pointers import pointers
 
 
 def square(**changes: Any) -> MeshGraph:

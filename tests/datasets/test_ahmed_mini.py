@@ -10,7 +10,7 @@ import torch
 
 from meshops.data import readers
 from meshops.datasets import AhmedMini
-from meshops.datasets.ahmed_mini import PACK, load_pack, main, pack_arrays
+from meshops.datasets.ahmed.mini import PACK, load_pack, main, pack_arrays
 from meshops.errors import InputError, MissingDataError
 
 

@@ -9,7 +9,7 @@ import pyvista as pv
 import torch
 
 from meshops.datasets import AhmedMini, AhmedML
-from meshops.datasets.ahmed_ml import ab_upt_split, hash_split, parse_runs, split_runs
+from meshops.datasets.ahmed.ml import ab_upt_split, hash_split, parse_runs, split_runs
 from meshops.errors import DataWarning, InputError, MissingDataError
 
 EXPLICIT = {"train": "1-3", "test": [4]}

@@ -15,8 +15,8 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import AirfRANS as PeerAirfRANS
 
 from meshops.datasets import AirfRANS, detect
-from meshops.datasets.generators.joukowski import JoukowskiFlow
 from meshops.errors import InputError, MissingDataError
+from meshops.solvers.joukowski import JoukowskiFlow
 
 
 def entry(number: int, rows: int = 5) -> dict[str, torch.Tensor]:

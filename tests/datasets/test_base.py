@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, CaseProblem, GraphCache, num_bytes, read_number_table, select
 from meshops.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from meshops.datasets import AhmedMini
-from meshops.datasets.ahmed_ml import ab_upt_split
+from meshops.datasets.ahmed.ml import ab_upt_split
 
 CARDS = Path(__file__).resolve().parents[2] / "datasets"
 

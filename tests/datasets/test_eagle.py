@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from meshops.datasets import Eagle, create_mesh_trajectories, detect
-from meshops.datasets import npy_rows as rows
-from meshops.datasets.eagle import PRESSURE_MEAN, PRESSURE_STD, VELOCITY_MEAN, VELOCITY_STD
-from meshops.datasets.eagle_files import jet_case, split_of, write_eagle_case
+from meshops.datasets.eagle.dataset import PRESSURE_MEAN, PRESSURE_STD, VELOCITY_MEAN, VELOCITY_STD
+from meshops.datasets.eagle.files import jet_case, split_of, write_eagle_case
+from meshops.datasets.formats import npy_rows as rows
 from meshops.errors import DataWarning, InputError, MissingDataError
 
 T, N = 6, 5
@@ -185,7 +185,7 @@ def _list(label: Tensor | None) -> list[int]:
 
 
 def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets import eagle
+    from meshops.datasets.eagle import dataset as eagle
 
     root = Eagle.standin(tmp_path / "e", 3, frames=3, nodes=60)
     data = Eagle(root)
@@ -217,7 +217,7 @@ def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_clusters_beside_data_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets import eagle
+    from meshops.datasets.eagle import dataset as eagle
 
     def refuse(*_: Any) -> None:
         raise PermissionError("read-only")

@@ -15,9 +15,9 @@ from torch.testing import assert_close
 
 from meshops.data.convert import to_pyvista
 from meshops.datasets import Airfoil, Darcy, Elasticity, Pipe, Plasticity, detect
-from meshops.datasets.geo_fno_base import unit_grid
-from meshops.datasets.geo_fno_files import choose, grid_cells, grid_edges
-from meshops.datasets.geo_fno_standin import darcy_coefficient, solve_darcy, unit_cell, von_mises_stress
+from meshops.datasets.geo_fno.base import unit_grid
+from meshops.datasets.geo_fno.files import choose, grid_cells, grid_edges
+from meshops.datasets.geo_fno.standin import darcy_coefficient, solve_darcy, unit_cell, von_mises_stress
 from meshops.errors import InputError, MissingDataError
 
 SETS: dict[str, Any] = {

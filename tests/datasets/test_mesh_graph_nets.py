@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from meshops.datasets import MeshGraphNets, create_mesh_trajectories, detect
-from meshops.datasets.mesh_graph_nets_files import cylinder_case, write_mesh_graph_nets
-from meshops.datasets.tfrecord import encode_example, write_records
+from meshops.datasets.formats.tfrecord import encode_example, write_records
+from meshops.datasets.mesh_graph_nets.files import cylinder_case, write_mesh_graph_nets
 from meshops.errors import InputError, MissingDataError
 
 T, N = 5, 4
@@ -107,7 +107,7 @@ def test_splits(root: Path) -> None:
 
 
 def test_only_the_frames_asked_for_are_copied(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets import mesh_graph_nets
+    from meshops.datasets.mesh_graph_nets import dataset as mesh_graph_nets
 
     copied = []
     stack = np.stack

@@ -12,7 +12,7 @@ import scipy.io
 import torch
 
 from meshops.datasets import NavierStokes, create_trajectories, detect
-from meshops.datasets.navier_stokes import FILE
+from meshops.datasets.geo_fno.navier_stokes import FILE
 from meshops.errors import InputError, MissingDataError
 
 

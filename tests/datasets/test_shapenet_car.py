@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from meshops.data.convert import to_pyvista
 from meshops.datasets import ShapeNetCar
-from meshops.datasets.shapenet_car import EMPTY, find_cars, split_cars
+from meshops.datasets.shapenet_car.dataset import EMPTY, find_cars, split_cars
 from meshops.errors import DataWarning, InputError, MissingDataError
 
 FOLD_SIZES = (100, 99, 97, 100, 100, 96, 100, 98, 99)

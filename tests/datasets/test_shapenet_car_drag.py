@@ -8,8 +8,8 @@ import pyvista as pv
 import torch
 
 from meshops.datasets import ShapeNetCar, car_drag
-from meshops.datasets.shapenet_car_drag import hull_area, quads_of
-from meshops.datasets.shapenet_car_standin import box_surface
+from meshops.datasets.shapenet_car.drag import hull_area, quads_of
+from meshops.datasets.shapenet_car.standin import box_surface
 from meshops.errors import InputError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from meshops.datasets.shapenet_car_standin import box_surface, topology
+from meshops.datasets.shapenet_car.standin import box_surface, topology
 
 
 def folders(root: Path) -> list[Path]:

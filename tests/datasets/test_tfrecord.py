@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meshops.datasets.tfrecord import TFRecordFile, crc32c, encode_example, masked_crc, parse_example, write_records
+from meshops.datasets.formats.tfrecord import (
+    TFRecordFile,
+    crc32c,
+    encode_example,
+    masked_crc,
+    parse_example,
+    write_records,
+)
 from meshops.errors import InputError
 
 PAYLOADS = [b"first", b"", bytes(range(256)) * 5]

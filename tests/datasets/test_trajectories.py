@@ -17,13 +17,13 @@ from torch.testing import assert_close
 from meshops.data.grid import grid_graph, grid_shape, grid_values
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import CFDBench, PDEBench, TheWell, create_trajectories, detect
-from meshops.datasets.cfdbench_files import write_case
-from meshops.datasets.generators.riemann import riemann_2d
-from meshops.datasets.generators.shallow_water import radial_dam_break
-from meshops.datasets.generators.simulation import Simulation
-from meshops.datasets.pdebench_files import write_flat, write_grouped
-from meshops.datasets.the_well_files import write_well
+from meshops.datasets.cfdbench.files import write_case
+from meshops.datasets.pdebench.files import write_flat, write_grouped
+from meshops.datasets.the_well.files import write_well
 from meshops.errors import InputError, MissingDataError
+from meshops.solvers.riemann import riemann_2d
+from meshops.solvers.shallow_water import radial_dam_break
+from meshops.solvers.simulation import Simulation
 
 
 def simulation(seed: int = 0, *, boundary: tuple[str, str] = ("periodic", "open")) -> Simulation:

@@ -18,9 +18,9 @@ import torch
 
 from meshops.cli.train import parse, parse_stages, train
 from meshops.datasets import Eagle
-from meshops.datasets.generators.registry import generate
 from meshops.datasets.mesh_files import MeshFiles
-from meshops.datasets.the_well_files import write_well
+from meshops.datasets.the_well.files import write_well
+from meshops.solvers.registry import generate
 from meshops.training.stages import train_stages
 
 pytest.importorskip("skfem", reason="the generators need scikit-fem")
@@ -52,8 +52,8 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     ),
     "mesh_graphvit": (
         "eagle",
-        [*MESH, "--model", '{"name": "graphvit", "channels": 16, "tokens": 16, "depth": 1, "attention_depth": 1, "num_heads": 2, '
-         '"cluster_size": 20}', "--task.horizon", "2", "--train.validation", "1"],
+        [*MESH, "--model", '{"name": "graphvit", "channels": 16, "tokens": 16, "depth": 1, '
+         '"attention_depth": 1, "num_heads": 2, "cluster_size": 20}', "--task.horizon", "2", "--train.validation", "1"],
     ),
     "mesh_pushforward": (
         "eagle",
@@ -65,7 +65,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Data from solvers: flow through random media on meshes, vorticity on a grid, flow over ground on moving meshes."""
+    """Data from solvers: random media on meshes, vorticity on a grid, flow over ground on moving meshes."""
     root = tmp_path_factory.mktemp("data")
     flows = [generate("vorticity", s, resolution=16, frames=12, t_end=2.0, viscosity=1e-3 * (1 + s)) for s in range(4)]
     write_well({"train": flows[:3], "valid": [], "test": flows[3:]}, root / "vorticity", name="vorticity")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
 from meshops.tasks.cases import BodySurface
 from meshops.tasks.envelope import DESCRIPTORS, Envelope
 

@@ -11,8 +11,9 @@ from torch.testing import assert_close
 from torch_geometric.data import Batch
 
 import meshops
+from meshops.data.edges import triangle_edges
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.mesh_trajectory import MeshWindow, triangle_edges
+from meshops.datasets.mesh_trajectory import MeshWindow
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
 from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors

@@ -15,8 +15,8 @@ import meshops
 from meshops.cli.main import main
 from meshops.datasets import TheWell
 from meshops.errors import CheckpointError, InputError
+from meshops.metrics.grids import energy_spectrum, grid_errors, nmse, vrmse
 from meshops.models import UNet, create_model
-from meshops.tasks.grid_metrics import energy_spectrum, grid_errors, nmse, vrmse
 from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
 from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig

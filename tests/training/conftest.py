@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from meshops.data.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions
 from meshops.data.convert import from_pyvista
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import base, registry

@@ -13,10 +13,10 @@ import meshops
 from meshops.cli.generate import drawn
 from meshops.cli.main import main
 from meshops.datasets import Eagle
-from meshops.datasets.generators.registry import generate
 from meshops.datasets.point_trajectories import open_points
-from meshops.datasets.the_well_files import write_well
+from meshops.datasets.the_well.files import write_well
 from meshops.errors import CheckpointError, InputError
+from meshops.solvers.registry import generate
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.training.config import (
     AutoencodeRunConfig,

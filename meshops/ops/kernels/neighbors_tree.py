@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from meshops.ops.distance import squared_distance
 from meshops.ops.tree import MedianSplit, median_split, node_boxes
 
 LEAF = 32  # points or queries of a group at most
@@ -235,8 +236,6 @@ def _entries(
     points: Tensor, leaves: Groups, queries: Tensor, groups: Groups, pairs: Pairs, period: Sequence[float]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Query, point and squared distance of all pairs of rows, in chunks of whole groups."""
-    from meshops.ops.neighbors import squared_distance  # that module offers this one as an implementation
-
     size = leaves.ptr.diff()[pairs.leaf]
     total = torch.cat([size.new_zeros(1), size.cumsum(0)])
     candidates = total[pairs.ptr[1:]] - total[pairs.ptr[:-1]]  # points near each group

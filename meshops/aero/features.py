@@ -1,0 +1,276 @@
+"""Node features computed from the geometry alone, in canonical coordinates (see ``meshops.aero.frame``).
+
+place      position, position in the body's bounding box, its extents and ground clearance        (10)
+normal     outward unit normal (surface) or distance and direction to the body (volume)           (3 / 4)
+shape      Gaussian averages of the body's normals around the node, and the offset of the local
+           centroid along the normal (a curvature), at several radii                              (4 per radius)
+potential  velocity and pressure coefficient of the potential flow past the body with its image
+           in the ground: a source-panel solution (Hess and Smith 1967), no wake, no friction     (4)
+mesh       edges and folds of the cells themselves, see ``meshops.data.cues``                     (8)
+
+All of them come from the whole shape, before any nodes are left out. All but the last depend on the mesh only through
+quadrature: another triangulation of the same shape gives nearly the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, gmres
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from meshops.aero.frame import Frame
+from meshops.data.cues import CUES, mesh_cues
+from meshops.data.mesh_graph import MeshGraph
+from meshops.errors import InputError
+from meshops.partition.ball_tree import BallTree
+
+TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
+ROWS = 1024  # nodes whose interactions with all sources are held in memory at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """Which features are computed.
+
+    Attributes:
+        radii: Radii of the Gaussian averages, in body heights; empty: none.
+        potential_flow: Solve for the potential flow.
+        max_sources: The body is represented by at most this many panels (cells are merged by a ball tree).
+        mesh_cues: Edges and folds of surface cells; only for ``location="cell"``.
+    """
+
+    radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
+    potential_flow: bool = True
+    max_sources: int = 2048
+    mesh_cues: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FeatureSpec:
+        """Inverse of :meth:`to_dict`."""
+        return cls(**{**values, "radii": tuple(values["radii"])})
+
+    def names(self, domain: str) -> tuple[str, ...]:
+        """Name of each feature channel."""
+        place = [f"{kind}_{a}" for kind in ("position", "box", "extent") for a in "xyz"] + ["clearance"]
+        own = [f"normal_{a}" for a in "xyz"] if domain == "surface" else ["distance", *[f"to_body_{a}" for a in "xyz"]]
+        shape = [f"{name}@{r:g}" for r in self.radii for name in ("normal_x", "normal_y", "normal_z", "curvature")]
+        flow = ["potential_x", "potential_y", "potential_z", "potential_cp"] if self.potential_flow else []
+        return tuple(place + own + shape + flow + list(self.cues(domain)))
+
+    def cues(self, domain: str) -> tuple[str, ...]:
+        """Names of the features that depend on the mesh itself; they come last."""
+        return CUES if self.mesh_cues and domain == "surface" else ()
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A surface as panels, canonical axes but not folded (both sides of the body are there).
+
+    Attributes:
+        center: ``[s, 3]`` m.
+        normal: ``[s, 3]`` outward.
+        area: ``[s]`` m^2.
+        low, high: ``[3]`` corners of the bounding box of the mesh points, m.
+    """
+
+    center: Tensor
+    normal: Tensor
+    area: Tensor
+    low: Tensor
+    high: Tensor
+
+    def merged(self, max_panels: int) -> Body:
+        """At most ``max_panels`` panels: cells near each other that face the same way are joined.
+
+        The tree splits positions and normals together, so that no panel reaches around an edge.
+        """
+        if self.area.numel() <= max_panels:
+            return self
+        tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
+        reach = (self.high - self.low).max()
+        patches = tree.partition(torch.cat([self.center, TURN * reach * self.normal], 1))
+        area = patches.pool(self.area, "sum")
+        center = patches.pool(self.center * self.area.unsqueeze(1), "sum") / area.unsqueeze(1)
+        vector = patches.pool(self.normal * self.area.unsqueeze(1), "sum")
+        length = vector.norm(dim=1).clamp(min=1e-20)
+        return Body(center, vector / length.unsqueeze(1), length, self.low, self.high)
+
+
+def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str) -> Tensor:
+    """Features ``[n, len(spec.names(domain))]`` of a case as read (not canonical yet).
+
+    Raises:
+        InputError: A surface without normals and areas, or a volume without its body.
+    """
+    body = body_of(graph, frame, domain)
+    pos = graph.pos @ frame.rotation.T
+    pos[:, 2] -= frame.height
+    extent = (body.high - body.low).clamp(min=1e-12)
+    height = float(extent[2])
+    box = (pos - body.low) / extent
+    fixed = torch.cat([extent, body.low[2:]]).expand(len(pos), 4)
+    side = frame.side.unsqueeze(1)
+    if frame.folded:
+        box[:, 1] = (2 * box[:, 1] - 1).abs()
+    place = torch.cat([frame.points(graph.pos), box, fixed], 1)
+    panels = body.merged(spec.max_sources)
+    columns = [place]
+    if domain == "surface":
+        normal = graph.normal @ frame.rotation.T
+        columns.append(_fold(normal, side))
+    else:
+        normal, distance = _nearest(pos, body)
+        columns.append(torch.cat([distance.unsqueeze(1), _fold(normal, side)], 1))
+    for smooth, curvature in _smoothed(pos, normal, panels, [r * height for r in spec.radii]):
+        columns += [_fold(smooth, side), curvature.unsqueeze(1)]
+    if spec.potential_flow:
+        velocity = potential_velocity(pos, panels, ground=frame.has_ground)
+        if domain == "surface":
+            velocity = velocity - (velocity * normal).sum(1, keepdim=True) * normal
+        pressure = (1 - velocity.square().sum(1, keepdim=True)).clamp(-3, 1)
+        columns += [_fold(velocity, side).clamp(-2.5, 2.5), pressure]
+    if spec.cues(domain):
+        columns.append(_mesh_cues(graph, frame))
+    return torch.cat(columns, 1)
+
+
+def _mesh_cues(graph: MeshGraph, frame: Frame) -> Tensor:
+    if graph.get("cell_size") is None or graph.get("points") is None:
+        raise InputError(
+            f"{graph.label}: mesh cues need the cells of a surface with location='cell'; set mesh_cues=false"
+        )
+    values = mesh_cues(graph)
+    return torch.cat([values[:, :-3], frame.vectors(values[:, -3:])], 1)
+
+
+def body_of(graph: MeshGraph, frame: Frame, domain: str) -> Body:
+    """The body in canonical axes: the graph itself for a surface, its ``body_*`` arrays for a volume."""
+    prefix = "" if domain == "surface" else "body_"
+    names = ("pos", "normal", "area") if domain == "surface" else ("body_pos", "body_normal", "body_area")
+    arrays = [graph.get(name) for name in names]
+    if any(array is None for array in arrays):
+        raise InputError(
+            f"{graph.label}: the features need {', '.join(names)}; read the case with meshops.data.read"
+            + ("" if prefix == "" else " and attach its body with meshops.data.attach_body")
+        )
+    pos, normal, area = (torch.as_tensor(array, dtype=graph.pos.dtype) for array in arrays)
+    corners = _corners(graph) if domain == "surface" else pos
+    corners = corners.to(frame.rotation.dtype) @ frame.rotation.T
+    center = pos @ frame.rotation.T
+    for points in (corners, center):
+        points[:, 2] -= frame.height
+    return Body(center, normal @ frame.rotation.T, area, corners.amin(0), corners.amax(0))
+
+
+def potential_velocity(pos: Tensor, panels: Body, *, ground: bool) -> Tensor:
+    """Velocity of the potential flow of unit speed along x past the panels, ``[n, 3]`` at ``pos [n, 3]``.
+
+    Each panel is a source of strength s: ``s_i / 2 + sum_j K_ij s_j = -n_i . U`` makes the flow tangent to the body.
+    The kernel is softened over the size of a panel. On the surface only the tangential part is meaningful.
+
+    Args:
+        pos: Where the velocity is wanted, canonical axes.
+        panels: The body.
+        ground: Reflect the body in z = 0.
+    """
+    soft = panels.area / 2  # radius^2 of about its own disc: inside it a panel does not look like a point
+    images = [panels.center] + ([panels.center * panels.center.new_tensor([1, 1, -1])] if ground else [])
+    weight = panels.area / (4 * math.pi)
+    rows = []
+    for start in range(0, len(panels.center), ROWS):
+        x, n = panels.center[start : start + ROWS], panels.normal[start : start + ROWS]
+        kernel = torch.zeros(len(x), len(panels.center))
+        for sources in images:
+            along = (x * n).sum(1, keepdim=True) - n @ sources.T
+            kernel += along * _inverse_cube(x, sources, soft)
+        rows.append(kernel * weight)
+    influence = torch.cat(rows)
+    strength = _solve(influence, -panels.normal[:, 0]) * weight
+    out = torch.empty_like(pos)
+    for start in range(0, len(pos), ROWS):
+        x = pos[start : start + ROWS]
+        velocity = torch.zeros_like(x)
+        for sources in images:
+            decay = _inverse_cube(x, sources, soft) * strength
+            velocity += x * decay.sum(1, keepdim=True) - decay @ sources
+        out[start : start + ROWS] = velocity
+    out[:, 0] += 1
+    return out
+
+
+def _inverse_cube(x: Tensor, sources: Tensor, soft: Tensor) -> Tensor:
+    inverse = _squares(x, sources).add_(soft).clamp_(min=1e-12).rsqrt_()
+    return inverse * inverse.square()
+
+
+def _solve(influence: Tensor, right: Tensor) -> Tensor:
+    size = len(right)
+
+    def apply(vector: Any) -> Any:
+        v = torch.as_tensor(vector, dtype=torch.float32).view(-1)
+        return (0.5 * v + influence @ v).numpy().astype(np.float64)
+
+    operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
+    solution, _ = gmres(operator, right.numpy().astype(np.float64), rtol=1e-3, restart=40, maxiter=1)
+    return torch.as_tensor(solution, dtype=torch.float32)
+
+
+def _smoothed(pos: Tensor, normal: Tensor, panels: Body, radii: list[float]) -> list[tuple[Tensor, Tensor]]:
+    """Per radius: mean normal ``[n, 3]`` and curvature ``[n]``: ``(pos - mean position) . normal / radius``."""
+    moments = torch.cat([torch.ones(len(panels.area), 1), panels.center, panels.normal], 1)
+    moments = moments * panels.area.unsqueeze(1)
+    sums = [torch.empty(len(pos), 7) for _ in radii]
+    descending = sorted(range(len(radii)), key=lambda i: -radii[i])
+    for start in range(0, len(pos), ROWS):
+        square = _squares(pos[start : start + ROWS], panels.center).clamp_(min=0)
+        square -= square.amin(1, keepdim=True)  # far from the body (volume nodes) all weights would underflow
+        weight, last = square, 0.0
+        for i in descending:
+            if last and abs(last / radii[i] - 2) < 1e-6:
+                weight.square_().square_()  # half the radius: the fourth power, cheaper than another exponential
+            else:
+                weight = torch.exp(square * (-0.5 / radii[i] ** 2))
+            last = radii[i]
+            sums[i][start : start + ROWS] = weight @ moments
+    result = []
+    for total, radius in zip(sums, radii, strict=True):
+        mean = total[:, 1:] / total[:, :1].clamp(min=1e-20)
+        result.append((mean[:, 3:], ((pos - mean[:, :3]) * normal).sum(1) / radius))
+    return result
+
+
+def _squares(x: Tensor, y: Tensor) -> Tensor:
+    """Squared distances ``[n, m]``, to rounding."""
+    return torch.addmm(y.square().sum(1).unsqueeze(0), x, y.T, alpha=-2).add_(x.square().sum(1, keepdim=True))
+
+
+def _nearest(pos: Tensor, body: Body) -> tuple[Tensor, Tensor]:
+    """Unit vector from the nearest panel centre, and the distance, for nodes off the body."""
+    distance, index = cKDTree(body.center.numpy()).query(pos.numpy(), workers=-1)
+    away = pos - body.center[torch.as_tensor(index)]
+    length = torch.as_tensor(distance, dtype=pos.dtype)
+    return away / length.clamp(min=1e-12).unsqueeze(1), length
+
+
+def _corners(graph: MeshGraph) -> Tensor:
+    points: Tensor | None = graph.get("points")
+    pos: Tensor = graph.pos
+    if points is None:
+        used = graph.get("node_type")
+        return pos if used is None else pos[used == 0]
+    return points[graph.cell_nodes] if graph.get("cell_nodes") is not None else points
+
+
+def _fold(vectors: Tensor, side: Tensor) -> Tensor:
+    return torch.cat([vectors[:, :1], vectors[:, 1:2] * side, vectors[:, 2:]], 1)

@@ -1,0 +1,47 @@
+"""What the folders of AhmedML and the cases that are shipped share: names, units, conditions, numbers of runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from meshops.aero.conditions import FlowConditions
+from meshops.errors import MissingDataError
+
+NAME = "AhmedML"
+DEFAULT_FIELDS = {"surface": ("pMean", "wallShearStressMean"), "volume": ("pMean", "UMean")}
+UNITS = {
+    "pMean": "m^2/s^2",
+    "wallShearStressMean": "m^2/s^2",
+    "UMean": "m/s",
+    "total(p)_coeffMean": "1",
+    "vorticityMean": "1/s",
+}
+# U = 1 m/s and rho = 1: pressures are kinematic, Cp = 2 pMean. OpenFOAM's shear is minus the force on the body.
+CONDITIONS = FlowConditions(
+    flow=(1.0, 0.0, 0.0), up=(0.0, 0.0, 1.0), speed=1.0, density=1.0, ground=0.0, symmetric=True, shear_sign=-1
+)
+
+
+def find_runs(root: Path) -> tuple[int, ...]:
+    """Numbers of the folders ``run_<i>`` in ``root``, ascending.
+
+    Raises:
+        MissingDataError: There is none.
+    """
+    matches = (re.fullmatch(r"run_(\d+)", path.name) for path in root.iterdir() if path.is_dir())
+    runs = sorted(int(match.group(1)) for match in matches if match)
+    if not runs:
+        raise MissingDataError(f"{NAME}: no folder run_<i> in {root}; {download_advice('1')}")
+    return tuple(runs)
+
+
+def download_advice(run: str, domain: str = "surface") -> str:
+    """Say what to download for one run, and how."""
+    size = "about 100 MB" if domain == "surface" else "about 5.5 GB"
+    pattern = "*.vtp" if domain == "surface" else "*.vtu"
+    return (
+        "download it from the Hugging Face dataset neashton/ahmedml (DOI 10.57967/hf/5002, about 2 TB in all, "
+        f"{size} for this run): huggingface-cli download neashton/ahmedml --repo-type dataset "
+        f'--include "run_{run}/{pattern}" "run_{run}/*.stl" "run_{run}/*.csv" --local-dir ahmedml'
+    )

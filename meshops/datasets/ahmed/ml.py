@@ -1,0 +1,271 @@
+"""AhmedML: 500 parametric Ahmed bodies, hybrid RANS-LES time averages (arXiv 2407.20801, DOI 10.57967/hf/5002).
+
+Layout, units, splits and traps are on the dataset's card. The folder is read as published, nothing is converted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meshops.data import readers
+from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, NAME, UNITS, download_advice, find_runs
+from meshops.datasets.ahmed.mini import AhmedMini
+from meshops.datasets.base import (
+    CaseDataset,
+    GraphCache,
+    Transform,
+    existing_file,
+    existing_root,
+    one_of,
+    read_number_table,
+    select,
+)
+from meshops.errors import InputError, MissingDataError, listing, warn
+
+NUM_RUNS = 500
+DOMAINS = ("surface", "volume")
+SPLIT_METHODS = ("auto", "ab-upt", "hash")
+TRAIN_SHARE = 0.8
+
+SplitMethod = str | Mapping[str, str | Sequence[int]]
+
+
+class AhmedML(CaseDataset):
+    """Cases of a folder in the AhmedML layout (``run_<i>/boundary_<i>.vtp`` and so on).
+
+    Args:
+        root: Folder that holds ``run_1``, ``run_2`` ...
+        split: ``"train"``, ``"val"``, ``"test"`` or ``"all"``.
+        domain: ``"surface"`` reads the polygons of ``boundary_<i>.vtp``, ``"volume"`` the cells of
+            ``volume_<i>.vtu``; the nodes are cell centres either way.
+        split_method: ``"ab-upt"``: the 400 / 50 / 50 runs of the AB-UPT protocol, needs all 500.
+            ``"hash"``: by a hash of the run number, about 80 % train, 20 % test, no val; adding runs never
+            moves one to another split. A mapping such as ``{"train": "1-24", "test": [25, 26]}``.
+            ``"auto"``: ``"ab-upt"`` with all 500 runs, else ``"hash"`` with a warning.
+        fields: Cell arrays to predict; None: pressure and shear on the surface, pressure and velocity in the volume.
+        transform: Applied to each graph that is handed out.
+        cache: Keep read cases in memory (up to 2 GiB per process).
+
+    Raises:
+        MissingDataError: Folder or runs are missing; says what to download.
+        InputError: Unknown split, domain or method.
+
+    Example:
+        >>> train = AhmedML("data/ahmedml", "train", split_method={"train": "1-24", "test": "25-30"})  # doctest: +SKIP
+        >>> train[0].field("pMean").shape  # doctest: +SKIP
+        torch.Size([8274])
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        domain: str = "surface",
+        split_method: SplitMethod = "auto",
+        fields: Sequence[str] | None = None,
+        transform: Transform | None = None,
+        cache: bool = False,
+    ) -> None:
+        self.domain = one_of(f"{NAME}: domain", domain, DOMAINS)
+        self.root = existing_root(root, NAME, download_advice("1"))
+        present = find_runs(self.root)
+        self.split = split
+        if split == "all" and not isinstance(split_method, Mapping):
+            self.runs = present
+        else:
+            self.runs = select(split_runs(present, split_method), split, NAME)
+        self.cases = tuple(f"run_{run}" for run in self.runs)
+        self.fields = tuple(fields if fields is not None else DEFAULT_FIELDS[domain])
+        self.units = tuple(UNITS.get(name, "") for name in self.fields)
+        self.conditions = CONDITIONS
+        self.transform = transform
+        self.cache = GraphCache(cache)
+
+    def read(self, index: int) -> MeshGraph:
+        """Surface polygons or volume cells of one run, fields as published (kinematic, U = 1 m/s)."""
+        run = self.runs[index]
+        path = existing_file(
+            next(iter(self.required_files(index).values())), NAME, download_advice(str(run), self.domain)
+        )
+        graph = readers.read(path, fields=self.fields, location="cell", units=self.units)
+        area = self.files(index)["area"]
+        if self.domain == "surface" and area.is_file():
+            graph.area = _published_areas(area, int(graph.num_nodes or 0))
+        graph.name = self.cases[index]
+        return graph
+
+    def files(self, index: int) -> dict[str, Path]:
+        """Paths by role: boundary, volume, stl, forces, forces_varref, parameters, area."""
+        run = self.runs[self.position(index)]
+        folder = self.root / f"run_{run}"
+        return {
+            "boundary": folder / f"boundary_{run}.vtp",
+            "volume": folder / f"volume_{run}.vtu",
+            "stl": folder / f"ahmed_{run}.stl",
+            "forces": folder / f"force_mom_{run}.csv",
+            "forces_varref": folder / f"force_mom_varref_{run}.csv",
+            "parameters": folder / f"geo_parameters_{run}.csv",
+            "area": folder / f"boundary_cell_area_{run}.npy",
+        }
+
+    def required_files(self, index: int) -> dict[str, Path]:
+        """Name the boundary file, or the volume file with ``domain="volume"``."""
+        role = "boundary" if self.domain == "surface" else "volume"
+        return {role: self.files(index)[role]}
+
+    def parameters(self, index: int) -> dict[str, float]:
+        """Return the columns of ``geo_parameters_<i>.csv`` or of the table of all runs, as they are; {} if absent."""
+        return self._row(index, "parameters", "geo_parameters_all.csv")
+
+    def reference_forces(self, index: int) -> dict[str, float]:
+        """``cd`` and ``cl``, with each case's own reference area if the folder has them so; {} if absent.
+
+        ``force_mom_varref`` (own area) comes before ``force_mom``, which in the published set has a constant area.
+        """
+        row = self._row(index, "forces_varref", "force_mom_varref_all.csv")
+        row = row or self._row(index, "forces", "force_mom_all.csv")
+        return {name.lower(): value for name, value in row.items() if name.lower() in ("cd", "cl")}
+
+    def extra_problems(self, index: int, graph: MeshGraph) -> Iterator[tuple[Path | None, str]]:
+        """Also checks that the side files are there and readable."""
+        yield from super().extra_problems(index, graph)
+        for role, read in (("parameters", self.parameters), ("forces", self.reference_forces)):
+            path = self.files(index)[role]
+            try:
+                if not read(index):
+                    yield path, f"no {role} of this run, in its folder or in a table of all runs"
+            except InputError as error:
+                yield path, str(error)
+        if not self.files(index)["stl"].is_file():
+            yield self.files(index)["stl"], "the stl file is missing"
+
+    @classmethod
+    def standin(cls, root: str | Path, num: int = 4) -> Path:
+        """Write ``num`` (1..30) real RANS cases of :class:`AhmedMini` in this layout; returns ``root``.
+
+        Surfaces only, about 8,000 polygons instead of 1,000,000, steady k-omega SST instead of hybrid RANS-LES.
+        """
+        mini = AhmedMini("all")
+        if not 1 <= num <= len(mini):
+            raise InputError(f"{NAME}.standin: num must be 1..{len(mini)}, got {num}")
+        return mini.to_case_folder(root, range(num))
+
+    def _row(self, index: int, role: str, table: str) -> dict[str, float]:
+        path = self.files(index)[role]
+        if path.is_file():
+            return read_number_table(path)[0]
+        if not (self.root / table).is_file():
+            return {}
+        return _row_of_run(self.root / table, self.runs[index])
+
+
+def split_runs(present: Sequence[int], method: SplitMethod = "auto") -> dict[str, tuple[int, ...]]:
+    """List the runs of each split, ascending.
+
+    Args:
+        present: Run numbers on disk.
+        method: See :class:`AhmedML`.
+
+    Returns:
+        ``{"train": ..., "val": ..., "test": ...}``, or the names of an explicit mapping.
+
+    Raises:
+        InputError: Unknown method, or a run listed twice.
+        MissingDataError: A run is needed and not on disk.
+    """
+    if isinstance(method, Mapping):
+        splits = {str(name): parse_runs(runs) for name, runs in method.items()}
+        _check_disjoint(splits)
+    else:
+        one_of(f"{NAME}: split_method", method, SPLIT_METHODS)
+        complete = set(present) >= set(range(1, NUM_RUNS + 1))
+        if method == "ab-upt" or (method == "auto" and complete):
+            splits = ab_upt_split()
+        else:
+            splits = hash_split(present)
+            if method == "auto":
+                warn(
+                    f"{NAME}: {len(present)} of {NUM_RUNS} runs on disk, so the published split does not apply; split "
+                    f"by a hash of the run number into {len(splits['train'])} train and {len(splits['test'])} test"
+                )
+    missing = sorted({run for runs in splits.values() for run in runs} - set(present))
+    if missing:
+        raise MissingDataError(
+            f"{NAME}: the split needs {len(missing)} runs that are not on disk: {listing(missing)}; "
+            f"{download_advice(str(missing[0]))}, or give split_method='hash' or explicit lists"
+        )
+    return splits
+
+
+def ab_upt_split() -> dict[str, tuple[int, ...]]:
+    """400 train, 50 val, 50 test runs of the AB-UPT protocol: a permutation of 1..500 with seed 42."""
+    order = (torch.randperm(NUM_RUNS, generator=torch.Generator().manual_seed(42)) + 1).tolist()
+    parts = {"train": order[:400], "val": order[400:450], "test": order[450:]}
+    return {name: tuple(sorted(runs)) for name, runs in parts.items()}
+
+
+def hash_split(runs: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Train (about 80 %) and test by SHA-256 of ``ahmed_ml/<run>``: a run's side never depends on the other runs."""
+
+    def share(run: int) -> float:
+        return int.from_bytes(hashlib.sha256(f"ahmed_ml/{run}".encode()).digest()[:8], "big") / 2**64
+
+    train = tuple(run for run in sorted(runs) if share(run) < TRAIN_SHARE)
+    return {"train": train, "val": (), "test": tuple(run for run in sorted(runs) if share(run) >= TRAIN_SHARE)}
+
+
+def parse_runs(runs: str | Sequence[int]) -> tuple[int, ...]:
+    """Run numbers from a list or from text such as ``"1-24,30"``, ascending and without repeats.
+
+    Raises:
+        InputError: The text is no list of numbers and ranges.
+
+    Example:
+        >>> parse_runs("1-3,7")
+        (1, 2, 3, 7)
+    """
+    if not isinstance(runs, str):
+        return tuple(sorted({int(run) for run in runs}))
+    numbers: set[int] = set()
+    for part in runs.split(","):
+        match = re.fullmatch(r"\s*(?:run_)?(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None:
+            raise InputError(f"{NAME}: {part.strip()!r} in {runs!r} is no run number; write runs as '1-24,30'")
+        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        if last < first:
+            raise InputError(f"{NAME}: the range {part.strip()!r} runs backwards; write it as '{last}-{first}'")
+        numbers.update(range(first, last + 1))
+    return tuple(sorted(numbers))
+
+
+def _check_disjoint(splits: Mapping[str, tuple[int, ...]]) -> None:
+    seen: dict[int, str] = {}
+    for name, runs in splits.items():
+        for run in runs:
+            if run in seen:
+                raise InputError(f"{NAME}: run {run} is in both '{seen[run]}' and '{name}'; list each run once")
+            seen[run] = name
+
+
+def _row_of_run(path: Path, run: int) -> dict[str, float]:
+    rows = read_number_table(path)
+    key = next((name for name in rows[0] if name.lower() in ("run", "run_id", "i")), None)
+    if key is None:
+        raise InputError(f"{path}: no column 'run'; columns: {listing(rows[0])}")
+    row = next((row for row in rows if int(row[key]) == run), {})
+    return {name: value for name, value in row.items() if name != key}
+
+
+def _published_areas(path: Path, num_cells: int) -> torch.Tensor:
+    area = np.load(path, allow_pickle=False)
+    if area.shape != (num_cells,):
+        raise InputError(f"{path}: expected {num_cells} areas, one per polygon, got shape {area.shape}")
+    return torch.from_numpy(area.astype(np.float32))

@@ -1,5 +1,0 @@
-"""Shapes and cases made on demand."""
-
-from meshops.datasets.generators.ahmed_body import ahmed_body, ahmed_body_from
-
-__all__ = ["ahmed_body", "ahmed_body_from"]

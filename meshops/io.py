@@ -1,0 +1,60 @@
+"""Files that no reader ever sees half of: written under a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name in the folder of ``path``, with its ending; rename on success, remove on failure.
+
+    Missing folders are made. What was there before stays until the new file is whole.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a whole file; returns its path."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> Path:
+    """Write a whole file in UTF-8; returns its path."""
+    return write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> Path:
+    """Write JSON; numbers that JSON does not have (NaN, infinity) become null. Returns the path."""
+    return write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """JSON with null for NaN and infinity, and lists for tuples."""
+    return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+
+
+def plain(values: Any) -> Any:
+    """The same values as JSON has them."""
+    if isinstance(values, dict):
+        return {str(key): plain(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [plain(value) for value in values]
+    if isinstance(values, os.PathLike):
+        return str(values)
+    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -1,0 +1,128 @@
+"""Canonical frame and features: exact mirror symmetry, potential flow, independence of axes and triangulation."""
+
+import numpy as np
+import pytest
+import pyvista as pv
+import torch
+from torch.testing import assert_close
+
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.features import Body, FeatureSpec, node_features, potential_velocity
+from meshops.aero.frame import Frame
+from meshops.data.convert import from_pyvista
+from meshops.data.mesh_graph import MeshGraph
+from meshops.errors import InputError
+
+FREE = FlowConditions(ground=None)
+
+
+def ellipsoid(nsub: int = 4) -> pv.PolyData:
+    mesh = pv.Icosphere(radius=1.0, nsub=nsub)
+    mesh.points = np.asarray(mesh.points) * [0.5, 0.2, 0.15] + [0.5, 0.0, 0.25]
+    return mesh
+
+
+def features(mesh: pv.PolyData, conditions: FlowConditions, **spec) -> torch.Tensor:
+    graph = from_pyvista(mesh, location="cell")
+    return node_features(graph, Frame.of(graph.pos, conditions), FeatureSpec(**spec), "surface")
+
+
+def test_frame_restores_what_it_turned():
+    conditions = FlowConditions(flow=(0, 0, 1), up=(0, 1, 0), ground=-0.3)
+    pos = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    frame = Frame.of(pos, conditions)
+    vectors = torch.randn(20, 3)
+    assert_close(frame.restore(frame.vectors(vectors)), vectors)
+    canonical = frame.points(pos)
+    assert_close(canonical[:, 0], pos[:, 2])
+    assert_close(canonical[:, 1], pos[:, 0].abs())
+    assert_close(canonical[:, 2], pos[:, 1] + 0.3)
+
+
+def test_mirror_images_have_the_same_features():
+    mesh = ellipsoid()
+    mirrored = mesh.copy()
+    mirrored.points = np.asarray(mesh.points) * [1, -1, 1]
+    mirrored.flip_faces(inplace=True)
+    whole = {"max_sources": 8192}
+    first, second = (features(m, FlowConditions(), **whole) for m in (mesh, mirrored))
+    assert_close(first, second, atol=2e-4, rtol=1e-3)
+
+
+def test_merging_panels_changes_little():
+    mesh = ellipsoid()
+    names = FeatureSpec().names("surface")
+    few, all_ = features(mesh, FlowConditions(), max_sources=2048), features(mesh, FlowConditions(), max_sources=8192)
+    columns = [i for i, name in enumerate(names) if name.startswith("potential")]
+    assert float((few - all_)[:, columns].norm() / all_[:, columns].norm()) < 0.03
+
+
+def test_features_do_not_depend_on_the_axes_of_the_file():
+    mesh = ellipsoid(3)
+    turned = mesh.copy()
+    turned.points = np.asarray(mesh.points)[:, [1, 2, 0]]
+    other = FlowConditions(flow=(0, 0, 1), up=(0, 1, 0))
+    assert_close(features(mesh, FlowConditions()), features(turned, other), atol=2e-4, rtol=1e-3)
+
+
+def test_names_match_the_columns():
+    spec = FeatureSpec(radii=(0.1, 0.2))
+    assert features(ellipsoid(3), FREE, radii=(0.1, 0.2)).shape[1] == len(spec.names("surface"))
+
+
+def test_smoothed_normals_match_the_definition():
+    mesh = ellipsoid(3)
+    out = features(mesh, FREE, radii=(0.4, 0.2, 0.13), potential_flow=False)
+    graph = from_pyvista(mesh, location="cell")
+    names = FeatureSpec(radii=(0.4, 0.2, 0.13), potential_flow=False).names("surface")
+    radius = 0.13 * 0.3
+    weight = torch.exp(-(torch.cdist(graph.pos, graph.pos).double() ** 2) / (2 * radius**2)) * graph.area
+    mean = (weight @ graph.normal.double()) / weight.sum(1, keepdim=True)
+    place = (weight @ graph.pos.double()) / weight.sum(1, keepdim=True)
+    curvature = ((graph.pos - place) * graph.normal).sum(1) / radius
+    assert_close(out[:, names.index("normal_z@0.13")].double(), mean[:, 2], atol=1e-3, rtol=1e-3)
+    assert_close(out[:, names.index("curvature@0.13")].double(), curvature, atol=2e-3, rtol=1e-2)
+
+
+def sphere_body(nsub: int) -> Body:
+    graph = from_pyvista(pv.Icosphere(radius=1.0, nsub=nsub), location="cell")
+    return Body(graph.pos, graph.normal, graph.area, -torch.ones(3), torch.ones(3))
+
+
+@pytest.mark.parametrize(("nsub", "tolerance"), [(3, 0.02), (4, 0.012)])
+def test_potential_flow_past_a_sphere(nsub, tolerance):
+    """Exact: tangential speed 1.5 sin(theta) on the surface."""
+    body = sphere_body(nsub)
+    velocity = potential_velocity(body.center, body, ground=False)
+    tangential = velocity - (velocity * body.normal).sum(1, keepdim=True) * body.normal
+    exact = 1.5 * (1 - body.normal[:, 0] ** 2).sqrt()
+    assert float((tangential.norm(dim=1) - exact).norm() / exact.norm()) < tolerance
+
+
+def test_potential_flow_off_the_sphere():
+    """Exact: u_x = 1 + (1/2) r^-3 on the equator, 1 - r^-3 on the axis."""
+    body = sphere_body(4)
+    velocity = potential_velocity(torch.tensor([[0.0, 2, 0], [-2.0, 0, 0]]), body, ground=False)
+    assert_close(velocity[:, 0], torch.tensor([1 + 0.5 / 8, 1 - 1 / 8]), atol=3e-3, rtol=0)
+
+
+def test_ground_lets_no_flow_through():
+    body = sphere_body(3)
+    raised = Body(body.center + torch.tensor([0, 0, 1.3]), body.normal, body.area, body.low, body.high)
+    ground = torch.tensor([[0.0, 0, 0], [0.7, 0.2, 0]])
+    assert_close(potential_velocity(ground, raised, ground=True)[:, 2], torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_merged_panels_keep_the_area_vector():
+    body = sphere_body(4)
+    small = body.merged(256)
+    assert small.area.numel() == 256
+    total = (small.normal * small.area.unsqueeze(1)).sum(0)
+    assert_close(total, torch.zeros(3), atol=1e-4, rtol=0)
+    assert float(small.area.sum()) == pytest.approx(float(body.area.sum()), rel=0.03)
+
+
+def test_volume_needs_its_body():
+    graph = MeshGraph(pos=torch.rand(5, 3))
+    with pytest.raises(InputError, match="body_pos"):
+        node_features(graph, Frame.of(graph.pos, FREE), FeatureSpec(), "volume")

@@ -1,0 +1,67 @@
+"""Metrics against their formulas, and against ways of fooling them."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from meshops.errors import InputError
+from meshops.metrics.fields import FieldMetrics, average, mean_absolute_error, r2_score, relative_l2, spearman
+
+
+def test_relative_l2_is_the_ratio_of_norms():
+    truth, prediction = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 5.0])
+    assert relative_l2(prediction, truth) == pytest.approx(1 / 5)
+
+
+def test_relative_l2_weights_both_norms():
+    truth, prediction = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 3.0])
+    assert relative_l2(prediction, truth, torch.tensor([3.0, 1.0])) == pytest.approx(math.sqrt(4 / 4))
+
+
+def test_wrong_direction_of_a_vector_counts():
+    """A known slip of a peer compared magnitudes, so that a reversed vector scored 0."""
+    truth = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    assert relative_l2(-truth, truth) == pytest.approx(2.0)
+    assert mean_absolute_error(-truth, truth) == pytest.approx(3.0)
+
+
+def test_zero_truth_has_no_relative_error():
+    with pytest.raises(InputError, match="zero everywhere"):
+        relative_l2(torch.ones(3), torch.zeros(3))
+
+
+def test_shapes_must_agree():
+    with pytest.raises(InputError, match="differ in shape"):
+        relative_l2(torch.ones(3), torch.ones(3, 1))
+
+
+def test_r2_of_the_mean_is_zero_and_of_the_truth_one():
+    truth = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    assert r2_score(truth, truth) == pytest.approx(1)
+    assert r2_score(truth.mean().expand(50), truth) == pytest.approx(0, abs=1e-6)
+    weight = torch.rand(50)
+    mean = (weight * truth).sum() / weight.sum()
+    assert r2_score(mean.expand(50), truth, weight) == pytest.approx(0, abs=1e-5)
+
+
+def test_large_offsets_do_not_lose_digits():
+    truth = 1e5 + torch.arange(1000.0)
+    assert r2_score(truth + 1, truth) == pytest.approx(1 - 1 / truth.double().var(unbiased=False).item(), rel=1e-6)
+
+
+def test_rank_correlation():
+    assert spearman([1.0, 2.0, 3.0], [10.0, 20.0, 25.0]) == pytest.approx(1)
+    assert spearman([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == pytest.approx(-1)
+    assert math.isnan(spearman([1.0], [1.0]))
+
+
+def test_field_metrics_average_over_cases_not_over_nodes():
+    metric = FieldMetrics("p")
+    metric.update("small", torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([1.0]))
+    metric.update("large", torch.ones(9), torch.ones(9), torch.ones(9))
+    assert metric.compute()["rel_l2"] == pytest.approx(0.5)
+    assert metric.compute()["rel_l2_area"] == pytest.approx(0.5)
+    assert average({}) == {}
+    assert_close(metric.compute()["mae"], 0.5)
