@@ -7,8 +7,8 @@ body in free air). Models see these coordinates only, so that neither the place 
 the file matters. Where shape and flow have a mirror plane, both halves share y >= 0: a node and its mirror image get
 the same input and mirrored vectors.
 
-Positions lie on a grid of ``GRID`` body lengths. Meshes hold many nodes at equal coordinates, and trees that split nodes
-at a median would deal them out by rounding noise, differently for each place of the body.
+Positions lie on a grid of ``GRID`` body lengths. Meshes hold many nodes at equal coordinates, and trees that split
+nodes at a median would deal them out by rounding noise, differently for each place of the body.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class FlowConditions:
 
     @property
     def pressure_scale(self) -> float:
-        """rho U^2 in the unit of the pressure field: Pa, or m^2/s^2 when kinematic."""
+        """Density times speed squared, in the unit of the pressure field: Pa, or m^2/s^2 when kinematic."""
         return (1.0 if self.kinematic else self.density) * self.speed**2
 
     @property

@@ -1,4 +1,4 @@
-"""Is a shape like those a surrogate was trained on? A few numbers of the shape and all that the model sees of its nodes."""
+"""Is a shape like those a surrogate was trained on? Numbers of the shape, and what the model sees of its nodes."""
 
 from __future__ import annotations
 

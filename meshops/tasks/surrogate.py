@@ -292,7 +292,8 @@ class Surrogate:
             raise CheckpointError(f"{path}: holds a surrogate of trajectories; open it with meshops.load")
         if content.get("frame") != "body":
             raise CheckpointError(
-                f"{path}: written by an older meshops, whose models depend on where a body lies in its file; train again"
+                f"{path}: written by an older meshops, whose models depend on the place of a body in its file; train "
+                "again"
             )
         spec = SteadySpec.from_dict(content["spec"])
         integers = bool(content.get("integers", False))
