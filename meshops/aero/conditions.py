@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from meshops.errors import InputError
+
 Vector = tuple[float, float, float]
 
 
@@ -18,12 +20,15 @@ class FlowConditions:
         flow: Unit vector of the free stream.
         up: Unit vector of lift; the lateral axis is ``cross(up, flow)``.
         speed: Free-stream speed, m/s.
-        density: kg/m^3; with ``kinematic`` pressures (p / rho, m^2/s^2) it is 1.
-        viscosity: Dynamic viscosity, Pa s; 0 when friction comes from a shear field.
+        density: kg/m^3.
+        viscosity: Dynamic viscosity, Pa s; 0: unknown. Where it is known, models are told the Reynolds number.
+        kinematic: Pressure and shear are divided by the density, m^2/s^2, as incompressible solvers write them.
+        reference_pressure: Pressure of the free stream, in the unit of the pressure field.
         ground: Height of the ground along ``up`` (m); None in free air.
         frontal_area: Fixed reference area, m^2; None: the silhouette of each shape along ``flow``.
         area_rule: How a silhouette is measured: ``"silhouette"`` or ``"hull"`` (convex hull of the projection).
-        symmetric: The flow problem is symmetric about the plane spanned by ``flow`` and ``up``.
+        symmetric: Mirrored flow past a mirrored body is the mirrored solution (plane of ``flow`` and ``up``). Training
+            uses it only where its shapes and fields agree.
         shear_sign: +1 when the shear array is the force on the body, -1 for OpenFOAM's ``wallShearStress``.
     """
 
@@ -32,16 +37,39 @@ class FlowConditions:
     speed: float = 1.0
     density: float = 1.0
     viscosity: float = 0.0
+    kinematic: bool = False
+    reference_pressure: float = 0.0
     ground: float | None = 0.0
     frontal_area: float | None = None
     area_rule: Literal["silhouette", "hull"] = "silhouette"
     symmetric: bool = True
     shear_sign: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that nothing can be divided by."""
+        for name in ("speed", "density"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def pressure_scale(self) -> float:
+        """Density times speed squared, in the unit of the pressure field: Pa, or m^2/s^2 when kinematic."""
+        return (1.0 if self.kinematic else self.density) * self.speed**2
+
     @property
     def dynamic_pressure(self) -> float:
-        """0.5 rho U^2, Pa (m^2/s^2 when kinematic)."""
-        return 0.5 * self.density * self.speed**2
+        """Half of :attr:`pressure_scale`: what coefficients divide by."""
+        return 0.5 * self.pressure_scale
+
+    def reynolds(self, length: float) -> float:
+        """Reynolds number ``rho U L / mu`` of a body of that length (m).
+
+        Raises:
+            InputError: The viscosity is unknown.
+        """
+        if not self.viscosity > 0:
+            raise InputError("the Reynolds number needs the viscosity; state it in the conditions (Pa s)")
+        return self.density * self.speed * length / self.viscosity
 
     @property
     def lateral(self) -> Vector:

@@ -1,6 +1,7 @@
-"""Node features computed from the geometry alone, in canonical coordinates (see ``meshops.aero.frame``).
+"""Node features computed from the geometry alone, in the body's frame and lengths (see ``meshops.aero.frame``).
 
-place      position, position in the body's bounding box, its extents and ground clearance        (10)
+place      position, position in the body's bounding box, its width, height and clearance         (9)
+reynolds   logarithm of the Reynolds number, where the viscosity is known                         (1)
 normal     outward unit normal (surface) or distance and direction to the body (volume)           (3 / 4)
 shape      Gaussian averages of the body's normals around the node, and the offset of the local
            centroid along the normal (a curvature), at several radii                              (4 per radius)
@@ -25,7 +26,8 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from meshops.aero.frame import Frame
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.frame import GRID, Frame
 from meshops.data.cues import CUES, mesh_cues
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
@@ -44,12 +46,14 @@ class FeatureSpec:
         potential_flow: Solve for the potential flow.
         max_sources: The body is represented by at most this many panels (cells are merged by a ball tree).
         mesh_cues: Edges and folds of surface cells; only for ``location="cell"``.
+        reynolds: The logarithm of the Reynolds number.
     """
 
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
     max_sources: int = 2048
     mesh_cues: bool = False
+    reynolds: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -62,11 +66,16 @@ class FeatureSpec:
 
     def names(self, domain: str) -> tuple[str, ...]:
         """Name of each feature channel."""
-        place = [f"{kind}_{a}" for kind in ("position", "box", "extent") for a in "xyz"] + ["clearance"]
+        place = [f"{kind}_{a}" for kind in ("position", "box") for a in "xyz"] + list(self.constants)
         own = [f"normal_{a}" for a in "xyz"] if domain == "surface" else ["distance", *[f"to_body_{a}" for a in "xyz"]]
         shape = [f"{name}@{r:g}" for r in self.radii for name in ("normal_x", "normal_y", "normal_z", "curvature")]
         flow = ["potential_x", "potential_y", "potential_z", "potential_cp"] if self.potential_flow else []
         return tuple(place + own + shape + flow + list(self.cues(domain)))
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Names of the features that are the same at all nodes of a case."""
+        return ("extent_y", "extent_z", "clearance") + (("log_reynolds",) if self.reynolds else ())
 
     def cues(self, domain: str) -> tuple[str, ...]:
         """Names of the features that depend on the mesh itself; they come last."""
@@ -75,13 +84,13 @@ class FeatureSpec:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A surface as panels, canonical axes but not folded (both sides of the body are there).
+    """A surface as panels, in the frame of the body but not folded (both sides of the body are there).
 
     Attributes:
-        center: ``[s, 3]`` m.
+        center: ``[s, 3]``.
         normal: ``[s, 3]`` outward.
-        area: ``[s]`` m^2.
-        low, high: ``[3]`` corners of the bounding box of the mesh points, m.
+        area: ``[s]``.
+        low, high: ``[3]`` corners of the bounding box of the mesh points.
     """
 
     center: Tensor
@@ -99,7 +108,8 @@ class Body:
             return self
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
         reach = (self.high - self.low).max()
-        patches = tree.partition(torch.cat([self.center, TURN * reach * self.normal], 1))
+        facing = ((TURN / GRID) * reach * self.normal).round() * GRID + 0.0
+        patches = tree.partition(torch.cat([self.center, facing], 1))
         area = patches.pool(self.area, "sum")
         center = patches.pool(self.center * self.area.unsqueeze(1), "sum") / area.unsqueeze(1)
         vector = patches.pool(self.normal * self.area.unsqueeze(1), "sum")
@@ -107,39 +117,57 @@ class Body:
         return Body(center, vector / length.unsqueeze(1), length, self.low, self.high)
 
 
-def node_features(graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str) -> Tensor:
-    """Features ``[n, len(spec.names(domain))]`` of a case as read (not canonical yet).
+def frame_of(graph: MeshGraph, conditions: FlowConditions, domain: str) -> Frame:
+    """Frame of a case as read, from its body: the surface itself, or the body inside a volume.
+
+    Raises:
+        InputError: A volume without its body, or a body without extent along the flow.
+    """
+    return Frame.of(graph.pos, conditions, _corners(graph, domain))
+
+
+def node_features(
+    graph: MeshGraph, frame: Frame, spec: FeatureSpec, domain: str, *, reynolds: float | None = None
+) -> Tensor:
+    """Features ``[n, len(spec.names(domain))]`` of a case as read.
+
+    Args:
+        graph: The case.
+        frame: From :func:`frame_of`.
+        spec: Which features.
+        domain: ``"surface"`` or ``"volume"``.
+        reynolds: Reynolds number of the case, for ``spec.reynolds``.
 
     Raises:
         InputError: A surface without normals and areas, or a volume without its body.
     """
     body = body_of(graph, frame, domain)
-    pos = graph.pos @ frame.rotation.T
-    pos[:, 2] -= frame.height
+    pos = frame.place(graph.pos)
     extent = (body.high - body.low).clamp(min=1e-12)
     height = float(extent[2])
     box = (pos - body.low) / extent
-    fixed = torch.cat([extent, body.low[2:]]).expand(len(pos), 4)
-    side = frame.side.unsqueeze(1)
     if frame.folded:
         box[:, 1] = (2 * box[:, 1] - 1).abs()
-    place = torch.cat([frame.points(graph.pos), box, fixed], 1)
+    constants = torch.cat([extent[1:], body.low[2:]])
+    if spec.reynolds:
+        assert reynolds is not None
+        constants = torch.cat([constants, constants.new_tensor([math.log(reynolds)])])
+    columns = [frame.fold(pos), box, constants.expand(len(pos), -1)]
     panels = body.merged(spec.max_sources)
-    columns = [place]
     if domain == "surface":
-        normal = graph.normal @ frame.rotation.T
-        columns.append(_fold(normal, side))
+        normal = frame.turn(graph.normal)
+        columns.append(frame.fold(normal))
     else:
         normal, distance = _nearest(pos, body)
-        columns.append(torch.cat([distance.unsqueeze(1), _fold(normal, side)], 1))
+        columns += [distance.unsqueeze(1), frame.fold(normal)]
     for smooth, curvature in _smoothed(pos, normal, panels, [r * height for r in spec.radii]):
-        columns += [_fold(smooth, side), curvature.unsqueeze(1)]
+        columns += [frame.fold(smooth), curvature.unsqueeze(1)]
     if spec.potential_flow:
         velocity = potential_velocity(pos, panels, ground=frame.has_ground)
         if domain == "surface":
             velocity = velocity - (velocity * normal).sum(1, keepdim=True) * normal
         pressure = (1 - velocity.square().sum(1, keepdim=True)).clamp(-3, 1)
-        columns += [_fold(velocity, side).clamp(-2.5, 2.5), pressure]
+        columns += [frame.fold(velocity).clamp(-2.5, 2.5), pressure]
     if spec.cues(domain):
         columns.append(_mesh_cues(graph, frame))
     return torch.cat(columns, 1)
@@ -155,22 +183,18 @@ def _mesh_cues(graph: MeshGraph, frame: Frame) -> Tensor:
 
 
 def body_of(graph: MeshGraph, frame: Frame, domain: str) -> Body:
-    """The body in canonical axes: the graph itself for a surface, its ``body_*`` arrays for a volume."""
-    prefix = "" if domain == "surface" else "body_"
+    """The body in its frame: the graph itself for a surface, its ``body_*`` arrays for a volume."""
     names = ("pos", "normal", "area") if domain == "surface" else ("body_pos", "body_normal", "body_area")
     arrays = [graph.get(name) for name in names]
     if any(array is None for array in arrays):
         raise InputError(
             f"{graph.label}: the features need {', '.join(names)}; read the case with meshops.data.read"
-            + ("" if prefix == "" else " and attach its body with meshops.data.attach_body")
+            + ("" if domain == "surface" else " and attach its body with meshops.data.attach_body")
         )
-    pos, normal, area = (torch.as_tensor(array, dtype=graph.pos.dtype) for array in arrays)
-    corners = _corners(graph) if domain == "surface" else pos
-    corners = corners.to(frame.rotation.dtype) @ frame.rotation.T
-    center = pos @ frame.rotation.T
-    for points in (corners, center):
-        points[:, 2] -= frame.height
-    return Body(center, normal @ frame.rotation.T, area, corners.amin(0), corners.amax(0))
+    pos, normal, area = (torch.as_tensor(array) for array in arrays)
+    corners = frame.place(_corners(graph, domain))
+    area = (area.to(torch.float64) / frame.length**2).to(torch.float32)
+    return Body(frame.place(pos), frame.turn(normal), area, corners.amin(0), corners.amax(0))
 
 
 def potential_velocity(pos: Tensor, panels: Body, *, ground: bool) -> Tensor:
@@ -263,14 +287,18 @@ def _nearest(pos: Tensor, body: Body) -> tuple[Tensor, Tensor]:
     return away / length.clamp(min=1e-12).unsqueeze(1), length
 
 
-def _corners(graph: MeshGraph) -> Tensor:
+def _corners(graph: MeshGraph, domain: str) -> Tensor:
+    """Points that span the body, as read."""
+    if domain == "volume":
+        body: Tensor | None = graph.get("body_pos")
+        if body is None:
+            raise InputError(
+                f"{graph.label}: the features need body_pos; attach the body with meshops.data.attach_body"
+            )
+        return body
     points: Tensor | None = graph.get("points")
     pos: Tensor = graph.pos
     if points is None:
         used = graph.get("node_type")
         return pos if used is None else pos[used == 0]
     return points[graph.cell_nodes] if graph.get("cell_nodes") is not None else points
-
-
-def _fold(vectors: Tensor, side: Tensor) -> Tensor:
-    return torch.cat([vectors[:, :1], vectors[:, 1:2] * side, vectors[:, 2:]], 1)

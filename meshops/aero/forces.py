@@ -2,6 +2,8 @@
 
     F = sum_i ( -p_i n_i + tau_i ) A_i,     C_D = F . flow / (q S),  C_L = F . up / (q S),  q = rho U^2 / 2
 
+(kinematic fields: the sum times rho is the force, q = U^2 / 2 belongs to the sum itself)
+
 with n the outward unit normal of the body, tau the friction force per area on the body, S the reference area. On a
 closed surface a constant pressure gives no force, since sum n A = 0; on an open one it does, which is reported.
 """
@@ -25,7 +27,7 @@ class Forces:
     """Force on the body and its coefficients.
 
     Attributes:
-        pressure: ``(x, y, z)`` force of the pressure, N (m^4/s^2 for kinematic fields).
+        pressure: ``(x, y, z)`` force of the pressure, N.
         friction: Force of the shear stress, same unit; zeros when there is no shear field.
         cd: Drag coefficient; ``cd_pressure`` and ``cd_friction`` are its parts.
         cl: Lift coefficient. cs: side-force coefficient.
@@ -68,16 +70,18 @@ def integrate_forces(
                          f"{pressure.shape}")  # fmt: skip
     if not frontal_area > 0:
         raise InputError(f"the reference area must be positive, got {frontal_area} m^2")
-    of_pressure = -(pressure[:, None] * normal * area[:, None]).sum(0)
+    gauge = pressure - conditions.reference_pressure
+    of_pressure = -(gauge[:, None] * normal * area[:, None]).sum(0)
     of_friction = np.zeros(3)
     if shear is not None:
         of_friction = conditions.shear_sign * (np.asarray(shear, dtype=np.float64) * area[:, None]).sum(0)
     scale = 1.0 / (conditions.dynamic_pressure * frontal_area)
     drag, side, lift = conditions.frame @ (of_pressure + of_friction) * scale
     flow = np.array(conditions.flow)
+    newton = conditions.density if conditions.kinematic else 1.0
     return Forces(
-        pressure=_triple(of_pressure),
-        friction=_triple(of_friction),
+        pressure=_triple(of_pressure * newton),
+        friction=_triple(of_friction * newton),
         cd=float(drag),
         cd_pressure=float(of_pressure @ flow * scale),
         cd_friction=float(of_friction @ flow * scale),

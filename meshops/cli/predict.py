@@ -86,7 +86,7 @@ def _parser() -> Any:
     options.add_argument("--out", default="predictions", help="folder for the results (default: %(default)s)")
     options.add_argument("--report", action="store_true", help="also write a self-contained HTML report")
     options.add_argument("--no-pictures", action="store_true", help="no PNG pictures (faster)")
-    options.add_argument("--scale", type=float, default=1.0, help="factor that brings the coordinates to metres")
+    options.add_argument("--scale", type=float, help="factor that brings the coordinates to metres")
     options.add_argument("--region", help="boundary patch of an OpenFOAM case, e.g. body")
     options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
                          help="array of the file that holds the true field, when its name differs")  # fmt: skip

@@ -47,7 +47,8 @@ def _sharpest_neighbor(pairs: np.ndarray, normal: np.ndarray) -> tuple[np.ndarra
     """Neighbour of each cell with the largest turn of the normal, and that turn; a lone cell is its own."""
     cell, other = np.concatenate([pairs, pairs[:, ::-1]]).T
     turn = 1 - (normal[cell] * normal[other]).sum(1)
-    order = np.lexsort((other, turn, cell))
+    # Equal turns are common (planes, fillets): rounding noise must not choose among them.
+    order = np.lexsort((other, turn.round(4), cell))
     last = np.flatnonzero(np.diff(cell[order], append=-1))
     neighbor = np.arange(len(normal))
     fold = np.zeros(len(normal))

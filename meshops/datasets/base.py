@@ -50,6 +50,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     Attributes:
         cases: Name of each case, in the order of the indices.
         conditions: Free stream, reference values and sign conventions of the set.
+        conditions_stated: They are known. False: axes at best, so that no force follows from fields.
         fields: Names of the target fields in ``graph.y``.
         units: Unit of each target field.
         transform: Applied to every graph that is handed out; None: nothing.
@@ -58,6 +59,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
 
     cases: tuple[str, ...]
     conditions: FlowConditions
+    conditions_stated: bool = True
     fields: tuple[str, ...]
     units: tuple[str, ...]
     transform: Transform | None
@@ -103,6 +105,11 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     def required_files(self, index: int) -> dict[str, Path]:
         """Name the files :meth:`read` cannot do without."""
         return self.files(index)
+
+    def conditions_of(self, index: int) -> FlowConditions:
+        """Conditions of case ``index``; by default all cases share those of the set."""
+        self.position(index)
+        return self.conditions
 
     def parameters(self, index: int) -> dict[str, float]:
         """Geometry parameters of case ``index`` by name; empty when the set has none."""

@@ -56,8 +56,12 @@ class BodySurface:
 
     def resolution(self, conditions: FlowConditions) -> tuple[float, float]:
         """Median edge length over the length of the body, and points per cell."""
-        length = float(np.ptp(self.points[np.unique(self.triangles)] @ np.array(conditions.flow)))
-        return float(np.median(np.sqrt(self.area * 2 / (self.cell_points - 2)))) / length, self.cell_points
+        edge = float(np.median(np.sqrt(self.area * 2 / (self.cell_points - 2))))
+        return edge / self.length(conditions), self.cell_points
+
+    def length(self, conditions: FlowConditions) -> float:
+        """Extent along the flow, m."""
+        return float(np.ptp(self.points[np.unique(self.triangles)] @ np.array(conditions.flow)))
 
     def frontal_area(self, conditions: FlowConditions) -> float:
         """Reference area: fixed by the conditions, or the silhouette, m^2."""
@@ -77,14 +81,16 @@ class Case:
 
     Attributes:
         mesh: PyVista mesh, cleaned: the cells predictions are written on.
-        graph: Nodes the model works on; cells of a refined mesh when ``parents`` is set.
+        graph: Nodes the model works on, moved near the origin; cells of a refined mesh when ``parents`` is set.
         location: Where fields live on ``mesh``.
         label: The file, for messages.
         truth: Fields of the file, at ``location``.
-        body: The surface forces are integrated on (the mesh itself), None for volumes.
+        conditions: Flow past this case.
+        body: The surface forces are integrated on (the mesh itself, moved as ``graph``), None for volumes.
         parents: ``[n]`` original cell of each refined cell, None when not refined.
         notes: What was changed or assumed, for the user.
         prepared: Filled by the first prediction: features take longer than the network.
+        lopsided: With it: share of the area without mirror image, see :func:`meshops.data.symmetry.lopsided_share`.
     """
 
     mesh: Any
@@ -96,6 +102,8 @@ class Case:
     parents: Array | None = None
     notes: list[str] = field(default_factory=list)
     prepared: tuple[MeshGraph, Frame] | None = None
+    lopsided: float = 0.0
+    conditions: FlowConditions = field(default_factory=FlowConditions)
 
     @property
     def refined(self) -> bool:
@@ -121,16 +129,16 @@ class Case:
         return np.asarray(average_to_parents(values, area, self.parents, self.mesh.n_cells), dtype=np.float32)
 
     def forces(self, fields: Mapping[str, Array], spec: SteadySpec) -> Forces | None:
-        """Integrate node fields; None without a surface or a pressure."""
-        if self.body is None or spec.pressure is None or spec.pressure not in fields:
+        """Integrate node fields; None without a surface, a pressure or stated conditions."""
+        if self.body is None or spec.pressure is None or spec.pressure not in fields or not spec.conditions_stated:
             return None
         pressure = self._per_cell(fields[spec.pressure])
         shear = None if spec.shear is None or spec.shear not in fields else self._per_cell(fields[spec.shear])
         normal, area = self.body.normal, self.body.area
         if self.parents is not None:
             normal, area = self.graph.normal.numpy(), self.graph.area.numpy()
-        frontal = self.body.frontal_area(spec.conditions)
-        return integrate_forces(normal, area, pressure, spec.conditions, frontal_area=frontal, shear=shear)
+        frontal = self.body.frontal_area(self.conditions)
+        return integrate_forces(normal, area, pressure, self.conditions, frontal_area=frontal, shear=shear)
 
     def _per_cell(self, values: Array) -> Array:
         """Point values averaged over the points of each cell; cell values as they are."""
@@ -146,20 +154,22 @@ def open_case(
     source: Any,
     spec: SteadySpec,
     *,
-    scale: float = 1.0,
+    scale: float | None = None,
     region: str | None = None,
     cell_size: float | None = None,
     names: Mapping[str, str] | None = None,
+    conditions: FlowConditions | None = None,
 ) -> Case:
     """Read a file for a task: clean it, orient it, refine it if it is too coarse, and make its graph.
 
     Args:
         source: Path, or a PyVista mesh.
         spec: Domain, location and fields.
-        scale: Factor on the coordinates.
+        scale: Factor that brings the coordinates to metres; None: they are.
         region: Boundary patch of an OpenFOAM case.
         cell_size: Typical edge over body length of the training meshes; None: never refine.
         names: Field of the model -> array of the file that holds its truth, where the names differ.
+        conditions: Flow past it; default: those of the training.
 
     Raises:
         InputError: The file cannot be used.
@@ -173,7 +183,7 @@ def open_case(
         warnings.simplefilter("always", DataWarning)
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
         mesh = read_mesh(Path(source), region=region) if label != "mesh" else source.copy()
-        if scale != 1.0:
+        if scale is not None and scale != 1.0:
             mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
             notes.append(f"coordinates multiplied by {scale:g}")
         for name, array in (names or {}).items():
@@ -183,7 +193,7 @@ def open_case(
         mesh = clean_mesh(mesh, label=label, fields=present if complete else ()).mesh
         _check_domain(is_surface(mesh), spec, label)
         _check_extent(mesh, label)
-        case = _make_case(mesh, spec, label, complete, cell_size)
+        case = _make_case(mesh, spec, label, complete, cell_size, spec.at(conditions))
     for warning in caught:
         if issubclass(warning.category, DataWarning):
             notes.append(str(warning.message))
@@ -219,27 +229,30 @@ def attach_body(graph: MeshGraph, mesh: Any) -> MeshGraph:
     return graph
 
 
-def _make_case(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: float | None) -> Case:
+def _make_case(
+    mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: float | None, conditions: FlowConditions
+) -> Case:
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import refine
 
     fields = spec.fields if truth else ()
-    graph = from_pyvista(mesh, fields=fields, location=spec.location, label=label)
+    near = _near_origin(mesh, conditions)
+    graph = from_pyvista(near, fields=fields, location=spec.location, label=label)
     known = {name: graph.field(name).numpy() for name in fields}
     for name, size in zip(spec.fields, spec.sizes, strict=True):
         if name in known and known[name].size != size * len(graph.pos):
             channels = known[name].size // len(graph.pos)
             raise InputError(f"{label}: field '{name}' has {channels} channels, the model predicts {size}")
     if spec.domain == "volume":
-        return Case(mesh, attach_body(graph, mesh), spec.location, label, known)
-    body = BodySurface.of(mesh, label)
-    case = Case(mesh, graph, spec.location, label, known, body)
+        return Case(mesh, attach_body(graph, near), spec.location, label, known, conditions=conditions)
+    body = BodySurface.of(near, label)
+    case = Case(mesh, graph, spec.location, label, known, body, conditions=conditions)
     if cell_size is not None and spec.location == "cell":
-        length = float(np.ptp(mesh.points @ np.array(spec.conditions.flow)))
+        length = float(np.ptp(near.points @ np.array(conditions.flow)))
         limit = COARSE * cell_size * length
         edge = np.sqrt(2 * body.area / (body.cell_points - 2))
         if body.area[edge > limit].sum() > 0.01 * body.area.sum():
-            fine, parents = refine(mesh, limit)
+            fine, parents = refine(near, limit)
             warn(
                 f"{label}: cells up to {edge.max():.3g} m are much larger than those of the training meshes; split to "
                 f"{fine.n_cells} triangles of at most {limit:.3g} m, results averaged back on the {mesh.n_cells} cells"
@@ -247,6 +260,21 @@ def _make_case(mesh: Any, spec: SteadySpec, label: str, truth: bool, cell_size: 
             case.graph = from_pyvista(fine, location="cell", label=label)
             case.parents = np.asarray(parents)
     return case
+
+
+def _near_origin(mesh: Any, conditions: FlowConditions) -> Any:
+    """Copy of a mesh with its middle at the origin: far from it, single precision is too coarse for nodes.
+
+    With a ground the height stays, so that the ground need not move.
+    """
+    points = np.asarray(mesh.points, dtype=np.float64)
+    middle = (points.min(0) + points.max(0)) / 2
+    if conditions.ground is not None:
+        up = np.array(conditions.up)
+        middle -= (middle @ up) * up
+    near = mesh.copy()
+    near.points = points - middle
+    return near
 
 
 def _rename(mesh: Any, array: str, name: str, label: str) -> None:

@@ -1,8 +1,8 @@
-"""Is a shape like those a surrogate was trained on? A few numbers per shape, compared with the training set."""
+"""Is a shape like those a surrogate was trained on? Numbers of the shape, and what the model sees of its nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,26 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshops.aero.conditions import FlowConditions
+from meshops.errors import InputError
 
 Array = NDArray[np.float64]
 
 DESCRIPTORS: dict[str, str] = {
     "length": "m",
-    "width": "m",
-    "height": "m",
-    "ground clearance": "m",
-    "surface area": "m2",
-    "volume": "m3",
-    "frontal area": "m2",
+    "width / length": "",
+    "height / length": "",
+    "ground clearance / length": "",
+    "surface area / length^2": "",
+    "volume / length^3": "",
+    "frontal area / length^2": "",
     "front-facing share": "",
     "rear-facing share": "",
     "rear slant share": "",
+    "log Reynolds number": "",
 }
+ABSURD = 20.0  # bodies this many times longer or shorter than those of the training: another unit
+MARGIN = 0.1  # of its training range: how far a feature may lie outside
+NARROW = 0.02  # least width of that margin, features are of order one
+EDGE, OUTSIDE = 0.05, 0.25  # shares of nodes with a feature outside its range
 
 
 def describe(centers: Array, normal: Array, area: Array, points: Array, frontal_area: float,
              conditions: FlowConditions) -> Array:  # fmt: skip
-    """The numbers of :data:`DESCRIPTORS` for a surface.
+    """The numbers of :data:`DESCRIPTORS` for a surface; zero where there is no ground or no known viscosity.
+
+    All but the length, which is there for information, do not depend on the place of the body and the unit of length.
 
     Args:
         centers: ``[c, 3]`` cell centres.
@@ -37,23 +45,26 @@ def describe(centers: Array, normal: Array, area: Array, points: Array, frontal_
         area: ``[c]`` cell areas, m^2.
         points: ``[m, 3]`` mesh points that belong to a cell.
         frontal_area: m^2.
-        conditions: Flow, up, height of the ground.
+        conditions: Flow, up, height of the ground, viscosity.
     """
     frame = conditions.frame
     p, c, n = points @ frame.T, centers @ frame.T, normal @ frame.T
     low, high = p.min(0), p.max(0)
-    ground = 0.0 if conditions.ground is None else conditions.ground
+    length, width, height = high - low
     total = area.sum()
     slant = (n[:, 0] > 0.15) & (n[:, 0] < 0.95) & (n[:, 2] > 0.2)
     return np.array([
-        *(high - low),
-        low[2] - ground,
-        total,
-        (area * ((c - (low + high) / 2) * n).sum(1)).sum() / 3,
-        frontal_area,
+        length,
+        width / length,
+        height / length,
+        0.0 if conditions.ground is None else (low[2] - conditions.ground) / length,
+        total / length**2,
+        (area * ((c - (low + high) / 2) * n).sum(1)).sum() / 3 / length**3,
+        frontal_area / length**2,
         area[n[:, 0] < -0.5].sum() / total,
         area[n[:, 0] > 0.5].sum() / total,
         area[slant].sum() / total,
+        np.log(conditions.reynolds(length)) if conditions.viscosity > 0 else 0.0,
     ])  # fmt: skip
 
 
@@ -85,78 +96,173 @@ class Judgement:
 
 
 @dataclass(frozen=True, eq=False)
+class FeatureRange:
+    """Range of the features a model sees, over all nodes of its training cases.
+
+    Attributes:
+        names: Of the features that differ between nodes.
+        low, high: ``[f]``.
+    """
+
+    names: tuple[str, ...]
+    low: Array
+    high: Array
+
+    @classmethod
+    def over(cls, names: Sequence[str], cases: Iterable[Array]) -> FeatureRange:
+        """Range over cases ``[n, f]``."""
+        limits = [(case.min(0), case.max(0)) for case in cases]
+        low, high = (np.array(ends, dtype=np.float64) for ends in zip(*limits, strict=True))
+        return cls(tuple(names), low.min(0), high.max(0))
+
+    def strangers(self, features: Array) -> tuple[float, tuple[str, ...]]:
+        """Share of the nodes ``[n, f]`` with a feature outside its widened range, and the features to blame.
+
+        Those are at most three, worst first, each with at least a fifth of the nodes of the worst.
+        """
+        margin = np.maximum(MARGIN * (self.high - self.low), NARROW)
+        outside = (features < self.low - margin) | (features > self.high + margin)
+        share = outside.mean(0)
+        worst = [i for i in np.argsort(-share)[:3] if share[i] > 0 and share[i] >= 0.2 * share.max()]
+        return float(outside.any(1).mean()), tuple(self.names[i] for i in worst)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {"names": list(self.names), "low": self.low.tolist(), "high": self.high.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureRange:
+        """Inverse of :meth:`to_dict`."""
+        return cls(tuple(values["names"]), np.array(values["low"]), np.array(values["high"]))
+
+
+@dataclass(frozen=True, eq=False)
 class Envelope:
-    """Descriptors ``[s, k]`` of the training shapes, with their names."""
+    """What a surrogate remembers of its training shapes.
+
+    Attributes:
+        values: ``[s, k]`` descriptors.
+        shapes: Names of the shapes.
+        features: Range of the features, None: not looked at.
+    """
 
     values: Array
     shapes: tuple[str, ...]
+    features: FeatureRange | None = None
 
-    def judge(self, value: Array, *, margin: float = 0.05) -> Judgement:
-        """Compare a shape ``[k]`` with the training set.
+    def judge(
+        self, value: Array, features: Array | None = None, *, lopsided: float = 0.0, margin: float = 0.05
+    ) -> Judgement:
+        """Compare a shape with the training set.
 
-        Inside: every descriptor within the training range widened by ``margin`` of it, and the nearest training
-        shape no farther than twice the largest gap within the training set. Outside: a descriptor misses the range by
-        more than a quarter of it, or the nearest shape is more than four gaps away. Edge: between.
+        Inside: every descriptor within the training range widened by ``margin`` of it, the nearest training shape no
+        farther than twice the largest gap within the training set, and hardly a node with a feature that no training
+        node had. Outside: a descriptor misses the range by more than a quarter of it, the nearest shape is more than
+        four gaps away, or many nodes have such a feature. Edge: between. The length has no say.
+
+        Args:
+            value: ``[k]`` descriptors.
+            features: ``[n, f]`` features of its nodes, those of :attr:`features`.
+            lopsided: Share of the area without mirror image, of a shape that had to have one: outside.
+            margin: See above.
         """
         low, high = self.values.min(0), self.values.max(0)
         span = np.maximum(high - low, 1e-3 * np.maximum(np.abs(high), 1e-9))
         miss = np.maximum(low - value, value - high) / span
-        scale = np.maximum(self.values.std(0), 1e-2 * np.maximum(np.abs(high), 1e-9))
-        distances = np.linalg.norm((self.values - value) / scale, axis=1)
-        gap = self._largest_gap(scale)
+        miss[0] = 0.0
+        distances = self._distances(self.values[:, 1:], value[1:])
         nearest = int(distances.argmin())
-        distance = float(distances[nearest] / gap)
-        names = list(DESCRIPTORS)
-        if (miss > 0.25).any() or distance > 4:
+        distance = float(distances[nearest] / self._largest_gap())
+        strange, blamed = (0.0, ()) if features is None or self.features is None else self.features.strangers(features)
+        if (miss > 0.25).any() or distance > 4 or strange > OUTSIDE or lopsided > 0:
             level: Literal["inside", "edge", "outside"] = "outside"
         else:
-            level = "edge" if (miss > margin).any() or distance > 2 else "inside"
+            level = "edge" if (miss > margin).any() or distance > 2 or strange > EDGE else "inside"
         rows = tuple(
             (name, unit, float(value[i]), float(low[i]), float(high[i]), bool(miss[i] <= margin))
             for i, (name, unit) in enumerate(DESCRIPTORS.items())
+            if value[i] or low[i] or high[i]
         )
-        beyond = [names[i] for i in np.argsort(-miss) if miss[i] > margin]
-        return Judgement(level, _sentence(level, beyond, distance, self.shapes), distance, self.shapes[nearest], rows)
+        names = list(DESCRIPTORS)
+        reasons = []
+        if beyond := [names[i] for i in np.argsort(-miss) if miss[i] > margin]:
+            reasons.append(f"Out of range: {', '.join(beyond)}.")
+        if strange > EDGE:
+            reasons.append(f"{100 * strange:.0f} % of its nodes look like none of the training nodes: "
+                           f"{', '.join(blamed)}.")  # fmt: skip
+        if lopsided > 0:
+            reasons.append(f"It has no mirror plane ({100 * lopsided:.0f} % of its area has no mirror image), and the "
+                           "model knows only shapes that have one.")  # fmt: skip
+        if level != "inside" and not reasons:
+            reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
+        sentence = " ".join([_where(level, len(self.shapes)), *reasons])
+        return Judgement(level, sentence, distance, self.shapes[nearest], rows)
+
+    def check_length(self, length: float, label: str) -> None:
+        """Refuse a body whose length (m) can only be another unit.
+
+        Raises:
+            InputError: It is :data:`ABSURD` times longer or shorter than those of the training.
+        """
+        low, high = self.values[:, 0].min(), self.values[:, 0].max()
+        if low / ABSURD <= length <= high * ABSURD:
+            return
+        guess = self._unit(length)
+        unit, scale = guess if guess else ("another unit", high / length)
+        raise InputError(
+            f"{label}: the body is {length:.4g} m long, those of the training {low:.3g} to {high:.3g} m, and "
+            f"{low / ABSURD:.2g} to {high * ABSURD:.2g} m are taken; is the file in {unit}? Then pass --scale "
+            f"{scale:.4g} (--scale 1 takes it as it is)"
+        )
 
     def unit_hint(self, value: Array) -> str:
-        """A hint when the sizes are off by the factor of another length unit, else an empty string."""
-        ratio = float(np.median(value[:3] / np.median(self.values[:, :3], axis=0)))
-        for factor, unit in ((1000.0, "millimetres"), (100.0, "centimetres"), (39.37, "inches"), (3.281, "feet")):
-            if 0.5 < ratio / factor < 2.0:
-                return f"the shape is about {ratio:.3g} times as large as the training shapes: is it in {unit}? " \
-                       f"Then pass --scale {1 / factor:.4g}"  # fmt: skip
+        """A hint when the length is off by the factor of another unit, else an empty string."""
+        ratio = float(value[0] / np.median(self.values[:, 0]))
+        guess = self._unit(float(value[0]))
+        if guess:
+            return f"the shape is about {ratio:.3g} times as large as the training shapes: is it in {guess[0]}? " \
+                   f"Then pass --scale {guess[1]:.4g}"  # fmt: skip
         if ratio > 5 or ratio < 0.2:
             return f"the shape is {ratio:.3g} times as large as the training shapes; check its unit (--scale)"
         return ""
 
-    def _largest_gap(self, scale: Array) -> float:
+    def _unit(self, length: float) -> tuple[str, float] | None:
+        """Unit that would bring a length to those of the training, and its factor to metres."""
+        ratio = length / float(np.median(self.values[:, 0]))
+        units = ((1000.0, "millimetres"), (100.0, "centimetres"), (39.37, "inches"), (3.281, "feet"))
+        return next(((unit, 1 / factor) for factor, unit in units if 0.5 < ratio / factor < 2.0), None)
+
+    def _distances(self, rows: Array, value: Array) -> Array:
+        values = self.values[:, 1:]
+        scale = np.maximum(values.std(0), 1e-2 * np.maximum(np.abs(values.max(0)), 1e-9))
+        return np.asarray(np.linalg.norm((rows - value) / scale, axis=-1))
+
+    def _largest_gap(self) -> float:
         if len(self.values) < 2:
             return 1.0
-        z = self.values / scale
-        distance = np.linalg.norm(z[:, None] - z[None], axis=2)
+        rows = self.values[:, 1:]
+        distance = self._distances(rows[:, None], rows[None])
         np.fill_diagonal(distance, np.inf)
         return float(max(distance.min(1).max(), 1e-9))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {"values": self.values.tolist(), "shapes": list(self.shapes)}
+        features = None if self.features is None else self.features.to_dict()
+        return {"values": self.values.tolist(), "shapes": list(self.shapes), "features": features}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Envelope:
         """Inverse of :meth:`to_dict`."""
-        return cls(np.array(values["values"], dtype=np.float64), tuple(values["shapes"]))
+        features = values["features"]
+        rows = np.array(values["values"], dtype=np.float64)
+        return cls(rows, tuple(values["shapes"]), None if features is None else FeatureRange.from_dict(features))
 
 
-def _sentence(level: str, beyond: Sequence[str], distance: float, shapes: Sequence[str]) -> str:
-    where = {
-        "inside": f"The shape lies inside the range of the {len(shapes)} training shapes.",
-        "edge": f"The shape lies at the edge of the {len(shapes)} training shapes: expect larger errors than on the "
+def _where(level: str, count: int) -> str:
+    return {
+        "inside": f"The shape lies inside the range of the {count} training shapes.",
+        "edge": f"The shape lies at the edge of the {count} training shapes: expect larger errors than on the "
         "held-out shapes.",
-        "outside": f"The shape lies outside the {len(shapes)} training shapes: the prediction is an extrapolation and "
+        "outside": f"The shape lies outside the {count} training shapes: the prediction is an extrapolation and "
         "its error is unknown.",
     }[level]
-    if beyond:
-        where += f" Out of range: {', '.join(beyond)}."
-    elif level != "inside":
-        where += f" Every number is in range, but the combination is new ({distance:.1f} training gaps away)."
-    return where

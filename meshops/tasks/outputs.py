@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from meshops.io import write_json
+from meshops.tasks.cases import Case
 from meshops.tasks.steady import SteadySpec
 from meshops.tasks.surrogate import Prediction, Surrogate
 
@@ -72,10 +73,10 @@ def draw(prediction: Prediction, spec: SteadySpec, folder: Path, stem: str) -> l
     from meshops.viz.pictures import comparison_picture, surface_picture
     from meshops.viz.slices import slice_picture
 
-    mesh, conditions = prediction.case.mesh, spec.conditions
+    mesh, conditions = prediction.case.mesh, prediction.case.conditions
     axes: dict[str, Any] = {"flow": conditions.flow, "up": conditions.up}
     drawn = []
-    for name, unit in zip(spec.fields, spec.units, strict=True):
+    for name, unit in zip(spec.fields, spec.units_at(prediction.case.conditions), strict=True):
         values = prediction.fields[name]
         target = folder / f"{stem}_{name}.png"
         title = f"{name}, predicted"
@@ -119,7 +120,7 @@ def write_case_report(
             scene=_scene(prediction, spec),
             trust=trust,
             warnings=case.notes,
-            provenance=_provenance(surrogate, case.label),
+            provenance=_provenance(surrogate, case),
             downloads=[(file.as_posix(), _what(file)) for file in files],
         ),
         path,
@@ -184,7 +185,7 @@ def _field_table(prediction: Prediction, spec: SteadySpec) -> tuple[list[str], l
     if prediction.errors:
         columns += ["rel. L2", "rel. L2 (area)", "MAE", "R²"]
     rows = []
-    for name, unit in zip(spec.fields, spec.units, strict=True):
+    for name, unit in zip(spec.fields, spec.units_at(prediction.case.conditions), strict=True):
         values = prediction.fields[name]
         length = values if values.ndim == 1 else np.linalg.norm(values, axis=1)
         row: list[Any] = [name if values.ndim == 1 else f"|{name}|", unit, *(float(f(length)) for f in _RANGE)]
@@ -206,15 +207,19 @@ def _scene(prediction: Prediction, spec: SteadySpec) -> str | None:
     from meshops.viz.scene import scene_html
 
     fields = {f"{name} (predicted)": values for name, values in prediction.fields.items()}
-    units = {f"{name} (predicted)": unit for name, unit in zip(spec.fields, spec.units, strict=True)}
+    units = {
+        f"{name} (predicted)": unit
+        for name, unit in zip(spec.fields, spec.units_at(prediction.case.conditions), strict=True)
+    }
     for name, truth in prediction.truth.items():
         error = prediction.fields[name] - truth
         fields[f"{name} (error)"] = error
         units[f"{name} (error)"] = units[f"{name} (predicted)"]
-    return scene_html(prediction.case.mesh, fields, units=units, flow=spec.conditions.flow, up=spec.conditions.up)
+    conditions = prediction.case.conditions
+    return scene_html(prediction.case.mesh, fields, units=units, flow=conditions.flow, up=conditions.up)
 
 
-def _provenance(surrogate: Surrogate, source: str) -> dict[str, dict[str, str]]:
+def _provenance(surrogate: Surrogate, case: Case) -> dict[str, dict[str, str]]:
     info = {
         key: value
         for key, value in surrogate.info.items()
@@ -224,9 +229,9 @@ def _provenance(surrogate: Surrogate, source: str) -> dict[str, dict[str, str]]:
     model = sections.setdefault("model", {})
     model["name"] = surrogate.model_name
     model |= {k: str(v) for k, v in surrogate.model_arguments.items()}
-    c = surrogate.spec.conditions
+    c = case.conditions
     sections["conditions"] = {"speed": f"{c.speed:g} m/s", "density": f"{c.density:g} kg/m³", "flow": str(c.flow)}
-    sections["input"] = {"file": source}
+    sections["input"] = {"file": case.label}
     return sections
 
 

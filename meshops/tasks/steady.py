@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import FeatureSpec, node_features
+from meshops.aero.features import FeatureSpec, frame_of, node_features
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph, field_slices
 from meshops.data.normalize import Normalizer, Statistics
@@ -39,7 +41,9 @@ class SteadySpec:
         pressure: Name of the pressure field, None if there is none: drawn and integrated to forces.
         shear: Name of the wall shear stress field or None.
         velocity: Name of the velocity field or None.
-        conditions: Flow, axes and reference values.
+        conditions: Flow, axes and reference values of the training cases, where a prediction is not asked for others;
+            ``conditions.symmetric`` says whether mirror images share one half.
+        conditions_stated: The conditions are known. Else fields keep their unit and nothing is integrated to forces.
         features: Which node features are computed from the geometry.
         nodes: Nodes per training subset; prediction uses interleaved subsets of the same density.
         loss: Loss of each field, see ``meshops.metrics.losses``.
@@ -56,6 +60,7 @@ class SteadySpec:
     shear: str | None = None
     velocity: str | None = None
     conditions: FlowConditions = field(default_factory=FlowConditions)
+    conditions_stated: bool = True
     features: FeatureSpec = field(default_factory=FeatureSpec)
     nodes: int = 2048
     loss: tuple[str, ...] = ("relative_l2",)
@@ -79,6 +84,47 @@ class SteadySpec:
     def slices(self) -> dict[str, slice]:
         """Channel range of each field."""
         return field_slices(self.fields, self.sizes)
+
+    def scaling(self, conditions: FlowConditions) -> dict[str, tuple[float, float]]:
+        """Shift and scale of each field: ``(value - shift) / scale`` is free of density and speed.
+
+        Pressure and shear count in rho U^2, the shear as the force on the body; velocities in U; others stay as they
+        are, and so do all when the conditions are not stated.
+        """
+        out = dict.fromkeys(self.fields, (0.0, 1.0))
+        if self.conditions_stated:
+            roles = {
+                self.pressure: (conditions.reference_pressure, conditions.pressure_scale),
+                self.shear: (0.0, conditions.shear_sign * conditions.pressure_scale),
+                self.velocity: (0.0, conditions.speed),
+            }
+            out |= {name: values for name, values in roles.items() if name is not None}
+        return out
+
+    def units_at(self, conditions: FlowConditions) -> tuple[str, ...]:
+        """Unit of each field at these conditions: pressure and shear may be asked for in another than trained on."""
+        if not self.conditions_stated or conditions.kinematic == self.conditions.kinematic:
+            return self.units
+        stress = "m^2/s^2" if conditions.kinematic else "Pa"
+        return tuple(
+            stress if name in (self.pressure, self.shear) else unit
+            for name, unit in zip(self.fields, self.units, strict=True)
+        )
+
+    def at(self, conditions: FlowConditions | None) -> FlowConditions:
+        """Conditions of a case for this task: those given, else those of the training, folded as in training.
+
+        Raises:
+            InputError: Conditions are given, but those of the training are not stated.
+        """
+        if conditions is None or conditions == self.conditions:
+            return self.conditions
+        if not self.conditions_stated:
+            raise InputError(
+                "the training data states no flow conditions, so that a prediction cannot be made for others; "
+                "leave the conditions out, or train on data that states them"
+            )
+        return replace(conditions, symmetric=self.conditions.symmetric)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -118,24 +164,36 @@ class SteadyTask(nn.Module):
         self.register_buffer("position", position.to(torch.float32))
 
     @staticmethod
-    def prepare(graph: MeshGraph, spec: SteadySpec) -> tuple[MeshGraph, Frame]:
+    def prepare(
+        graph: MeshGraph, spec: SteadySpec, conditions: FlowConditions | None = None
+    ) -> tuple[MeshGraph, Frame]:
         """Canonical graph of a case: positions, features and fields as the model sees them, not yet normalised.
 
+        Positions are in body lengths, fields free of density and speed (:meth:`SteadySpec.scaling`).
+
+        Args:
+            graph: The case as read.
+            spec: What is learnt.
+            conditions: Of this case; default: those of the spec.
+
         Raises:
-            InputError: The mesh is 2-D, or a field has another number of channels than the spec.
+            InputError: The mesh is 2-D, a field has another number of channels than the spec, or the model is told the
+                Reynolds number and the conditions lack the viscosity.
         """
+        at = spec.at(conditions)
         if graph.pos.shape[1] != 3:
             raise InputError(
                 f"{graph.label}: the mesh is {graph.pos.shape[1]}-D but the model was made for 3-D meshes; "
                 "extrude the mesh or train a model on 2-D cases"
             )
-        frame = Frame.of(graph.pos, spec.conditions)
+        frame = frame_of(graph, at, spec.domain)
         out = MeshGraph(pos=frame.points(graph.pos))
-        out.x = node_features(graph, frame, spec.features, spec.domain)
+        reynolds = at.reynolds(frame.length) if spec.features.reynolds else None
+        out.x = node_features(graph, frame, spec.features, spec.domain, reynolds=reynolds)
         if graph.get("area") is not None:
             out.area = graph.area
         if graph.get("y") is not None:
-            out.y = _canonical_fields(graph, frame, spec)
+            out.y = _canonical_fields(graph, frame, spec, at)
         return out, frame
 
     @classmethod
@@ -191,12 +249,14 @@ class SteadyTask(nn.Module):
         total = sum(weight * part for weight, part in zip(weights, parts.values(), strict=True))
         return {"loss": torch.as_tensor(total), **parts}
 
-    def physical(self, normalised: Tensor, frame: Frame) -> dict[str, Tensor]:
-        """Fields in physical units and in the axes of the file."""
+    def physical(self, normalised: Tensor, frame: Frame, conditions: FlowConditions | None = None) -> dict[str, Tensor]:
+        """Fields in physical units at the conditions (default: of the training) and in the axes of the file."""
         values = self.output_norm.inverse(normalised)
+        scaling = self.spec.scaling(self.spec.at(conditions))
         out = {}
         for (name, channels), size in zip(self.spec.slices().items(), self.spec.sizes, strict=True):
-            part = values[:, channels]
+            shift, scale = scaling[name]
+            part = values[:, channels] * scale + shift
             out[name] = frame.restore(part) if size == 3 else part[:, 0] if size == 1 else part
         return out
 
@@ -208,6 +268,18 @@ def without_cues(prepared: MeshGraph, spec: SteadySpec) -> MeshGraph:
     out.x = prepared.x.clone()
     out.x[:, out.x.shape[1] - count :] = torch.nan
     return out
+
+
+def varying_features(prepared: MeshGraph, spec: SteadySpec) -> NDArray[Any]:
+    """``[n, f]`` features of the shape that differ between nodes, as :func:`varying_names` calls them."""
+    names = spec.features.names(spec.domain)
+    return np.asarray(prepared.x[:, [names.index(name) for name in varying_names(spec)]])
+
+
+def varying_names(spec: SteadySpec) -> tuple[str, ...]:
+    """Features that differ between the nodes of a case and do not come from the mesh itself."""
+    left = {*spec.features.constants, *spec.features.cues(spec.domain)}
+    return tuple(name for name in spec.features.names(spec.domain) if name not in left)
 
 
 def output_normalizer(spec: SteadySpec, values: Iterable[Tensor]) -> Normalizer:
@@ -227,12 +299,15 @@ def output_normalizer(spec: SteadySpec, values: Iterable[Tensor]) -> Normalizer:
     return Normalizer(shift, scale)
 
 
-def _canonical_fields(graph: MeshGraph, frame: Frame, spec: SteadySpec) -> Tensor:
+def _canonical_fields(graph: MeshGraph, frame: Frame, spec: SteadySpec, conditions: FlowConditions) -> Tensor:
     columns = []
+    scaling = spec.scaling(conditions)
     for name, size in zip(spec.fields, spec.sizes, strict=True):
         values = graph.field(name)
         values = values.unsqueeze(1) if values.dim() == 1 else values
         if values.shape[1] != size:
             raise InputError(f"{graph.label}: field '{name}' has {values.shape[1]} channels, the model has {size}")
+        shift, scale = scaling[name]
+        values = (values - shift) / scale
         columns.append(frame.vectors(values) if size == 3 else values)
     return torch.cat(columns, 1)

@@ -19,8 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.features import body_of
 from meshops.aero.forces import Forces
+from meshops.aero.frame import Frame
+from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
+from meshops.data.symmetry import LOPSIDED, lopsided_share
 from meshops.errors import CheckpointError
 from meshops.metrics.fields import FieldMetrics
 from meshops.models import create_model
@@ -29,7 +34,7 @@ from meshops.tasks.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks.compress import compressed_model, empty_integers
 from meshops.tasks.envelope import Envelope, Judgement
 from meshops.tasks.inference import Method, predict_nodes
-from meshops.tasks.steady import SteadySpec, SteadyTask, without_cues
+from meshops.tasks.steady import SteadySpec, SteadyTask, varying_features, without_cues
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +116,7 @@ class Surrogate:
         self,
         source: Any,
         *,
-        scale: float = 1.0,
+        scale: float | None = None,
         region: str | None = None,
         method: Method = "interleaved",
         passes: int | None = None,
@@ -119,13 +124,14 @@ class Surrogate:
         refine: bool = True,
         cues: bool | None = None,
         names: Mapping[str, str] | None = None,
+        conditions: FlowConditions | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
         """Fields of a file, a PyVista mesh or a :class:`Case`.
 
         Args:
             source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, or an opened case.
-            scale: Factor that brings the coordinates to metres.
+            scale: Factor that brings the coordinates to metres. Without one, a body of an absurd length is refused.
             region: Boundary patch of an OpenFOAM case.
             method: See :mod:`meshops.tasks.inference`.
             passes: Interleavings averaged; default from training.
@@ -133,19 +139,17 @@ class Surrogate:
             refine: Split triangles much coarser than the training meshes (the result is averaged back).
             cues: Use features of the mesh itself; default: if it is like the training meshes.
             names: Field of the model -> array of the file that holds its truth, where the names differ.
+            conditions: Flow past the body: axes, speed, density, unit of the pressure; default: that of an opened
+                case, else of the training. Whether mirror images share one half was decided in training.
             progress: Called with the fraction done.
 
         Raises:
             InputError: The file cannot be used; the message says why.
         """
         start = time.perf_counter()
-        case = source if isinstance(source, Case) else open_case(
-            source, self.spec, scale=scale, region=region, names=names, cell_size=self.cell_size if refine else None
-        )  # fmt: skip
+        case = self._open(source, scale, region, names, refine, conditions)
         used = self._like_training_mesh(case) if cues is None else cues
-        if case.prepared is None:
-            case.prepared = self.task.prepare(case.graph, self.spec)
-        prepared, frame = case.prepared
+        prepared, frame = self._prepared(case)
         if not used:
             prepared = without_cues(prepared, self.spec)
         values = predict_nodes(
@@ -153,7 +157,7 @@ class Surrogate:
         )
         norm = self.task.output_norm
         device = norm.scale.device
-        physical = self.task.physical(values.to(device), frame.to(device))
+        physical = self.task.physical(values.to(device), frame.to(device), case.conditions)
         fine = {name: array.cpu().numpy() for name, array in physical.items()}
         judgement = None if self.envelope is None or case.body is None else self._judge(case)
         return Prediction(
@@ -168,13 +172,47 @@ class Surrogate:
             seconds=time.perf_counter() - start,
         )
 
+    def _open(
+        self,
+        source: Any,
+        scale: float | None,
+        region: str | None,
+        names: Mapping[str, str] | None,
+        refine: bool,
+        conditions: FlowConditions | None,
+    ) -> Case:
+        if isinstance(source, Case):
+            if conditions is not None and self.spec.at(conditions) != source.conditions:
+                source.conditions, source.prepared = self.spec.at(conditions), None
+            return source
+        size = self.cell_size if refine else None
+        case = open_case(
+            source, self.spec, scale=scale, region=region, names=names, cell_size=size, conditions=conditions
+        )
+        if scale is None and self.envelope is not None and case.body is not None:
+            self.envelope.check_length(case.body.length(case.conditions), case.label)
+        return case
+
+    def _prepared(self, case: Case) -> tuple[MeshGraph, Frame]:
+        if case.prepared is None:
+            case.prepared = self.task.prepare(case.graph, self.spec, case.conditions)
+            frame = case.prepared[1]
+            if frame.folded:
+                case.lopsided = lopsided_share(body_of(case.graph, frame, self.spec.domain))
+            if case.lopsided > LOPSIDED:
+                case.notes.append(
+                    f"{case.label}: the body has no mirror plane across the flow ({100 * case.lopsided:.0f} % of its "
+                    "area has no mirror image), but the model learnt from bodies that have one and uses it"
+                )
+        return case.prepared
+
     def _like_training_mesh(self, case: Case) -> bool:
         """Cells about as large and with as many points as those of the training meshes; says so when they are not."""
         if not self.spec.features.cues(self.spec.domain):
             return False
         alike = False
         if self.cell_size is not None and self.cell_points is not None and case.body is not None and not case.refined:
-            size, points = case.body.resolution(self.spec.conditions)
+            size, points = case.body.resolution(case.conditions)
             alike = 0.5 < size / self.cell_size < 2 and abs(points - self.cell_points) < 0.4
         if not alike:
             case.notes.append(
@@ -185,11 +223,13 @@ class Surrogate:
 
     def _judge(self, case: Case) -> Judgement:
         assert self.envelope is not None and case.body is not None
-        value = case.body.descriptors(self.spec.conditions)
+        value = case.body.descriptors(case.conditions)
         hint = self.envelope.unit_hint(value)
         if hint:
             case.notes.append(hint)
-        return self.envelope.judge(value)
+        prepared, _ = self._prepared(case)
+        lopsided = case.lopsided if case.lopsided > LOPSIDED else 0.0
+        return self.envelope.judge(value, varying_features(prepared, self.spec), lopsided=lopsided)
 
     def _errors(self, case: Case, fields: Mapping[str, NDArray[np.float32]]) -> dict[str, dict[str, float]]:
         errors = {}
@@ -223,6 +263,7 @@ class Surrogate:
         """Write the checkpoint (temporary name, then rename)."""
         content = {
             "model": {"name": self.model_name, "arguments": self.model_arguments},
+            "frame": "body",
             "spec": self.spec.to_dict(),
             "weights": {name: value.detach().cpu() for name, value in self.task.state_dict().items()},
             "envelope": None if self.envelope is None else self.envelope.to_dict(),
@@ -249,6 +290,11 @@ class Surrogate:
         """Surrogate from the content of a checkpoint; ``path`` is for messages."""
         if content.get("task", "steady") != "steady":
             raise CheckpointError(f"{path}: holds a surrogate of trajectories; open it with meshops.load")
+        if content.get("frame") != "body":
+            raise CheckpointError(
+                f"{path}: written by an older meshops, whose models depend on the place of a body in its file; train "
+                "again"
+            )
         spec = SteadySpec.from_dict(content["spec"])
         integers = bool(content.get("integers", False))
         make = empty_integers if integers else create_model

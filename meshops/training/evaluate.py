@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from meshops.aero.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import CaseDataset
 from meshops.metrics.fields import FieldMetrics, average, spearman
@@ -17,7 +18,7 @@ from meshops.tasks.cases import Case
 from meshops.tasks.steady import SteadySpec
 from meshops.tasks.surrogate import Surrogate
 from meshops.tasks.yardsticks import Example, Yardsticks
-from meshops.training.prepare import surface_of, with_body
+from meshops.training.prepare import case_conditions, surface_of, with_body
 
 SHORT = {"pressure": "pressure", "shear": "shear", "velocity": "velocity"}
 
@@ -54,14 +55,18 @@ def evaluate(
                  disable=console is None or not console.is_terminal)  # fmt: skip
     for i in rows:
         graph = with_body(data[i], spec)
-        case = dataset_case(graph, spec)
+        case = dataset_case(graph, spec, case_conditions(data, i, spec))
         for name, cues in variants.items():
             prediction = surrogate.predict(case, method=method, cues=cues)  # type: ignore[arg-type]
             tables.setdefault(name, {})[data.cases[i]] = _row(case, prediction.fields, spec)
         if yardsticks is not None:
             example = _example(graph, spec, data.parameters(i), case)
+            scaling = spec.scaling(case.conditions)
             for name, values in yardsticks.predict(example.pos, example.corners, example.parameters).items():
-                fields = {key: values[:, s].astype(np.float32).squeeze() for key, s in spec.slices().items()}
+                fields = {}
+                for key, s in spec.slices().items():
+                    shift, scale = scaling[key]
+                    fields[key] = (values[:, s] * scale + shift).astype(np.float32).squeeze()
                 tables.setdefault(name, {})[data.cases[i]] = _row(case, fields, spec)
     summary = _summary(tables.pop(""), detail=True)
     if "without_mesh_cues" in tables:
@@ -71,14 +76,14 @@ def evaluate(
     return summary
 
 
-def dataset_case(graph: MeshGraph, spec: SteadySpec) -> Case:
-    """A dataset's graph as a case: its fields are the truth, its cells the mesh."""
+def dataset_case(graph: MeshGraph, spec: SteadySpec, conditions: FlowConditions) -> Case:
+    """A dataset's graph as a case at its conditions: its fields are the truth, its cells the mesh."""
     from meshops.data.convert import to_pyvista  # VTK
 
     truth = {name: graph.field(name).numpy() for name in spec.fields}
     body = surface_of(graph) if spec.domain == "surface" else None
     location = spec.location
-    return Case(to_pyvista(graph), graph, location, graph.label, truth, body)
+    return Case(to_pyvista(graph), graph, location, graph.label, truth, body, conditions=conditions)
 
 
 def _row(case: Case, fields: Mapping[str, Any], spec: SteadySpec) -> dict[str, float]:
@@ -126,16 +131,25 @@ def _clean(value: Any) -> Any:
 
 
 def _yardsticks(training: CaseDataset, spec: SteadySpec) -> Yardsticks:
-    return Yardsticks([_example(training[i], spec, training.parameters(i), None) for i in range(len(training))])
+    cases = ((training[i], case_conditions(training, i, spec)) for i in range(len(training)))
+    return Yardsticks([
+        _example(graph, spec, training.parameters(i), dataset_case(graph, spec, conditions))
+        for i, (graph, conditions) in enumerate(cases)
+    ])  # fmt: skip
 
 
-def _example(graph: MeshGraph, spec: SteadySpec, parameters: Mapping[str, float], case: Case | None) -> Example:
+def _example(graph: MeshGraph, spec: SteadySpec, parameters: Mapping[str, float], case: Case) -> Example:
+    """A case for the yardsticks: fields free of speed and density."""
     points = graph.get("points")
     corners = graph.pos if points is None else points
     values = np.array(list(parameters.values()), dtype=np.float64)
     if not values.size:
-        body = surface_of(graph) if case is None or case.body is None else case.body
-        values = body.descriptors(spec.conditions)
-    fields = torch.cat([graph.field(name).reshape(len(graph.pos), -1) for name in spec.fields], 1)
+        assert case.body is not None
+        values = case.body.descriptors(case.conditions)
+    scaling = spec.scaling(case.conditions)
+    columns = [
+        (graph.field(name).reshape(len(graph.pos), -1).double() - scaling[name][0]) / scaling[name][1]
+        for name in spec.fields
+    ]
     box = np.stack([corners.amin(0).numpy(), corners.amax(0).numpy()]).astype(np.float64)
-    return Example(graph.pos.double().numpy(), box, fields.double().numpy(), values)
+    return Example(graph.pos.double().numpy(), box, torch.cat(columns, 1).numpy(), values)

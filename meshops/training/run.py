@@ -25,7 +25,7 @@ from meshops.training.config import RunConfig, TaskConfig
 from meshops.training.draws import count_weights, training_count
 from meshops.training.evaluate import evaluate
 from meshops.training.folder import numbers, open_folder
-from meshops.training.prepare import ROLES, Prepared, prepare_cases
+from meshops.training.prepare import ROLES, Prepared, decide_symmetry, prepare_cases
 from meshops.training.results import RunResult
 
 
@@ -45,8 +45,9 @@ def train(config: RunConfig, *, resume: bool = False, console: Console | None = 
     torch.manual_seed(config.train.seed)
     start = time.perf_counter()
     data = _dataset(config, config.data.train)
-    spec = make_spec(data, config.task)
+    spec, symmetry = decide_symmetry(data, make_spec(data, config.task))
     out.print(f"data: {len(data)} training cases of {config.data.name}, fields {', '.join(spec.fields)}")
+    out.print(symmetry)
     prepared = prepare_cases(data, spec, out)
     seconds = {"prepare": time.perf_counter() - start}
     model, arguments = _build(config, spec)
@@ -64,7 +65,7 @@ def train(config: RunConfig, *, resume: bool = False, console: Console | None = 
         prepared.envelope,
         prepared.cell_size,
         prepared.cell_points,
-        _info(config, data, num_weights, seconds),
+        _info(config, data, symmetry, num_weights, seconds),
     )
     metrics = _judge(surrogate, config, prepared, data, seconds, out)
     surrogate.info["held_out"] = numbers(metrics)
@@ -105,11 +106,13 @@ def make_spec(data: CaseDataset, task: TaskConfig) -> SteadySpec:
         shear=roles["shear"],
         velocity=roles["velocity"],
         conditions=data.conditions,
+        conditions_stated=data.conditions_stated,
         features=FeatureSpec(
             radii=task.radii,
             potential_flow=task.potential_flow,
             max_sources=task.max_sources,
             mesh_cues=task.mesh_cues,
+            reynolds=data.conditions_stated and data.conditions.viscosity > 0,
         ),
         nodes=task.nodes,
         loss=task.loss,
@@ -185,9 +188,12 @@ def _judge(
     return metrics | {"seconds": {key: round(value, 1) for key, value in seconds.items()}}
 
 
-def _info(config: RunConfig, data: CaseDataset, num_weights: int, seconds: Mapping[str, float]) -> dict[str, Any]:
+def _info(
+    config: RunConfig, data: CaseDataset, symmetry: str, num_weights: int, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    cases = ", ".join(data.cases)
     return {
-        "data": {"name": config.data.name, "training cases": ", ".join(data.cases)},
+        "data": {"name": config.data.name, "training cases": cases, "symmetry": symmetry},
         "model": {"weights": num_weights},
         "run": {
             "date": time.strftime("%Y-%m-%d"),

@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import Body, FeatureSpec, node_features, potential_velocity
-from meshops.aero.frame import Frame
+from meshops.aero.features import Body, FeatureSpec, frame_of, node_features, potential_velocity
+from meshops.aero.frame import GRID, Frame
 from meshops.data.convert import from_pyvista
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
@@ -24,7 +24,7 @@ def ellipsoid(nsub: int = 4) -> pv.PolyData:
 
 def features(mesh: pv.PolyData, conditions: FlowConditions, **spec) -> torch.Tensor:
     graph = from_pyvista(mesh, location="cell")
-    return node_features(graph, Frame.of(graph.pos, conditions), FeatureSpec(**spec), "surface")
+    return node_features(graph, frame_of(graph, conditions, "surface"), FeatureSpec(**spec), "surface")
 
 
 def test_frame_restores_what_it_turned():
@@ -34,9 +34,13 @@ def test_frame_restores_what_it_turned():
     vectors = torch.randn(20, 3)
     assert_close(frame.restore(frame.vectors(vectors)), vectors)
     canonical = frame.points(pos)
-    assert_close(canonical[:, 0], pos[:, 2])
-    assert_close(canonical[:, 1], pos[:, 0].abs())
-    assert_close(canonical[:, 2], pos[:, 1] + 0.3)
+    low, high = pos.amin(0), pos.amax(0)
+    middle, length = (low + high) / 2, float(high[2] - low[2])
+    on_grid = {"atol": GRID, "rtol": 0}
+    assert_close(canonical[:, 0], (pos[:, 2] - middle[2]) / length, **on_grid)
+    assert_close(canonical[:, 1], (pos[:, 0] - middle[0]).abs() / length, **on_grid)
+    assert_close(canonical[:, 2], (pos[:, 1] + 0.3) / length, **on_grid)
+    assert float(canonical[:, 0].max()) == 0.5 and float(canonical[:, 0].min()) == -0.5
 
 
 def test_mirror_images_have_the_same_features():
@@ -75,7 +79,7 @@ def test_smoothed_normals_match_the_definition():
     out = features(mesh, FREE, radii=(0.4, 0.2, 0.13), potential_flow=False)
     graph = from_pyvista(mesh, location="cell")
     names = FeatureSpec(radii=(0.4, 0.2, 0.13), potential_flow=False).names("surface")
-    radius = 0.13 * 0.3
+    radius = 0.13 * 0.3  # m, of a body 1 m long
     weight = torch.exp(-(torch.cdist(graph.pos, graph.pos).double() ** 2) / (2 * radius**2)) * graph.area
     mean = (weight @ graph.normal.double()) / weight.sum(1, keepdim=True)
     place = (weight @ graph.pos.double()) / weight.sum(1, keepdim=True)
@@ -125,4 +129,35 @@ def test_merged_panels_keep_the_area_vector():
 def test_volume_needs_its_body():
     graph = MeshGraph(pos=torch.rand(5, 3))
     with pytest.raises(InputError, match="body_pos"):
+        frame_of(graph, FREE, "volume")
+    with pytest.raises(InputError, match="body_pos"):
         node_features(graph, Frame.of(graph.pos, FREE), FeatureSpec(), "volume")
+
+
+@pytest.mark.parametrize("ground", [None, 0.0])
+def test_features_do_not_depend_on_place_and_unit(ground):
+    """Bit for bit but for a few nodes: the file is in double precision and positions lie on a grid."""
+    mesh, moved = ellipsoid(3), ellipsoid(3)
+    for one in (mesh, moved):
+        one.points = np.asarray(one.points, dtype=np.float64)
+    moved.points = (np.asarray(mesh.points) + np.array([-1.0, 0.5, 0.0])) * 1000
+    conditions = FlowConditions(ground=ground)
+    assert_close(features(mesh, conditions), features(moved, conditions), atol=2e-4, rtol=1e-3)
+
+
+def test_the_frame_of_a_volume_is_that_of_its_body():
+    graph = MeshGraph(pos=torch.rand(50, 3) * 10)
+    graph.body_pos = torch.tensor([[4.0, 1, 0.5], [6.0, 2, 1.0]])
+    frame = frame_of(graph, FlowConditions(symmetric=False), "volume")
+    assert frame.length == 2.0 and frame.origin.tolist() == [5.0, 1.5, 0.0]
+    assert_close(frame.points(graph.pos), (graph.pos - torch.tensor([5.0, 1.5, 0.0])) / 2, atol=GRID, rtol=0)
+
+
+def test_the_reynolds_number_is_a_feature():
+    graph = from_pyvista(ellipsoid(3), location="cell")
+    spec = FeatureSpec(radii=(), potential_flow=False, reynolds=True)
+    out = node_features(graph, frame_of(graph, FREE, "surface"), spec, "surface", reynolds=1e6)
+    assert_close(out[:, spec.names("surface").index("log_reynolds")], torch.full((len(out),), float(np.log(1e6))))
+    assert FlowConditions(viscosity=1.8e-5, density=1.2, speed=30).reynolds(0.9) == pytest.approx(1.8e6)
+    with pytest.raises(InputError, match="viscosity"):
+        FREE.reynolds(1.0)

@@ -92,6 +92,17 @@ def test_errors(sphere):
         projected_area(flat, np.array([[0, 1, 2]]), FlowConditions())
 
 
+def test_kinematic_fields_give_the_same_force(sphere):
+    """Values divided by the density: the same coefficients, and the force in N."""
+    pressure, shear = -3.0 * sphere.center[:, 0], np.tile([2.0, 0, 0], (len(sphere.area), 1))
+    pascal = FlowConditions(speed=20, density=1.2, reference_pressure=101325.0)
+    kinematic = FlowConditions(speed=20, density=1.2, kinematic=True)
+    one = integrate_forces(sphere.normal, sphere.area, pressure + 101325.0, pascal, frontal_area=0.8, shear=shear)
+    two = integrate_forces(sphere.normal, sphere.area, pressure / 1.2, kinematic, frontal_area=0.8, shear=shear / 1.2)
+    assert one.cd == pytest.approx(two.cd) and one.cd_friction == pytest.approx(two.cd_friction)
+    assert one.pressure == pytest.approx(two.pressure) and one.friction == pytest.approx(two.friction)
+
+
 def test_drag_of_a_real_case_agrees_with_the_solver(shared_data):
     """Pressure and friction of run 1 give the cd the solver wrote, to 1.5 %."""
     run = shared_data / "ahmed_rans" / "run_1"

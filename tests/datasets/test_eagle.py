@@ -185,7 +185,7 @@ def _list(label: Tensor | None) -> list[int]:
 
 
 def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets.eagle import dataset as eagle
+    from meshops.datasets.eagle.dataset import dataset as eagle
 
     root = Eagle.standin(tmp_path / "e", 3, frames=3, nodes=60)
     data = Eagle(root)
@@ -217,7 +217,7 @@ def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_clusters_beside_data_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets.eagle import dataset as eagle
+    from meshops.datasets.eagle.dataset import dataset as eagle
 
     def refuse(*_: Any) -> None:
         raise PermissionError("read-only")

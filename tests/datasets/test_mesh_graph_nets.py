@@ -107,7 +107,7 @@ def test_splits(root: Path) -> None:
 
 
 def test_only_the_frames_asked_for_are_copied(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets.mesh_graph_nets import dataset as mesh_graph_nets
+    from meshops.datasets.mesh_graph_nets.dataset import dataset as mesh_graph_nets
 
     copied = []
     stack = np.stack

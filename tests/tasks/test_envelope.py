@@ -5,8 +5,9 @@ import pytest
 import pyvista as pv
 
 from meshops.aero.conditions import FlowConditions
+from meshops.errors import InputError
 from meshops.tasks.cases import BodySurface
-from meshops.tasks.envelope import DESCRIPTORS, Envelope
+from meshops.tasks.envelope import DESCRIPTORS, Envelope, FeatureRange
 
 
 def box(length=1.0, width=0.4, height=0.3, clearance=0.05) -> np.ndarray:
@@ -17,11 +18,12 @@ def box(length=1.0, width=0.4, height=0.3, clearance=0.05) -> np.ndarray:
 def test_descriptors_of_a_box():
     values = dict(zip(DESCRIPTORS, box(), strict=True))
     assert values["length"] == pytest.approx(1.0)
-    assert values["width"] == pytest.approx(0.4)
-    assert values["ground clearance"] == pytest.approx(0.05)
-    assert values["surface area"] == pytest.approx(2 * (0.4 + 0.3 + 0.12))
-    assert values["volume"] == pytest.approx(0.12)
-    assert values["frontal area"] == pytest.approx(0.12, rel=2e-3)
+    assert values["width / length"] == pytest.approx(0.4)
+    assert values["ground clearance / length"] == pytest.approx(0.05)
+    assert values["surface area / length^2"] == pytest.approx(2 * (0.4 + 0.3 + 0.12))
+    assert values["volume / length^3"] == pytest.approx(0.12)
+    assert values["frontal area / length^2"] == pytest.approx(0.12, rel=2e-3)
+    assert values["log Reynolds number"] == 0
     assert values["front-facing share"] == pytest.approx(0.12 / 1.64)
     assert values["rear slant share"] == 0
 
@@ -34,6 +36,24 @@ def test_descriptors_do_not_depend_on_the_axes_of_the_file():
     assert np.allclose(BodySurface.of(turned).descriptors(conditions), box(), atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1000.0])
+def test_only_the_length_depends_on_place_and_unit(factor):
+    mesh = pv.Box((0, 1.0, -0.2, 0.2, 0.05, 0.35)).triangulate()
+    mesh.points = (np.asarray(mesh.points, dtype=np.float64) + np.array([1e4, -7.0, 0.0])) * factor
+    values = BodySurface.of(mesh).descriptors(FlowConditions())
+    assert values[0] == pytest.approx(factor) and np.allclose(values[1:], box()[1:], atol=1e-6)
+    high = np.asarray(mesh.points) + np.array([0, 0, 3.0 * factor])
+    mesh.points = high
+    free = FlowConditions(ground=None)  # no ground: the height in the file means nothing
+    assert np.allclose(BodySurface.of(mesh).descriptors(free)[4:], box()[4:], atol=1e-6)
+
+
+def test_the_reynolds_number_is_a_descriptor_where_the_viscosity_is_known():
+    mesh = pv.Box((0, 2.0, -0.4, 0.4, 0.1, 0.7)).triangulate()
+    values = BodySurface.of(mesh).descriptors(FlowConditions(viscosity=1e-5, speed=10))
+    assert dict(zip(DESCRIPTORS, values, strict=True))["log Reynolds number"] == pytest.approx(np.log(2e6))
+
+
 @pytest.fixture(scope="module")
 def envelope() -> Envelope:
     rng = np.random.default_rng(0)
@@ -43,11 +63,42 @@ def envelope() -> Envelope:
 
 def test_levels(envelope):
     assert envelope.judge(box()).level == "inside"
-    assert envelope.judge(box(length=1.11)).level == "edge"
+    widest = float(envelope.values[:, 1].max())
+    assert envelope.judge(box(width=widest + 0.02)).level == "edge"
     far = envelope.judge(box(length=2.0))
     assert far.level == "outside"
-    assert "length" in far.sentence and "extrapolation" in far.sentence
-    assert not dict((row[0], row[5]) for row in far.rows)["length"]
+    assert "width / length" in far.sentence and "extrapolation" in far.sentence
+    assert not dict((row[0], row[5]) for row in far.rows)["width / length"]
+
+
+def test_size_alone_says_nothing(envelope):
+    assert envelope.judge(box(5.0, 2.0, 1.5, 0.25)).level == "inside"
+
+
+def test_nodes_unlike_those_of_the_training_count(envelope):
+    rng = np.random.default_rng(0)
+    seen = [rng.uniform(0, 1, (500, 3)) for _ in range(3)]
+    known = Envelope(envelope.values, envelope.shapes, FeatureRange.over(("a", "b", "c"), seen))
+    assert known.judge(box(), seen[0] * [1.05, 1, 1]).level == "inside"
+    for share, level in ((0.02, "inside"), (0.15, "edge"), (0.5, "outside")):
+        nodes = seen[0].copy()
+        nodes[: int(share * len(nodes)), 1] = -3.0
+        judged = known.judge(box(), nodes)
+        assert judged.level == level
+        assert level == "inside" or f"{100 * share:.0f} % of its nodes look like none" in judged.sentence
+        assert level == "inside" or judged.sentence.endswith(": b.")
+
+
+def test_a_shape_without_mirror_plane_is_outside(envelope):
+    judged = envelope.judge(box(), lopsided=0.07)
+    assert judged.level == "outside" and "no mirror plane (7 % of its area" in judged.sentence
+
+
+def test_absurd_lengths_are_refused(envelope):
+    envelope.check_length(10.0, "car.stl")
+    for length, words in ((1000.0, r"millimetres\? Then pass --scale 0\.001 "), (0.01, "another unit")):
+        with pytest.raises(InputError, match=rf"car.stl: the body is {length:g} m long, .*{words}"):
+            envelope.check_length(length, "car.stl")
 
 
 def test_a_training_shape_is_its_own_nearest(envelope):
@@ -64,4 +115,7 @@ def test_units_are_guessed(envelope):
 
 def test_survives_the_checkpoint(envelope):
     again = Envelope.from_dict(envelope.to_dict())
-    assert np.array_equal(again.values, envelope.values) and again.shapes == envelope.shapes
+    assert np.array_equal(again.values, envelope.values) and again.shapes == envelope.shapes and again.features is None
+    seen = FeatureRange.over(("a",), [np.array([[0.0], [2.0]]), np.array([[-1.0]])])
+    back = Envelope.from_dict(Envelope(envelope.values, envelope.shapes, seen).to_dict()).features
+    assert back is not None and (back.names, back.low.tolist(), back.high.tolist()) == (("a",), [-1.0], [2.0])

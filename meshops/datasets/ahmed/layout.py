@@ -19,7 +19,14 @@ UNITS = {
 }
 # U = 1 m/s and rho = 1: pressures are kinematic, Cp = 2 pMean. OpenFOAM's shear is minus the force on the body.
 CONDITIONS = FlowConditions(
-    flow=(1.0, 0.0, 0.0), up=(0.0, 0.0, 1.0), speed=1.0, density=1.0, ground=0.0, symmetric=True, shear_sign=-1
+    flow=(1.0, 0.0, 0.0),
+    up=(0.0, 0.0, 1.0),
+    speed=1.0,
+    density=1.0,
+    kinematic=True,
+    ground=0.0,
+    symmetric=True,
+    shear_sign=-1,
 )
 
 

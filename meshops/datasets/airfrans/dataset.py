@@ -88,6 +88,7 @@ class AirfRANS(CaseDataset):
         existing_file(self.root / FILE, NAME, ADVICE)
         self.fields, self.units = FIELDS, UNITS
         self.conditions = FlowConditions(up=(0.0, 1.0, 0.0), ground=None, symmetric=False)
+        self.conditions_stated = False  # each case has a speed of its own
         self.cache = GraphCache(cache)
         self.transform = transform
         self._entries: list[Any] | None = None
