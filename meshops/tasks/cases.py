@@ -90,7 +90,7 @@ class Case:
         parents: ``[n]`` original cell of each refined cell, None when not refined.
         notes: What was changed or assumed, for the user.
         prepared: Filled by the first prediction: features take longer than the network.
-        lopsided: With it: share of the area without mirror image, see :func:`meshops.data.symmetry.lopsided_share`.
+        lopsided: With it: share of the area without mirror image, see :func:`meshops.aero.symmetry.lopsided_share`.
     """
 
     mesh: Any

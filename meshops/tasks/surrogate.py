@@ -25,7 +25,7 @@ from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
-from meshops.data.symmetry import LOPSIDED, lopsided_share
+from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.errors import CheckpointError
 from meshops.metrics.fields import FieldMetrics
 from meshops.models import create_model

@@ -1,0 +1,287 @@
+"""The spine: what is learnt and how it is judged, the same for every kind of task.
+
+    data ─Task.samples─▶ Samples ─Task.fit─▶ Task ─loss(batch(draws))─▶ trained Task ─evaluate─▶ Report
+
+A task holds a model together with the normalisation of what goes in and out; values are normalised once, there, and put
+back once, there. A kind is one subclass with ``kind`` set: it registers itself, and training, checkpoints, evaluation
+and the command line know it. Which samples a step sees is a function of (seed, step, rank) alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from meshops.datasets.base import CaseDataset
+from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
+from meshops.datasets.trajectory import TrajectoryDataset
+from meshops.errors import InputError, listing
+from meshops.tasks.report import Report
+
+Plain: TypeAlias = "None | bool | int | float | str | Sequence[Plain] | Mapping[str, Plain]"
+Stored: TypeAlias = "Plain | Tensor | Mapping[str, Stored]"
+CaseSource: TypeAlias = Sequence[Data] | CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
+
+_KINDS: dict[str, type[Task]] = {}  # type: ignore[type-arg]
+
+
+class Draw(NamedTuple):
+    """One training example: the number of a sample, and the seed of all that is random about it."""
+
+    number: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a task learns, as plain values that go into the checkpoint."""
+
+    def to_dict(self) -> dict[str, Plain]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Plain]) -> Self:
+        """Inverse of :meth:`to_dict`; lists become tuples."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: _tuples(value) for key, value in values.items() if key in known})
+
+    def model_arguments(self) -> dict[str, Plain]:
+        """What models may want to know, by the names of their arguments."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Made:
+    """How to build a model again.
+
+    Attributes:
+        name: Registered name.
+        arguments: Of its constructor.
+        integers: Its layers hold integers, see :mod:`meshops.surrogate.compress`.
+    """
+
+    name: str
+    arguments: Mapping[str, Plain] = field(default_factory=dict)
+    integers: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where samples are made and cases are judged.
+
+    Attributes:
+        console: Where progress goes.
+        folder: Of the run: caches and pictures; None: none are written.
+        device: Where models work.
+        reuse: A cache in the folder may be read.
+    """
+
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    folder: Path | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    reuse: bool = False
+
+
+class Samples(ABC):
+    """Numbered training samples of a kind, and the cases that are held out to choose the weights.
+
+    Attributes:
+        spec: What can be learnt of them.
+        offers: What they can give to a model: ``"points"``, ``"graph"``, ``"grid"``, ...
+        held_out: Cases for validation.
+        cases: Number of training cases.
+    """
+
+    spec: Spec
+    offers: frozenset[str]
+    held_out: Sequence[object] = ()
+    cases: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What they are, for the screen: ``24 cases, fields pMean, wallShearStressMean``."""
+
+    def notes(self) -> Sequence[str]:
+        """What was decided about them, a sentence each, for the screen."""
+        return ()
+
+
+S = TypeVar("S", bound=Samples)
+B = TypeVar("B")
+
+
+class Task(nn.Module, ABC, Generic[S, B]):
+    """A model, its normalisation, its loss and its judge.
+
+    Attributes:
+        kind: Name in run files and checkpoints.
+        Settings: Class of the ``task:`` block of a run file.
+        model: The network.
+        spec: What is learnt.
+        made: How to build the network again.
+        asked: What the run was asked to be judged on, so that an evaluation repeats its numbers.
+    """
+
+    kind: ClassVar[str] = ""
+    Settings: ClassVar[type]
+
+    def __init__(self, model: nn.Module, spec: Spec) -> None:
+        super().__init__()
+        self.model = model
+        self.spec = spec
+        self.made = Made("")
+        self.asked: dict[str, Plain] = {}
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Register the kind."""
+        super().__init_subclass__(**options)
+        if cls.__dict__.get("kind"):
+            _KINDS[cls.kind] = cls
+
+    @classmethod
+    @abstractmethod
+    def samples(
+        cls, data: CaseSource, settings: object, *, held_out: int = 0, start: Task | None = None,  # type: ignore[type-arg]
+        context: Context | None = None,
+    ) -> S:  # fmt: skip
+        """Training samples of cases; the last ``held_out`` cases are for validation.
+
+        Args:
+            data: Cases.
+            settings: The ``task:`` block.
+            held_out: Cases kept for validation.
+            start: Trained task that this one builds on (``task.start``).
+            context: Where progress and caches go.
+
+        Raises:
+            InputError: The cases cannot be used for this task; says why.
+        """
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, model: nn.Module, samples: S, settings: object) -> Self:
+        """Task with the statistics of the training samples (float64)."""
+
+    @classmethod
+    @abstractmethod
+    def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Task of the right sizes, for loading weights into."""
+
+    @abstractmethod
+    def batch(self, samples: S, draws: Sequence[Draw]) -> B:
+        """What one training step sees: a function of the draws alone."""
+
+    @abstractmethod
+    def loss(self, batch: B) -> dict[str, Tensor]:
+        """``"loss"`` and its parts."""
+
+    @abstractmethod
+    def judge(self, samples: S, case: object) -> dict[str, float]:
+        """Errors of one held-out case, among them ``"error"``, by which weights are chosen."""
+
+    @abstractmethod
+    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+        """Errors on every case; ``asked`` overrides what the run was asked, see :attr:`asked`."""
+
+    def predict(self, case: object) -> object:
+        """Fields of one case, physical units, on its own nodes.
+
+        Raises:
+            InputError: This kind predicts something else.
+        """
+        raise InputError(
+            f"a surrogate of kind '{self.kind}' works on trajectories: judge it with 'meshops evaluate', or use "
+            f"{self.usage} in Python"
+        )
+
+    usage: ClassVar[str] = "surrogate.task"
+
+    def finished(self, samples: S, context: Context) -> Sequence[str]:
+        """Called once after training; returns sentences for the screen."""
+        del samples, context
+        return ()
+
+    def memory(self) -> dict[str, Stored]:
+        """What a checkpoint keeps beside weights, spec and settings."""
+        return {}
+
+    def remember(self, memory: Mapping[str, Stored]) -> None:
+        """Inverse of :meth:`memory`."""
+        del memory
+
+    def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
+        """Trained tasks this one works with, by name; a checkpoint holds them too."""
+        return {}
+
+    def attach(self, parts: Mapping[str, Task]) -> None:  # type: ignore[type-arg]
+        """Inverse of :meth:`parts`, and where they are moved with the task."""
+        del parts
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    def asking(self, asked: Mapping[str, Plain]) -> dict[str, Plain]:
+        """What is asked, over what the run was asked; None counts as not asked.
+
+        Raises:
+            InputError: Something this kind cannot be asked.
+        """
+        unknown = [key for key, value in asked.items() if key not in self.asked and value is not None]
+        if unknown:
+            raise InputError(
+                f"a surrogate of kind '{self.kind}' cannot be asked for {listing(unknown)}; it takes "
+                f"{listing(self.asked)}"
+            )
+        return {**self.asked, **{key: value for key, value in asked.items() if value is not None}}
+
+
+def get_task(kind: str) -> type[Task]:  # type: ignore[type-arg]
+    """Class of a kind.
+
+    Raises:
+        InputError: Unknown kind; lists those there are.
+    """
+    if kind not in _KINDS:
+        raise InputError(f"kind must be one of {listing(list_tasks())}, got '{kind}'")
+    return _KINDS[kind]
+
+
+def list_tasks() -> list[str]:
+    """Registered kinds, sorted."""
+    return sorted(_KINDS)
+
+
+def training_count(count: int, held_out: int) -> int:
+    """How many of ``count`` cases are left when the last ``held_out`` are for validation.
+
+    Raises:
+        InputError: None would be left.
+    """
+    if not 0 <= held_out < count:
+        raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
+    return count - held_out
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Up to ``most`` numbers from 0 to ``count - 1``, evenly spread, the ends among them."""
+    picked = min(count, most)
+    return sorted({round(i * (count - 1) / max(picked - 1, 1)) for i in range(picked)})
+
+
+def _tuples(value: Plain) -> Plain:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

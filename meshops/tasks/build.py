@@ -1,0 +1,42 @@
+"""A model from the ``model:`` block of a run, told the sizes of the data, if it takes what they offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from meshops.errors import InputError, listing
+from meshops.models import create_model, list_models, model_arguments, model_takes
+from meshops.tasks.base import Made, Plain
+
+EXAMPLE = "{name: mspt, depth: 4}"
+
+
+def build_model(
+    settings: Mapping[str, Plain], known: Mapping[str, Plain], offers: frozenset[str]
+) -> tuple[nn.Module, Made]:
+    """Model from ``{name: ..., argument: ...}`` with the sizes the data have.
+
+    Args:
+        settings: The ``model:`` block.
+        known: What models may want to know, by the names of their arguments; ``settings`` come first.
+        offers: What the data can give to a model.
+
+    Raises:
+        InputError: No name, no such model or argument, or a model that takes something else.
+    """
+    given = dict(settings)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(f"model.name is missing; e.g. model: {EXAMPLE}")
+    takes = model_takes(name)
+    if not takes & offers:
+        able = [other for other in list_models() if model_takes(other) & offers]
+        raise InputError(
+            f"model '{name}' takes {' or '.join(sorted(takes))}, and these data give {' or '.join(sorted(offers))}; "
+            f"use one of {listing(able, 40)}"
+        )
+    allowed = model_arguments(name)
+    arguments = {key: value for key, value in known.items() if key in allowed} | given
+    return create_model(name, **arguments), Made(name, arguments)
