@@ -13,8 +13,7 @@ optional rotary positions; ``encode`` and ``decode`` for meshes of any size.
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.utils.checkpoint
@@ -25,6 +24,7 @@ from meshops.models.mspt_reference import ReferenceBlock
 from meshops.models.registry import register_model
 from meshops.nn.mlp import MLP
 from meshops.nn.patch_attention import PatchAttention, PatchMemory, check_heads
+from meshops.nn.point_model import PointEmbedding
 from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
 from meshops.ops import scatter_patches
@@ -124,6 +124,8 @@ class MSPT(nn.Module):
         InputError: Impossible combination of arguments.
     """
 
+    takes: ClassVar[frozenset[str]] = frozenset({"points"})
+
     def __init__(
         self,
         in_channels: int,
@@ -166,17 +168,13 @@ class MSPT(nn.Module):
         self.num_supernodes = num_supernodes
         self.checkpoint = checkpoint
         self.init_std = 0.02 if init_std is None and variant == "reference" else init_std
-        self.unified_pos = unified_pos
         self.num_patches, self.patch_size = num_patches, patch_size
         if patching == "tree":
             if num_supernodes & (num_supernodes - 1):
                 raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
             self.tree()  # says now, not at the first batch, if num_patches does not fit a tree
-        width = unified_pos**pos_dim if unified_pos else pos_dim
         hidden = round(mlp_ratio * channels)
-        self.embed = MLP([width + in_channels, 2 * channels, channels])
-        self.placeholder = nn.Parameter(torch.rand(channels) / channels)
-        self.time = MLP([channels, channels, channels], activation=nn.SiLU) if time else None
+        self.embed = PointEmbedding(in_channels, channels, pos_dim=pos_dim, time=time, unified_pos=unified_pos)
         self.rotary: RotaryPositions | None = None
         if rotary:
             low, high = rotary_wavelengths
@@ -232,79 +230,49 @@ class MSPT(nn.Module):
             return dense_patches(pos, ptr, group=group, num_patches=self.num_patches, patch_size=self.patch_size)
         return dense_patches(pos, ptr, tree=self.tree(), group=self.num_supernodes)
 
-    def forward(
-        self,
-        pos: Float[Tensor, "n d"],
-        x: Float[Tensor, "n f"] | None,
-        index: Int[Tensor, "b p l"],
-        mask: Bool[Tensor, "b p l"] | None = None,
-        time: Float[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "n o"]:
+    def forward(self, inputs: MSPTInputs) -> Float[Tensor, "n o"]:
         """Fields at the nodes, in their order."""
-        tokens = self._embed(pos, x, index, time)
+        tokens = self._embed(inputs)
         if self.variant == "reference":
-            tokens = self._run_reference(tokens, mask)
+            tokens = self._run_reference(tokens, inputs.mask)
         else:
-            tokens = self._run(tokens, pos, index, mask)
-        return scatter_patches(self.head(tokens), index, mask, pos.shape[0])
+            tokens = self._run(tokens, inputs)
+        return scatter_patches(self.head(tokens), inputs.index, inputs.mask, inputs.pos.shape[0])
 
-    def encode(
-        self,
-        pos: Float[Tensor, "n d"],
-        x: Float[Tensor, "n f"] | None,
-        index: Int[Tensor, "b p l"],
-        mask: Bool[Tensor, "b p l"] | None = None,
-        time: Float[Tensor, " b"] | None = None,
-    ) -> list[PatchMemory]:
+    def encode(self, inputs: MSPTInputs) -> list[PatchMemory]:
         """Anchor pass: keys and values of anchors and supernodes in every block, for :meth:`decode`."""
         if self.variant == "reference":
             raise InputError("the reference variant updates supernodes with the tokens: use variant='paper' to decode")
         memories: list[PatchMemory] = []
-        self._run(self._embed(pos, x, index, time), pos, index, mask, keep=memories)
+        self._run(self._embed(inputs), inputs, keep=memories)
         return memories
 
-    def decode(
-        self,
-        memories: list[PatchMemory],
-        pos: Float[Tensor, "q d"],
-        x: Float[Tensor, "q f"] | None,
-        index: Int[Tensor, "b p k"],
-        mask: Bool[Tensor, "b p k"] | None = None,
-        time: Float[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "q o"]:
+    def decode(self, memories: list[PatchMemory], queries: MSPTInputs) -> Float[Tensor, "q o"]:
         """Fields at query nodes that attend to frozen anchors; each query is independent of the others.
 
         Args:
             memories: From :meth:`encode`.
-            pos: Query positions.
-            x: Query features.
-            index: Queries of each patch of the anchors, see :func:`meshops.partition.assign`.
-            mask: True where a slot holds a query.
-            time: The time given to :meth:`encode`.
+            queries: Positions and features of the queries; ``index`` and ``mask`` hold the queries of each patch of
+                the anchors, see :func:`meshops.partition.assign`; the time is that given to :meth:`encode`.
         """
-        tokens = self._run(self._embed(pos, x, index, time), pos, index, mask, memories)
-        return scatter_patches(self.head(tokens), index, mask, pos.shape[0])
+        tokens = self._run(self._embed(queries), queries, memories)
+        return scatter_patches(self.head(tokens), queries.index, queries.mask, queries.pos.shape[0])
 
-    def _embed(self, pos: Tensor, x: Tensor | None, index: Tensor, time: Tensor | None) -> Tensor:
-        where = pos if self.unified_pos is None else grid_distances(pos, self.unified_pos)
-        inputs = where if x is None else torch.cat([where, x], 1)
-        tokens: Tensor = self.embed(inputs[index]) + self.placeholder
-        if self.time is not None:
-            if time is None:
-                raise InputError("this model was built with time=True: the graph needs an attribute 'time' [b]")
-            tokens = tokens + self.time(_sinusoid(time.to(tokens), tokens.shape[-1]))[:, None, None]
-        return tokens
+    def _embed(self, inputs: MSPTInputs) -> Tensor:
+        pos, x, index = inputs.pos, inputs.x, inputs.index
+        tokens: Tensor = self.embed(pos[index], None if x is None else x[index])
+        time = self.embed.at(inputs.time)
+        return tokens if time is None else tokens + time[:, None, None]
 
     def _run(
         self,
         tokens: Tensor,
-        pos: Tensor,
-        index: Tensor,
-        mask: Tensor | None,
+        inputs: MSPTInputs,
         memories: list[PatchMemory] | None = None,
         keep: list[PatchMemory] | None = None,
     ) -> Tensor:
         """All blocks, as queries of ``memories`` if given; ``keep`` collects the memory of each block."""
+        pos, index, mask = inputs.pos, inputs.index, inputs.mask
         angles = supernode_angles = None
         if self.rotary is not None:
             angles = self.rotary(pos[index])
@@ -342,20 +310,6 @@ class MSPT(nn.Module):
             return BallTree(num_patches=self.num_patches * self.num_supernodes)
         assert self.patch_size is not None
         return BallTree(max(1, self.patch_size // self.num_supernodes))
-
-
-def grid_distances(pos: Float[Tensor, "n d"], resolution: int) -> Float[Tensor, "n r"]:
-    """Distances to the ``resolution**d`` points of a regular grid over [0, 1]^d ("unified position" of the code)."""
-    axis = torch.linspace(0, 1, resolution, device=pos.device, dtype=pos.dtype)
-    grid = torch.cartesian_prod(*[axis] * pos.shape[1]).view(-1, pos.shape[1])
-    return torch.cdist(pos, grid, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _sinusoid(time: Tensor, channels: int) -> Tensor:
-    half = channels // 2
-    frequency = torch.exp(torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(1e4) / half))
-    angle = time.reshape(-1, 1) * frequency
-    return torch.cat([angle.cos(), angle.sin()], 1)
 
 
 def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:

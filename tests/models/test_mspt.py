@@ -12,7 +12,8 @@ from torch_geometric.data import Batch
 
 from meshops.errors import InputError
 from meshops.models import MSPT, create_model, list_models
-from meshops.models.mspt import MSPTBlock, grid_distances
+from meshops.models.mspt import MSPTBlock, MSPTInputs
+from meshops.nn.point_model import grid_distances
 from meshops.partition import assign
 from meshops.testing import check_model, random_graphs
 
@@ -38,7 +39,7 @@ def small(in_channels: int = 2, **changes: Any) -> MSPT:
 
 
 def run(model: MSPT, pos: Tensor, x: Tensor | None) -> Tensor:
-    out: Tensor = model(pos, x, *model.patches(pos))
+    out: Tensor = model(MSPTInputs(pos, x, *model.patches(pos)))
     return out
 
 
@@ -58,12 +59,9 @@ def test_shared_checks(name: str) -> None:
         changes |= {"in_channels": 2, "out_channels": 1, "channels": 16}
     model = create_model(name, **changes)
     assert isinstance(model, MSPT)
-    linear_in = model.embed[0].in_features
-    dim = 3 if name in ("mspt", "mspt_shapenet_car") else 2
-    features = linear_in - (dim if model.unified_pos is None else model.unified_pos**dim)
-    graphs = random_graphs([36, 36], num_features=features, dim=dim)
+    graphs = random_graphs([36, 36], num_features=model.embed.in_channels, dim=model.embed.pos_dim)
     for graph in graphs:
-        if model.time is not None:
+        if model.embed.time is not None:
             graph.time = torch.rand(1)
     check_model(model, graphs, any_order=model.patching == "tree")
 
@@ -92,7 +90,7 @@ def test_tiny_and_empty_graphs_in_a_batch() -> None:
     check_model(model, graphs)
     pos, x = torch.rand(53, 3), torch.randn(53, 2)
     patches = model.patches(pos, torch.tensor([0, 50, 50, 53]))
-    out = model(pos, x, *patches)
+    out = model(MSPTInputs(pos, x, *patches))
     out.sum().backward()
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
     assert_close(out[:50], run(model, pos[:50], x[:50]), rtol=1e-4, atol=1e-5)
@@ -116,12 +114,12 @@ def test_padding_does_not_change_the_answer(changes: dict[str, Any]) -> None:
     blocks = [array.view(1, 4, q, -1) for array in (index, mask)]
     wider = [nn.functional.pad(block, (0, 3)).flatten(2) for block in blocks]
     empty = [nn.functional.pad(array, (0, 0, 0, 2)) for array in wider]
-    expected = model(pos, x, index, mask)
-    assert_close(model(pos, x, *wider), expected)
-    assert_close(model(pos, x, *empty), expected)
+    expected = model(MSPTInputs(pos, x, index, mask))
+    assert_close(model(MSPTInputs(pos, x, *wider)), expected)
+    assert_close(model(MSPTInputs(pos, x, *empty)), expected)
     unmasked = small(**changes, mask_padding=False)
     unmasked.load_state_dict(model.state_dict())
-    assert not torch.allclose(unmasked(pos, x, index, mask), expected)
+    assert not torch.allclose(unmasked(MSPTInputs(pos, x, index, mask)), expected)
 
 
 def dense_block(block: MSPTBlock, h: Tensor, patches: list[Tensor]) -> Tensor:
@@ -153,7 +151,7 @@ def test_equals_the_formula_of_the_paper_with_gradients(num_patches: int) -> Non
     mask = torch.ones_like(index, dtype=torch.bool) if mask is None else mask
     groups = [i[m] for i, m in zip(index[0], mask[0], strict=True)]
 
-    h = model.embed(torch.cat([pos, x], 1)) + model.placeholder
+    h = model.embed(pos, x)
     for block in model.blocks:
         assert isinstance(block, MSPTBlock)
         h = dense_block(block, h, groups)
@@ -189,21 +187,21 @@ def test_decoding_the_anchors_is_the_forward_pass(changes: dict[str, Any]) -> No
     model = small(**changes)
     pos, x = torch.rand(45, 3), torch.randn(45, 2)
     patches = model.patches(pos)
-    memories = model.encode(pos, x, *patches)
+    memories = model.encode(MSPTInputs(pos, x, *patches))
     assert len(memories) == len(model.blocks)
-    assert_close(model.decode(memories, pos, x, *patches), run(model, pos, x))
+    assert_close(model.decode(memories, MSPTInputs(pos, x, *patches)), run(model, pos, x))
 
 
 @pytest.mark.parametrize("rotary", [False, True])
 def test_decoding_does_not_depend_on_chunks(rotary: bool) -> None:
     model = small(rotary=rotary)
     pos, x = torch.rand(45, 3), torch.randn(45, 2)
-    memories = model.encode(pos, x, *model.patches(pos))
+    memories = model.encode(MSPTInputs(pos, x, *model.patches(pos)))
     queries, features, leaf = torch.rand(20, 3), torch.randn(20, 2), torch.randint(0, 4, (20,))
-    whole = model.decode(memories, queries, features, *assign(leaf, 4))
+    whole = model.decode(memories, MSPTInputs(queries, features, *assign(leaf, 4)))
     for chunk in (1, 7):
         parts = [
-            model.decode(memories, p, f, *assign(i, 4))
+            model.decode(memories, MSPTInputs(p, f, *assign(i, 4)))
             for p, f, i in zip(queries.split(chunk), features.split(chunk), leaf.split(chunk), strict=True)
         ]
         assert_close(torch.cat(parts), whole)
@@ -213,8 +211,10 @@ def test_decoding_with_time() -> None:
     model = small(time=True)
     pos, x, time = torch.rand(20, 3), torch.randn(20, 2), torch.tensor([0.7])
     patches = model.patches(pos)
-    memories = model.encode(pos, x, *patches, time=time)
-    assert_close(model.decode(memories, pos, x, *patches, time=time), model(pos, x, *patches, time))
+    memories = model.encode(MSPTInputs(pos, x, *patches, time=time))
+    assert_close(
+        model.decode(memories, MSPTInputs(pos, x, *patches, time=time)), model(MSPTInputs(pos, x, *patches, time))
+    )
 
 
 def test_each_graph_has_its_own_time() -> None:
@@ -223,18 +223,18 @@ def test_each_graph_has_its_own_time() -> None:
     pos, x = graphs[0].pos.double(), graphs[0].x.double()
     times = torch.tensor([0.1, 0.9]).double()
     patches = model.patches(pos.repeat(2, 1), torch.tensor([0, 20, 40]))
-    both = model(pos.repeat(2, 1), x.repeat(2, 1), *patches, times)
+    both = model(MSPTInputs(pos.repeat(2, 1), x.repeat(2, 1), *patches, times))
     for i, out in enumerate(both.split(20)):
-        assert_close(out, model(pos, x, *model.patches(pos), times[i : i + 1]))
+        assert_close(out, model(MSPTInputs(pos, x, *model.patches(pos), times[i : i + 1])))
     assert not torch.allclose(both[:20], both[20:])
     with pytest.raises(InputError, match="needs an attribute 'time'"):
-        model(pos, x, *model.patches(pos))
+        model(MSPTInputs(pos, x, *model.patches(pos)))
 
 
 def test_rotary_attention_ignores_a_common_shift() -> None:
     model = small(rotary=True, rotary_wavelengths=(0.2, 2.0)).double()
     with torch.no_grad():
-        model.embed[0].weight[:, :3].zero_()  # positions enter through the rotation alone
+        model.embed.mlp[0].weight[:, :3].zero_()  # positions enter through the rotation alone
     pos, x = torch.rand(30, 3).double(), torch.randn(30, 2).double()
     out = run(model, pos, x)
     assert_close(run(model, pos + 8.0, x), out, rtol=1e-5, atol=1e-6)
@@ -247,7 +247,7 @@ def test_unified_pos_replaces_positions_by_distances() -> None:
     expected = torch.stack([(pos - torch.tensor(point)).norm(dim=1) for point in grid], 1)
     assert_close(grid_distances(pos, 8), expected)
     assert grid_distances(torch.tensor([[1 / 7, 2 / 7]]), 8)[0, 10] < 1e-7
-    assert small(1, pos_dim=2, unified_pos=8).embed[0].in_features == 65
+    assert small(1, pos_dim=2, unified_pos=8).embed.mlp[0].in_features == 65
 
 
 @pytest.mark.parametrize("q", [1, 2])
@@ -263,7 +263,7 @@ def test_linear_pooling_takes_shorter_patches_as_padded() -> None:
     assert index.shape[2] == 13
     assert mask is not None
     full = nn.functional.pad(index, (0, 3)), nn.functional.pad(mask, (0, 3))
-    assert_close(model(pos, x, index, mask), model(pos, x, *full))
+    assert_close(model(MSPTInputs(pos, x, index, mask)), model(MSPTInputs(pos, x, *full)))
 
 
 @pytest.mark.parametrize("variant", ["paper", "reference"])
@@ -300,7 +300,7 @@ def test_compiles_whole(backend: str, n: int) -> None:
     pos, x = torch.rand(n, 3), torch.randn(n, 2)
     patches = model.patches(pos)
     compiled = torch.compile(model, fullgraph=True, backend=backend)
-    assert_close(compiled(pos, x, *patches), model(pos, x, *patches), rtol=1e-4, atol=1e-4)
+    assert_close(compiled(MSPTInputs(pos, x, *patches)), model(MSPTInputs(pos, x, *patches)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -328,4 +328,4 @@ def test_the_reference_variant_cannot_decode() -> None:
     model = small(variant="reference")
     pos, x = torch.rand(9, 3), torch.randn(9, 2)
     with pytest.raises(InputError, match="use variant='paper' to decode"):
-        model.encode(pos, x, *model.patches(pos))
+        model.encode(MSPTInputs(pos, x, *model.patches(pos)))
