@@ -1,7 +1,7 @@
 """Steady fields on a mesh: what goes into a model, what comes out, and how it is judged while training.
 
 Values are normalised once, here, and de-normalised once, here. The task knows nothing about which model it drives: it
-calls ``model(model.unpack(batch))`` for the normalised fields.
+calls ``model.unpack(batch)`` for the tensors and ``model(inputs)`` on them for the normalised fields.
 """
 
 from __future__ import annotations
