@@ -7,19 +7,20 @@
 every patch, averages the copies and hands them to the next block (see models/mspt/README.md for all differences).
 
 Departures: padding is masked (with ``mask_padding=False`` it attends, as published; the reference variant then has zero
-rows, the paper variant repeats a node of the patch); patches come from a tree with a power-of-two number of leaves;
-optional rotary positions; ``encode`` and ``decode`` for meshes of any size.
+rows, the paper variant repeats a node of the patch); patches come from a tree with a power-of-two number of leaves, a
+space-filling curve, an octree or the order of the file; optional rotary positions; ``encode`` and ``decode`` for meshes
+of any size.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from meshops.errors import InputError
+from meshops.errors import InputError, listing
 from meshops.models.mspt_reference import ReferenceBlock
 from meshops.models.registry import register_model
 from meshops.nn.mlp import MLP
@@ -29,8 +30,14 @@ from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
 from meshops.ops import scatter_patches
 from meshops.partition.ball_tree import BallTree
-from meshops.partition.dense import DensePatches, dense_patches
+from meshops.partition.checks import graph_ptr
+from meshops.partition.curves import CurvePatches
+from meshops.partition.dense import DensePatches, Partitioner, dense_patches
+from meshops.partition.octree import Octree
 from meshops.typing import Bool, Float, Int
+
+Patching = Literal["tree", "hilbert", "morton", "octree", "file"]
+PATCHING = get_args(Patching)
 
 
 class MSPTInputs(NamedTuple):
@@ -103,15 +110,17 @@ class MSPT(nn.Module):
         num_heads: Attention heads.
         mlp_ratio: Width of the feed-forward layer over ``channels``.
         num_patches: K, patches of each graph, a power of two with the tree. Give this or ``patch_size``; default 32.
+            An octree has as many leaves as it needs.
         patch_size: Largest number of nodes of a patch.
-        num_supernodes: Q, a power of two with the tree.
+        num_supernodes: Q, a power of two with the tree, 1 with the octree.
         pooling: How supernodes are formed, see :class:`meshops.nn.SupernodePool`.
         rotary: Rotary positions in the attention (paper variant).
         rotary_wavelengths: Shortest and longest period, in units of ``pos``.
         variant: ``"paper"`` or ``"reference"``.
         mask_padding: Keep padded slots out of attention and pooling. Default: True for the paper, False for the
             reference, which has no mask.
-        patching: ``"tree"``, or ``"linear"``: runs of consecutive nodes, as the released scripts do.
+        patching: ``"tree"``; ``"hilbert"`` or ``"morton"``: equal runs along a curve through the nodes; ``"octree"``:
+            leaves of at most ``patch_size`` nodes; ``"file"``: runs of consecutive nodes, as the released scripts do.
         dropout: Dropout in attention output and feed-forward layers.
         time: Condition on a scalar time per graph.
         unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
@@ -144,7 +153,7 @@ class MSPT(nn.Module):
         rotary_wavelengths: tuple[float, float] = (0.05, 4.0),
         variant: Variant = "paper",
         mask_padding: bool | None = None,
-        patching: Literal["tree", "linear"] = "tree",
+        patching: Patching = "tree",
         dropout: float = 0.0,
         time: bool = False,
         unified_pos: int | None = None,
@@ -160,7 +169,7 @@ class MSPT(nn.Module):
         check_heads(channels, num_heads)
         if num_patches is not None and patch_size is not None:
             raise InputError(f"give num_patches or patch_size, not both; got {num_patches} and {patch_size}")
-        if num_patches is None and patch_size is None:
+        if num_patches is None and patch_size is None and patching != "octree":
             num_patches = 32
         self.variant = variant
         self.mask_padding = (variant == "paper") if mask_padding is None else mask_padding
@@ -169,10 +178,9 @@ class MSPT(nn.Module):
         self.checkpoint = checkpoint
         self.init_std = 0.02 if init_std is None and variant == "reference" else init_std
         self.num_patches, self.patch_size = num_patches, patch_size
-        if patching == "tree":
-            if num_supernodes & (num_supernodes - 1):
-                raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
-            self.tree()  # says now, not at the first batch, if num_patches does not fit a tree
+        self.partitioner = make_partitioner(
+            patching, num_patches=num_patches, patch_size=patch_size, num_supernodes=num_supernodes
+        )
         hidden = round(mlp_ratio * channels)
         self.embed = PointEmbedding(in_channels, channels, pos_dim=pos_dim, time=time, unified_pos=unified_pos)
         self.rotary: RotaryPositions | None = None
@@ -220,15 +228,15 @@ class MSPT(nn.Module):
 
     def unpack(self, graph: Any) -> MSPTInputs:
         """Tensors of a graph or a batch: positions, features and the patches built from the positions."""
-        patches = self.patches(graph.pos, graph.get("ptr"))
+        patches = self.patches(graph.pos, graph_ptr(graph))
         return MSPTInputs(graph.pos, graph.get("x"), patches.index, patches.mask, graph.get("time"))
 
     def patches(self, pos: Float[Tensor, "n d"], ptr: Int[Tensor, " b1"] | None = None) -> DensePatches:
         """Group nodes into patches; see :func:`meshops.partition.dense_patches`."""
-        if self.patching == "linear":
+        if self.partitioner is None:
             group = self.num_supernodes if self.variant == "paper" else 1
             return dense_patches(pos, ptr, group=group, num_patches=self.num_patches, patch_size=self.patch_size)
-        return dense_patches(pos, ptr, tree=self.tree(), group=self.num_supernodes)
+        return dense_patches(pos, ptr, partitioner=self.partitioner, group=self.num_supernodes)
 
     def forward(self, inputs: MSPTInputs) -> Float[Tensor, "n o"]:
         """Fields at the nodes, in their order."""
@@ -304,12 +312,36 @@ class MSPT(nn.Module):
                 tokens, carried = block(*args)
         return tokens
 
-    def tree(self) -> BallTree:
-        """The partitioner; its leaves are joined in groups of ``num_supernodes``."""
-        if self.num_patches is not None:
-            return BallTree(num_patches=self.num_patches * self.num_supernodes)
-        assert self.patch_size is not None
-        return BallTree(max(1, self.patch_size // self.num_supernodes))
+
+def make_partitioner(
+    patching: Patching, *, num_patches: int | None, patch_size: int | None, num_supernodes: int = 1
+) -> Partitioner | None:
+    """What cuts graphs into patches of ``num_supernodes`` sub-blocks each; None: runs of nodes as they are numbered.
+
+    Raises:
+        InputError: Unknown name, or numbers that it cannot make.
+    """
+    if patching not in PATCHING:
+        raise InputError(f"patching must be one of {listing(PATCHING)}, got '{patching}'")
+    block = None if patch_size is None else max(1, patch_size // num_supernodes)
+    blocks = None if num_patches is None else num_patches * num_supernodes
+    if patching == "tree":
+        if num_supernodes & (num_supernodes - 1):
+            raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
+        if num_patches is not None:
+            BallTree(num_patches=num_patches)  # its message names num_patches, not num_patches * num_supernodes
+        return BallTree(block, num_patches=blocks, multiple=num_supernodes)
+    if patching == "octree":
+        if num_patches is not None or patch_size is None:
+            raise InputError("an octree has as many leaves as it needs: give patch_size, the nodes of a leaf at most")
+        if num_supernodes != 1:
+            raise InputError(
+                f"leaves of an octree have no sub-blocks: num_supernodes must be 1 with it, got {num_supernodes}"
+            )
+        return Octree(patch_size)
+    if patching == "file":
+        return None
+    return CurvePatches(block, num_patches=blocks, curve=patching, multiple=num_supernodes)
 
 
 def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:
@@ -318,14 +350,14 @@ def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:
     return MSPT(**(defaults | changes))
 
 
-_SMALL = {"pos_dim": 2, "channels": 128, "depth": 8, "variant": "reference", "patching": "linear"}
+_SMALL = {"pos_dim": 2, "channels": 128, "depth": 8, "variant": "reference", "patching": "file"}
 
 
 @register_model
 def mspt_shapenet_car(**changes: Any) -> MSPT:
     """MSPT for ShapeNet-Car: 12 blocks x 256, K = 170, position + 7 features (released scripts; 12.78 M)."""
     car = {"in_channels": 7, "out_channels": 4, "channels": 256, "depth": 12, "num_patches": 170}
-    return _size({**car, "variant": "reference", "patching": "linear"}, changes)
+    return _size({**car, "variant": "reference", "patching": "file"}, changes)
 
 
 @register_model

@@ -97,7 +97,7 @@ def _anchored(
     chosen.pos, chosen.x = task.inputs(chosen)
     inputs = model.unpack(chosen)
     memories = model.encode(inputs)
-    split = median_split(chosen.pos.cpu(), torch.tensor([0, len(anchors)]), model.tree().levels(len(anchors)))
+    split = median_split(chosen.pos.cpu(), torch.tensor([0, len(anchors)]), model.partitioner.levels(len(anchors)))
     axis, value = (planes.to(device) for planes in split.planes())
     num_patches = inputs.index.shape[1]
     for start in range(0, n, chunk_size):

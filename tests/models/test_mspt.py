@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
+from meshops.data.mesh_graph import MeshGraph
+from meshops.data.sampling import interleave
 from meshops.errors import InputError
 from meshops.models import MSPT, create_model, list_models
 from meshops.models.mspt import MSPTBlock, MSPTInputs
 from meshops.nn.point_model import grid_distances
 from meshops.partition import assign
 from meshops.testing import check_model, random_graphs
+from meshops.training.stream import StepStream
 
 # Released code, instantiated (Pipe equals Airfoil).
 PARAMETERS = {
@@ -63,7 +66,7 @@ def test_shared_checks(name: str) -> None:
     for graph in graphs:
         if model.embed.time is not None:
             graph.time = torch.rand(1)
-    check_model(model, graphs, any_order=model.patching == "tree")
+    check_model(model, graphs, any_order=model.patching != "file")
 
 
 @pytest.mark.parametrize(
@@ -250,10 +253,67 @@ def test_unified_pos_replaces_positions_by_distances() -> None:
     assert small(1, pos_dim=2, unified_pos=8).embed.mlp[0].in_features == 65
 
 
-@pytest.mark.parametrize("q", [1, 2])
-def test_linear_patches_of_the_paper_variant(q: int) -> None:
-    model = small(patching="linear", num_patches=5, num_supernodes=q, rotary=True)
-    check_model(model, random_graphs([33, 21], num_features=2), any_order=False)
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize(
+    ("patching", "changes"),
+    [
+        ("tree", {"patch_size": 8}),
+        ("tree", {"patch_size": 8, "num_supernodes": 4}),
+        ("hilbert", {"num_patches": 5}),
+        ("hilbert", {"patch_size": 9, "num_supernodes": 3}),
+        ("morton", {"num_patches": 5, "num_supernodes": 3, "rotary": True}),
+        ("morton", {"patch_size": 9, "variant": "reference", "mask_padding": True}),
+        ("octree", {"patch_size": 8}),
+        ("octree", {"patch_size": 8, "pooling": "max"}),
+        ("file", {"num_patches": 5, "rotary": True}),
+        ("file", {"num_patches": 5, "num_supernodes": 3}),
+        ("file", {"patch_size": 9, "num_supernodes": 2, "rotary": True}),
+    ],
+    ids=str,
+)
+def test_any_patches_any_graphs(patching: Any, changes: dict[str, Any], dim: int) -> None:
+    """Ragged batches in two and three dimensions, graphs smaller than a patch or than the number of patches."""
+    model = small(patching=patching, pos_dim=dim, **{"num_patches": None} | changes)
+    graphs = random_graphs([61, 33, 3, 1], num_features=2, dim=dim)
+    check_model(model, graphs, any_order=patching != "file")
+
+
+def spread(model: MSPT, pos: Tensor) -> float:
+    """Mean distance of nodes from the centre of their patch."""
+    index, mask = model.patches(pos)
+    mask = torch.ones_like(index, dtype=torch.bool) if mask is None else mask
+    parts = [pos[i[m]] for i, m in zip(index[0], mask[0], strict=True) if bool(m.any())]
+    return float(torch.cat([(part - part.mean(0)).norm(dim=1) for part in parts]).mean())
+
+
+def test_patches_of_every_kind_are_compact_but_those_of_the_file() -> None:
+    """Nodes in random order: 16 patches of 64 in the unit cube; a ball of that volume has a mean radius of 0.18."""
+    pos = torch.rand(1024, 3, generator=torch.Generator().manual_seed(0))
+    found = {name: spread(small(patching=name, num_patches=16), pos) for name in ("tree", "hilbert", "morton", "file")}
+    found["octree"] = spread(small(patching="octree", num_patches=None, patch_size=128), pos)
+    assert max(found[name] for name in ("tree", "hilbert", "morton", "octree")) < 0.3 < 0.4 < found["file"]
+
+
+def test_patches_of_the_file_are_runs_of_the_file_in_training_and_prediction() -> None:
+    """The first coordinate is the place in the file: a patch of a subset spans no more of it than it must."""
+    n, patches = 3682, 32
+    case = MeshGraph(pos=torch.rand(n, 3), x=torch.zeros(n, 1), y=torch.zeros(n, 1))
+    case.pos[:, 0] = torch.arange(n)
+    model = small(1, patching="file", num_patches=patches)
+
+    def span(graph: Any) -> float:
+        inputs = model.unpack(graph)
+        mask = torch.ones_like(inputs.index, dtype=torch.bool) if inputs.mask is None else inputs.mask
+        place = inputs.pos[:, 0][inputs.index]
+        high = place.masked_fill(~mask, -1).amax(2)
+        return float((high - place.masked_fill(~mask, n).amin(2))[mask.any(2)].median())
+
+    assert span(case) == -(-n // patches) - 1
+    for nodes in (n, n // 2):
+        stream = StepStream([case], nodes=nodes, batch_size=2, steps=1, seed=0)
+        assert span(stream.batch(0)) < 1.25 * n / patches
+    for index in interleave(n, n // 3, torch.Generator().manual_seed(0)):
+        assert span(MeshGraph(pos=case.pos[index], x=case.x[index])) < 1.25 * n / patches
 
 
 def test_linear_pooling_takes_shorter_patches_as_padded() -> None:
@@ -279,6 +339,18 @@ def test_checkpointing_changes_no_gradient(variant: Any) -> None:
         grads.append([p.grad for p in model.parameters()])
     for first, second in zip(*grads, strict=True):
         assert_close(first, second)
+
+
+def test_plain_graphs_of_pyg_without_ptr_are_enough() -> None:
+    model = small()
+    graphs = [Data(pos=graph.pos, x=graph.x) for graph in random_graphs([20, 9], num_features=2)]
+    together = model(model.unpack(Batch.from_data_list(graphs)))
+    assert_close(together, torch.cat([model(model.unpack(graph)) for graph in graphs]), rtol=1e-4, atol=1e-5)
+    joined = Data(
+        pos=torch.cat([g.pos for g in graphs]), x=torch.cat([g.x for g in graphs]),
+        batch=torch.tensor([0] * 20 + [1] * 9),
+    )  # fmt: skip
+    assert_close(model(model.unpack(joined)), together)
 
 
 def test_unpack_names_the_tensors() -> None:
@@ -313,6 +385,12 @@ def test_compiles_whole(backend: str, n: int) -> None:
         ({"variant": "published"}, "'paper' or 'reference', got 'published'"),
         ({"variant": "reference", "rotary": True}, "reference variant has no rotary positions"),
         ({"patch_size": 8}, "num_patches or patch_size, not both; got 4 and 8"),
+        ({"patching": "linear"}, "patching must be one of 'tree', 'hilbert', 'morton', 'octree', 'file', got 'linear'"),
+        ({"patching": "octree"}, "as many leaves as it needs: give patch_size"),
+        (
+            {"patching": "octree", "patch_size": 8, "num_patches": None, "num_supernodes": 2},
+            "leaves of an octree have no sub-blocks: num_supernodes must be 1 with it, got 2",
+        ),
         ({"pooling": "median"}, "'mean', 'max' or 'linear'"),
         ({"pooling": "linear"}, "patch_size"),
         ({"rotary": True, "num_heads": 4}, "at least 6 in 3-D, got 4"),

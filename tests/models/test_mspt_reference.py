@@ -76,7 +76,7 @@ def literal(model: MSPT, pos: Tensor, x: Tensor | None, num_patches: int, q: int
 def test_equals_the_released_formula(pooling: Any, q: int, n: int, num_patches: int) -> None:
     model = MSPT(
         3, 2, channels=D, depth=3, num_heads=HEADS, num_patches=num_patches, num_supernodes=q, pooling=pooling,
-        variant="reference", patching="linear",
+        variant="reference", patching="file",
     ).eval()  # fmt: skip
     for parameter in model.parameters():  # away from the initial zeros
         nn.init.normal_(parameter, std=0.5)
@@ -86,7 +86,7 @@ def test_equals_the_released_formula(pooling: Any, q: int, n: int, num_patches: 
 
 
 def test_initial_weights_are_those_of_the_released_code() -> None:
-    model = MSPT(3, 2, channels=64, depth=1, num_heads=HEADS, num_patches=2, variant="reference", patching="linear")
+    model = MSPT(3, 2, channels=64, depth=1, num_heads=HEADS, num_patches=2, variant="reference", patching="file")
     block: Any = model.blocks[0]
     for linear in (block.attention.out_proj, block.inner_ffn[0], block.ffn[2], model.embed.mlp[0]):
         assert float(linear.weight.detach().std()) == pytest.approx(0.02, rel=0.15)
@@ -103,5 +103,5 @@ def test_masked_padding_changes_nothing() -> None:
     pos = torch.rand(21, 3)
     index, mask = model.patches(pos)
     assert mask is not None
-    wider = nn.functional.pad(index, (0, 3), value=7), nn.functional.pad(mask, (0, 3))
+    wider = nn.functional.pad(index, (0, 3, 0, 2), value=7), nn.functional.pad(mask, (0, 3, 0, 2))
     assert_close(model(MSPTInputs(pos, None, *wider)), model(MSPTInputs(pos, None, index, mask)))
