@@ -99,12 +99,14 @@ class Samples(ABC):
         offers: What they can give to a model: ``"points"``, ``"graph"``, ``"grid"``, ...
         held_out: Cases for validation.
         cases: Number of training cases.
+        begun: Task of an earlier run that is trained further, instead of a new model.
     """
 
     spec: Spec
     offers: frozenset[str]
     held_out: Sequence[object] = ()
     cases: int
+    begun: Task | None = None  # type: ignore[type-arg]
 
     @abstractmethod
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import CheckpointError
 from meshops.io import replacing
-from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.autoencode import AutoencodeTask, evaluating
 
 FORMAT = "meshops-latents"
 FILE = "latents.pt"
@@ -27,7 +28,7 @@ class Latents:
     Attributes:
         latents: ``[m, d, t, *cells]``.
         runs: ``[m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame 1, 2, ... on, see
-            :func:`meshops.tasks.generate.run_offset`; empty along the third axis where they are not needed.
+            :func:`meshops.tasks.segments.run_offset`; empty along the third axis where they are not needed.
         parameters: ``[m, g]``.
     """
 
@@ -39,16 +40,17 @@ class Latents:
         """Number of segments."""
         return len(self.latents)
 
-    def batch(self, rows: list[int]) -> dict[str, Tensor]:
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Some of them, as the loss takes them."""
-        return {"latents": self.latents[rows], "runs": self.runs[rows], "parameters": self.parameters[rows]}
+        chosen = list(rows)
+        return {"latents": self.latents[chosen], "runs": self.runs[chosen], "parameters": self.parameters[chosen]}
 
 
 def encoded_segments(
     task: AutoencodeTask,
     data: PointTrajectories,
     cases: range,
-    path: Path,
+    path: Path | None,
     *,
     every: int,
     stride: int = 1,
@@ -62,7 +64,7 @@ def encoded_segments(
         task: Auto-encoder.
         data: Trajectories.
         cases: Which of them.
-        path: Cache.
+        path: Cache; None: nothing is kept.
         every: Frames from the start of one segment to the next.
         stride: Frames of the data from one frame to the next.
         runs: Encode all later runs too, which inverse and interpolation need.
@@ -72,37 +74,47 @@ def encoded_segments(
     Raises:
         CheckpointError: The file is of another auto-encoder, of other segments, damaged, or no cache.
     """
+    if path is None:
+        return _encoded(task, data, cases, every=every, stride=stride, runs=runs, console=console)
     key = f"{task.fingerprint()} {_fingerprint(data, cases)} {every} {stride} {runs}"
     if reuse and path.exists():
         return read_latents(path, key)
-    frames, factor = task.spec.frames, task.model.time_factor
-    span = (frames - 1) * stride + 1
-    windows = [(i, s) for i in cases for s in range(0, data.lengths[i] - span + 1, every)]
-    latents, later, parameters = [], [], []
-    rows = track(windows, "encoding", console=console, transient=True,
-                 disable=console is None or not console.is_terminal)  # fmt: skip
-    task.eval()
-    device = task.norm.scale.device
-    with torch.no_grad():
-        for index, start in rows:
-            segment = data.window(index, start, frames, stride).to(device)
-            latents.append(task.encode(segment).mean[0].cpu())
-            if runs:
-                parts = [
-                    task.encode(segment.crop(first, frames - first)).mean[0] for first in range(factor, frames, factor)
-                ]
-                later.append(torch.cat(parts, 1).cpu())
-            parameters.append(list(data.parameters(index).values()))
-    whole = torch.stack(latents)
-    found = Latents(
-        whole,
-        torch.stack(later) if runs and later else whole[:, :, :0],
-        torch.tensor(parameters, dtype=torch.float32).view(len(whole), -1),
-    )
+    found = _encoded(task, data, cases, every=every, stride=stride, runs=runs, console=console)
     with replacing(path) as partial:
         kept = {"latents": found.latents, "runs": found.runs, "parameters": found.parameters}
         torch.save({"format": FORMAT, "key": key, **kept}, partial)
     return found
+
+
+def _encoded(
+    task: AutoencodeTask,
+    data: PointTrajectories,
+    cases: range,
+    *,
+    every: int,
+    stride: int,
+    runs: bool,
+    console: Console | None,
+) -> Latents:
+    frames, factor = task.spec.frames, task.model.time_factor
+    span = (frames - 1) * stride + 1
+    windows = [(i, s) for i in cases for s in range(0, data.lengths[i] - span + 1, every)]
+    latents, later, parameters = [], [], []
+    quiet = console is None or not console.is_terminal
+    with evaluating(task):
+        for index, start in track(windows, "encoding", console=console, transient=True, disable=quiet):
+            segment = data.window(index, start, frames, stride).to(task.device)
+            latents.append(task.latents_of(segment).mean[0].cpu())
+            if runs and frames > 1:
+                rest = [segment.crop(first, frames - first) for first in range(factor, frames, factor)]
+                later.append(torch.cat([task.latents_of(part).mean[0] for part in rest], 1).cpu())
+            parameters.append(list(data.parameters(index).values()))
+    whole = torch.stack(latents)
+    return Latents(
+        whole,
+        torch.stack(later) if later else whole[:, :, :0],
+        torch.tensor(parameters, dtype=torch.float32).view(len(whole), -1),
+    )
 
 
 def _fingerprint(data: PointTrajectories, cases: range) -> str:
