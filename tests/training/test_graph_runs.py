@@ -115,7 +115,7 @@ def test_bad_commands(arguments: list[str], text: str, tmp_path: Path, capsys: p
 def test_models_of_other_kinds_are_refused(darcy: Path, tmp_path: Path) -> None:
     config = settings(darcy, tmp_path / "run")
     with pytest.raises(InputError, match="not made for graphs; use mppde"):
-        train_fields(replace(config, model={"name": "mspt"}))
+        train_fields(replace(config, model={"name": "unet"}))
     with pytest.raises(InputError, match=r"validation must be in 0\.\.2, got 3"):
         train_fields(replace(config, train=replace(config.train, validation=3)))
 

@@ -13,7 +13,7 @@ from meshops.errors import CheckpointError
 from meshops.io import replacing
 
 FORMAT = "meshops-surrogate"
-VERSION = 1
+VERSION = 2
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:

@@ -1,98 +1,28 @@
-"""Is a shape like those a surrogate was trained on? Numbers of the shape, and what the model sees of its nodes."""
+"""Is a case like those a surrogate was trained on? Numbers of the shape, and what the model sees of its nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meshops.aero.conditions import FlowConditions
+from meshops.aero.descriptors import DESCRIPTORS
+from meshops.aero.symmetry import LOPSIDED
 from meshops.errors import InputError
+from meshops.tasks.cases import Case
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples
+from meshops.tasks.prediction import Level, Verdict
 
 Array = NDArray[np.float64]
 
-DESCRIPTORS: dict[str, str] = {
-    "length": "m",
-    "width / length": "",
-    "height / length": "",
-    "ground clearance / length": "",
-    "surface area / length^2": "",
-    "volume / length^3": "",
-    "frontal area / length^2": "",
-    "front-facing share": "",
-    "rear-facing share": "",
-    "rear slant share": "",
-    "log Reynolds number": "",
-}
 ABSURD = 20.0  # bodies this many times longer or shorter than those of the training: another unit
 MARGIN = 0.1  # of its training range: how far a feature may lie outside
 NARROW = 0.02  # least width of that margin, features are of order one
 EDGE, OUTSIDE = 0.05, 0.25  # shares of nodes with a feature outside its range
-
-
-def describe(centers: Array, normal: Array, area: Array, points: Array, frontal_area: float,
-             conditions: FlowConditions) -> Array:  # fmt: skip
-    """The numbers of :data:`DESCRIPTORS` for a surface; zero where there is no ground or no known viscosity.
-
-    All but the length, which is there for information, do not depend on the place of the body and the unit of length.
-
-    Args:
-        centers: ``[c, 3]`` cell centres.
-        normal: ``[c, 3]`` outward unit normals.
-        area: ``[c]`` cell areas, m^2.
-        points: ``[m, 3]`` mesh points that belong to a cell.
-        frontal_area: m^2.
-        conditions: Flow, up, height of the ground, viscosity.
-    """
-    frame = conditions.frame
-    p, c, n = points @ frame.T, centers @ frame.T, normal @ frame.T
-    low, high = p.min(0), p.max(0)
-    length, width, height = high - low
-    total = area.sum()
-    slant = (n[:, 0] > 0.15) & (n[:, 0] < 0.95) & (n[:, 2] > 0.2)
-    return np.array([
-        length,
-        width / length,
-        height / length,
-        0.0 if conditions.ground is None else (low[2] - conditions.ground) / length,
-        total / length**2,
-        (area * ((c - (low + high) / 2) * n).sum(1)).sum() / 3 / length**3,
-        frontal_area / length**2,
-        area[n[:, 0] < -0.5].sum() / total,
-        area[n[:, 0] > 0.5].sum() / total,
-        area[slant].sum() / total,
-        np.log(conditions.reynolds(length)) if conditions.viscosity > 0 else 0.0,
-    ])  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Where a shape lies.
-
-    Attributes:
-        level: ``"inside"``, ``"edge"`` or ``"outside"`` the training set.
-        sentence: The same in words.
-        distance: To the nearest training shape, in units of the largest such distance within the training set.
-        nearest: Name of that shape.
-        rows: (descriptor, unit, value, training minimum, training maximum, inside).
-    """
-
-    level: Literal["inside", "edge", "outside"]
-    sentence: str
-    distance: float
-    nearest: str
-    rows: tuple[tuple[str, str, float, float, float, bool], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        table = [
-            dict(zip(("descriptor", "unit", "value", "min", "max", "inside"), row, strict=True)) for row in self.rows
-        ]
-        return {"level": self.level, "sentence": self.sentence, "distance": self.distance,
-                "nearest": self.nearest, "descriptors": table}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +67,7 @@ class FeatureRange:
 
 
 @dataclass(frozen=True, eq=False)
-class Envelope:
+class Novelty:
     """What a surrogate remembers of its training shapes.
 
     Attributes:
@@ -150,9 +80,30 @@ class Envelope:
     shapes: tuple[str, ...]
     features: FeatureRange | None = None
 
+    @classmethod
+    def of(cls, task: FieldsTask, samples: FieldsSamples) -> Novelty | None:
+        """What to remember of training cases; None where they are not bodies with a surface."""
+        if samples.descriptors is None:
+            return None
+        graphs = [*samples.graphs, *samples.held_out]
+        seen = FeatureRange.over(task.spec.varying_names(), (task.varying_features(graph) for graph in graphs))
+        return cls(samples.descriptors, samples.names, seen)
+
+    def of_case(self, task: FieldsTask, case: Case) -> Verdict | None:
+        """Where a case lies; notes a hint at its unit. None for a case without a surface."""
+        if case.body is None:
+            return None
+        value = case.body.descriptors(case.flow)
+        hint = self.unit_hint(value)
+        if hint:
+            case.notes.append(hint)
+        prepared, _ = task.prepared(case)
+        lopsided = case.lopsided if case.lopsided > LOPSIDED else 0.0
+        return self.judge(value, task.varying_features(prepared), lopsided=lopsided)
+
     def judge(
         self, value: Array, features: Array | None = None, *, lopsided: float = 0.0, margin: float = 0.05
-    ) -> Judgement:
+    ) -> Verdict:
         """Compare a shape with the training set.
 
         Inside: every descriptor within the training range widened by ``margin`` of it, the nearest training shape no
@@ -175,7 +126,7 @@ class Envelope:
         distance = float(distances[nearest] / self._largest_gap())
         strange, blamed = (0.0, ()) if features is None or self.features is None else self.features.strangers(features)
         if (miss > 0.25).any() or distance > 4 or strange > OUTSIDE or lopsided > 0:
-            level: Literal["inside", "edge", "outside"] = "outside"
+            level: Level = "outside"
         else:
             level = "edge" if (miss > margin).any() or distance > 2 or strange > EDGE else "inside"
         rows = tuple(
@@ -196,7 +147,7 @@ class Envelope:
         if level != "inside" and not reasons:
             reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
         sentence = " ".join([_where(level, len(self.shapes)), *reasons])
-        return Judgement(level, sentence, distance, self.shapes[nearest], rows)
+        return Verdict(level, sentence, distance, self.shapes[nearest], rows)
 
     def check_length(self, length: float, label: str) -> None:
         """Refuse a body whose length (m) can only be another unit.
@@ -251,7 +202,7 @@ class Envelope:
         return {"values": self.values.tolist(), "shapes": list(self.shapes), "features": features}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Envelope:
+    def from_dict(cls, values: dict[str, Any]) -> Novelty:
         """Inverse of :meth:`to_dict`."""
         features = values["features"]
         rows = np.array(values["values"], dtype=np.float64)

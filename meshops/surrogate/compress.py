@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import nn
 
 from meshops.errors import InputError, some
 from meshops.models import create_model
-from meshops.nn.quantized import IntegerLinear, QuantLinear, quantized_layers, to_integers
+from meshops.nn.costs import row_layers
+from meshops.nn.integer_linear import IntegerLinear, to_integers
+from meshops.nn.quantized import quantize
 
 
 def compressed_model(
@@ -33,7 +34,7 @@ def compressed_model(
     Raises:
         InputError: The model cannot be quantised, is on integers already, or the budget does not fit its bits.
     """
-    layers = [layer for _, layer in quantized_layers(model)]
+    layers = [layer for _, layer in row_layers(model)]
     if not layers:
         raise InputError(f"model '{name}' has no layers that can be quantised; train mppde, graphvit or amq")
     if any(isinstance(layer, IntegerLinear) for layer in layers):
@@ -66,7 +67,7 @@ def _wrapped(
     """A plain backbone inside of ``amq``, its ranges from its weights."""
     kept = ("in_channels", "out_channels", "pos_dim")
     sizes = {key: arguments[key] for key in kept if key in arguments}
-    others = {key: value for key, value in arguments.items() if key not in (*kept, "bits", "weights", "weight_bits")}
+    others = {key: value for key, value in arguments.items() if key not in kept}
     wanted = 8.0 if budget is None else float(budget)
     widths = tuple(bits) if bits is not None else (8,) if wanted == 8 else (4, 8)
     made = {
@@ -74,10 +75,5 @@ def _wrapped(
         "assignment": "uniform" if wanted in widths else "gradient",
     }  # fmt: skip
     out: Any = create_model("amq", **made)
-    state = {key: value for key, value in model.state_dict().items() if ".clip." not in key and ".step." not in key}
-    out.main.load_state_dict(state, strict=False)
-    for _, layer in quantized_layers(out):
-        if isinstance(layer, QuantLinear):
-            with torch.no_grad():
-                layer.set_steps()
+    out.main = quantize(deepcopy(model), widths)
     return out, made
