@@ -367,7 +367,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         alone = self.model.neighborhood(here.pos, here.ptr).num_empty
         if alone:
             samples.remarks.append(
-                f"note: {alone} of {self.model.grid.num_nodes} latent nodes see no point within their radius (inside "
+                f"{alone} of {self.model.grid.num_nodes} latent nodes see no point within their radius (inside "
                 "of a body, or fewer points than cells); they take the nearest"
             )
 
