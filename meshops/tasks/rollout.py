@@ -73,6 +73,7 @@ class RolloutSpec:
             "in_channels": self.in_channels,
             "out_channels": c,
             "dim": self.dim,
+            "pos_dim": self.dim,
             "periodic": list(self.periodic),
             "spacing": list(self.spacing),
             "velocity": list(self.velocity),

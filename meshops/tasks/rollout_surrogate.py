@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer
 from meshops.errors import InputError
-from meshops.nn.grid_model import GridModel
+from meshops.nn.grid_model import on_grid
 from meshops.ops.scores import check_fields
 from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.trained import Trained
@@ -53,7 +53,6 @@ class RolloutSurrogate(Trained):
 
     @classmethod
     def _empty_task(cls, model: nn.Module, spec: Mapping[str, Any]) -> nn.Module:
-        assert isinstance(model, GridModel)
         made = RolloutSpec.from_dict(spec)
         norms = Normalizer.identity(len(made.channels)), Normalizer.identity(len(made.constants))
-        return RolloutTask(model, made, *norms)
+        return RolloutTask(on_grid(model, made.spacing), made, *norms)

@@ -17,7 +17,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError
 from meshops.models import create_model
 from meshops.models.registry import model_arguments
-from meshops.nn.grid_model import GridModel
+from meshops.nn.grid_model import GridModel, on_grid
 from meshops.tasks.grid_metrics import vrmse
 from meshops.tasks.rollout import RolloutSpec, RolloutTask
 from meshops.tasks.rollout_surrogate import RolloutSurrogate
@@ -199,11 +199,12 @@ def build(settings: dict[str, Any], spec: RolloutSpec) -> tuple[GridModel, dict[
         known["residual"] = False  # the task adds the newest frame itself
     arguments = {key: value for key, value in known.items() if key in model_arguments(name)} | given
     model = create_model(name, **arguments)
-    if not isinstance(model, GridModel):
+    if not {"grid", "points"} & getattr(model, "takes", frozenset()):
         raise InputError(
-            f"model '{name}' is not made for regular grids; use one of iap, amrtransformer, vit, unet, fno"
+            f"model '{name}' is not made for regular grids; use one of iap, amrtransformer, vit, unet, fno, or one of "
+            "points: mspt, transolver, transformer, gino"
         )
-    return model, arguments
+    return on_grid(model, spec.spacing), arguments
 
 
 def open_trajectories(config: RolloutRunConfig, split: str) -> TrajectoryDataset:
