@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
     from meshops.models import list_models
     from meshops.ops import explain, knn_search, median_split, segment_sum
     from meshops.ops.integer import cpu_backend
-    from meshops.tasks.surrogate import software
+    from meshops.surrogate.base import software
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     content = {

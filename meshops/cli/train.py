@@ -164,7 +164,7 @@ def _parser(kind: str) -> ArgumentParser:
     settings.add_argument("--kind", type=str, default=kind, help="what is learnt")
     settings.add_argument("--out", type=str, default=defaults.out, help="folder of the run; made if missing")
     text = "name of a registered model and its arguments: {name: mspt, depth: 4, ...}"
-    settings.add_argument("--model", type=dict[str, Any], default=defaults.model, help=text)
+    settings.add_argument("--model", type=dict[str, object], default=defaults.model, help=text)
     settings.add_class_arguments(DataConfig, "data")
     settings.add_class_arguments(get_task(kind).Settings, "task")
     settings.add_class_arguments(TrainConfig, "train")
@@ -186,7 +186,8 @@ def _usage() -> str:
 
 
 def _groups(text: str) -> list[str]:
-    return [block.strip("\n") for block in text.split("\n\n") if "--" in block]
+    blocks = [block.strip("\n") for block in text.split("\n\n")]
+    return [block for block in blocks if "--" in block and not block.startswith("usage:")]
 
 
 def kind_of(path: Path) -> str | None:

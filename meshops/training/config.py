@@ -27,7 +27,7 @@ class DataConfig:
     root: str | None = None
     train: str = "train"
     test: str = "test"
-    options: dict[str, Plain] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class RunConfig:
 
     kind: str = "fields"
     out: str = ""
-    model: dict[str, Plain] = field(default_factory=lambda: {"name": "mspt"})
+    model: dict[str, object] = field(default_factory=lambda: {"name": "mspt"})
     data: DataConfig = field(default_factory=DataConfig)
     task: object = None
     train: TrainConfig = field(default_factory=TrainConfig)
