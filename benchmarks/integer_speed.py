@@ -27,7 +27,7 @@ from meshops.models import create_model
 from meshops.nn.bit_budget import mesh_bits
 from meshops.nn.mesh_model import cost_report
 from meshops.nn.quantized import MeshBits, to_integers
-from meshops.ops.integer import cpu_backend
+from meshops.ops.integer_backend import cpu_backend
 
 
 def main() -> None:

@@ -79,6 +79,7 @@ def test_bad_plans_are_explained() -> None:
         QuantLinear(4, 2, bits=())(torch.zeros(2, 4), BitPlan.of(torch.tensor([4, 8])))
 
 
+@pytest.mark.usefixtures("integer_backend")
 def test_learned_ranges_start_from_the_first_rows_and_run_as_integers() -> None:
     torch.manual_seed(0)
     layer, x = QuantLinear(12, 5, bits=(4, 8), ranges="tensor"), torch.randn(40, 12)

@@ -57,6 +57,7 @@ def test_predictions_have_names_and_shapes() -> None:
     assert {k: tuple(v.shape) for k, v in out.items()} == {"p": (40,), "u": (40, 2)}
 
 
+@pytest.mark.usefixtures("integer_backend")
 @pytest.mark.parametrize("name", ["amq", "mppde", "graphvit", "meshgraphnet"])
 def test_a_compressed_checkpoint_predicts_the_same_and_is_smaller(name: str, tmp_path: Path) -> None:
     large = surrogate(name)
@@ -160,6 +161,7 @@ def test_n_rmse_is_the_formula_of_the_readme() -> None:
     assert_close(n_rmse(out, truth, spec, sigma), torch.tensor(want))
 
 
+@pytest.mark.usefixtures("integer_backend")
 def test_rollout_surrogates_survive_saving_and_compression(tmp_path: Path) -> None:
     task = rollout_task().eval()
     arguments = {**task.spec.model_arguments(), "channels": 8, "depth": 1}
