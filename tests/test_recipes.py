@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from meshops.tasks.autoencode import AutoencodeSpec
+from meshops.tasks.generate import GenerateSpec
+from meshops.tasks.rollout import RolloutSpec
+from meshops.training.generative import named
+from meshops.training.graphs import build as build_on_graphs
+from meshops.training.rollout import build
 
 from meshops.aero.features import FeatureSpec
 from meshops.cli.train import parse, parse_stages, recipes
@@ -13,9 +19,6 @@ from meshops.datasets import names
 from meshops.datasets.cfdbench.dataset import CONSTANTS
 from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
 from meshops.models import create_model, list_models
-from meshops.tasks.autoencode import AutoencodeSpec
-from meshops.tasks.generate import GenerateSpec
-from meshops.tasks.rollout import RolloutSpec
 from meshops.training.config import (
     AutoencodeRunConfig,
     FieldsRunConfig,
@@ -25,10 +28,7 @@ from meshops.training.config import (
     RunConfig,
     StagesRunConfig,
 )
-from meshops.training.generative import named
-from meshops.training.graphs import build as build_on_graphs
 from meshops.training.optim import schedule
-from meshops.training.rollout import build
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("models/*/*.yaml"), *ROOT.glob("meshops/recipes/*.yaml")])
