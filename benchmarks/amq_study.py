@@ -171,12 +171,12 @@ def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, fl
             inputs = model.unpack(task.inputs(graph))
             truth = task.output_norm(wanted_fields(graph, task.spec))
             if budget is None:
-                out = model(*inputs)
+                out = model(inputs)
             else:
                 true_loss = model.oracle_scores(inputs, truth)
                 scores = true_loss if model.assignment == "oracle" else None
                 bits = model.assign(inputs, scores)
-                out = model.main(*inputs, bits=bits)
+                out = model.main(inputs, bits=bits)
                 unit = MeshBits.uniform(8, **inputs.counts())
                 costs.append(float(model.bit_operations(inputs, bits) /
                                    bit_operations(unit, inputs, model.main.row_costs())) * 64)  # fmt: skip
@@ -220,7 +220,7 @@ def time_integers(out: Path, args: Any) -> dict[tuple[str, str, str, float], flo
             for _, budget in product(range(8), BUDGETS[:4]):  # in turns: what disturbs one disturbs all
                 model.set_budget(budget)
                 start = time.perf_counter()
-                model.main(*inputs, bits=model.assign(inputs, scores))
+                model.main(inputs, bits=model.assign(inputs, scores))
                 taken, key = time.perf_counter() - start, (problem, backbone, assignment, budget)
                 found[key] = min(taken, found.get(key, taken))
     return found

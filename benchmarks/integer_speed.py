@@ -65,7 +65,7 @@ def measure(name: str, graph: MeshGraph, args: Any) -> dict[str, float]:
     inputs = plain.unpack(graph)
     costs, scores = model.row_costs(), torch.randn(len(graph.pos))
     counts = inputs.counts()
-    versions: dict[str, Callable[[], torch.Tensor]] = {"float32": lambda: plain(*inputs)}
+    versions: dict[str, Callable[[], torch.Tensor]] = {"float32": lambda: plain(inputs)}
     plans = {
         "8 bits": MeshBits.uniform(8, **counts),
         "mixed": mesh_bits(scores, inputs, costs, widths=(4, 8), budget=5),
@@ -73,7 +73,7 @@ def measure(name: str, graph: MeshGraph, args: Any) -> dict[str, float]:
     }
     to_integers(model)
     for key, plan in plans.items():
-        versions[key] = lambda plan=plan: model(*inputs, bits=plan)  # type: ignore[misc]
+        versions[key] = lambda plan=plan: model(inputs, bits=plan)  # type: ignore[misc]
     best = dict.fromkeys(versions, float("inf"))
     with torch.no_grad():
         out = {key: version() for key, version in versions.items()}  # compiles, warms up

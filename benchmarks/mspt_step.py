@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from meshops.models import MSPT
+from meshops.models.mspt import MSPTInputs
 from meshops.nn.pooling import Variant
 
 
@@ -36,10 +37,10 @@ class Step:
             7, 4, channels=args.channels, depth=args.depth, num_patches=args.patches, variant=variant,
             checkpoint=checkpoint,
         ).to(args.device)  # fmt: skip
-        self.pos = torch.rand(args.points, 3, device=args.device)
-        self.x = torch.randn(args.points, 7, device=args.device)
+        pos = torch.rand(args.points, 3, device=args.device)
+        x = torch.randn(args.points, 7, device=args.device)
         self.target = torch.randn(args.points, 4, device=args.device)
-        self.patches = self.model.patches(self.pos)
+        self.inputs = MSPTInputs(pos, x, *self.model.patches(pos))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self.device = torch.device(args.device)
 
@@ -48,7 +49,7 @@ class Step:
         self._wait()
         start = time.perf_counter()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = (self.model(self.pos, self.x, *self.patches) - self.target).square().mean()
+        loss = (self.model(self.inputs) - self.target).square().mean()
         loss.backward()
         self.optimizer.step()
         self._wait()

@@ -75,7 +75,7 @@ def check_partitioner(
 def check_model(
     model: nn.Module, graphs: Sequence[Any], *, any_order: bool = True, rtol: float = 1e-4, atol: float = 1e-5
 ) -> None:
-    """``model(*model.unpack(graph))`` has one finite row per node, batches and gradients are right.
+    """``model(model.unpack(graph))`` has one finite row per node, batches and gradients are right.
 
     Args:
         model: Module with ``unpack``; used in evaluation mode.
@@ -105,7 +105,7 @@ def check_model(
 
 def _predict(model: nn.Module, graph: Any) -> Tensor:
     unpack: Any = model.unpack
-    out: Tensor = model(*unpack(graph))
+    out: Tensor = model(unpack(graph))
     return out
 
 

@@ -22,18 +22,23 @@ KEPT = ("x_names", "y_names", "y_sizes", "y_units", "globals", "name", "source")
 
 
 def random_subset(num_nodes: int, size: int, generator: torch.Generator | None = None) -> Tensor:
-    """``[size]`` distinct nodes in random order; with fewer nodes than ``size`` some are drawn again."""
+    """``[size]`` random nodes in ascending order; with fewer nodes than ``size`` all, and some again.
+
+    The order of the file stays what it is, for models that group nodes as they are numbered.
+    """
     if num_nodes < 1:
         raise InputError("cannot draw nodes from an empty mesh")
     order = torch.randperm(num_nodes, generator=generator)
     if size <= num_nodes:
-        return order[:size]
+        return order[:size].sort().values
     extra = torch.randint(num_nodes, (size - num_nodes,), generator=generator)
-    return torch.cat([order, extra])
+    return torch.cat([order, extra]).sort().values
 
 
 def interleave(num_nodes: int, size: int, generator: torch.Generator | None = None) -> list[Tensor]:
-    """Disjoint random subsets that cover all nodes, each of at most ``size`` nodes, sizes equal up to one.
+    """Disjoint random subsets that cover all nodes, each of at most ``size`` nodes in ascending order.
+
+    Sizes are equal up to one.
 
     Args:
         num_nodes: n.
@@ -44,7 +49,7 @@ def interleave(num_nodes: int, size: int, generator: torch.Generator | None = No
         raise InputError(f"subset size must be at least 1, got {size}")
     order = torch.randperm(num_nodes, generator=generator)
     count = max(1, math.ceil(num_nodes / size))
-    return [order[i::count] for i in range(count)]
+    return [order[i::count].sort().values for i in range(count)]
 
 
 class Subsample(BaseTransform):  # type: ignore[misc]
@@ -72,7 +77,7 @@ class Subsample(BaseTransform):  # type: ignore[misc]
             raise InputError("subsample the graphs before they are put into a batch")
         n = len(data.pos)
         chosen = random_subset(n, max(1, round(self.fraction * n)), torch.Generator().manual_seed(self.seed))
-        rows = chosen.sort().values.to(data.pos.device)
+        rows = chosen.to(data.pos.device)
         out = MeshGraph(**{key: data[key][rows] for key in PER_NODE if data.get(key) is not None}, location="free")
         for key in KEPT:
             if data.get(key) is not None:

@@ -11,6 +11,8 @@ from meshops.models.mesh_graph_net import MeshGraphNet
 from meshops.models.mp_pde import MPPDE
 from meshops.models.mspt import MSPT
 from meshops.models.registry import create_model, list_models, register_model
+from meshops.models.transformer import Transformer
+from meshops.models.transolver import Transolver
 from meshops.models.unet import UNet
 from meshops.models.vit import ViT
 
@@ -25,6 +27,8 @@ __all__ = [
     "EchoGenerator",
     "GraphViT",
     "MeshGraphNet",
+    "Transformer",
+    "Transolver",
     "UNet",
     "ViT",
     "create_model",

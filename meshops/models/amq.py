@@ -171,10 +171,9 @@ class AMQ(MeshModel):
         inputs: MeshInputs = self.main.unpack(graph)
         return inputs
 
-    def forward(self, *inputs: Any, bits: MeshBits | None = None) -> Tensor:
+    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
         """``[n, out_channels]`` with bits assigned within the budget, or those given; ``inputs`` as unpacked."""
-        given = MeshInputs(*inputs)
-        out: Tensor = self.main(*given, bits=self.assign(given) if bits is None else bits)
+        out: Tensor = self.main(inputs, bits=self.assign(inputs) if bits is None else bits)
         return out
 
     @torch.no_grad()
@@ -217,7 +216,7 @@ class AMQ(MeshModel):
         local = segment_mean(size, inputs.ptr).clamp(min=1e-6).log()
         seen = inputs._replace(x=torch.cat([inputs.x, local, degree.to(size.dtype).log1p()], 1))
         bits = MeshBits.uniform(AUXILIARY_BITS, **inputs.counts(), device=inputs.pos.device)
-        out: Tensor = network(*seen, bits=bits)
+        out: Tensor = network(seen, bits=bits)
         return out[:, 0]
 
     def learn(self, inputs: MeshInputs, truth: Tensor, criterion: Criterion) -> dict[str, Tensor]:
@@ -235,7 +234,7 @@ class AMQ(MeshModel):
                 f"the auxiliary network takes {self.auxiliary_share:.1%} of the smallest budget (aim: at most "
                 f"{AUXILIARY_SHARE:.0%}); use a wider backbone"
             )
-        prediction = self.main(*inputs, bits=self._training_bits(inputs, truth, step))
+        prediction = self.main(inputs, bits=self._training_bits(inputs, truth, step))
         parts = criterion(prediction)
         if self.auxiliary is not None and (self.target == "step" or step % TEACH_EVERY == 0):
             error = (prediction.detach() - truth).square().mean(1) if self.target == "step" else None
@@ -272,7 +271,7 @@ class AMQ(MeshModel):
     def _base_error(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
         """``[n]`` squared error at the lowest bits."""
         bits = MeshBits.uniform(self.bits[0], **inputs.counts(), device=inputs.pos.device)
-        error: Tensor = (self.main(*inputs, bits=bits) - truth).square().mean(1)
+        error: Tensor = (self.main(inputs, bits=bits) - truth).square().mean(1)
         return error
 
     @torch.no_grad()
@@ -281,7 +280,7 @@ class AMQ(MeshModel):
         budget = self.budgets[int(torch.randint(len(self.budgets), ()))] if self.budgets else self.budget
         ladder = self.ladders.get(float(budget), self.bits)
         ends = [
-            self.main(*inputs, bits=MeshBits.uniform(width, **inputs.counts(), device=inputs.pos.device))
+            self.main(inputs, bits=MeshBits.uniform(width, **inputs.counts(), device=inputs.pos.device))
             for width in (min(ladder), max(ladder))
         ]
         change: Tensor = (ends[0] - ends[1]).square().mean(1)

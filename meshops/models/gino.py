@@ -7,7 +7,7 @@ every neighbourhood, instead of a sum over a radius; the network on the grid is 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,12 @@ from meshops.models.fno import FNO
 from meshops.models.registry import register_model
 from meshops.models.unet import UNet
 from meshops.nn.continuous_conv import ContinuousConv
-from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
 from meshops.nn.mlp import MLP
-from meshops.nn.quantized import MeshBits
-from meshops.partition.checks import graph_ptr
+from meshops.nn.point_model import PointInputs, point_inputs
 
 
 @register_model
-class GINO(MeshModel):
+class GINO(nn.Module):
     """Encode to a grid, work there, decode: ``x [n, in_channels] -> [n, out_channels]``.
 
     Args:
@@ -43,6 +41,8 @@ class GINO(MeshModel):
         InputError: Unknown body.
         MissingPackageError: ``neuraloperator`` is not installed.
     """
+
+    takes: ClassVar[frozenset[str]] = frozenset({"points"})
 
     def __init__(
         self,
@@ -71,22 +71,13 @@ class GINO(MeshModel):
         self.to_points = ContinuousConv(channels, channels, dim=pos_dim)
         self.head = MLP([2 * channels, 2 * channels, out_channels])
 
-    def unpack(self, graph: Any) -> MeshInputs:
+    def unpack(self, graph: Any) -> PointInputs:
         """Tensors of a graph or of a batch; edges are not used."""
-        ptr = graph_ptr(graph)
-        ptr = torch.tensor([0, len(graph.pos)], device=graph.pos.device) if ptr is None else ptr
-        x = graph.get("x")
-        x = graph.pos.new_zeros(len(graph.pos), 0) if x is None else x
-        none = ptr.new_zeros(0)
-        return MeshInputs(graph.pos, x, none, none, ptr.new_zeros(len(graph.pos) + 1), ptr)
+        return point_inputs(graph)
 
-    def forward(
-        self, pos: Tensor, x: Tensor, sender: Tensor, receiver: Tensor, ptr: Tensor, graph_ptr: Tensor,
-        clusters: Clusters | None = None, *, bits: MeshBits | None = None,
-    ) -> Tensor:  # fmt: skip
-        """``[n, out_channels]``; arguments as in :class:`~meshops.nn.mesh_model.MeshInputs`, edges are not read."""
-        if bits is not None:
-            raise InputError("GINO has no quantised layers; give no bits")
+    def forward(self, inputs: PointInputs) -> Tensor:
+        """``[n, out_channels]`` from what :meth:`unpack` returns."""
+        pos, x, graph_ptr, _ = inputs
         points = self.lift(torch.cat([x, pos], 1))
         near = self.grid.from_points(pos, ptr=graph_ptr)
         cues = self.cues(torch.stack([torch.log1p(near.found.to(pos.dtype)), near.nearest], 1))

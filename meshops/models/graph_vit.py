@@ -191,16 +191,13 @@ class GraphViT(MeshModel):
             ]
         )
 
-    def forward(
-        self, pos: Tensor, x: Tensor, sender: Tensor, receiver: Tensor, ptr: Tensor, graph_ptr: Tensor,
-        clusters: Clusters | None = None, *, bits: MeshBits | None = None,
-    ) -> Tensor:  # fmt: skip
-        """``[n, out_channels]``; arguments as in :class:`~meshops.nn.mesh_model.MeshInputs`."""
-        assert clusters is not None, "GraphViT needs clusters: take the arguments from unpack"
-        inputs = MeshInputs(pos, x, sender, receiver, ptr, graph_ptr, clusters)
+    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
+        """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
+        pos, x, clusters = inputs.pos, inputs.x, inputs.clusters
+        assert clusters is not None, "GraphViT needs clusters: take the inputs from unpack"
         home = clusters.of_node
         code = torch.cat([position_code(pos), position_code(clusters.center.index_select(0, home) - pos)], 1)
-        between = pos.index_select(0, sender) - pos.index_select(0, receiver)
+        between = pos.index_select(0, inputs.sender) - pos.index_select(0, inputs.receiver)
         v = self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]), bits)
         e = self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits)
         for block in self.rounds:

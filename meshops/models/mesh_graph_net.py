@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from meshops.models.graph_vit import GraphNetBlock
 from meshops.models.registry import register_model
-from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
+from meshops.nn.mesh_model import MeshInputs, MeshModel
 from meshops.nn.message_passing import QuantMLP
 from meshops.nn.quantized import RAW_BITS, MeshBits, Ranges, WeightMode
 
@@ -63,13 +63,10 @@ class MeshGraphNet(MeshModel):
         )
         self.decoder = QuantMLP([*hidden, out_channels], rows="node", last_fixed=RAW_BITS, **settings)
 
-    def forward(
-        self, pos: Tensor, x: Tensor, sender: Tensor, receiver: Tensor, ptr: Tensor, graph_ptr: Tensor,
-        clusters: Clusters | None = None, *, bits: MeshBits | None = None,
-    ) -> Tensor:  # fmt: skip
-        """``[n, out_channels]``; arguments as in :class:`~meshops.nn.mesh_model.MeshInputs`."""
-        inputs = MeshInputs(pos, x, sender, receiver, ptr, graph_ptr, clusters)
-        between = pos.index_select(0, sender) - pos.index_select(0, receiver)
+    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
+        """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
+        pos, x = inputs.pos, inputs.x
+        between = pos.index_select(0, inputs.sender) - pos.index_select(0, inputs.receiver)
         v = self.node_norm(self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]), bits))
         e = self.edge_norm(self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits))
         for block in self.rounds:

@@ -22,7 +22,7 @@ from torch.nn.functional import silu
 
 from meshops.errors import InputError
 from meshops.models.registry import register_model
-from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
+from meshops.nn.mesh_model import MeshInputs, MeshModel
 from meshops.nn.message_passing import EdgeLinear, QuantMLP
 from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, Ranges, SplitLinear, WeightMode
 from meshops.ops.segment import segment_mean, segment_spread, segment_sum
@@ -163,18 +163,15 @@ class MPPDE(MeshModel):
                 [channels, channels, out_channels], rows="node", activation="silu", last_fixed=RAW_BITS, **settings
             )
 
-    def forward(
-        self, pos: Tensor, x: Tensor, sender: Tensor, receiver: Tensor, ptr: Tensor, graph_ptr: Tensor,
-        clusters: Clusters | None = None, *, bits: MeshBits | None = None,
-    ) -> Tensor:  # fmt: skip
-        """``[n, out_channels]``; arguments as in :class:`~meshops.nn.mesh_model.MeshInputs`."""
-        inputs = MeshInputs(pos, x, sender, receiver, ptr, graph_ptr, clusters)
-        u, v = x[:, : self.fields], x[:, self.fields :]
+    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
+        """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
+        pos, u, v = inputs.pos, inputs.x[:, : self.fields], inputs.x[:, self.fields :]
         place = [pos, *(wave(pos * torch.pi * 2**i) for i in range(self.fourier) for wave in (torch.sin, torch.cos))]
         f = self.encoder(torch.cat([u, *place, v], 1), bits)
         ends = torch.cat([u, pos], 1)
-        difference = ends.index_select(0, receiver) - ends.index_select(0, sender)
-        raw = torch.cat([difference, v.index_select(0, receiver)], 1) if self.variables else difference
+        raw = ends.index_select(0, inputs.receiver) - ends.index_select(0, inputs.sender)
+        if self.variables:
+            raw = torch.cat([raw, v.index_select(0, inputs.receiver)], 1)
         for layer in self.layers:
             f = layer(f, raw, v, inputs, bits)
         d: Tensor = self.decoder(f, bits)

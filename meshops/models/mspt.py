@@ -7,30 +7,37 @@
 every patch, averages the copies and hands them to the next block (see models/mspt/README.md for all differences).
 
 Departures: padding is masked (with ``mask_padding=False`` it attends, as published; the reference variant then has zero
-rows, the paper variant repeats a node of the patch); patches come from a tree with a power-of-two number of leaves;
-optional rotary positions; ``encode`` and ``decode`` for meshes of any size.
+rows, the paper variant repeats a node of the patch); patches come from a tree with a power-of-two number of leaves, a
+space-filling curve, an octree or the order of the file; optional rotary positions; ``encode`` and ``decode`` for meshes
+of any size.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from meshops.errors import InputError
+from meshops.errors import InputError, listing
 from meshops.models.mspt_reference import ReferenceBlock
 from meshops.models.registry import register_model
 from meshops.nn.mlp import MLP
 from meshops.nn.patch_attention import PatchAttention, PatchMemory, check_heads
+from meshops.nn.point_model import PointEmbedding
 from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
 from meshops.ops import scatter_patches
 from meshops.partition.ball_tree import BallTree
-from meshops.partition.dense import DensePatches, dense_patches
+from meshops.partition.checks import graph_ptr
+from meshops.partition.curves import CurvePatches
+from meshops.partition.dense import DensePatches, Partitioner, dense_patches
+from meshops.partition.octree import Octree
 from meshops.typing import Bool, Float, Int
+
+Patching = Literal["tree", "hilbert", "morton", "octree", "file"]
+PATCHING = get_args(Patching)
 
 
 class MSPTInputs(NamedTuple):
@@ -103,15 +110,17 @@ class MSPT(nn.Module):
         num_heads: Attention heads.
         mlp_ratio: Width of the feed-forward layer over ``channels``.
         num_patches: K, patches of each graph, a power of two with the tree. Give this or ``patch_size``; default 32.
+            An octree has as many leaves as it needs.
         patch_size: Largest number of nodes of a patch.
-        num_supernodes: Q, a power of two with the tree.
+        num_supernodes: Q, a power of two with the tree, 1 with the octree.
         pooling: How supernodes are formed, see :class:`meshops.nn.SupernodePool`.
         rotary: Rotary positions in the attention (paper variant).
         rotary_wavelengths: Shortest and longest period, in units of ``pos``.
         variant: ``"paper"`` or ``"reference"``.
         mask_padding: Keep padded slots out of attention and pooling. Default: True for the paper, False for the
             reference, which has no mask.
-        patching: ``"tree"``, or ``"linear"``: runs of consecutive nodes, as the released scripts do.
+        patching: ``"tree"``; ``"hilbert"`` or ``"morton"``: equal runs along a curve through the nodes; ``"octree"``:
+            leaves of at most ``patch_size`` nodes; ``"file"``: runs of consecutive nodes, as the released scripts do.
         dropout: Dropout in attention output and feed-forward layers.
         time: Condition on a scalar time per graph.
         unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
@@ -123,6 +132,8 @@ class MSPT(nn.Module):
     Raises:
         InputError: Impossible combination of arguments.
     """
+
+    takes: ClassVar[frozenset[str]] = frozenset({"points"})
 
     def __init__(
         self,
@@ -142,7 +153,7 @@ class MSPT(nn.Module):
         rotary_wavelengths: tuple[float, float] = (0.05, 4.0),
         variant: Variant = "paper",
         mask_padding: bool | None = None,
-        patching: Literal["tree", "linear"] = "tree",
+        patching: Patching = "tree",
         dropout: float = 0.0,
         time: bool = False,
         unified_pos: int | None = None,
@@ -158,7 +169,7 @@ class MSPT(nn.Module):
         check_heads(channels, num_heads)
         if num_patches is not None and patch_size is not None:
             raise InputError(f"give num_patches or patch_size, not both; got {num_patches} and {patch_size}")
-        if num_patches is None and patch_size is None:
+        if num_patches is None and patch_size is None and patching != "octree":
             num_patches = 32
         self.variant = variant
         self.mask_padding = (variant == "paper") if mask_padding is None else mask_padding
@@ -166,17 +177,12 @@ class MSPT(nn.Module):
         self.num_supernodes = num_supernodes
         self.checkpoint = checkpoint
         self.init_std = 0.02 if init_std is None and variant == "reference" else init_std
-        self.unified_pos = unified_pos
         self.num_patches, self.patch_size = num_patches, patch_size
-        if patching == "tree":
-            if num_supernodes & (num_supernodes - 1):
-                raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
-            self.tree()  # says now, not at the first batch, if num_patches does not fit a tree
-        width = unified_pos**pos_dim if unified_pos else pos_dim
+        self.partitioner = make_partitioner(
+            patching, num_patches=num_patches, patch_size=patch_size, num_supernodes=num_supernodes
+        )
         hidden = round(mlp_ratio * channels)
-        self.embed = MLP([width + in_channels, 2 * channels, channels])
-        self.placeholder = nn.Parameter(torch.rand(channels) / channels)
-        self.time = MLP([channels, channels, channels], activation=nn.SiLU) if time else None
+        self.embed = PointEmbedding(in_channels, channels, pos_dim=pos_dim, time=time, unified_pos=unified_pos)
         self.rotary: RotaryPositions | None = None
         if rotary:
             low, high = rotary_wavelengths
@@ -222,89 +228,59 @@ class MSPT(nn.Module):
 
     def unpack(self, graph: Any) -> MSPTInputs:
         """Tensors of a graph or a batch: positions, features and the patches built from the positions."""
-        patches = self.patches(graph.pos, graph.get("ptr"))
+        patches = self.patches(graph.pos, graph_ptr(graph))
         return MSPTInputs(graph.pos, graph.get("x"), patches.index, patches.mask, graph.get("time"))
 
     def patches(self, pos: Float[Tensor, "n d"], ptr: Int[Tensor, " b1"] | None = None) -> DensePatches:
         """Group nodes into patches; see :func:`meshops.partition.dense_patches`."""
-        if self.patching == "linear":
+        if self.partitioner is None:
             group = self.num_supernodes if self.variant == "paper" else 1
             return dense_patches(pos, ptr, group=group, num_patches=self.num_patches, patch_size=self.patch_size)
-        return dense_patches(pos, ptr, tree=self.tree(), group=self.num_supernodes)
+        return dense_patches(pos, ptr, partitioner=self.partitioner, group=self.num_supernodes)
 
-    def forward(
-        self,
-        pos: Float[Tensor, "n d"],
-        x: Float[Tensor, "n f"] | None,
-        index: Int[Tensor, "b p l"],
-        mask: Bool[Tensor, "b p l"] | None = None,
-        time: Float[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "n o"]:
+    def forward(self, inputs: MSPTInputs) -> Float[Tensor, "n o"]:
         """Fields at the nodes, in their order."""
-        tokens = self._embed(pos, x, index, time)
+        tokens = self._embed(inputs)
         if self.variant == "reference":
-            tokens = self._run_reference(tokens, mask)
+            tokens = self._run_reference(tokens, inputs.mask)
         else:
-            tokens = self._run(tokens, pos, index, mask)
-        return scatter_patches(self.head(tokens), index, mask, pos.shape[0])
+            tokens = self._run(tokens, inputs)
+        return scatter_patches(self.head(tokens), inputs.index, inputs.mask, inputs.pos.shape[0])
 
-    def encode(
-        self,
-        pos: Float[Tensor, "n d"],
-        x: Float[Tensor, "n f"] | None,
-        index: Int[Tensor, "b p l"],
-        mask: Bool[Tensor, "b p l"] | None = None,
-        time: Float[Tensor, " b"] | None = None,
-    ) -> list[PatchMemory]:
+    def encode(self, inputs: MSPTInputs) -> list[PatchMemory]:
         """Anchor pass: keys and values of anchors and supernodes in every block, for :meth:`decode`."""
         if self.variant == "reference":
             raise InputError("the reference variant updates supernodes with the tokens: use variant='paper' to decode")
         memories: list[PatchMemory] = []
-        self._run(self._embed(pos, x, index, time), pos, index, mask, keep=memories)
+        self._run(self._embed(inputs), inputs, keep=memories)
         return memories
 
-    def decode(
-        self,
-        memories: list[PatchMemory],
-        pos: Float[Tensor, "q d"],
-        x: Float[Tensor, "q f"] | None,
-        index: Int[Tensor, "b p k"],
-        mask: Bool[Tensor, "b p k"] | None = None,
-        time: Float[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "q o"]:
+    def decode(self, memories: list[PatchMemory], queries: MSPTInputs) -> Float[Tensor, "q o"]:
         """Fields at query nodes that attend to frozen anchors; each query is independent of the others.
 
         Args:
             memories: From :meth:`encode`.
-            pos: Query positions.
-            x: Query features.
-            index: Queries of each patch of the anchors, see :func:`meshops.partition.assign`.
-            mask: True where a slot holds a query.
-            time: The time given to :meth:`encode`.
+            queries: Positions and features of the queries; ``index`` and ``mask`` hold the queries of each patch of
+                the anchors, see :func:`meshops.partition.assign`; the time is that given to :meth:`encode`.
         """
-        tokens = self._run(self._embed(pos, x, index, time), pos, index, mask, memories)
-        return scatter_patches(self.head(tokens), index, mask, pos.shape[0])
+        tokens = self._run(self._embed(queries), queries, memories)
+        return scatter_patches(self.head(tokens), queries.index, queries.mask, queries.pos.shape[0])
 
-    def _embed(self, pos: Tensor, x: Tensor | None, index: Tensor, time: Tensor | None) -> Tensor:
-        where = pos if self.unified_pos is None else grid_distances(pos, self.unified_pos)
-        inputs = where if x is None else torch.cat([where, x], 1)
-        tokens: Tensor = self.embed(inputs[index]) + self.placeholder
-        if self.time is not None:
-            if time is None:
-                raise InputError("this model was built with time=True: the graph needs an attribute 'time' [b]")
-            tokens = tokens + self.time(_sinusoid(time.to(tokens), tokens.shape[-1]))[:, None, None]
-        return tokens
+    def _embed(self, inputs: MSPTInputs) -> Tensor:
+        pos, x, index = inputs.pos, inputs.x, inputs.index
+        tokens: Tensor = self.embed(pos[index], None if x is None else x[index])
+        time = self.embed.at(inputs.time)
+        return tokens if time is None else tokens + time[:, None, None]
 
     def _run(
         self,
         tokens: Tensor,
-        pos: Tensor,
-        index: Tensor,
-        mask: Tensor | None,
+        inputs: MSPTInputs,
         memories: list[PatchMemory] | None = None,
         keep: list[PatchMemory] | None = None,
     ) -> Tensor:
         """All blocks, as queries of ``memories`` if given; ``keep`` collects the memory of each block."""
+        pos, index, mask = inputs.pos, inputs.index, inputs.mask
         angles = supernode_angles = None
         if self.rotary is not None:
             angles = self.rotary(pos[index])
@@ -336,26 +312,36 @@ class MSPT(nn.Module):
                 tokens, carried = block(*args)
         return tokens
 
-    def tree(self) -> BallTree:
-        """The partitioner; its leaves are joined in groups of ``num_supernodes``."""
-        if self.num_patches is not None:
-            return BallTree(num_patches=self.num_patches * self.num_supernodes)
-        assert self.patch_size is not None
-        return BallTree(max(1, self.patch_size // self.num_supernodes))
 
+def make_partitioner(
+    patching: Patching, *, num_patches: int | None, patch_size: int | None, num_supernodes: int = 1
+) -> Partitioner | None:
+    """What cuts graphs into patches of ``num_supernodes`` sub-blocks each; None: runs of nodes as they are numbered.
 
-def grid_distances(pos: Float[Tensor, "n d"], resolution: int) -> Float[Tensor, "n r"]:
-    """Distances to the ``resolution**d`` points of a regular grid over [0, 1]^d ("unified position" of the code)."""
-    axis = torch.linspace(0, 1, resolution, device=pos.device, dtype=pos.dtype)
-    grid = torch.cartesian_prod(*[axis] * pos.shape[1]).view(-1, pos.shape[1])
-    return torch.cdist(pos, grid, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _sinusoid(time: Tensor, channels: int) -> Tensor:
-    half = channels // 2
-    frequency = torch.exp(torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(1e4) / half))
-    angle = time.reshape(-1, 1) * frequency
-    return torch.cat([angle.cos(), angle.sin()], 1)
+    Raises:
+        InputError: Unknown name, or numbers that it cannot make.
+    """
+    if patching not in PATCHING:
+        raise InputError(f"patching must be one of {listing(PATCHING)}, got '{patching}'")
+    block = None if patch_size is None else max(1, patch_size // num_supernodes)
+    blocks = None if num_patches is None else num_patches * num_supernodes
+    if patching == "tree":
+        if num_supernodes & (num_supernodes - 1):
+            raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
+        if num_patches is not None:
+            BallTree(num_patches=num_patches)  # its message names num_patches, not num_patches * num_supernodes
+        return BallTree(block, num_patches=blocks, multiple=num_supernodes)
+    if patching == "octree":
+        if num_patches is not None or patch_size is None:
+            raise InputError("an octree has as many leaves as it needs: give patch_size, the nodes of a leaf at most")
+        if num_supernodes != 1:
+            raise InputError(
+                f"leaves of an octree have no sub-blocks: num_supernodes must be 1 with it, got {num_supernodes}"
+            )
+        return Octree(patch_size)
+    if patching == "file":
+        return None
+    return CurvePatches(block, num_patches=blocks, curve=patching, multiple=num_supernodes)
 
 
 def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:
@@ -364,14 +350,14 @@ def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:
     return MSPT(**(defaults | changes))
 
 
-_SMALL = {"pos_dim": 2, "channels": 128, "depth": 8, "variant": "reference", "patching": "linear"}
+_SMALL = {"pos_dim": 2, "channels": 128, "depth": 8, "variant": "reference", "patching": "file"}
 
 
 @register_model
 def mspt_shapenet_car(**changes: Any) -> MSPT:
     """MSPT for ShapeNet-Car: 12 blocks x 256, K = 170, position + 7 features (released scripts; 12.78 M)."""
     car = {"in_channels": 7, "out_channels": 4, "channels": 256, "depth": 12, "num_patches": 170}
-    return _size({**car, "variant": "reference", "patching": "linear"}, changes)
+    return _size({**car, "variant": "reference", "patching": "file"}, changes)
 
 
 @register_model

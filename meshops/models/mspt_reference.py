@@ -51,15 +51,26 @@ class ReferenceBlock(nn.Module):
         x = self.norm(t)
         if mask is not None:
             x = x * mask.unsqueeze(-1)
-        supernodes = self.pool(x, mask if mask_padding else None)[0] + carried
+        pooled, exists = self.pool(x, mask if mask_padding else None)
+        supernodes = pooled + carried
         m = supernodes.shape[1]
         z = torch.cat([x, supernodes.unsqueeze(1).expand(b, p, m, c)], 2).flatten(0, 1)
         ignored = None
         if mask is not None and mask_padding:
-            ignored = torch.cat([~mask, mask.new_zeros(b, p, m)], 2).flatten(0, 1)
+            assert exists is not None
+            absent = (~exists & exists.any(1, keepdim=True)).unsqueeze(1).expand(b, p, m)
+            ignored = torch.cat([~mask, absent], 2).flatten(0, 1)
         u = self.inner_norm(z)
         z = z + self.attention(u, u, u, key_padding_mask=ignored, need_weights=False)[0]
         z = z + self.dropout(self.inner_ffn(self.inner_norm(z)))
         z = z.unflatten(0, (b, p))
         t = t + z[:, :, :length]
-        return t + self.ffn(self.norm_ffn(t)), z[:, :, length:].mean(1)
+        return t + self.ffn(self.norm_ffn(t)), self._average(z[:, :, length:], mask if mask_padding else None)
+
+    @staticmethod
+    def _average(copies: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean over the patches, ``[b, p, m, c] -> [b, m, c]``; over those with nodes where padding is masked."""
+        if mask is None:
+            return copies.mean(1)
+        filled = mask.any(2).to(copies.dtype)[:, :, None, None]
+        return (copies * filled).sum(1) / filled.sum(1).clamp(min=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +28,16 @@ class GridModel(nn.Module):
     """A map of fields on a grid, ``[b, c_in, *grid] -> [b, c_out, *grid]``, normalised on both sides.
 
     Attributes:
+        takes: What the model can work on.
         out_channels: c_out.
     """
 
+    takes: ClassVar[frozenset[str]] = frozenset({"grid"})
     out_channels: int
 
-    def unpack(self, graph: Any) -> tuple[Tensor]:
+    def unpack(self, graph: Any) -> Tensor:
         """``x`` of a batch of equal grid graphs as ``[b, c, *grid]``."""
-        return (grid_values(graph, "x"),)
+        return grid_values(graph, "x")
 
     def loss_pairs(self, fields: Tensor, target: Tensor) -> LossPairs:
         """Prediction and truth where the model makes them: here in every cell.

@@ -110,7 +110,7 @@ class LearnsWithTruth(Protocol):
 
 
 class MeshModel(nn.Module):
-    """Base of models on graphs: ``forward(*inputs, bits=None) -> [n, out_channels]``, ``inputs`` from :meth:`unpack`.
+    """Base of models on graphs: ``forward(inputs) -> [n, out_channels]``, ``inputs`` from :meth:`unpack`.
 
     Attributes:
         neighbors: Edges to this many nearest nodes where a graph has no edges.

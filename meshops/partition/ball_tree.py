@@ -32,6 +32,7 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         angle: Turn the positions by this angle, degrees, about each axis before they are split. A second tree at 45
             degrees cuts the nodes otherwise, so that layers that alternate let neighbouring patches exchange
             (Erwin, 2502.17019; ``build_balltree_with_rotations`` of balltree-erwin). Centers stay where they are.
+        multiple: With ``patch_size``, graphs have at least so many patches, a power of two.
 
     Example:
         >>> graph = BallTree(patch_size=4)(MeshGraph(pos=torch.rand(10, 3)))
@@ -46,6 +47,7 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         num_patches: int | None = None,
         axes: Literal["widest", "cyclic"] = "widest",
         angle: float = 0.0,
+        multiple: int = 1,
     ) -> None:
         if (patch_size is None) == (num_patches is None):
             raise InputError("BallTree needs either patch_size or num_patches, not both")
@@ -54,6 +56,8 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         if num_patches is not None and (num_patches < 1 or num_patches & (num_patches - 1)):
             low = 1 << max(num_patches.bit_length() - 1, 0)
             raise InputError(f"num_patches must be a power of two, got {num_patches}; try {low} or {2 * low}")
+        if multiple < 1 or multiple & (multiple - 1):
+            raise InputError(f"multiple must be a power of two, got {multiple}")
         if axes not in ("widest", "cyclic"):
             raise InputError(f"axes must be 'widest' or 'cyclic', got '{axes}'")
         if not math.isfinite(angle):
@@ -62,6 +66,7 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         self.num_patches = num_patches
         self.axes = axes
         self.angle = angle
+        self.multiple = multiple
 
     def forward(self, data: Any) -> Any:
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
@@ -97,12 +102,13 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         if self.num_patches is not None:
             return self.num_patches.bit_length() - 1
         assert self.patch_size is not None
-        return (max(1, -(-num_nodes // self.patch_size)) - 1).bit_length()
+        return (max(self.multiple, -(-num_nodes // self.patch_size)) - 1).bit_length()
 
     def __repr__(self) -> str:
         given = f"patch_size={self.patch_size}" if self.patch_size is not None else f"num_patches={self.num_patches}"
         axes = "" if self.axes == "widest" else f", axes='{self.axes}'"
-        return f"BallTree({given}{axes}{f', angle={self.angle:g}' if self.angle else ''})"
+        multiple = "" if self.multiple == 1 else f", multiple={self.multiple}"
+        return f"BallTree({given}{axes}{f', angle={self.angle:g}' if self.angle else ''}{multiple})"
 
 
 def turned(pos: Tensor, angle: float) -> Tensor:

@@ -30,6 +30,7 @@ class CurvePatches(BaseTransform):  # type: ignore[misc]
         patch_size: Largest number of nodes in a patch: ``ceil(n / patch_size)`` patches, at least one.
         num_patches: Number of patches per graph. Patches are empty when there are fewer nodes.
         curve: ``"hilbert"`` or ``"morton"``.
+        multiple: With ``patch_size``, the number of patches is rounded up to a multiple of this.
 
     Example:
         >>> graph = CurvePatches(patch_size=4)(MeshGraph(pos=torch.rand(10, 3)))
@@ -38,11 +39,16 @@ class CurvePatches(BaseTransform):  # type: ignore[misc]
     """
 
     def __init__(
-        self, patch_size: int | None = None, *, num_patches: int | None = None, curve: Curve = "hilbert"
+        self,
+        patch_size: int | None = None,
+        *,
+        num_patches: int | None = None,
+        curve: Curve = "hilbert",
+        multiple: int = 1,
     ) -> None:
         if (patch_size is None) == (num_patches is None):
             raise InputError("CurvePatches needs either patch_size or num_patches, not both")
-        for name, value in (("patch_size", patch_size), ("num_patches", num_patches)):
+        for name, value in (("patch_size", patch_size), ("num_patches", num_patches), ("multiple", multiple)):
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")
         if curve not in ("hilbert", "morton"):
@@ -50,6 +56,7 @@ class CurvePatches(BaseTransform):  # type: ignore[misc]
         self.patch_size = patch_size
         self.num_patches = num_patches
         self.curve = curve
+        self.multiple = multiple
 
     def forward(self, data: Any) -> Any:
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
@@ -90,13 +97,15 @@ class CurvePatches(BaseTransform):  # type: ignore[misc]
         else:
             assert self.patch_size is not None
             count = ((size + self.patch_size - 1) // self.patch_size).clamp(min=1)
+            count = (count + self.multiple - 1) // self.multiple * self.multiple
         batch = torch.repeat_interleave(count)
         place = torch.arange(batch.numel()) - (count.cumsum(0) - count)[batch]
         return torch.cat([ptr[batch] + place * size[batch] // count[batch], ptr[-1:]]), batch
 
     def __repr__(self) -> str:
         given = f"patch_size={self.patch_size}" if self.patch_size is not None else f"num_patches={self.num_patches}"
-        return f"CurvePatches({given}, curve='{self.curve}')"
+        multiple = "" if self.multiple == 1 else f", multiple={self.multiple}"
+        return f"CurvePatches({given}, curve='{self.curve}'{multiple})"
 
 
 def _untie(pos: Tensor, code: Tensor, order: Tensor, ptr: Tensor) -> Tensor:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from meshops.errors import InputError
-from meshops.partition.ball_tree import BallTree
 from meshops.partition.partition import Partition
 from meshops.typing import Bool, Float, Int
+
+
+class Partitioner(Protocol):
+    """What cuts the nodes of each graph of a batch into patches by their positions."""
+
+    def partition(self, pos: Tensor, ptr: Tensor | None = None) -> Partition:
+        """Graph i owns the nodes ``ptr[i]:ptr[i + 1]``."""
 
 
 class DensePatches(NamedTuple):
@@ -24,7 +30,7 @@ def dense_patches(
     pos: Float[Tensor, "n d"],
     ptr: Int[Tensor, " b1"] | None = None,
     *,
-    tree: BallTree | None = None,
+    partitioner: Partitioner | None = None,
     group: int = 1,
     num_patches: int | None = None,
     patch_size: int | None = None,
@@ -34,25 +40,29 @@ def dense_patches(
     Args:
         pos: Node positions.
         ptr: Graph i owns nodes ``ptr[i]:ptr[i + 1]``; None: one graph.
-        tree: Partitioner; None: runs of consecutive nodes, ``num_patches`` or ``patch_size`` of them.
-        group: Join this many neighbouring leaves of the tree to one patch; each keeps its own slots, so that slot
-            ranges ``i * l / group : (i + 1) * l / group`` are compact sub-blocks. Without a tree: sub-runs of a run.
-        num_patches: Without a tree: patches of ``ceil(n / num_patches)`` nodes, the last ones shorter.
-        patch_size: Without a tree: nodes of a patch.
+        partitioner: Such as a tree or a curve; None: runs of consecutive nodes, ``num_patches`` or ``patch_size``
+            of them.
+        group: Join this many patches that follow each other to one; each keeps its own slots, so that slot ranges
+            ``i * l / group : (i + 1) * l / group`` are compact sub-blocks. Without a partitioner: sub-runs of a run.
+        num_patches: Without a partitioner: patches of ``ceil(n / num_patches)`` nodes, the last ones shorter.
+        patch_size: Without a partitioner: nodes of a patch.
+
+    Raises:
+        InputError: Both or none of the last two arguments, or patches that cannot be joined in groups.
     """
     if ptr is None:
         ptr = torch.tensor([0, pos.shape[0]])
     num_graphs = ptr.numel() - 1
-    if tree is None:
+    if partitioner is None:
         partition = _runs(pos, ptr.cpu(), num_patches, patch_size, group)
     else:
-        partition = tree.partition(pos, ptr)
+        partition = partitioner.partition(pos, ptr)
     index, mask = partition.pad()
     counts = torch.bincount(partition.batch, minlength=num_graphs)
     if bool((counts % group).any()):
         bad = int((counts % group).nonzero()[0])
         raise InputError(
-            f"graph {bad} has {int(counts[bad])} leaves, which cannot be joined in groups of {group}; "
+            f"graph {bad} has {int(counts[bad])} patches, which cannot be joined in groups of {group}; "
             "use smaller patches or fewer supernodes"
         )
     if bool((counts == counts[0]).all()):

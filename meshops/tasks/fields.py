@@ -90,7 +90,7 @@ class FieldsTask(nn.Module):
     """A model of graphs together with the normalisation of its inputs and outputs.
 
     Args:
-        model: ``model(*model.unpack(graph)) -> [n, channels]``, normalised.
+        model: ``model(model.unpack(graph)) -> [n, channels]``, normalised.
         spec: What is learnt.
         input_norm: Of the inputs.
         output_norm: Of the fields.
@@ -140,7 +140,7 @@ class FieldsTask(nn.Module):
     def forward(self, graph: Any) -> Tensor:
         """Normalised fields ``[n, c]`` of a graph or a batch."""
         model: Any = self.model
-        out: Tensor = model(*model.unpack(self.inputs(graph)))
+        out: Tensor = model(model.unpack(self.inputs(graph)))
         return out
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ class FieldsTask(nn.Module):
 
         if isinstance(model, LearnsWithTruth):
             return model.learn(inputs, truth, criterion)
-        return criterion(model(*inputs))
+        return criterion(model(inputs))
 
     def _relative(self, prediction: Tensor, truth: Tensor, ptr: Tensor) -> dict[str, Tensor]:
         physical = truth + self.output_norm.shift / self.output_norm.scale  # same scale, true zero

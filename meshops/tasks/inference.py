@@ -18,7 +18,7 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.data.sampling import interleave, random_subset
 from meshops.errors import InputError
 from meshops.ops.tree import locate, median_split
-from meshops.partition.dense import assign, dense_patches
+from meshops.partition.dense import assign
 from meshops.tasks.steady import SteadyTask
 
 Method = Literal["interleaved", "anchored"]
@@ -91,21 +91,21 @@ def _anchored(
     n = len(graph.pos)
     anchors = random_subset(n, min(task.spec.nodes, n), generator)
     device = task.position.device
-    pos, x = task.inputs(_nodes(graph, anchors).to(device))
     if model.patching != "tree":
         raise InputError("anchored prediction needs patches from a tree: build the model with patching='tree'")
-    tree = model.tree()
-    patches = dense_patches(pos, None, tree=tree, group=model.num_supernodes)
-    memories = model.encode(pos, x, *patches)
-    split = median_split(pos.cpu(), torch.tensor([0, len(pos)]), tree.levels(len(pos)))
+    chosen = _nodes(graph, anchors).to(device)
+    chosen.pos, chosen.x = task.inputs(chosen)
+    inputs = model.unpack(chosen)
+    memories = model.encode(inputs)
+    split = median_split(chosen.pos.cpu(), torch.tensor([0, len(anchors)]), model.partitioner.levels(len(anchors)))
     axis, value = (planes.to(device) for planes in split.planes())
-    num_patches = patches.index.shape[1]
+    num_patches = inputs.index.shape[1]
     for start in range(0, n, chunk_size):
         index = torch.arange(start, min(start + chunk_size, n))
         pos, x = task.inputs(_nodes(graph, index).to(device))
-        leaf = locate(pos, axis, value) // model.num_supernodes
-        slots = assign(leaf, num_patches)
-        yield float(index[-1] + 1) / n, (index, model.decode(memories, pos, x, *slots))
+        slots = assign(locate(pos, axis, value) // model.num_supernodes, num_patches)
+        queries = inputs._replace(pos=pos, x=x, index=slots.index, mask=slots.mask)
+        yield float(index[-1] + 1) / n, (index, model.decode(memories, queries))
 
 
 def _nodes(graph: MeshGraph, index: Tensor) -> MeshGraph:

@@ -138,7 +138,7 @@ class MeshRolloutTask(nn.Module):
     def step(self, window: Mapping[str, Any], frame: int, state: Tensor) -> Tensor:
         """Normalised state of frame + 1 from that of ``frame``."""
         model: Any = self.model
-        after: Tensor = state + model(*self.inputs(window, frame, state))
+        after: Tensor = state + model(self.inputs(window, frame, state))
         return self._forced(window, frame + 1, after)
 
     def _forced(self, window: Mapping[str, Any], frame: int, state: Tensor) -> Tensor:
@@ -189,7 +189,7 @@ class MeshRolloutTask(nn.Module):
         if isinstance(model, LearnsWithTruth):
             parts = model.learn(inputs, truth - state.detach(), criterion)
         else:
-            parts = criterion(model(*inputs))
+            parts = criterion(model(inputs))
         return parts, self._forced(window, frame + 1, state + made[0])
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Steady fields on a mesh: what goes into a model, what comes out, and how it is judged while training.
 
 Values are normalised once, here, and de-normalised once, here. The task knows nothing about which model it drives: it
-calls ``model.unpack(batch)`` for the tensors and ``model(*tensors)`` for the normalised fields.
+calls ``model.unpack(batch)`` for the tensors and ``model(inputs)`` on them for the normalised fields.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class SteadyTask(nn.Module):
     """A model together with the normalisation of its inputs and outputs.
 
     Args:
-        model: Takes ``model.unpack(graph)``, returns ``[n, spec.channels]``.
+        model: ``model(model.unpack(graph)) -> [n, spec.channels]``, normalised.
         spec: What is learnt.
         input_norm: Of the node features.
         output_norm: Of the fields, canonical axes.
@@ -214,7 +214,7 @@ class SteadyTask(nn.Module):
         """Normalised canonical fields ``[n, c]`` of a batch of prepared graphs."""
         inputs = copy(batch)
         inputs.pos, inputs.x = self.inputs(batch)
-        out: Tensor = self.model(*self.model.unpack(inputs))  # type: ignore[operator]
+        out: Tensor = self.model(self.model.unpack(inputs))  # type: ignore[operator]
         return out
 
     def inputs(self, graph: Any) -> tuple[Tensor, Tensor]:

@@ -166,7 +166,7 @@ def read_frames(data: MeshTrajectoryDataset, index: int, start: int, length: int
     return frames_of(data.window(index, start, length), clusters)
 
 
-def build(settings: dict[str, Any], known: dict[str, Any]) -> tuple[MeshModel, dict[str, Any]]:
+def build(settings: dict[str, Any], known: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Model from ``{name: ..., argument: ...}`` with the sizes the data have.
 
     Raises:
@@ -178,8 +178,11 @@ def build(settings: dict[str, Any], known: dict[str, Any]) -> tuple[MeshModel, d
         raise InputError("model.name is missing; e.g. model: {name: graphvit, cluster_size: 20}")
     arguments = {key: value for key, value in known.items() if key in model_arguments(name)} | given
     model = create_model(name, **arguments)
-    if not isinstance(model, MeshModel):
-        raise InputError(f"model '{name}' is not made for graphs; use mppde, graphvit, meshgraphnet, gino or amq")
+    if not isinstance(model, MeshModel) and "points" not in getattr(model, "takes", ()):
+        raise InputError(
+            f"model '{name}' is not made for graphs; use mppde, graphvit, meshgraphnet, amq, gino, mspt, transolver or "
+            "transformer"
+        )
     return model, arguments
 
 

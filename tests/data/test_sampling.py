@@ -18,12 +18,14 @@ def test_interleaved_subsets_cover_every_node_once(n, size, seed):
     assert torch.cat(subsets).sort().values.tolist() == list(range(n))
     lengths = [len(s) for s in subsets]
     assert max(lengths) <= size and max(lengths) - min(lengths) <= 1
+    assert all(torch.equal(s, s.sort().values) for s in subsets)
 
 
 @given(st.integers(1, 50), st.integers(1, 80))
 def test_random_subset_repeats_only_when_it_must(n, size):
     index = random_subset(n, size, torch.Generator().manual_seed(1))
     assert len(index) == size and index.unique().numel() == min(n, size)
+    assert torch.equal(index, index.sort().values), "the order of the file is kept"
 
 
 def test_same_seed_same_subset():

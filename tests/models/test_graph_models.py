@@ -57,7 +57,7 @@ def test_split_edge_layers_are_exact(name: str) -> None:
     split, whole = small(name), small(name, split=False)
     whole.load_state_dict(split.state_dict())
     inputs = split.unpack(graph())
-    assert_close(split(*inputs), whole(*inputs), atol=1e-5, rtol=1e-5)
+    assert_close(split(inputs), whole(inputs), atol=1e-5, rtol=1e-5)
     assert sum(c.macs for c in cost_report(split, inputs)) < sum(c.macs for c in cost_report(whole, inputs))
 
 
@@ -66,21 +66,19 @@ def test_order_of_nodes_and_batching_do_not_matter(name: str) -> None:
     model, data = small(name), graph()
     if name == "graphvit":
         model = small(name, pooling="mean")  # the recurrent network reads members in the order of the tree
-    out = model(*model.unpack(data))
+    out = model(model.unpack(data))
     order = torch.randperm(50)
-    assert_close(
-        model(*model.unpack(MeshGraph(pos=data.pos[order], x=data.x[order]))), out[order], atol=1e-5, rtol=1e-4
-    )
+    assert_close(model(model.unpack(MeshGraph(pos=data.pos[order], x=data.x[order]))), out[order], atol=1e-5, rtol=1e-4)
     other = graph(31, seed=1)
-    both = model(*model.unpack(Batch.from_data_list([data, other])))
-    assert_close(both, torch.cat([out, model(*model.unpack(other))]), atol=1e-5, rtol=1e-4)
+    both = model(model.unpack(Batch.from_data_list([data, other])))
+    assert_close(both, torch.cat([out, model(model.unpack(other))]), atol=1e-5, rtol=1e-4)
 
 
 def test_stored_clusters_are_used() -> None:
     model, data = small("graphvit"), graph()
     found = model.unpack(data)
     data.cluster = found.clusters.of_node
-    assert_close(model(*model.unpack(data)), model(*found), atol=1e-5, rtol=1e-4)
+    assert_close(model(model.unpack(data)), model(found), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,7 +86,7 @@ def test_every_weight_learns(name: str) -> None:
     model = small(name, bits=(4, 8)).train()
     inputs = model.unpack(graph())
     bits = MeshBits(*(torch.where(torch.arange(n) % 3 == 0, 8, 4) for n in inputs.counts().values()))
-    model(*inputs, bits=bits).square().sum().backward()
+    model(inputs, bits=bits).square().sum().backward()
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
 
@@ -104,7 +102,7 @@ def test_each_integer_layer_equals_the_fake_one(name: str) -> None:
             lambda _, args, kwargs, out, key=key: seen.setdefault(key, []).append((args, kwargs, out)), with_kwargs=True
         )
     with torch.no_grad():
-        model(*inputs, bits=bits)
+        model(inputs, bits=bits)
         recorded = {key: list(calls) for key, calls in seen.items()}
         integers = dict(quantized_layers(to_integers(model)))
         for key, calls in recorded.items():
@@ -121,9 +119,9 @@ def test_eight_bits_are_close_to_float(name: str) -> None:
         assert isinstance(layer, QuantLinear)
         layer.set_steps()
     inputs = plain.unpack(graph())
-    want = plain(*inputs)
+    want = plain(inputs)
     with torch.no_grad():
-        got = to_integers(model)(*inputs, bits=MeshBits.uniform(8, **inputs.counts()))
+        got = to_integers(model)(inputs, bits=MeshBits.uniform(8, **inputs.counts()))
     assert float((got - want).norm() / want.norm()) < 0.05
 
 
@@ -200,18 +198,18 @@ def test_bad_input_of_amq() -> None:
     bad = graph()
     bad.x[7, 1] = torch.nan
     with pytest.raises(InputError, match=r"main\.encoder\.layers\.0: activations hold NaN"):
-        model(*model.unpack(bad))
+        model(model.unpack(bad))
     with torch.no_grad(), pytest.raises(InputError, match=r"main\.encoder\.layers\.0: activations hold NaN"):
-        to_integers(model)(*model.unpack(bad))
+        to_integers(model)(model.unpack(bad))
     with pytest.raises(InputError, match="only the integers of this model were kept"):
-        model.main(*model.unpack(graph()))
+        model.main(model.unpack(graph()))
     with pytest.raises(InputError, match="the oracle needs the true loss"):
         oracle = make(assignment="oracle")
-        oracle(*oracle.unpack(graph()))
+        oracle(oracle.unpack(graph()))
     wide, truth = make(auxiliary_channels=12), torch.zeros(50, 1)
     with pytest.warns(DataWarning, match="the auxiliary network takes"):
         wide.learn(wide.unpack(graph()), truth, lambda out: {"loss": (out - truth).square().mean()})
-    assert torch.isfinite(make(assignment="gradient")(*model.unpack(_constant()))).all()
+    assert torch.isfinite(make(assignment="gradient")(model.unpack(_constant()))).all()
 
 
 def _constant() -> MeshGraph:

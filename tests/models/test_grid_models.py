@@ -60,9 +60,9 @@ def test_a_sample_does_not_depend_on_its_batch(name: str) -> None:
 def test_batches_of_grid_graphs_go_through(name: str) -> None:
     graphs = [grid_graph(torch.zeros(32, 24, 1), constants=torch.randn(5, 32, 24)) for _ in range(2)]
     model = small(name).eval()
-    out = model(*model.unpack(Batch.from_data_list(graphs)))
+    out = model(model.unpack(Batch.from_data_list(graphs)))
     assert out.shape == (2, 3, 32, 24)
-    assert_close(out[1:], model(*model.unpack(graphs[1])), atol=2e-5, rtol=1e-4)
+    assert_close(out[1:], model(model.unpack(graphs[1])), atol=2e-5, rtol=1e-4)
 
 
 def test_published_sizes() -> None:

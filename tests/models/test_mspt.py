@@ -8,13 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
+from meshops.data.mesh_graph import MeshGraph
+from meshops.data.sampling import interleave
 from meshops.errors import InputError
 from meshops.models import MSPT, create_model, list_models
-from meshops.models.mspt import MSPTBlock, grid_distances
+from meshops.models.mspt import MSPTBlock, MSPTInputs
+from meshops.nn.point_model import grid_distances
 from meshops.partition import assign
 from meshops.testing import check_model, random_graphs
+from meshops.training.stream import StepStream
 
 # Released code, instantiated (Pipe equals Airfoil).
 PARAMETERS = {
@@ -38,7 +42,7 @@ def small(in_channels: int = 2, **changes: Any) -> MSPT:
 
 
 def run(model: MSPT, pos: Tensor, x: Tensor | None) -> Tensor:
-    out: Tensor = model(pos, x, *model.patches(pos))
+    out: Tensor = model(MSPTInputs(pos, x, *model.patches(pos)))
     return out
 
 
@@ -58,14 +62,11 @@ def test_shared_checks(name: str) -> None:
         changes |= {"in_channels": 2, "out_channels": 1, "channels": 16}
     model = create_model(name, **changes)
     assert isinstance(model, MSPT)
-    linear_in = model.embed[0].in_features
-    dim = 3 if name in ("mspt", "mspt_shapenet_car") else 2
-    features = linear_in - (dim if model.unified_pos is None else model.unified_pos**dim)
-    graphs = random_graphs([36, 36], num_features=features, dim=dim)
+    graphs = random_graphs([36, 36], num_features=model.embed.in_channels, dim=model.embed.pos_dim)
     for graph in graphs:
-        if model.time is not None:
+        if model.embed.time is not None:
             graph.time = torch.rand(1)
-    check_model(model, graphs, any_order=model.patching == "tree")
+    check_model(model, graphs, any_order=model.patching != "file")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_tiny_and_empty_graphs_in_a_batch() -> None:
     check_model(model, graphs)
     pos, x = torch.rand(53, 3), torch.randn(53, 2)
     patches = model.patches(pos, torch.tensor([0, 50, 50, 53]))
-    out = model(pos, x, *patches)
+    out = model(MSPTInputs(pos, x, *patches))
     out.sum().backward()
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
     assert_close(out[:50], run(model, pos[:50], x[:50]), rtol=1e-4, atol=1e-5)
@@ -116,12 +117,12 @@ def test_padding_does_not_change_the_answer(changes: dict[str, Any]) -> None:
     blocks = [array.view(1, 4, q, -1) for array in (index, mask)]
     wider = [nn.functional.pad(block, (0, 3)).flatten(2) for block in blocks]
     empty = [nn.functional.pad(array, (0, 0, 0, 2)) for array in wider]
-    expected = model(pos, x, index, mask)
-    assert_close(model(pos, x, *wider), expected)
-    assert_close(model(pos, x, *empty), expected)
+    expected = model(MSPTInputs(pos, x, index, mask))
+    assert_close(model(MSPTInputs(pos, x, *wider)), expected)
+    assert_close(model(MSPTInputs(pos, x, *empty)), expected)
     unmasked = small(**changes, mask_padding=False)
     unmasked.load_state_dict(model.state_dict())
-    assert not torch.allclose(unmasked(pos, x, index, mask), expected)
+    assert not torch.allclose(unmasked(MSPTInputs(pos, x, index, mask)), expected)
 
 
 def dense_block(block: MSPTBlock, h: Tensor, patches: list[Tensor]) -> Tensor:
@@ -153,7 +154,7 @@ def test_equals_the_formula_of_the_paper_with_gradients(num_patches: int) -> Non
     mask = torch.ones_like(index, dtype=torch.bool) if mask is None else mask
     groups = [i[m] for i, m in zip(index[0], mask[0], strict=True)]
 
-    h = model.embed(torch.cat([pos, x], 1)) + model.placeholder
+    h = model.embed(pos, x)
     for block in model.blocks:
         assert isinstance(block, MSPTBlock)
         h = dense_block(block, h, groups)
@@ -189,21 +190,21 @@ def test_decoding_the_anchors_is_the_forward_pass(changes: dict[str, Any]) -> No
     model = small(**changes)
     pos, x = torch.rand(45, 3), torch.randn(45, 2)
     patches = model.patches(pos)
-    memories = model.encode(pos, x, *patches)
+    memories = model.encode(MSPTInputs(pos, x, *patches))
     assert len(memories) == len(model.blocks)
-    assert_close(model.decode(memories, pos, x, *patches), run(model, pos, x))
+    assert_close(model.decode(memories, MSPTInputs(pos, x, *patches)), run(model, pos, x))
 
 
 @pytest.mark.parametrize("rotary", [False, True])
 def test_decoding_does_not_depend_on_chunks(rotary: bool) -> None:
     model = small(rotary=rotary)
     pos, x = torch.rand(45, 3), torch.randn(45, 2)
-    memories = model.encode(pos, x, *model.patches(pos))
+    memories = model.encode(MSPTInputs(pos, x, *model.patches(pos)))
     queries, features, leaf = torch.rand(20, 3), torch.randn(20, 2), torch.randint(0, 4, (20,))
-    whole = model.decode(memories, queries, features, *assign(leaf, 4))
+    whole = model.decode(memories, MSPTInputs(queries, features, *assign(leaf, 4)))
     for chunk in (1, 7):
         parts = [
-            model.decode(memories, p, f, *assign(i, 4))
+            model.decode(memories, MSPTInputs(p, f, *assign(i, 4)))
             for p, f, i in zip(queries.split(chunk), features.split(chunk), leaf.split(chunk), strict=True)
         ]
         assert_close(torch.cat(parts), whole)
@@ -213,8 +214,10 @@ def test_decoding_with_time() -> None:
     model = small(time=True)
     pos, x, time = torch.rand(20, 3), torch.randn(20, 2), torch.tensor([0.7])
     patches = model.patches(pos)
-    memories = model.encode(pos, x, *patches, time=time)
-    assert_close(model.decode(memories, pos, x, *patches, time=time), model(pos, x, *patches, time))
+    memories = model.encode(MSPTInputs(pos, x, *patches, time=time))
+    assert_close(
+        model.decode(memories, MSPTInputs(pos, x, *patches, time=time)), model(MSPTInputs(pos, x, *patches, time))
+    )
 
 
 def test_each_graph_has_its_own_time() -> None:
@@ -223,18 +226,18 @@ def test_each_graph_has_its_own_time() -> None:
     pos, x = graphs[0].pos.double(), graphs[0].x.double()
     times = torch.tensor([0.1, 0.9]).double()
     patches = model.patches(pos.repeat(2, 1), torch.tensor([0, 20, 40]))
-    both = model(pos.repeat(2, 1), x.repeat(2, 1), *patches, times)
+    both = model(MSPTInputs(pos.repeat(2, 1), x.repeat(2, 1), *patches, times))
     for i, out in enumerate(both.split(20)):
-        assert_close(out, model(pos, x, *model.patches(pos), times[i : i + 1]))
+        assert_close(out, model(MSPTInputs(pos, x, *model.patches(pos), times[i : i + 1])))
     assert not torch.allclose(both[:20], both[20:])
     with pytest.raises(InputError, match="needs an attribute 'time'"):
-        model(pos, x, *model.patches(pos))
+        model(MSPTInputs(pos, x, *model.patches(pos)))
 
 
 def test_rotary_attention_ignores_a_common_shift() -> None:
     model = small(rotary=True, rotary_wavelengths=(0.2, 2.0)).double()
     with torch.no_grad():
-        model.embed[0].weight[:, :3].zero_()  # positions enter through the rotation alone
+        model.embed.mlp[0].weight[:, :3].zero_()  # positions enter through the rotation alone
     pos, x = torch.rand(30, 3).double(), torch.randn(30, 2).double()
     out = run(model, pos, x)
     assert_close(run(model, pos + 8.0, x), out, rtol=1e-5, atol=1e-6)
@@ -247,13 +250,70 @@ def test_unified_pos_replaces_positions_by_distances() -> None:
     expected = torch.stack([(pos - torch.tensor(point)).norm(dim=1) for point in grid], 1)
     assert_close(grid_distances(pos, 8), expected)
     assert grid_distances(torch.tensor([[1 / 7, 2 / 7]]), 8)[0, 10] < 1e-7
-    assert small(1, pos_dim=2, unified_pos=8).embed[0].in_features == 65
+    assert small(1, pos_dim=2, unified_pos=8).embed.mlp[0].in_features == 65
 
 
-@pytest.mark.parametrize("q", [1, 2])
-def test_linear_patches_of_the_paper_variant(q: int) -> None:
-    model = small(patching="linear", num_patches=5, num_supernodes=q, rotary=True)
-    check_model(model, random_graphs([33, 21], num_features=2), any_order=False)
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize(
+    ("patching", "changes"),
+    [
+        ("tree", {"patch_size": 8}),
+        ("tree", {"patch_size": 8, "num_supernodes": 4}),
+        ("hilbert", {"num_patches": 5}),
+        ("hilbert", {"patch_size": 9, "num_supernodes": 3}),
+        ("morton", {"num_patches": 5, "num_supernodes": 3, "rotary": True}),
+        ("morton", {"patch_size": 9, "variant": "reference", "mask_padding": True}),
+        ("octree", {"patch_size": 8}),
+        ("octree", {"patch_size": 8, "pooling": "max"}),
+        ("file", {"num_patches": 5, "rotary": True}),
+        ("file", {"num_patches": 5, "num_supernodes": 3}),
+        ("file", {"patch_size": 9, "num_supernodes": 2, "rotary": True}),
+    ],
+    ids=str,
+)
+def test_any_patches_any_graphs(patching: Any, changes: dict[str, Any], dim: int) -> None:
+    """Ragged batches in two and three dimensions, graphs smaller than a patch or than the number of patches."""
+    model = small(patching=patching, pos_dim=dim, **{"num_patches": None} | changes)
+    graphs = random_graphs([61, 33, 3, 1], num_features=2, dim=dim)
+    check_model(model, graphs, any_order=patching != "file")
+
+
+def spread(model: MSPT, pos: Tensor) -> float:
+    """Mean distance of nodes from the centre of their patch."""
+    index, mask = model.patches(pos)
+    mask = torch.ones_like(index, dtype=torch.bool) if mask is None else mask
+    parts = [pos[i[m]] for i, m in zip(index[0], mask[0], strict=True) if bool(m.any())]
+    return float(torch.cat([(part - part.mean(0)).norm(dim=1) for part in parts]).mean())
+
+
+def test_patches_of_every_kind_are_compact_but_those_of_the_file() -> None:
+    """Nodes in random order: 16 patches of 64 in the unit cube; a ball of that volume has a mean radius of 0.18."""
+    pos = torch.rand(1024, 3, generator=torch.Generator().manual_seed(0))
+    found = {name: spread(small(patching=name, num_patches=16), pos) for name in ("tree", "hilbert", "morton", "file")}
+    found["octree"] = spread(small(patching="octree", num_patches=None, patch_size=128), pos)
+    assert max(found[name] for name in ("tree", "hilbert", "morton", "octree")) < 0.3 < 0.4 < found["file"]
+
+
+def test_patches_of_the_file_are_runs_of_the_file_in_training_and_prediction() -> None:
+    """The first coordinate is the place in the file: a patch of a subset spans no more of it than it must."""
+    n, patches = 3682, 32
+    case = MeshGraph(pos=torch.rand(n, 3), x=torch.zeros(n, 1), y=torch.zeros(n, 1))
+    case.pos[:, 0] = torch.arange(n)
+    model = small(1, patching="file", num_patches=patches)
+
+    def span(graph: Any) -> float:
+        inputs = model.unpack(graph)
+        mask = torch.ones_like(inputs.index, dtype=torch.bool) if inputs.mask is None else inputs.mask
+        place = inputs.pos[:, 0][inputs.index]
+        high = place.masked_fill(~mask, -1).amax(2)
+        return float((high - place.masked_fill(~mask, n).amin(2))[mask.any(2)].median())
+
+    assert span(case) == -(-n // patches) - 1
+    for nodes in (n, n // 2):
+        stream = StepStream([case], nodes=nodes, batch_size=2, steps=1, seed=0)
+        assert span(stream.batch(0)) < 1.25 * n / patches
+    for index in interleave(n, n // 3, torch.Generator().manual_seed(0)):
+        assert span(MeshGraph(pos=case.pos[index], x=case.x[index])) < 1.25 * n / patches
 
 
 def test_linear_pooling_takes_shorter_patches_as_padded() -> None:
@@ -263,7 +323,7 @@ def test_linear_pooling_takes_shorter_patches_as_padded() -> None:
     assert index.shape[2] == 13
     assert mask is not None
     full = nn.functional.pad(index, (0, 3)), nn.functional.pad(mask, (0, 3))
-    assert_close(model(pos, x, index, mask), model(pos, x, *full))
+    assert_close(model(MSPTInputs(pos, x, index, mask)), model(MSPTInputs(pos, x, *full)))
 
 
 @pytest.mark.parametrize("variant", ["paper", "reference"])
@@ -279,6 +339,18 @@ def test_checkpointing_changes_no_gradient(variant: Any) -> None:
         grads.append([p.grad for p in model.parameters()])
     for first, second in zip(*grads, strict=True):
         assert_close(first, second)
+
+
+def test_plain_graphs_of_pyg_without_ptr_are_enough() -> None:
+    model = small()
+    graphs = [Data(pos=graph.pos, x=graph.x) for graph in random_graphs([20, 9], num_features=2)]
+    together = model(model.unpack(Batch.from_data_list(graphs)))
+    assert_close(together, torch.cat([model(model.unpack(graph)) for graph in graphs]), rtol=1e-4, atol=1e-5)
+    joined = Data(
+        pos=torch.cat([g.pos for g in graphs]), x=torch.cat([g.x for g in graphs]),
+        batch=torch.tensor([0] * 20 + [1] * 9),
+    )  # fmt: skip
+    assert_close(model(model.unpack(joined)), together)
 
 
 def test_unpack_names_the_tensors() -> None:
@@ -300,7 +372,7 @@ def test_compiles_whole(backend: str, n: int) -> None:
     pos, x = torch.rand(n, 3), torch.randn(n, 2)
     patches = model.patches(pos)
     compiled = torch.compile(model, fullgraph=True, backend=backend)
-    assert_close(compiled(pos, x, *patches), model(pos, x, *patches), rtol=1e-4, atol=1e-4)
+    assert_close(compiled(MSPTInputs(pos, x, *patches)), model(MSPTInputs(pos, x, *patches)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -313,6 +385,12 @@ def test_compiles_whole(backend: str, n: int) -> None:
         ({"variant": "published"}, "'paper' or 'reference', got 'published'"),
         ({"variant": "reference", "rotary": True}, "reference variant has no rotary positions"),
         ({"patch_size": 8}, "num_patches or patch_size, not both; got 4 and 8"),
+        ({"patching": "linear"}, "patching must be one of 'tree', 'hilbert', 'morton', 'octree', 'file', got 'linear'"),
+        ({"patching": "octree"}, "as many leaves as it needs: give patch_size"),
+        (
+            {"patching": "octree", "patch_size": 8, "num_patches": None, "num_supernodes": 2},
+            "leaves of an octree have no sub-blocks: num_supernodes must be 1 with it, got 2",
+        ),
         ({"pooling": "median"}, "'mean', 'max' or 'linear'"),
         ({"pooling": "linear"}, "patch_size"),
         ({"rotary": True, "num_heads": 4}, "at least 6 in 3-D, got 4"),
@@ -328,4 +406,4 @@ def test_the_reference_variant_cannot_decode() -> None:
     model = small(variant="reference")
     pos, x = torch.rand(9, 3), torch.randn(9, 2)
     with pytest.raises(InputError, match="use variant='paper' to decode"):
-        model.encode(pos, x, *model.patches(pos))
+        model.encode(MSPTInputs(pos, x, *model.patches(pos)))

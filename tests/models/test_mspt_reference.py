@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from meshops.models import MSPT
+from meshops.models.mspt import MSPTInputs
 from meshops.models.mspt_reference import ReferenceBlock
 
 D, HEADS = 8, 2
@@ -47,7 +48,7 @@ def literal(model: MSPT, pos: Tensor, x: Tensor | None, num_patches: int, q: int
     """One graph, linear patches: N points cut into K runs of ceil(N / K), zero rows after LN1 in every block."""
     n = len(pos)
     length = math.ceil(n / num_patches)
-    t = model.embed(pos if x is None else torch.cat([pos, x], 1)) + model.placeholder
+    t = model.embed(pos, x)
     carried = torch.zeros(num_patches * q, D)
     for block in model.blocks:
         assert isinstance(block, ReferenceBlock)
@@ -75,25 +76,24 @@ def literal(model: MSPT, pos: Tensor, x: Tensor | None, num_patches: int, q: int
 def test_equals_the_released_formula(pooling: Any, q: int, n: int, num_patches: int) -> None:
     model = MSPT(
         3, 2, channels=D, depth=3, num_heads=HEADS, num_patches=num_patches, num_supernodes=q, pooling=pooling,
-        variant="reference", patching="linear",
+        variant="reference", patching="file",
     ).eval()  # fmt: skip
     for parameter in model.parameters():  # away from the initial zeros
         nn.init.normal_(parameter, std=0.5)
     pos, x = torch.rand(n, 3), torch.randn(n, 3)
-    patches = model.patches(pos)
-    out = model(pos, x, *patches)
+    out = model(MSPTInputs(pos, x, *model.patches(pos)))
     assert_close(out, literal(model, pos, x, num_patches, q, pooling), rtol=1e-4, atol=1e-4)
 
 
 def test_initial_weights_are_those_of_the_released_code() -> None:
-    model = MSPT(3, 2, channels=64, depth=1, num_heads=HEADS, num_patches=2, variant="reference", patching="linear")
+    model = MSPT(3, 2, channels=64, depth=1, num_heads=HEADS, num_patches=2, variant="reference", patching="file")
     block: Any = model.blocks[0]
-    for linear in (block.attention.out_proj, block.inner_ffn[0], block.ffn[2], model.embed[0]):
+    for linear in (block.attention.out_proj, block.inner_ffn[0], block.ffn[2], model.embed.mlp[0]):
         assert float(linear.weight.detach().std()) == pytest.approx(0.02, rel=0.15)
         assert not linear.bias.any()
     bound = math.sqrt(6 / (64 + 3 * 64))  # Xavier uniform stays on the raw in_proj_weight
     assert float(block.attention.in_proj_weight.detach().abs().max()) == pytest.approx(bound, rel=0.01)
-    assert bool((model.placeholder >= 0).all()) and float(model.placeholder.detach().max()) <= 1 / 64
+    assert bool((model.embed.placeholder >= 0).all()) and float(model.embed.placeholder.detach().max()) <= 1 / 64
 
 
 def test_masked_padding_changes_nothing() -> None:
@@ -103,5 +103,5 @@ def test_masked_padding_changes_nothing() -> None:
     pos = torch.rand(21, 3)
     index, mask = model.patches(pos)
     assert mask is not None
-    wider = nn.functional.pad(index, (0, 3), value=7), nn.functional.pad(mask, (0, 3))
-    assert_close(model(pos, None, *wider), model(pos, None, index, mask))
+    wider = nn.functional.pad(index, (0, 3, 0, 2), value=7), nn.functional.pad(mask, (0, 3, 0, 2))
+    assert_close(model(MSPTInputs(pos, None, *wider)), model(MSPTInputs(pos, None, index, mask)))

@@ -203,7 +203,16 @@ def test_graphs_of_any_sizes_in_one_call() -> None:
     assert torch.bincount(together.batch).tolist() == [32, 1, 1, 4]
 
 
+def test_small_graphs_have_at_least_multiple_patches() -> None:
+    sizes = (100, 9, 1)
+    part = BallTree(16, multiple=4).partition(torch.rand(sum(sizes), 3), torch.tensor([0, *sizes]).cumsum(0))
+    assert torch.bincount(part.batch).tolist() == [8, 4, 4]
+
+
 def test_settings_are_checked_and_shown() -> None:
+    assert repr(BallTree(8, multiple=4)) == "BallTree(patch_size=8, multiple=4)"
+    with pytest.raises(InputError, match="multiple must be a power of two, got 3"):
+        BallTree(8, multiple=3)
     assert repr(BallTree(8, axes="cyclic", angle=45)) == "BallTree(patch_size=8, axes='cyclic', angle=45)"
     with pytest.raises(InputError, match="'widest' or 'cyclic', got 'x'"):
         BallTree(8, axes="x")  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ PARTITIONERS = [
     CurvePatches(1),
     CurvePatches(1000),
     CurvePatches(num_patches=12),
+    CurvePatches(7, multiple=3),
 ]
 
 
@@ -48,6 +49,7 @@ def slow_patches(pos: Tensor, partitioner: CurvePatches) -> list[list[int]]:
     code = hilbert_encode(cells, depth) if partitioner.curve == "hilbert" else morton_encode(cells)
     order = sorted(range(n), key=lambda i: (int(code[i]), pos[i].tolist(), i))
     count = partitioner.num_patches or max(1, -(-n // int(partitioner.patch_size or 1)))
+    count = -(-count // partitioner.multiple) * partitioner.multiple
     return [sorted(order[i * n // count : (i + 1) * n // count]) for i in range(count)]
 
 

@@ -22,7 +22,7 @@ def slots(patches: DensePatches, graph: int) -> list[list[int]]:
 def test_tree_patches_are_grouped_leaves(tree: BallTree, sizes: tuple[int, ...], group: int) -> None:
     pos = torch.rand(sum(sizes), 3)
     ptr = torch.tensor([0, *sizes]).cumsum(0)
-    patches = dense_patches(pos, ptr, tree=tree, group=group)
+    patches = dense_patches(pos, ptr, partitioner=tree, group=group)
     assert patches.index.shape[2] % group == 0
     width = patches.index.shape[2] // group
     for graph, (start, end) in enumerate(zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)):
@@ -43,7 +43,7 @@ def test_tree_patches_are_grouped_leaves(tree: BallTree, sizes: tuple[int, ...],
 
 def test_sub_blocks_are_more_compact_than_their_patch() -> None:
     pos = torch.rand(1024, 3)
-    patches = dense_patches(pos, tree=BallTree(num_patches=64), group=2)
+    patches = dense_patches(pos, partitioner=BallTree(num_patches=64), group=2)
     assert patches.mask is None and patches.index.shape == (1, 32, 32)
 
     def radius(index: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def test_sub_blocks_are_more_compact_than_their_patch() -> None:
 
 
 def test_padding_points_at_nodes_of_the_same_patch() -> None:
-    patches = dense_patches(torch.rand(21, 3), tree=BallTree(num_patches=8))
+    patches = dense_patches(torch.rand(21, 3), partitioner=BallTree(num_patches=8))
     assert patches.mask is not None
     for index, mask in zip(patches.index[0], patches.mask[0], strict=True):
         assert set(index[~mask].tolist()) <= set(index[mask].tolist())
@@ -79,8 +79,8 @@ def test_linear_patches_are_runs(sizes: tuple[int, ...], group: int) -> None:
 
 
 def test_mask_is_none_when_all_slots_are_filled() -> None:
-    assert dense_patches(torch.rand(64, 3), tree=BallTree(8)).mask is None
-    assert dense_patches(torch.rand(63, 3), tree=BallTree(8)).mask is not None
+    assert dense_patches(torch.rand(64, 3), partitioner=BallTree(8)).mask is None
+    assert dense_patches(torch.rand(63, 3), partitioner=BallTree(8)).mask is not None
 
 
 def test_assign() -> None:
@@ -93,8 +93,8 @@ def test_assign() -> None:
 
 def test_errors() -> None:
     pos = torch.rand(40, 3)
-    with pytest.raises(InputError, match="graph 1 has 1 leaves, which cannot be joined in groups of 2"):
-        dense_patches(pos, torch.tensor([0, 37, 40]), tree=BallTree(8), group=2)
+    with pytest.raises(InputError, match="graph 1 has 1 patches, which cannot be joined in groups of 2"):
+        dense_patches(pos, torch.tensor([0, 37, 40]), partitioner=BallTree(8), group=2)
     with pytest.raises(InputError, match="either num_patches or patch_size"):
         dense_patches(pos)
     with pytest.raises(InputError, match="either num_patches or patch_size"):

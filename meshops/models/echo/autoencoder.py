@@ -8,7 +8,7 @@ at any points. The paper's sizes are not public: structure after its summary, fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,8 @@ class EchoAutoencoder(nn.Module):
         kl: Latents are normal distributions, with a KL term in the loss; off: soft clip.
         chunk_size: Queries at a time in the continuous convolutions; None: by the cache.
     """
+
+    takes: ClassVar[frozenset[str]] = frozenset({"autoencoder"})
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class EchoGenerator(nn.Module):
         identify: Parameters are a token that can be generated.
         deterministic: One evaluation gives the clean latents: unknown tokens are a learned mask.
     """
+
+    takes: ClassVar[frozenset[str]] = frozenset({"latents"})
 
     def __init__(
         self,
