@@ -23,9 +23,9 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
 from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
+from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
-from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.errors import CheckpointError
 from meshops.metrics.fields import FieldMetrics
 from meshops.models import create_model

@@ -10,8 +10,8 @@ from rich.progress import track
 
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of, frame_of
-from meshops.data.mesh_graph import MeshGraph
 from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
+from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import CaseDataset
 from meshops.tasks.cases import BodySurface, attach_body
 from meshops.tasks.envelope import Envelope, FeatureRange

@@ -7,9 +7,9 @@ import torch
 
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of, frame_of
+from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.convert import from_pyvista
 from meshops.data.mesh_graph import MeshGraph
-from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 
 
 def share(mesh: pv.PolyData, conditions: FlowConditions | None = None) -> float:
