@@ -55,6 +55,9 @@ class PointTrajectories:
         data: Trajectories on grids or on meshes.
         fields: Names of the fields to read; None: all.
 
+    Raises:
+        InputError: No trajectories at all, or no such field.
+
     Attributes:
         cases: Name of each trajectory.
         lengths: Frames of each.
@@ -62,6 +65,8 @@ class PointTrajectories:
     """
 
     def __init__(self, data: TrajectoryDataset | MeshTrajectoryDataset, fields: Sequence[str] | None = None) -> None:
+        if not isinstance(data, TrajectoryDataset | MeshTrajectoryDataset):
+            raise InputError(f"need a dataset of trajectories, on grids or on meshes, got {type(data).__name__}")
         if not len(data):
             raise InputError("the set of trajectories is empty; choose another split")
         self.data = data

@@ -123,6 +123,7 @@ def _task(kind: type[Task], config: RunConfig, samples: Samples, screen: Console
     if samples.begun is not None:
         task = samples.begun
     else:
+        torch.manual_seed(config.train.seed)  # a new model does not depend on what was loaded before it
         model, made = build_model(config.model, samples.spec.model_arguments(), samples.offers)
         task = kind.fit(model, samples, config.task)
         task.made = made

@@ -4,14 +4,14 @@ from typing import Any
 import pytest
 import torch
 
-import meshops
 from meshops.data.normalize import Normalizer
-from meshops.data.point_frames import PointFrames
-from meshops.errors import CheckpointError, InputError
+from meshops.data.point_frames import PointFrames, point_frames
+from meshops.errors import InputError
 from meshops.models.echo import EchoAutoencoder, EchoGenerator
-from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask, relative_errors
-from meshops.tasks.generate import GenerateSpec, GenerateTask
-from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate, point_frames
+from meshops.surrogate import Surrogate, load
+from meshops.tasks import AutoencodeSettings, AutoencodeSpec, AutoencodeTask, GenerateSpec, GenerateTask
+from meshops.tasks.autoencode import relative_errors
+from meshops.tasks.base import Made
 
 SPEC = AutoencodeSpec(
     fields=("velocity", "pressure"), sizes=(2, 1), units=("m/s", "Pa"), low=(0.0, 0.0), high=(2.0, 1.0),
@@ -30,7 +30,7 @@ def moving(count: int = 9, points: int = 40) -> PointFrames:
     return point_frames(pos, torch.randn(count, points, 3))
 
 
-def autoencoder() -> AutoencodeSurrogate:
+def autoencoder() -> AutoencodeTask:
     torch.manual_seed(0)
     arguments: dict[str, Any] = SPEC.model_arguments() | {
         "cells": 4, "channels": 8, "latent_channels": 3, "layers": ["res", "space", "time", "res"]
@@ -39,11 +39,12 @@ def autoencoder() -> AutoencodeSurrogate:
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
-    task = AutoencodeTask.fit(model, SPEC, [frames(seed=s) for s in range(3)])
-    return AutoencodeSurrogate(task.eval(), "echoautoencoder", arguments, {"run": {"steps": 3}})
+    task = AutoencodeTask.fitted(model, SPEC, [frames(seed=s) for s in range(3)])
+    task.made = Made("echoautoencoder", arguments)
+    return task.eval()
 
 
-def generator(**options: Any) -> GenerateSurrogate:
+def generator(**options: Any) -> GenerateTask:
     made = autoencoder()
     latents = torch.cat([made.encode(frames(seed=s)) for s in range(4)])
     spec = GenerateSpec(latent=tuple(latents.shape[1:]), time_factor=2, **options)
@@ -52,12 +53,14 @@ def generator(**options: Any) -> GenerateSurrogate:
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.05 * torch.randn_like(p))
-    task = GenerateTask.fit(model, spec, latents, torch.rand(4, len(spec.parameters)))
-    return GenerateSurrogate(task.eval(), "echogenerator", arguments, autoencoder=made)
+    task = GenerateTask.fitted(model, spec, latents, torch.rand(4, len(spec.parameters)))
+    task.made = Made("echogenerator", arguments)
+    task.attach({"autoencoder": made})
+    return task.eval()
 
 
 def test_normalisation_has_one_scale_per_field() -> None:
-    norm = autoencoder().task.norm
+    norm = autoencoder().norm
     assert float(norm.scale[0]) == float(norm.scale[1]) != float(norm.scale[2])
     assert isinstance(norm, Normalizer)
 
@@ -86,8 +89,8 @@ def test_double_precision_is_taken() -> None:
 
 
 def test_training_loss_sees_a_part_of_the_points() -> None:
-    task = autoencoder().task.train()
-    windows = [frames(), frames(seed=1)]
+    task = autoencoder().train()
+    windows = PointFrames.batch([frames(), frames(seed=1)])
     a, b = task.loss(windows), task.loss(windows)
     assert float(a["relative_l2"]) != float(b["relative_l2"]) and float(a["loss"]) > 0
     a["loss"].backward()
@@ -96,19 +99,40 @@ def test_training_loss_sees_a_part_of_the_points() -> None:
 
 def test_round_trips_through_files(tmp_path: Path) -> None:
     made = generator(parameters=("nu",), logarithmic=(True,))
-    made.save(tmp_path / "g.ckpt")
-    made.autoencoder.save(tmp_path / "a.ckpt")
-    again, small = meshops.load(str(tmp_path / "g.ckpt")), meshops.load(str(tmp_path / "a.ckpt"))
-    assert isinstance(again, GenerateSurrogate) and isinstance(small, AutoencodeSurrogate)
+    Surrogate(made).save(tmp_path / "g.ckpt")
+    Surrogate(made.autoencoder, {"run": {"steps": 3}}).save(tmp_path / "a.ckpt")
+    whole, small = load(tmp_path / "g.ckpt"), load(tmp_path / "a.ckpt")
+    again, alone = whole.task, small.task
+    assert isinstance(again, GenerateTask) and isinstance(alone, AutoencodeTask)
+    assert (whole.kind, small.kind) == ("generate", "autoencode")
     source = frames()
-    torch.testing.assert_close(small.reconstruct(source), made.autoencoder.reconstruct(source))
+    torch.testing.assert_close(alone.reconstruct(source), made.autoencoder.reconstruct(source))
     given = source.crop(0, 3)
     torch.testing.assert_close(again.forecast(given, 4, samples=2), made.forecast(given, 4, samples=2))
-    assert again.spec == made.spec and small.spec == SPEC and small.info == {"run": {"steps": 3}}
-    with pytest.raises(CheckpointError, match="holds a surrogate of kind 'autoencode', not 'generate'"):
-        GenerateSurrogate.load(tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match="of kind 'generate', not 'autoencode'"):
-        AutoencodeSurrogate.load(tmp_path / "g.ckpt")
+    assert again.spec == made.spec and alone.spec == SPEC and small.info == {"run": {"steps": 3}}
+    assert again.autoencoder.fingerprint() == alone.fingerprint()
+    for surrogate, words in ((whole, "task.forecast"), (small, "task.encode")):
+        with pytest.raises(InputError, match=f"works on trajectories.*{words}"):
+            surrogate.predict("car.stl")
+
+
+def test_the_autoencoder_is_a_part_and_no_weight() -> None:
+    made = generator()
+    assert set(made.parts()) == {"autoencoder"} and not any("encoder" in name for name in made.state_dict())
+    own = {id(p) for p in made.parameters()}
+    assert not any(id(p) in own for p in made.autoencoder.parameters())
+    made.to(torch.device("meta"))
+    assert {p.device.type for p in made.autoencoder.parameters()} == {"meta"}
+
+
+def test_public_methods_leave_the_mode_and_make_no_gradients() -> None:
+    made = generator().train()
+    made.autoencoder.train()
+    given = frames().crop(0, 3)
+    for values in (made.forecast(given, 2, samples=2), made.autoencoder.reconstruct(given)):
+        assert not values.requires_grad
+    assert made.training and made.autoencoder.training
+    assert made.autoencoder.latents_of(given).mean.requires_grad
 
 
 def test_forecasts_beyond_the_segment_at_other_points() -> None:
@@ -140,8 +164,8 @@ def test_forecasts_on_points_that_move() -> None:
 class Carrier:
     """In the place of an auto-encoder: fields are (x, y, time), latents the time of their first frame."""
 
-    def __init__(self, real: AutoencodeSurrogate, latent: tuple[int, ...]) -> None:
-        self.task, self.latent, self.points = real.task, latent, []
+    def __init__(self, real: AutoencodeTask, latent: tuple[int, ...]) -> None:
+        self.norm, self.latent, self.points = real.norm, latent, []
 
     def encode(self, run: PointFrames) -> torch.Tensor:
         torch.testing.assert_close(run.values[..., :2], run.pos.unsqueeze(1).expand(-1, run.values.shape[1], -1))
@@ -166,9 +190,9 @@ def test_every_window_is_where_and_when_the_points_are(
 ) -> None:
     made = generator()
     carrier = Carrier(made.autoencoder, made.spec.latent)
-    monkeypatch.setattr(made, "autoencoder", carrier)
-    monkeypatch.setattr(made.task, "standardised", lambda latent: latent)
-    monkeypatch.setattr(made.task, "sample", lambda known, **_: (known.latent[:, :, :1].expand_as(known.latent), None))
+    made.attach({"autoencoder": carrier})  # type: ignore[dict-item]
+    monkeypatch.setattr(made, "standardised", lambda latent: latent)
+    monkeypatch.setattr(made, "sample", lambda known, **_: (known.latent[:, :, :1].expand_as(known.latent), None))
 
     def track(count: int, points: int, first: int, move: bool) -> PointFrames:
         torch.manual_seed(points)
@@ -223,9 +247,9 @@ def test_expected_error_adds_what_ensembles_hide(tmp_path: Path) -> None:
     one = generator(deterministic=True)
     one.missing_variance = torch.tensor([[4.0, 4.0, 4.0]])
     torch.testing.assert_close(one.expected_error(one.forecast(given, 2)), torch.full((1, 1, 1), 2.0).expand(2, 40, 3))
-    made.save(tmp_path / "g.ckpt")
-    again = meshops.load(str(tmp_path / "g.ckpt"))
-    assert isinstance(again, GenerateSurrogate)
+    Surrogate(made).save(tmp_path / "g.ckpt")
+    again = load(tmp_path / "g.ckpt").task
+    assert isinstance(again, GenerateTask)
     torch.testing.assert_close(again.expected_error(samples), expected)
 
 
@@ -295,3 +319,25 @@ def test_error_messages() -> None:
     far = point_frames(torch.full((4, 2), 5.0), torch.randn(9, 4, 3))
     with pytest.raises(InputError, match="4 of 4 points lie outside"):
         made.autoencoder.encode(far)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"frames": 0}, "frames must be a whole number, at least 1, got 0"),
+        ({"stride": 0}, "stride must be a whole number, at least 1, got 0"),
+        ({"learn_frames": 30}, "task.learn_frames must be in 1..21"),
+        ({"most_points": -1}, "most_points must be a whole number, at least 0, got -1"),
+        ({"targets": -1}, "targets must be a whole number, at least 0, got -1"),
+        ({"kl": -1.0}, "kl must be a finite number, at least 0, got -1.0"),
+        ({"noise": float("nan")}, "noise must be a finite number, at least 0, got nan"),
+        ({"replay": 1.5}, "replay must be from 0 to 1, got 1.5"),
+        ({"points": (0.0, 1.0)}, "points must be two fractions 0 < least <= most <= 1"),
+        ({"test_points": ()}, "test_points must be parts of the points"),
+        ({"test_points": (1.0, 2.0)}, "test_points must be parts of the points, each 0 < part <= 1, got '1.0', '2.0'"),
+        ({"cases": -1}, "cases must be a whole number, at least 0, got -1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        AutoencodeSettings(**wrong)
