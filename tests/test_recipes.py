@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from meshops.tasks.autoencode import AutoencodeSpec
-from meshops.tasks.generate import GenerateSpec
-from meshops.tasks.rollout import RolloutSpec
 from meshops.training.generative import named
 from meshops.training.graphs import build as build_on_graphs
 from meshops.training.rollout import build
@@ -19,6 +16,9 @@ from meshops.datasets import names
 from meshops.datasets.cfdbench.dataset import CONSTANTS
 from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
 from meshops.models import create_model, list_models
+from meshops.tasks.autoencode import AutoencodeSpec
+from meshops.tasks.generate import GenerateSpec
+from meshops.tasks.rollout import RolloutSpec
 from meshops.training.config import (
     AutoencodeRunConfig,
     FieldsRunConfig,
