@@ -26,13 +26,14 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from meshops.data.canonical import GRID, Frame
+from meshops.data.canonical import Frame
 from meshops.data.conditions import FlowConditions
 from meshops.data.cues import CUES, mesh_cues
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.partition.ball_tree import BallTree
 
+FACING = 2.0**-11  # merging: grid of the turns, above the noise of normals in single precision
 TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
 ROWS = 1024  # nodes whose interactions with all sources are held in memory at once
 
@@ -108,7 +109,7 @@ class Body:
             return self
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
         reach = (self.high - self.low).max()
-        facing = ((TURN / GRID) * reach * self.normal).round() * GRID + 0.0
+        facing = ((TURN / FACING) * reach * self.normal).round() * FACING + 0.0
         patches = tree.partition(torch.cat([self.center, facing], 1))
         area = patches.pool(self.area, "sum")
         center = patches.pool(self.center * self.area.unsqueeze(1), "sum") / area.unsqueeze(1)
