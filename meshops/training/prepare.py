@@ -94,8 +94,8 @@ def decide_symmetry(data: CaseDataset, spec: SteadySpec) -> tuple[SteadySpec, st
 
 
 def case_conditions(data: CaseDataset, index: int, spec: SteadySpec) -> FlowConditions:
-    """Conditions of a case, folded as the task is."""
-    return spec.at(data.conditions_of(index) if spec.conditions_stated else None)
+    """Conditions of a case, folded as the task is; those of the training where either states none."""
+    return spec.at(data.conditions_of(index) if spec.conditions_stated and data.conditions_stated else None)
 
 
 def with_body(graph: MeshGraph, spec: SteadySpec) -> MeshGraph:
