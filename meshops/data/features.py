@@ -33,7 +33,7 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.partition.ball_tree import BallTree
 
-FACING = 2.0**-11  # merging: grid of the turns, above the noise of normals in single precision
+MERGED = 2.0**-11  # merging: grid of places and turns, above the noise of normals in single precision
 TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
 ROWS = 1024  # nodes whose interactions with all sources are held in memory at once
 
@@ -109,8 +109,8 @@ class Body:
             return self
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
         reach = (self.high - self.low).max()
-        facing = ((TURN / FACING) * reach * self.normal).round() * FACING + 0.0
-        patches = tree.partition(torch.cat([self.center, facing], 1))
+        place = torch.cat([self.center, TURN * reach * self.normal], 1)
+        patches = tree.partition((place / MERGED).round() * MERGED + 0.0)
         area = patches.pool(self.area, "sum")
         center = patches.pool(self.center * self.area.unsqueeze(1), "sum") / area.unsqueeze(1)
         vector = patches.pool(self.normal * self.area.unsqueeze(1), "sum")
