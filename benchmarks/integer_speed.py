@@ -29,7 +29,7 @@ from meshops.nn.bit_budget import mesh_bits
 from meshops.nn.costs import cost_report, row_costs
 from meshops.nn.integer_linear import to_integers
 from meshops.nn.quantized import MeshBits, assigned, quantize
-from meshops.ops.integer import cpu_backend
+from meshops.ops.integer_backend import cpu_backend
 
 
 def main() -> None:

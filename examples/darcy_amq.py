@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from meshops.training.graphs import train_fields
 from rich.console import Console
 
 from meshops.datasets.mesh_files import MeshFiles, write_graphs
@@ -23,7 +24,6 @@ from meshops.nn.costs import row_costs
 from meshops.nn.quantized import MeshBits
 from meshops.solvers.mesh_registry import generate_mesh
 from meshops.training.config import DataConfig, FieldsRunConfig, TrainConfig
-from meshops.training.graphs import train_fields
 from meshops.viz.plane import graph_picture
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from meshops.training.generative import named
+from meshops.training.graphs import build as build_on_graphs
+from meshops.training.rollout import build
 
 from meshops.aero.features import FeatureSpec
 from meshops.cli.train import parse, parse_stages, recipes
@@ -25,10 +28,7 @@ from meshops.training.config import (
     RunConfig,
     StagesRunConfig,
 )
-from meshops.training.generative import named
-from meshops.training.graphs import build as build_on_graphs
 from meshops.training.optim import schedule
-from meshops.training.rollout import build
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("models/*/*.yaml"), *ROOT.glob("meshops/recipes/*.yaml")])

@@ -47,10 +47,18 @@ class FlowConditions:
     shear_sign: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse numbers that nothing can be divided by."""
+        """Refuse axes that are none, and numbers that nothing can be divided by."""
         for name in ("speed", "density"):
             if not 0 < getattr(self, name) < np.inf:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("flow", "up"):
+            length = float(np.linalg.norm(getattr(self, name)))
+            if not abs(length - 1) < 1e-6:
+                raise InputError(
+                    f"{name} must be a vector of length 1, got {getattr(self, name)} of length {length:.6g}"
+                )
+        if not abs(float(np.dot(self.flow, self.up))) < 1e-6:
+            raise InputError(f"flow and up must be at right angles, got {self.flow} and {self.up}")
 
     @property
     def pressure_scale(self) -> float:

@@ -13,9 +13,10 @@ def run(argv: Sequence[str]) -> int:
     """Errors of a checkpoint on a split."""
     options = parser(
         "evaluate",
-        "Errors of a surrogate of any kind on a split, in physical units, beside what needs no training: relative L2\n"
-        "of fields, drag and lift; VRMSE of steps and rollouts; N-RMSE on moving meshes; reconstruction by part of the\n"
-        "points; errors, CRPS and spread of ensembles. What the run was asked (steps, passes, ...) is asked again.",
+        "Errors of a surrogate of any kind on a split, in physical units, beside what needs no training:\n"
+        "relative L2 of fields, drag and lift; VRMSE of steps and rollouts; N-RMSE on moving meshes;\n"
+        "reconstruction by part of the points; errors, CRPS and spread of ensembles.\n"
+        "What the run was asked (steps, passes, ...) is asked again.",
         "example:\n  meshops evaluate runs/demo/model.ckpt --data ahmed_mini --split test --json > errors.json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
@@ -23,8 +24,8 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--root", help="folder, when --data is a name")
     options.add_argument("--split", default="test", help="default: %(default)s")
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="dataset option")
-    options.add_argument("--ask", action="append", default=[], metavar="KEY=VALUE",
-                         help="another value of what the run was asked, e.g. steps=50, samples=16, method=anchored")  # fmt: skip
+    text = "another value of what the run was asked: steps=50, samples=16, method=anchored"
+    options.add_argument("--ask", action="append", default=[], metavar="KEY=VALUE", help=text)
     options.add_argument("--yardsticks", action="store_true", help="also nearest and average training shape")
     options.add_argument("--pictures", metavar="DIR", help="draw there")
     options.add_argument("--device", default="cpu")

@@ -71,7 +71,9 @@ def _import_modules(arguments: Sequence[str]) -> list[str]:
         try:
             importlib.import_module(name.removesuffix(".py"))
         except ModuleNotFoundError as error:
-            raise InputError(f"--import {name}: {error}; give a module that Python finds, or start where it is") from None
+            raise InputError(
+                f"--import {name}: {error}; give a module that Python finds, or start where it is"
+            ) from None
         finally:
             sys.path.remove(os.getcwd())
         del rest[place : place + 2]

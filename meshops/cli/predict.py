@@ -79,8 +79,8 @@ def _parser() -> Any:
     options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
                          help="array of the file that holds the true field, when its name differs")  # fmt: skip
     options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
-    options.add_argument("--set", action="append", default=[], metavar="NAME=NUMBER",
-                         help="condition of the case: one the model was trained with, or speed, density, yaw, ...")  # fmt: skip
+    text = "condition of the case: one the model was trained with, or speed, density, yaw, ..."
+    options.add_argument("--set", action="append", default=[], metavar="NAME=NUMBER", help=text)
     methods = ("interleaved", "anchored")
     text = "interleaved: most accurate; anchored: frozen supernodes (default: as trained)"
     options.add_argument("--method", choices=methods, help=text)

@@ -238,5 +238,3 @@ def _take(arguments: list[str], flag: str) -> bool:
     while flag in arguments:
         arguments.remove(flag)
     return there
-
-

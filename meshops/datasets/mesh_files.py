@@ -53,7 +53,7 @@ class MeshFiles(CaseDataset):
         one_of("mesh_files: split", split, ("train", "test", "all"))
         self.paths = self._choose(split)
         self.cases = tuple(path.stem for path in self.paths)
-        self.flow, self.flow_stated = FlowConditions(), False
+        self.flow, self.flow_stated = FlowConditions(ground=None), False
         self.inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         self.transform, self.cache = transform, GraphCache(cache)
         present = arrays_of(self.paths[0])

@@ -53,12 +53,14 @@ class MeshWindow:
         state: ``[t, n, c]`` float32.
         node_type: ``[t, n]`` int64.
         triangles: Cells of each frame, ``[f, 3]`` int64; the same tensor t times where the mesh stays.
+        edge_index: ``[2, e]`` edges of all frames, where they are known instead of the triangles.
     """
 
     pos: Tensor
     state: Tensor
     node_type: Tensor
     triangles: tuple[Tensor, ...]
+    edge_index: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of frames t."""
@@ -66,7 +68,14 @@ class MeshWindow:
 
     def edges(self, frame: int) -> Tensor:
         """``[2, e]`` sides of the triangles of one frame, both directions, each once, sorted by receiver."""
+        if self.edge_index is not None:
+            return self.edge_index
         return triangle_edges(self.triangles[frame], self.pos.shape[1])
+
+    def every(self, stride: int) -> MeshWindow:
+        """Every ``stride``-th frame, the first among them."""
+        parts = (self.pos[::stride], self.state[::stride], self.node_type[::stride], self.triangles[::stride])
+        return MeshWindow(*parts, edge_index=self.edge_index)
 
     def graph(self, frame: int, spec: MeshSpec) -> MeshGraph:
         """One frame as a graph: ``y`` the state, cells, edges and node types."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from meshops.io import write_json
+from meshops.surrogate.base import Surrogate
 from meshops.tasks.cases import Case
-from meshops.tasks.steady import SteadySpec
-from meshops.tasks.surrogate import Prediction, Surrogate
+from meshops.tasks.fields_report import FOR_STL
+from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.prediction import Prediction
+from meshops.tasks.report import shown
 
 NICE = {"pressure": "pressure", "shear": "wall shear stress", "velocity": "velocity"}
 
@@ -60,7 +65,7 @@ def write_prediction(
     path = write_mesh(mesh, folder / f"{stem}_predicted{suffix}")
     numbers = folder / f"{stem}.json"
     write_json(numbers, prediction.to_dict() | {"surrogate": dict(surrogate.info.get("data", {}))})
-    drawn = draw(prediction, surrogate.spec, folder, stem) if pictures or report else []
+    drawn = draw(prediction, _spec(surrogate), folder, stem) if pictures or report else []
     page = None
     if report:
         files = [Path(path.name), Path(numbers.name)]
@@ -68,28 +73,65 @@ def write_prediction(
     return Written(path, numbers, tuple(drawn), page)
 
 
-def draw(prediction: Prediction, spec: SteadySpec, folder: Path, stem: str) -> list[tuple[Path, str]]:
-    """One picture per field: truth, prediction and error where the truth is known, else the prediction."""
+def draw(prediction: Prediction, spec: FieldsSpec, folder: Path, stem: str) -> list[tuple[Path, str]]:
+    """Pictures with captions: of a body, one per field (truth, prediction, error where the truth is known)."""
+    if not spec.bodies:
+        return _draw_plain(prediction, spec, folder, stem)
     from meshops.viz.pictures import comparison_picture, surface_picture
     from meshops.viz.slices import slice_picture
 
-    mesh, conditions = prediction.case.mesh, prediction.case.conditions
-    axes: dict[str, Any] = {"flow": conditions.flow, "up": conditions.up}
+    case = prediction.case
+    mesh = case.original()
+    axes: dict[str, Any] = {"flow": case.flow.flow, "up": case.flow.up}
     drawn = []
-    for name, unit in zip(spec.fields, spec.units_at(prediction.case.conditions), strict=True):
+    for name, unit in zip(spec.fields, spec.units_at(case.flow), strict=True):
         values = prediction.fields[name]
-        target = folder / f"{stem}_{name}.png"
+        target = folder / f"{stem}_{file_part(name)}.png"
         title = f"{name}, predicted"
         if spec.domain == "volume":
-            slice_picture(_with(mesh, f"{name}_predicted", values, prediction.case.location),
+            slice_picture(_with(mesh, f"{name}_predicted", values, case.location),
                           f"{name}_predicted", target, unit=unit, **axes)  # fmt: skip
         elif name in prediction.truth:
             comparison_picture(mesh, name, prediction.truth[name], values, target, unit=unit, **axes)
             title = f"{name}: true field, prediction, and their difference"
         else:
-            surface_picture(mesh, values, target, title=title, unit=unit, association=prediction.case.location, **axes)
+            surface_picture(mesh, values, target, title=title, unit=unit, association=case.location, **axes)
         drawn.append((target, _caption(name, spec, title)))
     return drawn
+
+
+def _draw_plain(prediction: Prediction, spec: FieldsSpec, folder: Path, stem: str) -> list[tuple[Path, str]]:
+    """Fields on a plane mesh side by side, or on a surface, one picture each."""
+    case = prediction.case
+    fields = {name: torch.as_tensor(values) for name, values in prediction.fields.items()}
+    if spec.dim == 2:
+        from meshops.viz.plane import graph_picture, plane_picture, triangles_of
+
+        target = folder / f"{stem}.png"
+        if len(prediction.truth) == len(fields):
+            graph_picture(case.graph, fields, target)
+        else:
+            shown = {n: v if v.dim() == 1 else v.norm(dim=1) for n, v in fields.items()}
+            plane_picture(case.graph.pos, triangles_of(case.graph), shown, target)
+        return [(target, "predicted fields")]
+    from meshops.data.surface import is_surface
+    from meshops.viz.pictures import surface_picture
+
+    mesh = case.original()
+    if not is_surface(mesh):
+        return []
+    drawn = []
+    for name, unit in zip(spec.fields, spec.units, strict=True):
+        target = folder / f"{stem}_{file_part(name)}.png"
+        title = f"{name}, predicted"
+        surface_picture(mesh, prediction.fields[name], target, title=title, unit=unit, association=case.location)
+        drawn.append((target, title))
+    return drawn
+
+
+def file_part(name: str) -> str:
+    """A field's name as part of a file name: nothing in it can lead to another folder."""
+    return re.sub(r"[^\w.() -]", "_", name).strip(". ") or "field"
 
 
 def write_case_report(
@@ -98,21 +140,22 @@ def write_case_report(
     """The HTML report of one prediction; ``files`` are links relative to it."""
     from meshops.viz.report import ReportData, TrustSection, write_report
 
-    spec, case, judged = surrogate.spec, prediction.case, prediction.judgement
+    spec, case, verdict = _spec(surrogate), prediction.case, prediction.verdict
     trust = None
-    if judged is not None:
-        rows = [(f"{name} [{unit}]" if unit else name, *rest) for name, unit, *rest in judged.rows]
+    if verdict is not None:
+        rows = [(f"{name} [{unit}]" if unit else name, *rest) for name, unit, *rest in verdict.rows]
         trust = TrustSection(
-            level=judged.level,
-            sentence=f"{judged.sentence} Nearest training shape: {judged.nearest}.",
+            level=verdict.level,
+            sentence=f"{verdict.sentence} Nearest training shape: {verdict.nearest}.",
             rows=rows,  # type: ignore[arg-type]
             expected_error=_expected(prediction, surrogate),
         )
     name = Path(case.label).name
+    kind = "flow on" if spec.bodies else "fields of"
     return write_report(
         ReportData(
-            title=f"Predicted flow on {name}",
-            subtitle=f"{case.mesh.n_cells:,} cells, {prediction.seconds:.1f} s",
+            title=f"Predicted {kind} {name}",
+            subtitle=f"{case.rows:,} {'cells' if case.location == 'cell' else 'points'}, {prediction.seconds:.1f} s",
             summary=_summary(prediction),
             forces=_force_table(prediction),
             field_table=_field_table(prediction, spec),
@@ -127,23 +170,28 @@ def write_case_report(
     )
 
 
+def _spec(surrogate: Surrogate) -> FieldsSpec:
+    assert isinstance(surrogate.spec, FieldsSpec)
+    return surrogate.spec
+
+
 def _expected(prediction: Prediction, surrogate: Surrogate) -> tuple[list[str], list[list[Any]]] | None:
     """Held-out errors that apply to this prediction: with or without features of the mesh itself."""
-    plain = surrogate.info.get("held_out_without_cues") or {}
-    return expected_errors(surrogate.info.get("held_out", {}) if prediction.cues or not plain else plain)
+    held_out: Any = surrogate.info.get("held_out") or {}
+    plain = held_out.get("baselines", {}).get(FOR_STL)
+    return expected_errors(held_out.get("mean", {}) if prediction.cues or not plain else plain, _spec(surrogate))
 
 
-def expected_errors(held_out: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]] | None:
-    """Errors of the surrogate on the shapes it was not trained on, in words."""
-    words = {
-        "pressure_rel_l2": "pressure, relative L2",
-        "shear_rel_l2": "wall shear stress, relative L2",
-        "velocity_rel_l2": "velocity, relative L2",
+def expected_errors(mean: Mapping[str, Any], spec: FieldsSpec) -> tuple[list[str], list[list[Any]]] | None:
+    """Errors of the surrogate on the cases it was not trained on, in words."""
+    words = {f"{spec.short(n)}_rel_l2": f"{NICE.get(spec.short(n), n)}, relative L2" for n in spec.fields}
+    words |= {
         "drag_error": "drag coefficient, mean absolute error",
         "lift_error": "lift coefficient, mean absolute error",
     }
-    rows = [[text, held_out[key]] for key, text in words.items() if key in held_out]
-    return (["error on held-out shapes", "value"], rows) if rows else None
+    words |= {f"{name}_error": f"{name}, mean absolute error" for name in spec.numbers}
+    rows = [[text, mean[key]] for key, text in words.items() if mean.get(key) is not None]
+    return (["error on held-out cases", "value"], rows) if rows else None
 
 
 def _summary(prediction: Prediction) -> list[tuple[str, str]]:
@@ -153,8 +201,10 @@ def _summary(prediction: Prediction) -> list[tuple[str, str]]:
             ("drag coefficient", f"{prediction.forces.cd:.3f}"),
             ("lift coefficient", f"{prediction.forces.cl:.3f}"),
         ]
+    rows += [(name, shown(value)) for name, value in (prediction.numbers or {}).items()]
     for name, errors in prediction.errors.items():
-        rows.append((f"{name}: error against the file", f"{100 * errors['rel_l2']:.1f} %"))
+        error = errors["rel_l2"]
+        rows.append((f"{name}: error against the file", "not defined" if error is None else f"{100 * error:.1f} %"))
     return rows
 
 
@@ -180,12 +230,12 @@ def _force_table(prediction: Prediction) -> tuple[list[str], list[list[Any]]] | 
     return columns, rows
 
 
-def _field_table(prediction: Prediction, spec: SteadySpec) -> tuple[list[str], list[list[Any]]]:
+def _field_table(prediction: Prediction, spec: FieldsSpec) -> tuple[list[str], list[list[Any]]]:
     columns = ["field", "unit", "min", "mean", "max"]
     if prediction.errors:
         columns += ["rel. L2", "rel. L2 (area)", "MAE", "R²"]
     rows = []
-    for name, unit in zip(spec.fields, spec.units_at(prediction.case.conditions), strict=True):
+    for name, unit in zip(spec.fields, spec.units_at(prediction.case.flow), strict=True):
         values = prediction.fields[name]
         length = values if values.ndim == 1 else np.linalg.norm(values, axis=1)
         row: list[Any] = [name if values.ndim == 1 else f"|{name}|", unit, *(float(f(length)) for f in _RANGE)]
@@ -201,41 +251,36 @@ def _field_table(prediction: Prediction, spec: SteadySpec) -> tuple[list[str], l
 _RANGE = (np.min, np.mean, np.max)
 
 
-def _scene(prediction: Prediction, spec: SteadySpec) -> str | None:
+def _scene(prediction: Prediction, spec: FieldsSpec) -> str | None:
     if spec.domain != "surface":
         return None
     from meshops.viz.scene import scene_html
 
     fields = {f"{name} (predicted)": values for name, values in prediction.fields.items()}
     units = {
-        f"{name} (predicted)": unit
-        for name, unit in zip(spec.fields, spec.units_at(prediction.case.conditions), strict=True)
+        f"{name} (predicted)": unit for name, unit in zip(spec.fields, spec.units_at(prediction.case.flow), strict=True)
     }
     for name, truth in prediction.truth.items():
         error = prediction.fields[name] - truth
         fields[f"{name} (error)"] = error
         units[f"{name} (error)"] = units[f"{name} (predicted)"]
-    conditions = prediction.case.conditions
-    return scene_html(prediction.case.mesh, fields, units=units, flow=conditions.flow, up=conditions.up)
+    conditions = prediction.case.flow
+    return scene_html(prediction.case.original(), fields, units=units, flow=conditions.flow, up=conditions.up)
 
 
 def _provenance(surrogate: Surrogate, case: Case) -> dict[str, dict[str, str]]:
-    info = {
-        key: value
-        for key, value in surrogate.info.items()
-        if isinstance(value, dict) and not key.startswith("held_out")
-    }
+    info = {key: value for key, value in surrogate.info.items() if isinstance(value, dict) and key != "held_out"}
     sections = {key: {k: str(v) for k, v in values.items()} for key, values in info.items()}
     model = sections.setdefault("model", {})
-    model["name"] = surrogate.model_name
-    model |= {k: str(v) for k, v in surrogate.model_arguments.items()}
-    c = case.conditions
+    model["name"] = surrogate.task.made.name
+    model |= {k: str(v) for k, v in surrogate.task.made.arguments.items()}
+    c = case.flow
     sections["conditions"] = {"speed": f"{c.speed:g} m/s", "density": f"{c.density:g} kg/m³", "flow": str(c.flow)}
     sections["input"] = {"file": case.label}
     return sections
 
 
-def _caption(name: str, spec: SteadySpec, title: str) -> str:
+def _caption(name: str, spec: FieldsSpec, title: str) -> str:
     role = next((text for role, text in NICE.items() if getattr(spec, role) == name), None)
     return title if role is None else f"{role[0].upper()}{role[1:]} ({title})"
 

@@ -1,6 +1,6 @@
 """What is learnt and how it is judged: one contract, four kinds."""
 
-from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.autoencode import AutoencodeSettings, AutoencodeTask
 from meshops.tasks.base import Context, Draw, Samples, Task, get_task, list_tasks
 from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
@@ -8,12 +8,10 @@ from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
 from meshops.tasks.prediction import Prediction, Verdict
 from meshops.tasks.report import Report
-from meshops.tasks.segments import GenerateSpec
-from meshops.tasks.windows import AutoencodeSettings, AutoencodeSpec
+from meshops.tasks.rollout import RolloutSettings, RolloutTask
 
 __all__ = [
     "AutoencodeSettings",
-    "AutoencodeSpec",
     "AutoencodeTask",
     "Case",
     "Context",
@@ -22,10 +20,11 @@ __all__ = [
     "FieldsSpec",
     "FieldsTask",
     "GenerateSettings",
-    "GenerateSpec",
     "GenerateTask",
     "Prediction",
     "Report",
+    "RolloutSettings",
+    "RolloutTask",
     "Samples",
     "Task",
     "Verdict",

@@ -132,6 +132,7 @@ def test_every_weight_learns(name: str) -> None:
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.usefixtures("integer_backend")
 @pytest.mark.parametrize("name", NAMES)
 def test_each_integer_layer_equals_the_fake_one(name: str) -> None:
     """Layer by layer on the same rows: in a whole network, roundings that flip may add up."""
@@ -153,6 +154,7 @@ def test_each_integer_layer_equals_the_fake_one(name: str) -> None:
                 assert float((got - want).abs().max()) <= 1e-5 * float(want.abs().max()) + 1e-7, key
 
 
+@pytest.mark.usefixtures("integer_backend")
 @pytest.mark.parametrize("name", NAMES)
 def test_quantised_networks_are_the_plain_ones_in_float32(name: str) -> None:
     """Same weights, same costs; a plain network has nothing of quantisers in its state."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
+from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask, frames_of, n_rmse
 from torch.testing import assert_close
 from torch_geometric.data import Batch
 
@@ -17,8 +19,6 @@ from meshops.datasets.mesh_trajectory import MeshWindow
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
 from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
-from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
-from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask, frames_of, n_rmse
 
 
 def graph(n: int = 40, seed: int = 0) -> MeshGraph:
@@ -58,6 +58,7 @@ def test_predictions_have_names_and_shapes() -> None:
     assert {k: tuple(v.shape) for k, v in out.items()} == {"p": (40,), "u": (40, 2)}
 
 
+@pytest.mark.usefixtures("integer_backend")
 @pytest.mark.parametrize("name", ["amq", "mppde", "graphvit", "meshgraphnet"])
 def test_a_compressed_checkpoint_predicts_the_same_and_is_smaller(name: str, tmp_path: Path) -> None:
     large = surrogate(name)
@@ -161,6 +162,7 @@ def test_n_rmse_is_the_formula_of_the_readme() -> None:
     assert_close(n_rmse(out, truth, spec, sigma), torch.tensor(want))
 
 
+@pytest.mark.usefixtures("integer_backend")
 def test_rollout_surrogates_survive_saving_and_compression(tmp_path: Path) -> None:
     task = rollout_task().eval()
     arguments = {**task.spec.model_arguments(), "channels": 8, "depth": 1}

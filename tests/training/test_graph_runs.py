@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from meshops.training.draws import DrawStream
+from meshops.training.graphs import train_fields, train_mesh_rollout
 
 import meshops
 from meshops.cli.main import main
@@ -23,8 +25,6 @@ from meshops.training.config import (
     MeshRolloutTaskConfig,
     TrainConfig,
 )
-from meshops.training.draws import DrawStream
-from meshops.training.graphs import train_fields, train_mesh_rollout
 
 pytest.importorskip("skfem", reason="the generators need scikit-fem")
 

@@ -1,0 +1,123 @@
+"""States of trajectories on meshes: what they mean to a task, their frames, normalisation and error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from meshops.data.mesh_graph import field_slices
+from meshops.data.normalize import Normalizer, Statistics
+from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshWindow
+from meshops.errors import InputError
+from meshops.tasks.base import Plain
+from meshops.tasks.rollout import RolloutSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshRolloutSpec(RolloutSpec):
+    """What is learnt of trajectories on meshes.
+
+    Attributes:
+        fields: Names of the fields of a state.
+        sizes: Channels of each.
+        units: Unit of each.
+        weights: Weight of each field in the loss; empty: 1.
+        forced: Kinds of nodes whose values are known.
+        dim: Space dimensions.
+    """
+
+    space: str = "mesh"
+    residual: bool = True
+    fields: tuple[str, ...]
+    sizes: tuple[int, ...]
+    units: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    forced: tuple[int, ...] = ()
+    dim: int = 2
+
+    def __post_init__(self) -> None:
+        """Check that weights fit the fields."""
+        if self.weights and len(self.weights) != len(self.fields):
+            raise InputError(f"give one weight per field ({len(self.fields)}), got {len(self.weights)}")
+
+    @property
+    def channels(self) -> int:
+        """Channels of a state."""
+        return sum(self.sizes)
+
+    def slices(self) -> dict[str, slice]:
+        """Channel range of each field."""
+        return field_slices(self.fields, self.sizes)
+
+    def model_arguments(self) -> dict[str, Plain]:
+        """What models want to know."""
+        return {"in_channels": self.channels + NODE_TYPES, "out_channels": self.channels, "pos_dim": self.dim}
+
+
+class Frames(NamedTuple):
+    """Consecutive frames of one trajectory, physical units.
+
+    Attributes:
+        pos: ``[t, n, d]``, m.
+        state: ``[t, n, c]``.
+        node_type: ``[t, n]`` int64.
+        edges: t tensors ``[2, e]``.
+        cluster: t tensors ``[n]``, where the set has stored clusters.
+    """
+
+    pos: Tensor
+    state: Tensor
+    node_type: Tensor
+    edges: list[Tensor]
+    cluster: list[Tensor] | None = None
+
+    @classmethod
+    def of(cls, window: MeshWindow, cluster: Sequence[Tensor] | None = None) -> Frames:
+        """Frames of a window of a set."""
+        edges: list[Tensor] = []
+        for frame, cells in enumerate(window.triangles):
+            same = frame > 0 and cells is window.triangles[frame - 1]
+            edges.append(edges[-1] if same else window.edges(frame))
+        return cls(window.pos, window.state, window.node_type, edges, None if cluster is None else list(cluster))
+
+    def to(self, device: torch.device) -> Frames:
+        """The same on a device."""
+        edges = [part.to(device) for part in self.edges]
+        cluster = None if self.cluster is None else [part.to(device) for part in self.cluster]
+        return Frames(self.pos.to(device), self.state.to(device), self.node_type.to(device), edges, cluster)
+
+
+def mesh_norms(spec: MeshRolloutSpec, parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Normalizer, Tensor]:
+    """Normalisation of the state, one scale per field, and ``[dim + 1]`` middle and half extent of the positions.
+
+    Args:
+        spec: Says which channels are a field.
+        parts: ``state [t, n, c]`` and ``pos [t, n, d]`` of some windows.
+    """
+    rows = [(state.flatten(0, 1), pos.flatten(0, 1)) for state, pos in parts]
+    stats, place = Statistics.over(state for state, _ in rows), Statistics.over(pos for _, pos in rows)
+    scale = stats.std.clone()
+    for channels in spec.slices().values():
+        scale[channels] = stats.std[channels].square().mean().sqrt()
+    extent = (place.high - place.low).max() / 2
+    return Normalizer(stats.mean.clone(), scale), torch.cat([(place.high + place.low) / 2, extent.view(1)])
+
+
+def n_rmse(prediction: Tensor, truth: Tensor, spec: MeshRolloutSpec, deviation: Tensor) -> Tensor:
+    """``[t]`` cumulative N-RMSE of EAGLE: mean over steps so far of ``mean_n |error| / |sigma|``, summed over fields.
+
+    Args:
+        prediction: ``[t, n, c]`` physical units.
+        truth: ``[t, n, c]``.
+        spec: Says which channels are a field.
+        deviation: ``[c]`` standard deviation of each channel over the training set.
+    """
+    total = torch.zeros(len(truth))
+    for channels in spec.slices().values():
+        error = (prediction - truth)[..., channels].norm(dim=2).mean(1).cpu()
+        total += error / deviation[channels].norm().cpu()
+    return total.cumsum(0) / torch.arange(1, len(truth) + 1)
