@@ -317,8 +317,8 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 
 
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
-    """Flow of a case, folded as the task is."""
-    return spec.at(cases.flow_of(index) if spec.flow_stated else None)
+    """Flow of a case, folded as the task is; that of the training where either states none."""
+    return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
 
 
 def with_body(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
