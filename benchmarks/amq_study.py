@@ -16,6 +16,7 @@ import json
 import multiprocessing as mp
 import os
 import time
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
 
     from meshops.data.mesh_graph import MeshGraph
     from meshops.models import create_model
-    from meshops.nn.quantized import QuantLinear, quantized_layers
+    from meshops.nn.quantized import quantize
     from meshops.tasks.fields import FieldsSpec, FieldsTask
 
     problem, backbone, seed, args = job
@@ -109,10 +110,7 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
             "amq", **spec.model_arguments(), backbone=backbone, arguments=arguments, bits=bits, budget=5.0,
             budgets=BUDGETS, ladders=None if uniform else LADDERS, assignment=assignment, explore=args["steps"] // 5,
         )  # fmt: skip
-        model.main.load_state_dict(plain.state_dict(), strict=False)
-        for _, layer in quantized_layers(model.main):
-            assert isinstance(layer, QuantLinear)
-            layer.set_steps()
+        model.main = quantize(deepcopy(plain), bits)
         tuned = FieldsTask(model, spec, task.input_norm, task.output_norm, task.position)
         if assignment == "auxiliary":
             learn(tuned, training, args["steps"], 1e-3, seed, alone=True)
@@ -161,7 +159,8 @@ def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, fl
     from scipy.stats import spearmanr
 
     from meshops.nn.bit_budget import bit_operations
-    from meshops.nn.quantized import MeshBits
+    from meshops.nn.costs import row_costs
+    from meshops.nn.quantized import MeshBits, assigned
     from meshops.tasks.fields import wanted_fields
 
     errors, costs, ranks = [], [], []
@@ -176,10 +175,11 @@ def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, fl
                 true_loss = model.oracle_scores(inputs, truth)
                 scores = true_loss if model.assignment == "oracle" else None
                 bits = model.assign(inputs, scores)
-                out = model.main(inputs, bits=bits)
+                with assigned(model.main, bits):
+                    out = model.main(inputs)
                 unit = MeshBits.uniform(8, **inputs.counts())
                 costs.append(float(model.bit_operations(inputs, bits) /
-                                   bit_operations(unit, inputs, model.main.row_costs())) * 64)  # fmt: skip
+                                   bit_operations(unit, inputs, row_costs(model.main))) * 64)  # fmt: skip
                 if model.assignment not in ("uniform", "oracle"):
                     ranks.append(spearmanr(model.scores(inputs), true_loss).statistic)
             shift = task.output_norm.shift / task.output_norm.scale
@@ -199,7 +199,8 @@ def time_integers(out: Path, args: Any) -> dict[tuple[str, str, str, float], flo
 
     from meshops.data.mesh_graph import MeshGraph
     from meshops.models import create_model
-    from meshops.nn.quantized import to_integers
+    from meshops.nn.integer_linear import to_integers
+    from meshops.nn.quantized import assigned
     from meshops.tasks.fields import FieldsSpec
 
     found: dict[tuple[str, str, str, float], float] = {}
@@ -220,7 +221,8 @@ def time_integers(out: Path, args: Any) -> dict[tuple[str, str, str, float], flo
             for _, budget in product(range(8), BUDGETS[:4]):  # in turns: what disturbs one disturbs all
                 model.set_budget(budget)
                 start = time.perf_counter()
-                model.main(inputs, bits=model.assign(inputs, scores))
+                with assigned(model.main, model.assign(inputs, scores)):
+                    model.main(inputs)
                 taken, key = time.perf_counter() - start, (problem, backbone, assignment, budget)
                 found[key] = min(taken, found.get(key, taken))
     return found

@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from meshops.data.edges import triangle_edges
 from meshops.data.mesh_graph import MeshGraph
 from meshops.models import create_model
 from meshops.nn.bit_budget import mesh_bits
-from meshops.nn.mesh_model import cost_report
-from meshops.nn.quantized import MeshBits, to_integers
-from meshops.ops.integer import cpu_backend
+from meshops.nn.costs import cost_report, row_costs
+from meshops.nn.integer_linear import to_integers
+from meshops.nn.quantized import MeshBits, assigned, quantize
+from meshops.ops.integer_backend import cpu_backend
 
 
 def main() -> None:
@@ -57,13 +59,9 @@ def main() -> None:
 def measure(name: str, graph: MeshGraph, args: Any) -> dict[str, float]:
     """One line of the table."""
     plain: Any = create_model(name, in_channels=4, out_channels=3, pos_dim=2).eval()
-    model: Any = create_model(name, in_channels=4, out_channels=3, pos_dim=2, bits=(4, 8)).eval()
-    model.load_state_dict(plain.state_dict(), strict=False)
-    for module in model.modules():
-        if hasattr(module, "set_steps"):
-            module.set_steps()
+    model: Any = quantize(deepcopy(plain), (4, 8))
     inputs = plain.unpack(graph)
-    costs, scores = model.row_costs(), torch.randn(len(graph.pos))
+    costs, scores = row_costs(model), torch.randn(len(graph.pos))
     counts = inputs.counts()
     versions: dict[str, Callable[[], torch.Tensor]] = {"float32": lambda: plain(inputs)}
     plans = {
@@ -73,7 +71,7 @@ def measure(name: str, graph: MeshGraph, args: Any) -> dict[str, float]:
     }
     to_integers(model)
     for key, plan in plans.items():
-        versions[key] = lambda plan=plan: model(inputs, bits=plan)  # type: ignore[misc]
+        versions[key] = lambda plan=plan: run_at(model, inputs, plan)  # type: ignore[misc]
     best = dict.fromkeys(versions, float("inf"))
     with torch.no_grad():
         out = {key: version() for key, version in versions.items()}  # compiles, warms up
@@ -92,14 +90,21 @@ def measure(name: str, graph: MeshGraph, args: Any) -> dict[str, float]:
     return best | {"gmac": gmac, "difference": error}
 
 
+def run_at(model: Any, inputs: Any, bits: MeshBits) -> torch.Tensor:
+    """Output at these bits."""
+    with assigned(model, bits):
+        out: torch.Tensor = model(inputs)
+    return out
+
+
 def profile(name: str, versions: dict[str, Callable[[], torch.Tensor]]) -> None:
     """Share of the time inside of the integer kernel, or of the largest operations of float32."""
     from unittest import mock
 
-    from meshops.nn import quantized
+    from meshops.nn import integer_linear
 
     inside = [0.0]
-    plain = quantized.integer_linear
+    plain = integer_linear.integer_linear
 
     def timed(*arguments: Any, **settings: Any) -> torch.Tensor:
         start = time.perf_counter()
@@ -109,7 +114,7 @@ def profile(name: str, versions: dict[str, Callable[[], torch.Tensor]]) -> None:
 
     for key in ("8 bits", "mixed"):
         inside[0] = 0.0
-        with mock.patch.object(quantized, "integer_linear", timed):
+        with mock.patch.object(integer_linear, "integer_linear", timed):
             start = time.perf_counter()
             versions[key]()
         print(f"  {name}, {key}: {inside[0] / (time.perf_counter() - start):.0%} inside of the integer kernel")

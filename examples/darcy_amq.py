@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from meshops.training.graphs import train_fields
 from rich.console import Console
 
 from meshops.datasets.mesh_files import MeshFiles, write_graphs
 from meshops.nn.bit_budget import bit_operations
+from meshops.nn.costs import row_costs
 from meshops.nn.quantized import MeshBits
 from meshops.solvers.mesh_registry import generate_mesh
 from meshops.training.config import DataConfig, FieldsRunConfig, TrainConfig
-from meshops.training.graphs import train_fields
 from meshops.viz.plane import graph_picture
 
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     model = surrogate.task.model
     inputs = model.unpack(surrogate.task.inputs(graph.clone()))
     bits = model.assign(inputs)
-    uniform = bit_operations(MeshBits.uniform(5, **inputs.counts()), inputs, model.main.row_costs())
+    uniform = bit_operations(MeshBits.uniform(5, **inputs.counts()), inputs, row_costs(model.main))
     graph_picture(graph, predicted, out / "darcy.png", bits=bits.plans["node"].bits, title="on integers")
     truth = graph.field("solution")
     return {

@@ -31,6 +31,20 @@ class MissingPackageError(MeshopsError, ImportError):
     """An optional package is needed for this call."""
 
 
+class Stopped(MeshopsError):
+    """A run was stopped from outside and can be continued.
+
+    Args:
+        signal: Number of the signal; the command line leaves with 128 more.
+        step: Steps that are done.
+        folder: Of the run.
+    """
+
+    def __init__(self, signal: int, step: int, folder: object) -> None:
+        self.signal = signal
+        super().__init__(f"stopped after step {step}; continue with the same command and --resume (run in {folder})")
+
+
 class DataWarning(UserWarning):
     """Something was changed or assumed about the user's data; the command line and the report repeat it."""
 

@@ -10,6 +10,7 @@ A check that fails raises ``AssertionError`` and says which property does not ho
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch_geometric.data import Batch
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
+from meshops.ops.neighbors import knn_search
 from meshops.partition.partition import Partition
 
 
@@ -75,15 +77,19 @@ def check_partitioner(
 def check_model(
     model: nn.Module, graphs: Sequence[Any], *, any_order: bool = True, rtol: float = 1e-4, atol: float = 1e-5
 ) -> None:
-    """``model(model.unpack(graph))`` has one finite row per node, batches and gradients are right.
+    """The contract of :class:`meshops.nn.model.Model`: what the model takes, one finite row per node, right gradients.
+
+    ``model(model.unpack(graph))`` must not depend on what else is in a batch, on the order of the nodes, or, where a
+    model takes graphs, on the order of the edges; and it must do without edges.
 
     Args:
-        model: Module with ``unpack``; used in evaluation mode.
+        model: Module with ``takes``, ``unpack`` and ``forward(inputs)``; used in evaluation mode.
         graphs: Two or more graphs the model takes.
         any_order: The order of the nodes must not matter (false for models that group nodes as they are numbered).
         rtol: Relative tolerance of comparisons.
         atol: Absolute tolerance of comparisons.
     """
+    _check_contract(model)
     was_training = model.training
     model.eval()
     try:
@@ -96,6 +102,8 @@ def check_model(
             assert bool((out != out[0]).any()) or len(out) == 1, "all nodes get the same values"
             if any_order:
                 _check_order(model, graph, out, rtol, atol)
+            if "graph" in model.takes:  # type: ignore[operator]
+                _check_edges(model, graph, rtol, atol)
         message = "a batch gives other values than its graphs one by one"
         torch.testing.assert_close(together, torch.cat(single), rtol=rtol, atol=atol, msg=lambda m: f"{message}\n{m}")
         _check_gradients(model, Batch.from_data_list(list(graphs)))
@@ -107,6 +115,33 @@ def _predict(model: nn.Module, graph: Any) -> Tensor:
     unpack: Any = model.unpack
     out: Tensor = model(unpack(graph))
     return out
+
+
+def _check_contract(model: nn.Module) -> None:
+    takes = getattr(model, "takes", None)
+    said = isinstance(takes, frozenset) and takes and all(isinstance(kind, str) for kind in takes)
+    assert said, f"takes must be a frozenset of what the model takes, such as {{'graph'}}, got {takes!r}"
+    assert callable(getattr(model, "unpack", None)), "the model has no unpack(graph)"
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    single = len(parameters) > 0 and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
+    needed = [p.name for p in parameters[1:] if p.default is p.empty]
+    assert single and not needed, "forward must take one argument, what unpack returns"
+
+
+def _check_edges(model: nn.Module, graph: Any, rtol: float, atol: float) -> None:
+    """Any order of the edges, and a graph without any."""
+    bare = graph.clone()
+    bare.edge_index = None
+    with torch.no_grad():
+        assert bool(_predict(model, bare).isfinite().all()), "the output for a graph without edges is not finite"
+        edges = knn_search(graph.pos, 4).edge_index if graph.get("edge_index") is None else graph.edge_index
+        order = torch.randperm(edges.shape[1], generator=torch.Generator().manual_seed(0))
+        outputs = []
+        for index in (edges, edges[:, order]):
+            bare.edge_index = index
+            outputs.append(_predict(model, bare))
+    message = "the order of the edges changes the values"
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=rtol, atol=atol, msg=lambda m: f"{message}\n{m}")
 
 
 def _check_order(model: nn.Module, graph: Any, out: Tensor, rtol: float, atol: float) -> None:

@@ -22,3 +22,15 @@ def shared_data() -> Path:
 def _seed() -> None:
     """Every test starts from the same random state, alone or among others."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["avx2", "int_mm", "reference"])
+def integer_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each version of the integer layers in turn, whichever this machine would choose."""
+    from meshops.ops.integer_backend import VARIABLE, _cpu_features
+
+    name: str = request.param
+    if name == "avx2" and not _cpu_features()[1]:
+        pytest.skip("needs a CPU with AVX2")
+    monkeypatch.setenv(VARIABLE, name)
+    return name

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from meshops.training.generative import named
+from meshops.training.graphs import build as build_on_graphs
+from meshops.training.rollout import build
 
 from meshops.aero.features import FeatureSpec
 from meshops.cli.train import parse, parse_stages, recipes
@@ -25,10 +28,7 @@ from meshops.training.config import (
     RunConfig,
     StagesRunConfig,
 )
-from meshops.training.generative import named
-from meshops.training.graphs import build as build_on_graphs
 from meshops.training.optim import schedule
-from meshops.training.rollout import build
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("models/*/*.yaml"), *ROOT.glob("meshops/recipes/*.yaml")])
@@ -97,9 +97,12 @@ def test_a_run_file_of_trajectories_can_be_used(path: Path) -> None:
     config = parse([str(path)])
     assert isinstance(config, RolloutRunConfig) and config.data.name in TRAJECTORIES
     constants = CONSTANTS if config.data.name == "cfdbench" else ()
-    channels = ("u", "v") if config.data.name == "cfdbench" else ("density", "pressure", "velocity_x", "velocity_y")
+    channels = {"cfdbench": ("u", "v"), "navier_stokes": ("vorticity",)}.get(
+        config.data.name, ("density", "pressure", "velocity_x", "velocity_y")
+    )
+    velocity = (len(channels) - 2, len(channels) - 1) if len(channels) > 1 else ()
     spec = RolloutSpec(
-        channels=channels, constants=constants, velocity=(len(channels) - 2, len(channels) - 1), spacing=(1.0, 1.0),
+        channels=channels, constants=constants, velocity=velocity, spacing=(1.0, 1.0),
         periodic=(False, False), history=config.task.history,
     )  # fmt: skip
     model, arguments = build(config.model, spec)

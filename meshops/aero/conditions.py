@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from meshops.errors import InputError
+from meshops.errors import InputError, listing
 
 Vector = tuple[float, float, float]
 
@@ -46,10 +47,18 @@ class FlowConditions:
     shear_sign: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse numbers that nothing can be divided by."""
+        """Refuse axes that are none, and numbers that nothing can be divided by."""
         for name in ("speed", "density"):
             if not 0 < getattr(self, name) < np.inf:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("flow", "up"):
+            length = float(np.linalg.norm(getattr(self, name)))
+            if not abs(length - 1) < 1e-6:
+                raise InputError(
+                    f"{name} must be a vector of length 1, got {getattr(self, name)} of length {length:.6g}"
+                )
+        if not abs(float(np.dot(self.flow, self.up))) < 1e-6:
+            raise InputError(f"flow and up must be at right angles, got {self.flow} and {self.up}")
 
     @property
     def pressure_scale(self) -> float:
@@ -81,6 +90,33 @@ class FlowConditions:
     def frame(self) -> np.ndarray:
         """``[3, 3]`` rows flow, lateral, up: ``frame @ v`` are the components of v along them."""
         return np.array([self.flow, self.lateral, self.up], dtype=np.float64)
+
+    @staticmethod
+    def settable() -> tuple[str, ...]:
+        """Names that :meth:`changed` takes."""
+        return ("speed", "density", "viscosity", "reference_pressure", "ground", "frontal_area", "yaw", "pitch")
+
+    def changed(self, values: Mapping[str, float]) -> FlowConditions:
+        """The same with other numbers; ``yaw`` and ``pitch`` turn the free stream, degrees.
+
+        A positive yaw turns it about ``up`` towards the lateral axis, a positive pitch towards ``up`` (angle of attack;
+        lift stays perpendicular to the stream).
+
+        Raises:
+            InputError: An unknown name, or a number nothing can be divided by.
+        """
+        unknown = [name for name in values if name not in self.settable()]
+        if unknown:
+            raise InputError(f"a flow has no {listing(unknown)}; it takes {listing(self.settable())}")
+        numbers: dict[str, Any] = {name: float(v) for name, v in values.items() if name not in ("yaw", "pitch")}
+        yaw, pitch = (np.deg2rad(values.get(name, 0.0)) for name in ("yaw", "pitch"))
+        flow, side, up = self.frame
+        turned = np.cos(yaw) * flow + np.sin(yaw) * side
+        stream = np.cos(pitch) * turned + np.sin(pitch) * up
+        lift = np.cos(pitch) * up - np.sin(pitch) * turned
+        if yaw or pitch:
+            numbers |= {"flow": tuple(map(float, stream)), "up": tuple(map(float, lift))}
+        return replace(self, **numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

@@ -1,6 +1,6 @@
 """Node features computed from the geometry alone, in the body's frame and lengths (see ``meshops.aero.frame``).
 
-place      position, position in the body's bounding box, its width, height and clearance         (9)
+place      position, position in the body's bounding box, its width, height and clearance         (8)
 reynolds   logarithm of the Reynolds number, where the viscosity is known                         (1)
 normal     outward unit normal (surface) or distance and direction to the body (volume)           (3 / 4)
 shape      Gaussian averages of the body's normals around the node, and the offset of the local
@@ -27,12 +27,13 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.frame import GRID, Frame
+from meshops.aero.frame import Frame
 from meshops.data.cues import CUES, mesh_cues
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.partition.ball_tree import BallTree
 
+MERGED = 2.0**-11  # merging: grid of places and turns, above the noise of normals in single precision
 TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
 ROWS = 1024  # nodes whose interactions with all sources are held in memory at once
 
@@ -66,7 +67,7 @@ class FeatureSpec:
 
     def names(self, domain: str) -> tuple[str, ...]:
         """Name of each feature channel."""
-        place = [f"{kind}_{a}" for kind in ("position", "box") for a in "xyz"] + list(self.constants)
+        place = ["position_x", "position_y", "position_z", "box_y", "box_z", *self.constants]
         own = [f"normal_{a}" for a in "xyz"] if domain == "surface" else ["distance", *[f"to_body_{a}" for a in "xyz"]]
         shape = [f"{name}@{r:g}" for r in self.radii for name in ("normal_x", "normal_y", "normal_z", "curvature")]
         flow = ["potential_x", "potential_y", "potential_z", "potential_cp"] if self.potential_flow else []
@@ -108,8 +109,8 @@ class Body:
             return self
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))
         reach = (self.high - self.low).max()
-        facing = ((TURN / GRID) * reach * self.normal).round() * GRID + 0.0
-        patches = tree.partition(torch.cat([self.center, facing], 1))
+        place = torch.cat([self.center, TURN * reach * self.normal], 1)
+        patches = tree.partition((place / MERGED).round() * MERGED + 0.0)
         area = patches.pool(self.area, "sum")
         center = patches.pool(self.center * self.area.unsqueeze(1), "sum") / area.unsqueeze(1)
         vector = patches.pool(self.normal * self.area.unsqueeze(1), "sum")
@@ -145,9 +146,9 @@ def node_features(
     pos = frame.place(graph.pos)
     extent = (body.high - body.low).clamp(min=1e-12)
     height = float(extent[2])
-    box = (pos - body.low) / extent
+    box = ((pos - body.low) / extent)[:, 1:]  # along the flow it is the position itself
     if frame.folded:
-        box[:, 1] = (2 * box[:, 1] - 1).abs()
+        box[:, 0] = (2 * box[:, 0] - 1).abs()
     constants = torch.cat([extent[1:], body.low[2:]])
     if spec.reynolds:
         assert reynolds is not None

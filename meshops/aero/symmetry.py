@@ -19,7 +19,7 @@ from meshops.aero.frame import Frame
 NEAR = 0.01  # body lengths: a mirrored panel this far off the surface has no partner
 APART = 0.1  # body lengths along the surface: triangles of CAD files are large
 LOPSIDED = 0.02  # a body with more than this share of its area off its mirror image has no mirror plane
-QUERIES = 20_000  # panels that are looked at; of larger bodies, every k-th
+QUERIES = 20_000  # panels or nodes that are looked at; of larger cases, every k-th
 
 
 def lopsided_share(body: Body) -> float:
@@ -47,15 +47,16 @@ def lopsided_fields(pos: Tensor, normal: Tensor | None, fields: Mapping[str, Ten
     whole = replace(frame, side=torch.ones_like(frame.side), folded=False)
     place, facing = whole.place(pos), None if normal is None else whole.turn(normal)
     flip = torch.tensor([1.0, -1.0, 1.0])
-    key = _key(place, facing)
-    partner = _nearest(key, _key(place * flip, None if facing is None else facing * flip))
+    chosen = slice(None, None, -(-len(pos) // QUERIES))
+    mirrored = _key(place[chosen] * flip, None if facing is None else facing[chosen] * flip)
+    partner = _nearest(_key(place, facing), mirrored)
     out = {}
     for name, values in fields.items():
         rows = values.reshape(len(pos), -1).double()
         vector = rows.shape[1] == 3
         rows = whole.turn(rows).double() if vector else rows
-        odd = (rows - rows[partner] * (flip.double() if vector else 1.0)) / 2
-        spread = (rows - rows.mean(0)).norm()
+        odd = (rows[chosen] - rows[partner] * (flip.double() if vector else 1.0)) / 2
+        spread = (rows[chosen] - rows.mean(0)).norm()
         out[name] = float(odd.norm() / spread) if spread > 0 else 0.0
     return out
 

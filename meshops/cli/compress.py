@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import meshops
 from meshops.cli.options import parser
@@ -38,13 +39,12 @@ def run(argv: Sequence[str]) -> int:
     if out.exists():
         raise InputError(f"{out}: exists already; choose another --out or remove it")
     surrogate = meshops.load(args.checkpoint)
-    if not hasattr(surrogate, "compress"):
-        raise InputError(f"{args.checkpoint}: models on regular grids have no quantised layers; nothing to compress")
     small = surrogate.compress(args.budget, args.bits)
     small.save(out)
     before, after = Path(args.checkpoint).stat().st_size, out.stat().st_size
-    made = small.model_arguments
-    bits = ", ".join(str(b) for b in small.task.model.bits)
+    made: Any = small.task.made.arguments
+    model: Any = small.task.model
+    bits = ", ".join(str(b) for b in model.bits)
     sys.stdout.write(
         f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {bits} bits, cost of uniform "
         f"{made['budget']:g} bits, assignment {made['assignment']}\n"

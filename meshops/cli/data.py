@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from meshops.cli.options import key_values, parser, print_json
 
@@ -23,13 +22,10 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--json", action="store_true")
     args = options.parse_args(argv)
 
-    from meshops.datasets import create, create_mesh_trajectories, create_trajectories, detect
-    from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES
+    from meshops.datasets import detect, open_data
 
     name = args.name or detect(args.root)
-    make: Any = create_trajectories if name in TRAJECTORIES else create
-    make = create_mesh_trajectories if name in MESH_TRAJECTORIES else make
-    data = make(name, root=args.root, split="all", **key_values(args.option))
+    data = open_data(name, root=args.root, split="all", **key_values(args.option))
     problems = list(data.check())
     if args.json:
         rows = [

@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from rich.console import Console
 
 from meshops.cli.options import console, output_folder, parser
-from meshops.cli.tables import forces_line, metrics_table
+from meshops.cli.tables import forces_line
 from meshops.cli.train import parse
+from meshops.surrogate import Surrogate
 
 # An Ahmed body inside the range of the 24 training shapes that is none of the 30 of the data.
 NEW_SHAPE = {
@@ -37,37 +39,36 @@ def run(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     start = time.perf_counter()
     folder = output_folder(args.out)
-    recipe: Any = parse(["demo"])
-    config = replace(recipe, out=args.out)
+    config = replace(parse(["demo"]), out=args.out)
     if args.smoke:
         config = replace(config, train=replace(config.train, steps=20))
     screen = console()
 
-    from meshops.training.run import train
+    from meshops.training import train
 
-    result = train(config, console=screen)
+    result = train(config, overwrite=True, console=screen)
     screen.print("predicting the held-out shapes and a new one, drawing pictures, writing the report")
     report = _predict(result.surrogate, folder, screen, smoke=args.smoke)
-    sys.stdout.write(f"\n{metrics_table(result.metrics)}\n\n")
+    sys.stdout.write(f"\n{result.report.table()}\n\n")
     sys.stdout.write(f"report: {report}\ncheckpoint: {folder / 'model.ckpt'}\n")
     sys.stdout.write(f"next: meshops predict {folder / 'model.ckpt'} YOUR.stl --out out --report\n")
     screen.print(f"{time.perf_counter() - start:.0f} s in all")
     return 0
 
 
-def _predict(surrogate: Any, folder: Path, screen: Any, *, smoke: bool) -> Path:
+def _predict(surrogate: Surrogate, folder: Path, screen: Console, *, smoke: bool) -> Path:
     """Held-out shapes beside their truth, and a new STL with its report."""
     from meshops.data.convert import to_pyvista
     from meshops.data.writers import write_mesh
     from meshops.datasets import create
     from meshops.solvers.ahmed_body import ahmed_body
-    from meshops.tasks.outputs import write_case_report, write_prediction
+    from meshops.surrogate.outputs import write_case_report, write_prediction
 
     predicted = output_folder(str(folder / "predicted"))
     test = create("ahmed_mini", split="test")
     pictures = []
     for i, name in enumerate(test.cases[:1] if smoke else test.cases):
-        prediction = surrogate.predict(to_pyvista(test[i]))
+        prediction = surrogate.predict(to_pyvista(test[i]))  # type: ignore[arg-type]
         prediction.case.label = name
         written = write_prediction(prediction, surrogate, predicted, name)
         pictures.append((written.pictures[0][0], f"For comparison, a held-out shape: {name}, pressure."))

@@ -20,8 +20,8 @@ def run(argv: Sequence[str]) -> int:
 
     from meshops.models import list_models
     from meshops.ops import explain, knn_search, median_split, segment_sum
-    from meshops.ops.integer import cpu_backend
-    from meshops.tasks.surrogate import software
+    from meshops.ops.integer_backend import explain_backend
+    from meshops.surrogate.base import software
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     content = {
@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
         "kernels": os.environ.get("MESHOPS_KERNELS", "auto"),
         "segments": explain(segment_sum, torch.zeros(2, 3)),
         "neighbours": explain(knn_search, torch.zeros(2, 3)),
-        "integers": cpu_backend(),
+        "integers": explain_backend(),
         "ball tree": explain(median_split, torch.zeros(2, 3)),
         "optional": {name: available(name) for name in ("tensorboard", "triton", "pymetis")},
         "models": list_models(),

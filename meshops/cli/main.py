@@ -7,14 +7,15 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 import meshops
-from meshops.errors import DataWarning, MeshopsError
+from meshops.errors import DataWarning, InputError, MeshopsError, Stopped
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("meshops.cli.demo", "the whole way on shipped RANS cases: train, test, predict a new shape, report"),
     "train": ("meshops.cli.train", "train a surrogate: meshops train RUN.yaml [--key value ...]"),
-    "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint on a dataset"),
+    "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint of any kind on a dataset"),
     "predict": ("meshops.cli.predict", "fields, forces, pictures and report for new meshes"),
     "compress": ("meshops.cli.compress", "integer weights, bits where they are needed: smaller and faster"),
     "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),
@@ -40,8 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     warnings.showwarning = _show_warning
     try:
-        code: int = importlib.import_module(VERBS[verb][0]).run(arguments[1:])
+        rest = _import_modules(arguments[1:])
+        code: int = importlib.import_module(VERBS[verb][0]).run(rest)
         return code
+    except Stopped as stop:
+        sys.stderr.write(f"meshops {verb}: {stop}\n")
+        return 128 + stop.signal
     except MeshopsError as error:
         if os.environ.get("MESHOPS_TRACEBACK"):
             raise
@@ -52,6 +57,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         return 130
+
+
+def _import_modules(arguments: Sequence[str]) -> list[str]:
+    """Import what ``--import MODULE`` names and the entry points ``meshops.plugins``; the other arguments."""
+    rest = list(arguments)
+    while "--import" in rest:
+        place = rest.index("--import")
+        if place + 1 >= len(rest):
+            raise InputError("--import needs the name of a module, e.g. --import my_models")
+        name = rest[place + 1]
+        sys.path.insert(0, os.getcwd())
+        try:
+            importlib.import_module(name.removesuffix(".py"))
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"--import {name}: {error}; give a module that Python finds, or start where it is"
+            ) from None
+        finally:
+            sys.path.remove(os.getcwd())
+        del rest[place : place + 2]
+    for plugin in entry_points(group="meshops.plugins"):
+        plugin.load()
+    return rest
 
 
 def usage() -> str:

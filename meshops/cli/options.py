@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from meshops.errors import InputError
+from meshops.io import json_text
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,7 +58,7 @@ def output_folder(path: str) -> Path:
 
 def print_json(content: Mapping[str, Any]) -> None:
     """For scripts."""
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    sys.stdout.write(json_text(content))
 
 
 def key_values(pairs: Sequence[str]) -> dict[str, Any]:

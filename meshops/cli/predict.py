@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshops.cli.options import console, key_values, output_folder, parser, print_json
 from meshops.cli.tables import forces_line
 from meshops.errors import InputError, MeshopsError
 
+if TYPE_CHECKING:
+    from meshops.surrogate import Surrogate
+
 EPILOG = """examples:
   meshops predict runs/demo/model.ckpt car.stl --out out --report
   meshops predict runs/demo/model.ckpt shapes/*.stl --out out --report      (adds out/index.html)
   meshops predict CKPT part.stl --scale 0.001 --out out                     (file in millimetres)
+  meshops predict CKPT car.stl --set speed=30 --set yaw=5 --out out         (other conditions)
 """
 
 
@@ -22,30 +26,14 @@ def run(argv: Sequence[str]) -> int:
     """Predict."""
     args = _parser().parse_args(argv)
 
-    import meshops
+    from meshops.surrogate import load
 
-    surrogate = meshops.load(args.checkpoint, device=args.device)
-    if isinstance(surrogate, meshops.RolloutSurrogate):
-        raise InputError(
-            f"{args.checkpoint}: predicts trajectories on grids, not meshes; judge it with 'meshops evaluate', or use "
-            "meshops.load(...).rollout(frames, steps) in Python"
-        )
-    if isinstance(surrogate, meshops.MeshRolloutSurrogate):
-        raise InputError(
-            f"{args.checkpoint}: predicts trajectories on moving meshes; judge it with 'meshops evaluate', or use "
-            "meshops.load(...).rollout(frames) in Python"
-        )
-    if isinstance(surrogate, meshops.AutoencodeSurrogate | meshops.GenerateSurrogate):
-        does = "reconstruct(...)" if isinstance(surrogate, meshops.AutoencodeSurrogate) else "forecast(...)"
-        raise InputError(
-            f"{args.checkpoint}: works on trajectories; judge it with 'meshops evaluate', or use "
-            f"meshops.load(...).{does} in Python"
-        )
+    surrogate = load(args.checkpoint, device=args.device)
+    if surrogate.kind != "fields":
+        surrogate.predict(args.files[0])  # says what to use instead
     folder = output_folder(args.out)
     stems = _stems(args.files)
     screen = console()
-    if isinstance(surrogate, meshops.FieldsSurrogate):
-        return _fields(surrogate, stems, folder, args)
     results: dict[str, Any] = {}
     pages = []
     failures: list[str] = []
@@ -60,12 +48,12 @@ def run(argv: Sequence[str]) -> int:
         numbers = prediction.to_dict()
         results[file] = numbers
         pages.append((stem, written, numbers))
-        for note in numbers["notes"]:
+        for note in prediction.case.notes:
             screen.print(f"note: {note}")
         screen.print(f"{file}: {forces_line(numbers)}")
         screen.print(f"  -> {written.report or written.mesh}")
-        if numbers["training_set"] and numbers["training_set"]["level"] != "inside":
-            screen.print(f"warning: {numbers['training_set']['sentence']}")
+        if prediction.verdict is not None and prediction.verdict.level != "inside":
+            screen.print(f"warning: {prediction.verdict.sentence}")
     if args.report and len(pages) > 1:
         screen.print(f"  -> {_index(pages, folder)}")
     if args.json:
@@ -91,9 +79,11 @@ def _parser() -> Any:
     options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
                          help="array of the file that holds the true field, when its name differs")  # fmt: skip
     options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
+    text = "condition of the case: one the model was trained with, or speed, density, yaw, ..."
+    options.add_argument("--set", action="append", default=[], metavar="NAME=NUMBER", help=text)
     methods = ("interleaved", "anchored")
-    text = "interleaved: most accurate; anchored: frozen supernodes (default: %(default)s)"
-    options.add_argument("--method", default="interleaved", choices=methods, help=text)
+    text = "interleaved: most accurate; anchored: frozen supernodes (default: as trained)"
+    options.add_argument("--method", choices=methods, help=text)
     options.add_argument("--passes", type=int, help="predictions averaged (default: as trained)")
     options.add_argument("--chunk-size", type=int, default=50_000, help="nodes at a time: memory, not result")
     options.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
@@ -101,24 +91,8 @@ def _parser() -> Any:
     return options
 
 
-def _fields(surrogate: Any, stems: Sequence[str], folder: Path, args: Any) -> int:
-    """Predict files with a model of fields on graphs."""
-    from meshops.tasks.graph_outputs import predict_file
-
-    results = {}
-    for file, stem in zip(args.files, stems, strict=True):
-        numbers = predict_file(surrogate, file, folder, stem, pictures=not args.no_pictures)
-        results[file] = numbers
-        errors = ", ".join(f"{name} {value:.3f}" for name, value in numbers["errors"].items())
-        found = f"; relative L2 error {errors}" if errors else ""
-        console().print(f"{file}: {numbers['nodes']} nodes, {numbers['seconds']} s{found}\n  -> {numbers['written']}")
-    if args.json:
-        print_json(results)
-    return 0
-
-
-def _one(surrogate: Any, file: str, stem: str, folder: Path, args: Any) -> tuple[Any, Any]:
-    from meshops.tasks.outputs import write_prediction
+def _one(surrogate: Surrogate, file: str, stem: str, folder: Path, args: Any) -> tuple[Any, Any]:
+    from meshops.surrogate.outputs import write_prediction
 
     prediction = surrogate.predict(
         file,
@@ -129,9 +103,20 @@ def _one(surrogate: Any, file: str, stem: str, folder: Path, args: Any) -> tuple
         chunk_size=args.chunk_size,
         refine=not args.no_refine,
         names={str(k): str(v) for k, v in key_values(args.truth).items()},
+        conditions=_numbers(args.set),
     )
     written = write_prediction(prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report)
     return prediction, written
+
+
+def _numbers(pairs: Sequence[str]) -> dict[str, float]:
+    """``["speed=30"]`` as numbers; raises ``InputError`` for what is none."""
+    out = {}
+    for name, value in key_values(pairs).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"--set {name}={value}: a condition is a number, e.g. --set speed=30")
+        out[name] = float(value)
+    return out
 
 
 def _stems(files: Sequence[str]) -> list[str]:
@@ -149,7 +134,7 @@ def _index(pages: Sequence[tuple[str, Any, Any]], folder: Path) -> Path:
 
     cases = []
     for stem, written, numbers in pages:
-        values = {"cells": numbers["cells"]}
+        values = {"values": numbers["nodes"]}
         if numbers["forces"]:
             values |= {"Cd": numbers["forces"]["cd"], "Cl": numbers["forces"]["cl"]}
         level = numbers["training_set"]["level"] if numbers["training_set"] else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,42 +11,15 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from meshops.cli.options import console, print_json
-from meshops.cli.tables import metrics_table, rollout_table
 from meshops.errors import InputError
-from meshops.training.config import (
-    AutoencodeRunConfig,
-    FieldsRunConfig,
-    GenerateRunConfig,
-    MeshRolloutRunConfig,
-    RolloutRunConfig,
-    RunConfig,
-    StagesRunConfig,
-)
+from meshops.tasks import get_task, list_tasks
+from meshops.training import DataConfig, RunConfig, StagesConfig, TrainConfig, train, train_stages
 
-KINDS: dict[str, Any] = {
-    "steady": RunConfig,
-    "rollout": RolloutRunConfig,
-    "fields": FieldsRunConfig,
-    "mesh_rollout": MeshRolloutRunConfig,
-    "autoencode": AutoencodeRunConfig,
-    "generate": GenerateRunConfig,
-    "stages": StagesRunConfig,
-}
-TRAINERS = {  # Lightning takes seconds to import
-    "steady": ("meshops.training.run", "train"),
-    "rollout": ("meshops.training.rollout", "train_rollout"),
-    "fields": ("meshops.training.graphs", "train_fields"),
-    "mesh_rollout": ("meshops.training.graphs", "train_mesh_rollout"),
-    "autoencode": ("meshops.training.generative", "train_autoencoder"),
-    "generate": ("meshops.training.generative", "train_generator"),
-}
+USAGE = """usage: meshops train RUN.yaml [--key value ...] [--stage all|1|2|...] [--resume] [--overwrite] [--json]
 
-USAGE = """usage: meshops train RUN.yaml [--key value ...] [--stage all|1|2|...] [--resume] [--json]
-
-Train a surrogate and judge it on the test split of its dataset: of steady fields on bodies, or by
-``kind:`` of trajectories on grids (rollout), fields on any graph (fields), trajectories on moving meshes
-(mesh_rollout), compressed trajectories (autoencode), whole futures as ensembles (generate), or several
-runs that build on each other (stages).
+Train a surrogate and judge it on the test split of its dataset. ``kind:`` says what is learnt: fields of finished
+cases (fields), trajectories on grids or meshes step by step (rollout), compressed trajectories (autoencode), whole
+futures as ensembles (generate), or several runs that build on each other (stages).
 
   RUN.yaml             settings of the run; models/<system>/<dataset>.yaml are ready to use, and so are
                        the names of shipped recipes: {recipes}
@@ -55,12 +27,15 @@ runs that build on each other (stages).
   --stage NAME         of a file of stages: all, or the number or name of one; a changed setting then
                        holds for every run that has it
   --resume             continue the run in --out exactly where it stopped; finished stages are kept
+  --overwrite          remove the run that is in --out
+  --import MODULE      import a module of yours first: its models, datasets, tasks register themselves
   --json               print metrics.json at the end
 
-The run folder (--out) holds config.yaml, model.ckpt, metrics.json, checkpoints/ and logs/.
+The run folder (--out) holds config.yaml, model.ckpt, metrics.json, log.jsonl and checkpoints/.
+Ctrl-C ends the step that runs, leaves a run that --resume continues, and exits with code 130.
 On several GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml, or --train.devices 4
 
-settings and defaults:
+settings and defaults (kinds: {kinds}; datasets: {datasets}):
 """
 
 
@@ -68,70 +43,64 @@ def run(argv: Sequence[str]) -> int:
     """Train."""
     arguments = list(argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        sys.stdout.write(USAGE.format(recipes=", ".join(sorted(recipes()))) + _settings_help())
+        sys.stdout.write(_usage())
         return 0
-    resume, as_json = (_take(arguments, flag) for flag in ("--resume", "--json"))
+    flags = {name: _take(arguments, f"--{name}") for name in ("resume", "overwrite", "json")}
     stage = _pop(arguments, "--stage")
     screen = console(quiet=False)
-    result: Any
+    again = {"resume": flags["resume"], "overwrite": flags["overwrite"], "console": screen}
     if not arguments[0].startswith("--") and kind_of(recipe_path(arguments[0])) == "stages":
-        from meshops.training.stages import train_stages
-
         config, stages = parse_stages(arguments)
-        result = train_stages(stages, train, out=config.out, stage=stage or "all", resume=resume, console=screen)
+        result = train_stages(stages, out=config.out, stage=stage or "all", **again)
     else:
-        config = parse(arguments)
+        settings = parse(arguments)
         if stage is not None:
-            raise InputError(f"--stage is for run files of kind: stages; this one is of kind: {config.kind}")
-        result = train(config, resume=resume, console=screen)
-    if as_json:
-        print_json(result.metrics)
-    elif result.metrics.get("one_step"):
-        sys.stdout.write(rollout_table(result.metrics) + "\n")
-    elif result.metrics.get("cases") and isinstance(config, RunConfig):
-        sys.stdout.write(metrics_table(result.metrics) + "\n")
+            raise InputError(f"--stage is for run files of kind: stages; this one is of kind: {settings.kind}")
+        result = train(settings, **again)
+    if flags["json"]:
+        print_json(result.report.to_dict())
+    else:
+        sys.stdout.write(result.report.table() + "\n")
     return 0
 
 
-def train(config: Any, **options: Any) -> Any:
-    """Train by the kind of the settings."""
-    module, function = TRAINERS[config.kind]
-    return getattr(importlib.import_module(module), function)(config, **options)
-
-
-def parse_stages(arguments: Sequence[str]) -> tuple[StagesRunConfig, list[tuple[str, Any]]]:
+def parse_stages(arguments: Sequence[str]) -> tuple[StagesConfig, list[tuple[str, RunConfig]]]:
     """Settings of a file of stages, and name and settings of each; changes hold for every stage that has the setting.
 
     Raises:
         InputError: No stages, no such file, or a change that no stage has.
     """
     changes = _pairs(arguments[1:])
-    own = {key: changes.pop(key) for key in ("--out", "--stages") if key in changes}
-    config: StagesRunConfig = parse([arguments[0], *(part for pair in own.items() for part in pair)])
+    path = recipe_path(arguments[0])
+    content = _content(path)
+    unknown = sorted(set(content) - {"kind", "stages", "out"})
+    if unknown:
+        raise InputError(f"{arguments[0]}: a file of stages holds kind, stages and out, not '{unknown[0]}'")
+    out = changes.pop("--out", None) or content.get("out", StagesConfig.out)
+    files = content.get("stages") or ()
+    config = StagesConfig(stages=tuple(str(file) for file in files), out=str(out))
     if not config.stages:
         raise InputError(f"{arguments[0]}: names no stages; give stages: [first.yaml, second.yaml, ...]")
     used: set[str] = set()
-    out = []
+    made = []
     for file in config.stages:
-        path = recipe_path(str(recipe_path(arguments[0]).parent / file))
-        fitting = {key: value for key, value in changes.items() if _has_setting(path, key.removeprefix("--"))}
+        stage = recipe_path(str(path.parent / file))
+        fitting = {key: value for key, value in changes.items() if _has_setting(stage, key.removeprefix("--"))}
         used |= set(fitting)
-        out.append((path.stem, parse([str(path), *(part for pair in fitting.items() for part in pair)])))
+        made.append((stage.stem, parse([str(stage), *(part for pair in fitting.items() for part in pair)])))
     unused = [key for key in changes if key not in used]
     if unused:
         raise InputError(f"{arguments[0]}: no stage has the setting {unused[0]}; see meshops train --help")
-    return config, out
+    return config, made
 
 
 def _has_setting(path: Path, key: str) -> bool:
     """Whether a run file, or the model it names, has a setting."""
-    made = KINDS[kind_of(path) or "steady"]
     if key.startswith("model."):
-        from meshops.models.registry import model_arguments
+        from meshops.models import model_arguments
 
-        config = parse([str(path)])
-        return key.removeprefix("model.") in ("name", *model_arguments(config.model["name"]))
-    return key.startswith("data.options.") or key in _parser(made).get_defaults()
+        return key.removeprefix("model.") in ("name", *model_arguments(str(parse([str(path)]).model["name"])))
+    return key.startswith("data.options.") or key in _parser(kind_of(path) or "fields").get_defaults()
 
 
 def _pairs(arguments: Sequence[str]) -> dict[str, str]:
@@ -147,7 +116,7 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def parse(arguments: Sequence[str]) -> Any:
+def parse(arguments: Sequence[str]) -> RunConfig:
     """Settings from a YAML file (or the name of a shipped recipe) and changes to it; its ``kind`` says which they are.
 
     Raises:
@@ -159,17 +128,19 @@ def parse(arguments: Sequence[str]) -> Any:
         source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
         kind = kind or kind_of(path)
         arguments = ["--config", str(path), *arguments[1:]]
-    if kind not in (None, *KINDS):
-        raise InputError(f"{source}kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    made = KINDS[kind or "steady"]
-    settings = _parser(made)
+    if kind not in (None, *list_tasks()):
+        raise InputError(f"{source}kind must be one of {', '.join([*list_tasks(), 'stages'])}, got {kind!r}")
+    chosen = kind or "fields"
+    settings = _parser(chosen)
     try:
-        namespace = settings.parse_args(arguments)
+        given = settings.instantiate(settings.parse_args(arguments))
     except ArgumentError as error:
         raise InputError(source + _brief(str(error))) from None
-    namespace.pop("config", None)
-    built = settings.instantiate(namespace)
-    return made(**vars(built))
+    task = get_task(chosen).Settings(**vars(given.task))
+    return RunConfig(
+        kind=chosen, out=given.out, model=dict(given.model), data=DataConfig(**vars(given.data)), task=task,
+        train=TrainConfig(**vars(given.train)),
+    )  # fmt: skip
 
 
 def recipes() -> dict[str, Path]:
@@ -186,28 +157,51 @@ def recipe_path(name: str) -> Path:
     return path
 
 
-def _parser(kind: type = RunConfig) -> Any:
+def _parser(kind: str) -> ArgumentParser:
+    defaults = RunConfig(kind=kind)
     settings = ArgumentParser(prog="meshops train", exit_on_error=False, default_env=False, allow_abbrev=False)
     settings.add_argument("--config", action="config", help="YAML file with the settings below")
-    settings.add_class_arguments(kind)
+    settings.add_argument("--kind", type=str, default=kind, help="what is learnt")
+    settings.add_argument("--out", type=str, default=defaults.out, help="folder of the run; made if missing")
+    text = "name of a registered model and its arguments: {name: mspt, depth: 4, ...}"
+    settings.add_argument("--model", type=dict[str, object], default=defaults.model, help=text)
+    settings.add_class_arguments(DataConfig, "data")
+    settings.add_class_arguments(get_task(kind).Settings, "task")
+    settings.add_class_arguments(TrainConfig, "train")
     return settings
 
 
-def _settings_help() -> str:
-    parts = []
-    for kind in KINDS.values():
-        text = _parser(kind).format_help()
-        parts.append(text[text.index(f"\n{str(kind.__doc__).splitlines()[0][:-1]}:") + 1 :])
-    return "\n".join(parts)  # without usage and the parser's own options
+def _usage() -> str:
+    """Help: what all kinds share once, then the task block of each kind."""
+    from meshops.datasets import names
+
+    text = USAGE.format(
+        recipes=", ".join(sorted(recipes())), kinds=", ".join([*list_tasks(), "stages"]), datasets=", ".join(names())
+    )
+    whole = {kind: _groups(_parser(kind).format_help()) for kind in list_tasks()}
+    first = next(iter(whole.values()))
+    shared = [block for block in first[1:] if "--task." not in block]
+    tasks = [f"kind: {kind}\n{block}" for kind, blocks in whole.items() for block in blocks if "--task." in block]
+    return text + "\n" + "\n\n".join([*shared, *tasks]) + "\n"
+
+
+def _groups(text: str) -> list[str]:
+    blocks = [block.strip("\n") for block in text.split("\n\n")]
+    return [block for block in blocks if "--" in block and not block.startswith("usage:")]
 
 
 def kind_of(path: Path) -> str | None:
     """What ``kind:`` says in a YAML file; what is wrong with the file is said by the parser."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None
     return content.get("kind") if isinstance(content, dict) else None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
 
 
 def _option(arguments: Sequence[str], name: str) -> str | None:

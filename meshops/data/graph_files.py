@@ -4,27 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from meshops.data.mesh_graph import MeshGraph
+from meshops.errors import InputError, listing
+
+if TYPE_CHECKING:
+    from meshops.data.cells import Mesh
 
 
 def read_graph(path: str | Path, inputs: Sequence[str], fields: Sequence[str] = ()) -> MeshGraph:
-    """One mesh file as a graph with nodes at its points.
-
-    Args:
-        path: Mesh file.
-        inputs: Arrays at the points that become ``x``.
-        fields: Arrays at the points that become ``y``.
+    """One mesh file as a graph with nodes at its points; see :func:`graph_of_mesh`.
 
     Raises:
         InputError: The file cannot be read, or has not these arrays at its points.
     """
-    from meshops.data.readers import read  # VTK
+    from meshops.data.clean import clean_mesh  # VTK
+    from meshops.data.readers import read_mesh
 
-    graph = read(path, fields=(*inputs, *fields), location="point")
+    mesh = clean_mesh(read_mesh(path), label=str(path), fields=(*inputs, *fields)).mesh
+    graph = graph_of_mesh(mesh, inputs, fields, label=str(path))
+    graph.name = Path(path).stem
+    return graph
+
+
+def graph_of_mesh(mesh: Mesh, inputs: Sequence[str], fields: Sequence[str] = (), *, label: str = "mesh") -> MeshGraph:
+    """A mesh as a graph with nodes at its points.
+
+    Args:
+        mesh: With cells, cleaned.
+        inputs: Arrays at the points that become ``x``.
+        fields: Arrays at the points that become ``y``.
+        label: How messages call it.
+
+    Raises:
+        InputError: It has not these arrays at its points.
+    """
+    from meshops.data.convert import float_arrays, from_pyvista  # VTK
+
+    there = float_arrays(mesh, "point")
+    missing = [name for name in (*inputs, *fields) if name not in there]
+    if missing:
+        raise InputError(f"{label}: no array {listing(missing)} at the points; there are {listing(there)}")
+    graph = from_pyvista(mesh, fields=(*inputs, *fields), location="point", label=label)
     graph.edge_index = cell_edges(graph)
     if bool((graph.pos[:, 2] == graph.pos[0, 2]).all()):
         graph.pos = graph.pos[:, :2].contiguous()
@@ -44,7 +69,6 @@ def read_graph(path: str | Path, inputs: Sequence[str], fields: Sequence[str] = 
         graph.y = torch.cat([values[name] for name in fields], 1)
         graph.y_names, graph.y_sizes = tuple(fields), tuple(values[name].shape[1] for name in fields)
         graph.y_units = tuple(units.get(name, "") for name in fields)
-    graph.name = Path(path).stem
     return graph
 
 

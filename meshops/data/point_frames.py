@@ -257,6 +257,15 @@ class PointFrames:
         )
 
 
+def point_frames(
+    pos: Tensor, values: Tensor, *, node_type: Tensor | None = None, constants: Tensor | None = None
+) -> PointFrames:
+    """Snapshots of one trajectory: ``pos [n, d]`` or, moving, ``[t, n, d]``; ``values [t, n, c]``, physical units."""
+    if pos.dim() == 3:
+        return PointFrames.of_frames(pos, values, node_type=node_type, constants=constants)
+    return PointFrames.resting(pos, values, node_type=node_type, constants=constants)
+
+
 def grid_frames(frames: Tensor, spacing: Sequence[float], *, constants: Tensor | None = None) -> PointFrames:
     """A trajectory on a regular grid as points at the centres of its cells, the corner of the grid at 0.
 

@@ -8,10 +8,12 @@ from meshops.datasets.cfdbench.dataset import CFDBench
 from meshops.datasets.eagle.dataset import Eagle
 from meshops.datasets.geo_fno.dataset import Airfoil, Darcy, Elasticity, Pipe, Plasticity
 from meshops.datasets.geo_fno.navier_stokes import NavierStokes
+from meshops.datasets.graph_list import GraphList
+from meshops.datasets.mesh_files import MeshFiles
 from meshops.datasets.mesh_graph_nets.dataset import MeshGraphNets
 from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.pdebench.dataset import PDEBench
-from meshops.datasets.registry import create, create_mesh_trajectories, create_trajectories, detect, names
+from meshops.datasets.registry import create, detect, names, open_data, register_dataset
 from meshops.datasets.shapenet_car.dataset import ShapeNetCar
 from meshops.datasets.shapenet_car.drag import CarDrag, car_drag
 from meshops.datasets.the_well.dataset import TheWell
@@ -29,7 +31,9 @@ __all__ = [
     "Darcy",
     "Eagle",
     "Elasticity",
+    "GraphList",
     "GridSpec",
+    "MeshFiles",
     "MeshGraphNets",
     "MeshSpec",
     "MeshTrajectoryDataset",
@@ -43,8 +47,8 @@ __all__ = [
     "TrajectoryDataset",
     "car_drag",
     "create",
-    "create_mesh_trajectories",
-    "create_trajectories",
     "detect",
     "names",
+    "open_data",
+    "register_dataset",
 ]

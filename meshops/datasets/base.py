@@ -49,8 +49,8 @@ class CaseDataset(Dataset[MeshGraph], ABC):
 
     Attributes:
         cases: Name of each case, in the order of the indices.
-        conditions: Free stream, reference values and sign conventions of the set.
-        conditions_stated: They are known. False: axes at best, so that no force follows from fields.
+        flow: Free stream, reference values and sign conventions of the set.
+        flow_stated: They are known. False: axes at best, so that no force follows from fields.
         fields: Names of the target fields in ``graph.y``.
         units: Unit of each target field.
         transform: Applied to every graph that is handed out; None: nothing.
@@ -58,8 +58,8 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     """
 
     cases: tuple[str, ...]
-    conditions: FlowConditions
-    conditions_stated: bool = True
+    flow: FlowConditions
+    flow_stated: bool = True
     fields: tuple[str, ...]
     units: tuple[str, ...]
     transform: Transform | None
@@ -106,18 +106,23 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         """Name the files :meth:`read` cannot do without."""
         return self.files(index)
 
-    def conditions_of(self, index: int) -> FlowConditions:
+    def flow_of(self, index: int) -> FlowConditions:
         """Conditions of case ``index``; by default all cases share those of the set."""
         self.position(index)
-        return self.conditions
+        return self.flow
 
     def parameters(self, index: int) -> dict[str, float]:
         """Geometry parameters of case ``index`` by name; empty when the set has none."""
         self.position(index)
         return {}
 
-    def reference_forces(self, index: int) -> dict[str, float]:
-        """Return the published force coefficients of case ``index`` (``cd``, ``cl``); empty when there are none."""
+    def conditions_of(self, index: int) -> dict[str, float]:
+        """Named conditions of case ``index`` that a model may be told (speed, angle, load, ...); empty: none known."""
+        self.position(index)
+        return {}
+
+    def numbers_of(self, index: int) -> dict[str, float]:
+        """Named results of case ``index``, of its solver or a table (``cd``, ``cl``, ...); empty: none known."""
         self.position(index)
         return {}
 

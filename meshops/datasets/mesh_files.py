@@ -15,12 +15,14 @@ from meshops.aero.conditions import FlowConditions
 from meshops.data.graph_files import arrays_of, read_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_root, one_of
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing
 from meshops.io import replacing
 
 SUFFIXES = (".vtu", ".vtp", ".vtk", ".msh")
 
 
+@register_dataset("mesh_files", layout=("train/*.vtu", "train/*.vtp"), last=True)
 class MeshFiles(CaseDataset):
     """Graphs of mesh files: points, edges of the cells, inputs ``x``, fields ``y``.
 
@@ -51,7 +53,7 @@ class MeshFiles(CaseDataset):
         one_of("mesh_files: split", split, ("train", "test", "all"))
         self.paths = self._choose(split)
         self.cases = tuple(path.stem for path in self.paths)
-        self.conditions, self.conditions_stated = FlowConditions(), False
+        self.flow, self.flow_stated = FlowConditions(ground=None), False
         self.inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         self.transform, self.cache = transform, GraphCache(cache)
         present = arrays_of(self.paths[0])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames, grid_frames
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
-from meshops.datasets.registry import MESH_TRAJECTORIES, TRAJECTORIES, create_mesh_trajectories, create_trajectories
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 
@@ -58,6 +55,9 @@ class PointTrajectories:
         data: Trajectories on grids or on meshes.
         fields: Names of the fields to read; None: all.
 
+    Raises:
+        InputError: No trajectories at all, or no such field.
+
     Attributes:
         cases: Name of each trajectory.
         lengths: Frames of each.
@@ -65,6 +65,8 @@ class PointTrajectories:
     """
 
     def __init__(self, data: TrajectoryDataset | MeshTrajectoryDataset, fields: Sequence[str] | None = None) -> None:
+        if not isinstance(data, TrajectoryDataset | MeshTrajectoryDataset):
+            raise InputError(f"need a dataset of trajectories, on grids or on meshes, got {type(data).__name__}")
         if not len(data):
             raise InputError("the set of trajectories is empty; choose another split")
         self.data = data
@@ -102,27 +104,6 @@ class PointTrajectories:
         if missing:
             raise InputError(f"{self.cases[index]}: no parameter {listing(missing)}; the set has {listing(given)}")
         return {name: given[name] for name in wanted}
-
-
-def open_points(
-    name: str,
-    *,
-    root: str | Path | None,
-    split: str,
-    options: dict[str, Any] | None = None,
-    fields: Sequence[str] | None = None,
-) -> PointTrajectories:
-    """A dataset of trajectories by name, on grids or on meshes.
-
-    Raises:
-        InputError: Unknown name or option, or no folder.
-    """
-    key = name.lower().replace("-", "_")
-    if key in TRAJECTORIES:
-        return PointTrajectories(create_trajectories(key, root=root, split=split, **(options or {})), fields)
-    if key in MESH_TRAJECTORIES:
-        return PointTrajectories(create_mesh_trajectories(key, root=root, split=split, **(options or {})), fields)
-    raise InputError(f"no dataset of trajectories '{name}'; known: {listing([*TRAJECTORIES, *MESH_TRAJECTORIES])}")
 
 
 def _chosen(spec: PointSpec, fields: Sequence[str] | None) -> tuple[PointSpec, list[int]]:

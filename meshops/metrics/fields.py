@@ -6,8 +6,8 @@ cases (Transolver, MSPT, AB-UPT). Area-weighted: both norms weighted by cell are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,13 +18,13 @@ from meshops.errors import InputError
 def relative_l2(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
     """``||prediction - truth|| / ||truth||`` over all rows and components; weighted by ``weight [n]`` if given.
 
+    NaN where the true field is zero everywhere: a relative error has no meaning there.
+
     Raises:
-        InputError: Shapes differ, or the true field is zero everywhere.
+        InputError: Shapes differ.
     """
     error, scale = _squares(prediction, truth, weight)
-    if scale == 0:
-        raise InputError("the true field is zero everywhere, a relative error has no meaning; use the MAE")
-    return float((error / scale) ** 0.5)
+    return float((error / scale) ** 0.5) if scale > 0 else math.nan
 
 
 def mean_absolute_error(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
@@ -53,37 +53,22 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-@dataclass
-class FieldMetrics:
-    """Collects the errors of one field over cases; ``update`` once per case, ``compute`` averages over cases."""
+def field_errors(prediction: Tensor, truth: Tensor, area: Tensor | None = None) -> dict[str, float | int | None]:
+    """Errors of one field of one case by name; None where one is not defined.
 
-    name: str
-    cases: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def update(self, case: str, prediction: Tensor, truth: Tensor, area: Tensor | None = None) -> None:
-        """Add one case: ``[n]`` or ``[n, k]`` arrays, ``area [n]`` for the weighted error."""
-        prediction, truth = prediction.cpu(), truth.cpu()
-        row = {
-            "rel_l2": relative_l2(prediction, truth),
-            "mae": mean_absolute_error(prediction, truth),
-            "r2": r2_score(prediction, truth),
-        }
-        if area is not None:
-            row["rel_l2_area"] = relative_l2(prediction, truth, area.cpu())
-        self.cases[case] = row
-
-    def compute(self) -> dict[str, float]:
-        """Mean over cases of each error."""
-        return average(self.cases)
-
-
-def average(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean over rows of each column present in all of them."""
-    if not rows:
-        return {}
-    keys = set.intersection(*(set(row) for row in rows.values()))
-    first = next(iter(rows.values()))
-    return {key: sum(row[key] for row in rows.values()) / len(rows) for key in first if key in keys}
+    Args:
+        prediction: ``[n]`` or ``[n, k]``.
+        truth: Same shape.
+        area: ``[n]``, adds the error weighted by it.
+    """
+    row = {
+        "rel_l2": relative_l2(prediction, truth),
+        "mae": mean_absolute_error(prediction, truth),
+        "r2": r2_score(prediction, truth),
+    }
+    if area is not None:
+        row["rel_l2_area"] = relative_l2(prediction, truth, area)
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def _rows(values: Tensor) -> Tensor:

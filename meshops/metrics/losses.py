@@ -1,47 +1,66 @@
-"""Losses over fields: ``prediction, truth [b, m, c]`` normalised, b cases of m nodes; one number out."""
+"""Losses over fields: normalised ``prediction, truth [n, c]`` at the nodes of some graphs; one number out.
+
+Each is the mean over graphs of a number per graph, so that large meshes count as much as small ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import huber_loss
 
 from meshops.errors import InputError, listing
+from meshops.ops.segment import segment_mean, segment_sum
+
+TINY = 1e-12
+Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""``loss(prediction [n, c], truth [n, c], origin [c], ptr [b + 1])``; origin: where the physical values are zero."""
 
 
-def relative_l2_loss(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Mean over cases of ``||prediction - truth|| / ||truth||`` (the metric itself, when the shift is zero)."""
-    error = (prediction - truth).square().mean((1, 2))
-    return (error / truth.square().mean((1, 2)).clamp(min=1e-12)).sqrt().mean()
+def relative_l2_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
+    """Mean over graphs of ``||prediction - truth|| / ||truth||``, the norm of the truth in physical values."""
+    error = segment_sum((prediction - truth).square().sum(1, keepdim=True), ptr)
+    size = segment_sum((truth - origin).square().sum(1, keepdim=True), ptr)
+    return (error / size.clamp(min=TINY)).clamp(min=TINY).sqrt().mean()
 
 
-def mse_loss(prediction: Tensor, truth: Tensor) -> Tensor:
+def relative_l2_centered_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
+    """The same of the fields minus their training mean."""
+    return relative_l2_loss(prediction, truth, torch.zeros_like(origin), ptr)
+
+
+def mse_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
     """Mean squared length of the error vector."""
-    return (prediction - truth).square().sum(-1).mean()
+    del origin
+    return segment_mean((prediction - truth).square().sum(1, keepdim=True), ptr).mean()
 
 
-def l1_loss(prediction: Tensor, truth: Tensor) -> Tensor:
+def l1_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
     """Mean length of the error vector: not led by a few extreme nodes."""
-    return ((prediction - truth).square().sum(-1) + 1e-6).sqrt().mean()
+    del origin
+    return segment_mean(((prediction - truth).square().sum(1, keepdim=True) + 1e-6).sqrt(), ptr).mean()
 
 
-def huber_loss(prediction: Tensor, truth: Tensor) -> Tensor:
+def huber(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
     """Quadratic for error vectors shorter than 0.5 standard deviations, linear beyond."""
-    length = ((prediction - truth).square().sum(-1) + 1e-12).sqrt()
-    return torch.nn.functional.huber_loss(length, torch.zeros_like(length), delta=0.5)
+    del origin
+    length = ((prediction - truth).square().sum(1, keepdim=True) + TINY).sqrt()
+    return segment_mean(huber_loss(length, torch.zeros_like(length), delta=0.5, reduction="none"), ptr).mean()
 
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: Mapping[str, Loss] = {
     "relative_l2": relative_l2_loss,
-    "relative_l2_centered": relative_l2_loss,  # the same of the field minus its training mean, see output_normalizer
+    "relative_l2_centered": relative_l2_centered_loss,
     "mse": mse_loss,
     "l1": l1_loss,
-    "huber": huber_loss,
+    "huber": huber,
 }
 
 
-def get_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+def get_loss(name: str) -> Loss:
     """Loss by name.
 
     Raises:

@@ -10,7 +10,7 @@ from meshops.models.iap import IAP
 from meshops.models.mesh_graph_net import MeshGraphNet
 from meshops.models.mp_pde import MPPDE
 from meshops.models.mspt import MSPT
-from meshops.models.registry import create_model, list_models, register_model
+from meshops.models.registry import create_model, list_models, model_arguments, model_takes, register_model
 from meshops.models.transformer import Transformer
 from meshops.models.transolver import Transolver
 from meshops.models.unet import UNet
@@ -34,5 +34,7 @@ __all__ = [
     "create_model",
     "fno",
     "list_models",
+    "model_arguments",
+    "model_takes",
     "register_model",
 ]

@@ -21,8 +21,9 @@ from meshops.errors import InputError, listing, some, warn
 from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
 from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits, unit_cost
-from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel, RowCosts
-from meshops.nn.quantized import MeshBits, Ranges, WeightMode, name_layers
+from meshops.nn.costs import RowCosts, row_costs
+from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel
+from meshops.nn.quantized import MeshBits, Ranges, WeightMode, assigned, name_layers, quantize
 from meshops.ops.quantize import check_bits
 from meshops.ops.segment import segment_mean
 
@@ -55,7 +56,7 @@ class AMQ(MeshModel):
         assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
             ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (the true
             loss, in training and evaluation with the truth only: an upper bound, not a method).
-        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
+        weights, weight_bits, ranges: See :class:`~meshops.nn.QuantLinear`.
         auxiliary_channels: Width of the auxiliary network; default: the largest that costs at most 3 % of the budget.
         warmup: First training steps in float32.
         explore: Training steps with random assignments after those.
@@ -100,10 +101,9 @@ class AMQ(MeshModel):
                 f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}; "
                 f"got '{backbone}', '{target}'"
             )
-        settings: dict[str, Any] = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits,
-                                    "ranges": ranges}  # fmt: skip
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
-        self.main: Any = create_model(backbone, **(sizes | (arguments or {}) | settings))
+        plain = create_model(backbone, **(sizes | (arguments or {})))
+        self.main: Any = quantize(plain, bits, weights=weights, weight_bits=weight_bits, ranges=ranges)
         self.bits, self.budgets = tuple(sorted(int(b) for b in bits)), tuple(budgets)
         self.ladders = {float(key): tuple(value) for key, value in (ladders or {}).items()}
         self.weight_bits = None if weights == "matched" else weight_bits
@@ -128,15 +128,14 @@ class AMQ(MeshModel):
     target_stats: Tensor
     assignment: str
 
-    def _small_network(self, in_channels: int, pos_dim: int, budget: float, width: int | None) -> MPPDE:
+    def _small_network(self, in_channels: int, pos_dim: int, budget: float, width: int | None) -> nn.Module:
         """The auxiliary network, as wide as 3 % of the cost of the budget allow on a mesh of triangles."""
-        fixed = self.main.row_costs()
+        fixed = row_costs(self.main)
         whole = fixed.fixed[0] + EDGES * fixed.fixed[1]
         whole += (fixed.node + fixed.member + EDGES * fixed.edge) * float(unit_cost(budget, self.weight_bits))
         for channels in (width,) if width else AUXILIARY_WIDTHS:
-            made = MPPDE(
-                in_channels + 2, 1, pos_dim=pos_dim, channels=channels, depth=2, variables=2, bits=(AUXILIARY_BITS,)
-            )
+            plain = MPPDE(in_channels + 2, 1, pos_dim=pos_dim, channels=channels, depth=2, variables=2)
+            made = quantize(plain, AUXILIARY_BITS)
             node, edge, _ = all_fixed(made).fixed
             self.auxiliary_share = (node + EDGES * edge) / whole
             if self.auxiliary_share <= AUXILIARY_SHARE:
@@ -171,10 +170,12 @@ class AMQ(MeshModel):
         inputs: MeshInputs = self.main.unpack(graph)
         return inputs
 
-    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
-        """``[n, out_channels]`` with bits assigned within the budget, or those given; ``inputs`` as unpacked."""
-        out: Tensor = self.main(inputs, bits=self.assign(inputs) if bits is None else bits)
-        return out
+    def forward(self, inputs: MeshInputs) -> Tensor:
+        """``[n, out_channels]`` with bits assigned within the budget; ``inputs`` as unpacked.
+
+        At bits of one's own: ``with assigned(model.main, bits): model.main(inputs)``.
+        """
+        return run_at(self.main, inputs, self.assign(inputs))
 
     @torch.no_grad()
     def assign(self, inputs: MeshInputs, scores: Tensor | None = None, budget: float | None = None) -> MeshBits:
@@ -196,7 +197,7 @@ class AMQ(MeshModel):
         if self.assignment == "auxiliary":
             spent = self.auxiliary_operations(inputs)
         return mesh_bits(
-            found, inputs, self.main.row_costs(), widths=self.ladders.get(float(wanted), self.bits), budget=wanted,
+            found, inputs, row_costs(self.main), widths=self.ladders.get(float(wanted), self.bits), budget=wanted,
             weight_bits=self.weight_bits, spent=spent,
         )  # fmt: skip
 
@@ -215,9 +216,7 @@ class AMQ(MeshModel):
         degree = inputs.ptr.diff().unsqueeze(1)
         local = segment_mean(size, inputs.ptr).clamp(min=1e-6).log()
         seen = inputs._replace(x=torch.cat([inputs.x, local, degree.to(size.dtype).log1p()], 1))
-        bits = MeshBits.uniform(AUXILIARY_BITS, **inputs.counts(), device=inputs.pos.device)
-        out: Tensor = network(seen, bits=bits)
-        return out[:, 0]
+        return run_at(network, seen, AUXILIARY_BITS)[:, 0]
 
     def learn(self, inputs: MeshInputs, truth: Tensor, criterion: Criterion) -> dict[str, Tensor]:
         """One training step: assign, predict, and teach the auxiliary network the loss of every node.
@@ -234,7 +233,7 @@ class AMQ(MeshModel):
                 f"the auxiliary network takes {self.auxiliary_share:.1%} of the smallest budget (aim: at most "
                 f"{AUXILIARY_SHARE:.0%}); use a wider backbone"
             )
-        prediction = self.main(inputs, bits=self._training_bits(inputs, truth, step))
+        prediction = run_at(self.main, inputs, self._training_bits(inputs, truth, step))
         parts = criterion(prediction)
         if self.auxiliary is not None and (self.target == "step" or step % TEACH_EVERY == 0):
             error = (prediction.detach() - truth).square().mean(1) if self.target == "step" else None
@@ -270,8 +269,7 @@ class AMQ(MeshModel):
     @torch.no_grad()
     def _base_error(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
         """``[n]`` squared error at the lowest bits."""
-        bits = MeshBits.uniform(self.bits[0], **inputs.counts(), device=inputs.pos.device)
-        error: Tensor = (self.main(inputs, bits=bits) - truth).square().mean(1)
+        error: Tensor = (run_at(self.main, inputs, self.bits[0]) - truth).square().mean(1)
         return error
 
     @torch.no_grad()
@@ -279,11 +277,8 @@ class AMQ(MeshModel):
         """``[n]`` squared change of the output from the lowest to the highest bits of a budget."""
         budget = self.budgets[int(torch.randint(len(self.budgets), ()))] if self.budgets else self.budget
         ladder = self.ladders.get(float(budget), self.bits)
-        ends = [
-            self.main(inputs, bits=MeshBits.uniform(width, **inputs.counts(), device=inputs.pos.device))
-            for width in (min(ladder), max(ladder))
-        ]
-        change: Tensor = (ends[0] - ends[1]).square().mean(1)
+        low, high = (run_at(self.main, inputs, width) for width in (min(ladder), max(ladder)))
+        change: Tensor = (low - high).square().mean(1)
         return change
 
     def oracle_scores(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
@@ -309,7 +304,7 @@ class AMQ(MeshModel):
 
     def bit_operations(self, inputs: MeshInputs, bits: MeshBits) -> Tensor:
         """``[b]`` bit operations of each graph, the auxiliary network included."""
-        total = bit_operations(bits, inputs, self.main.row_costs(), self.weight_bits)
+        total = bit_operations(bits, inputs, row_costs(self.main), self.weight_bits)
         return total + self.auxiliary_operations(inputs)
 
     def auxiliary_operations(self, inputs: MeshInputs) -> Tensor:
@@ -324,9 +319,16 @@ class AMQ(MeshModel):
         return out
 
 
+def run_at(network: nn.Module, inputs: MeshInputs, bits: MeshBits | int | None) -> Tensor:
+    """Output of a quantised network at these bits; None: in float32."""
+    with assigned(network, bits):
+        out: Tensor = network(inputs)
+    return out
+
+
 def all_fixed(network: Any) -> RowCosts:
     """Cost of an auxiliary network, all of it at its own bits."""
-    costs: RowCosts = network.row_costs()
+    costs: RowCosts = row_costs(network)
     square = AUXILIARY_BITS**2
     node, edge, _ = costs.fixed
     return RowCosts(0, 0, 0, 0, (node + costs.node * square, edge + costs.edge * square, 0.0))

@@ -7,8 +7,8 @@ the tokens attend to each other (4 blocks), and every node reads its cluster's t
     c_i = [F(x_i), F(center - x_i)],   F(p) = [cos(2^k pi p), sin(2^k pi p)], k = -3..4
 
 Departures: batches are ragged, without ghost nodes; members of a cluster are read in the order of the partition, or
-pooled as a set (``pooling="mean"``); the first layer on edges is split into node projections (exact). AMQ-style
-quantisation: latent rows at the bits of their node, edge or cluster; position codes, raw inputs, last layer at 8.
+pooled as a set (``pooling="mean"``); the first layer on edges is split into node projections (exact). Position codes,
+raw inputs and the last layer keep 8 bits when the network is quantised.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.mesh_model import Clustering, Clusters, MeshInputs, MeshModel
-from meshops.nn.message_passing import EdgeLinear, QuantGRUCell, QuantMLP
-from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, Ranges, SplitLinear, WeightMode
+from meshops.nn.message_passing import EdgeLinear, RowGRUCell, RowMLP
 from meshops.nn.ragged import RaggedPlan, ragged_attention
+from meshops.nn.row_linear import RAW_BITS, Part, RowLinear, SplitLinear
 from meshops.ops.segment import segment_mean, segment_sum
 
 FREQUENCIES = range(-3, 5)
@@ -38,77 +38,74 @@ def position_code(p: Tensor) -> Tensor:
 class GraphNetBlock(nn.Module):
     """One round of messages; two hidden layers everywhere, ReLU."""
 
-    def __init__(
-        self, node_parts: list[tuple[int, int | None]], channels: int, *, norm: bool, split: bool, **settings: Any
-    ) -> None:
+    def __init__(self, node_parts: list[Part], channels: int, *, norm: bool, split: bool) -> None:
         super().__init__()
-        self.edge = EdgeLinear(node_parts, [(channels, None)], channels, split=split, **settings)
-        self.edge_mlp = QuantMLP([channels] * 3, rows="edge", **settings)
-        self.node = SplitLinear([*node_parts, (channels, None)], channels, rows="node", **settings)
-        self.node_mlp = QuantMLP([channels] * 3, rows="node", **settings)
+        self.edge = EdgeLinear(node_parts, [(channels, None)], channels, split=split)
+        self.edge_mlp = RowMLP([channels] * 3, rows="edge")
+        self.node = SplitLinear([*node_parts, (channels, None)], channels, rows="node")
+        self.node_mlp = RowMLP([channels] * 3, rows="node")
         self.edge_norm = nn.LayerNorm(channels) if norm else nn.Identity()
         self.node_norm = nn.LayerNorm(channels) if norm else nn.Identity()
 
-    def forward(self, nodes: list[Tensor], e: Tensor, inputs: MeshInputs, bits: Bits) -> tuple[Tensor, Tensor]:
+    def forward(self, nodes: list[Tensor], e: Tensor, inputs: MeshInputs) -> tuple[Tensor, Tensor]:
         """Changes of nodes ``[n, c]`` and edges ``[e, c]``."""
-        messages = self.edge(nodes, [e], inputs.sender, inputs.receiver, bits=bits, activation="relu")
-        messages = self.edge_norm(self.edge_mlp(messages, bits))
+        messages = self.edge(nodes, [e], inputs.sender, inputs.receiver, activation="relu")
+        messages = self.edge_norm(self.edge_mlp(messages))
         received = segment_sum(messages, inputs.ptr)
-        change = self.node_mlp(self.node(*nodes, received, bits=bits, activation="relu"), bits)
+        change = self.node_mlp(self.node(*nodes, received, activation="relu"))
         return self.node_norm(change), messages
 
 
 class ClusterAttention(nn.Module):
     """Pre-norm attention among the clusters of a graph, with their position code; then a perceptron."""
 
-    def __init__(self, tokens: int, code: int, num_heads: int, **settings: Any) -> None:
+    def __init__(self, tokens: int, code: int, num_heads: int) -> None:
         super().__init__()
         width = tokens + code
         if width % num_heads:
             raise InputError(f"tokens + code ({width}) must be a multiple of num_heads ({num_heads})")
         self.num_heads, self.width = num_heads, width
-        rows: Any = {"rows": "cluster", **settings}
         self.norm_1, self.norm_2 = nn.LayerNorm(tokens), nn.LayerNorm(tokens)
-        self.qkv = SplitLinear([(tokens, None), (code, RAW_BITS)], 3 * width, **rows)
-        self.mix = QuantLinear(width, width, **rows)
-        self.project = QuantLinear(width, tokens, **rows)
-        self.mlp = QuantMLP([tokens, tokens, tokens], **rows)
+        self.qkv = SplitLinear([(tokens, None), (code, RAW_BITS)], 3 * width, rows="cluster")
+        self.mix = RowLinear(width, width, rows="cluster")
+        self.project = RowLinear(width, tokens, rows="cluster")
+        self.mlp = RowMLP([tokens, tokens, tokens], rows="cluster")
 
-    def forward(self, w: Tensor, code: Tensor, plan: RaggedPlan, bits: Bits) -> Tensor:
+    def forward(self, w: Tensor, code: Tensor, plan: RaggedPlan) -> Tensor:
         """``[c, tokens]``."""
-        qkv = self.qkv(self.norm_1(w), code, bits=bits).unflatten(1, (3, self.num_heads, -1))
+        qkv = self.qkv(self.norm_1(w), code).unflatten(1, (3, self.num_heads, -1))
         mixed = ragged_attention(qkv[:, 0], qkv[:, 1], qkv[:, 2], plan).flatten(1)
-        w = w + self.project(self.mix(mixed, bits), bits)
-        out: Tensor = w + self.mlp(self.norm_2(w), bits)
+        w = w + self.project(self.mix(mixed))
+        out: Tensor = w + self.mlp(self.norm_2(w))
         return out
 
 
 class ClusterPool(nn.Module):
     """Members of each cluster -> one token: a recurrent network over them, or their mean."""
 
-    def __init__(self, parts: list[tuple[int, int | None]], tokens: int, pooling: str, **settings: Any) -> None:
+    def __init__(self, parts: list[Part], tokens: int, pooling: str) -> None:
         super().__init__()
         self.pooling = pooling
         if pooling == "gru":
-            self.cell = QuantGRUCell(parts, tokens, **settings)
+            self.cell = RowGRUCell(parts, tokens)
         else:
-            self.lift = SplitLinear(parts, tokens, rows="node", **settings)
-        self.mlp = QuantMLP([tokens, tokens // 4, tokens], rows="cluster", **settings)
+            self.lift = SplitLinear(parts, tokens, rows="node")
+        self.mlp = RowMLP([tokens, tokens // 4, tokens], rows="cluster")
 
-    def forward(self, nodes: list[Tensor], clusters: Clusters, bits: Bits) -> Tensor:
+    def forward(self, nodes: list[Tensor], clusters: Clusters) -> Tensor:
         """``[n, c_i] ... -> [c, tokens]``."""
         if self.pooling != "gru":
-            lifted = self.lift(*nodes, bits=bits, activation="relu")
-            return self.mlp(segment_mean(lifted, clusters.ptr, clusters.perm), bits)  # type: ignore[no-any-return]
-        gates = self.cell.inputs(*nodes, bits=bits)
+            lifted = self.lift(*nodes, activation="relu")
+            return self.mlp(segment_mean(lifted, clusters.ptr, clusters.perm))  # type: ignore[no-any-return]
+        gates = self.cell.inputs(*nodes)
         size, start = clusters.size, clusters.ptr[:-1]
         h = gates.new_zeros(len(size), self.cell.hidden)
         for place in range(int(size.max())):
             here = place < size
             member = clusters.perm[torch.where(here, start + place, 0)]
-            after = self.cell.step(gates.index_select(0, member), h, bits)
+            after = self.cell.step(gates.index_select(0, member), h)
             h = after if bool(here.all()) else torch.where(here.unsqueeze(1), after, h)
-        return self.mlp(h, bits)  # type: ignore[no-any-return]
+        return self.mlp(h)  # type: ignore[no-any-return]
 
 
 @register_model
@@ -130,8 +127,6 @@ class GraphViT(MeshModel):
         pooling: ``"gru"`` as published or ``"mean"``, which does not depend on the order of the members.
         split: Evaluate first edge layers on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
-        bits: Bit-widths rows may have; empty: a plain network.
-        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
 
     Raises:
         InputError: A combination that does not fit.
@@ -153,10 +148,6 @@ class GraphViT(MeshModel):
         pooling: Literal["gru", "mean"] = "gru",
         split: bool = True,
         neighbors: int = 8,
-        bits: tuple[int, ...] = (),
-        weights: WeightMode = "matched",
-        weight_bits: int = 8,
-        ranges: Ranges = "row",
     ) -> None:
         super().__init__()
         if cluster_size < 1 or pooling not in ("gru", "mean") or clustering not in ("tree", "kmeans"):
@@ -166,52 +157,45 @@ class GraphViT(MeshModel):
             )
         self.cluster_size, self.clustering, self.neighbors = cluster_size, clustering, neighbors
         self.out_channels = out_channels
-        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits, "ranges": ranges}
         code = 16 * pos_dim
-        parts: list[tuple[int, int | None]] = [(channels, None), (2 * code, RAW_BITS)]
-        read: list[tuple[int, int | None]] = [(channels, None), (tokens, None), (2 * code, RAW_BITS)]
-        self.node_encoder = QuantMLP(
-            [max(in_channels, 1), channels, channels], rows="node", first_fixed=RAW_BITS, **settings
-        )
-        self.edge_encoder = QuantMLP([pos_dim + 1, channels, channels], rows="edge", first_fixed=RAW_BITS, **settings)
-        self.rounds = nn.ModuleList(
-            GraphNetBlock(parts, channels, norm=True, split=split, **settings) for _ in range(depth)
-        )
-        self.pool = ClusterPool(parts, tokens, pooling, **settings)
-        self.attention = nn.ModuleList(
-            ClusterAttention(tokens, code, num_heads, **settings) for _ in range(attention_depth)
-        )
+        parts: list[Part] = [(channels, None), (2 * code, RAW_BITS)]
+        read: list[Part] = [(channels, None), (tokens, None), (2 * code, RAW_BITS)]
+        self.node_encoder = RowMLP([max(in_channels, 1), channels, channels], rows="node", first_fixed=RAW_BITS)
+        self.edge_encoder = RowMLP([pos_dim + 1, channels, channels], rows="edge", first_fixed=RAW_BITS)
+        self.rounds = nn.ModuleList(GraphNetBlock(parts, channels, norm=True, split=split) for _ in range(depth))
+        self.pool = ClusterPool(parts, tokens, pooling)
+        self.attention = nn.ModuleList(ClusterAttention(tokens, code, num_heads) for _ in range(attention_depth))
         self.norm = nn.LayerNorm(tokens)
-        self.retrieve = GraphNetBlock(read, channels, norm=False, split=split, **settings)
+        self.retrieve = GraphNetBlock(read, channels, norm=False, split=split)
         self.head = nn.ModuleList(
             [
-                QuantLinear(channels, channels, rows="node", **settings),
-                QuantLinear(channels, channels, rows="node", **settings),
-                QuantLinear(channels, out_channels, rows="node", fixed=RAW_BITS, **settings),
+                RowLinear(channels, channels, rows="node"),
+                RowLinear(channels, channels, rows="node"),
+                RowLinear(channels, out_channels, rows="node", fixed=RAW_BITS),
             ]
         )
 
-    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
+    def forward(self, inputs: MeshInputs) -> Tensor:
         """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
         pos, x, clusters = inputs.pos, inputs.x, inputs.clusters
         assert clusters is not None, "GraphViT needs clusters: take the inputs from unpack"
         home = clusters.of_node
         code = torch.cat([position_code(pos), position_code(clusters.center.index_select(0, home) - pos)], 1)
         between = pos.index_select(0, inputs.sender) - pos.index_select(0, inputs.receiver)
-        v = self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]), bits)
-        e = self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits)
+        v = self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]))
+        e = self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1))
         for block in self.rounds:
-            change, messages = block([v, code], e, inputs, bits)
+            change, messages = block([v, code], e, inputs)
             v, e = v + change, e + messages
-        w = self.pool([v, code], clusters, bits)
+        w = self.pool([v, code], clusters)
         plan, cluster_code = RaggedPlan.of(clusters.graph_ptr), position_code(clusters.center)
         for attention in self.attention:
-            w = attention(w, cluster_code, plan, bits)
+            w = attention(w, cluster_code, plan)
         w = self.norm(w)
-        out, _ = self.retrieve([v, w.index_select(0, home), code], e, inputs, bits)
+        out, _ = self.retrieve([v, w.index_select(0, home), code], e, inputs)
         for layer in self.head[:-1]:
-            out = torch.tanh(layer(out, bits))
-        result: Tensor = self.head[-1](out, bits)
+            out = torch.tanh(layer(out))
+        result: Tensor = self.head[-1](out)
         return result
 
     def other_macs(self, inputs: MeshInputs) -> dict[str, float]:

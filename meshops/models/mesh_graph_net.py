@@ -3,12 +3,10 @@
     e_ij' = e_ij + LN(MLP([v_i, v_j, e_ij])),   v_i' = v_i + LN(MLP([v_i, sum_j e_ij']))        (sec. 3.2, 15 rounds)
 
 Mesh edges only: world edges matter for bodies in contact. Perceptrons have two hidden layers of 128, as published. The
-first layer on edges is split into node projections (exact), and rows may be quantised as those of MP-PDE and GraphViT.
+first layer on edges is split into node projections (exact).
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +14,8 @@ from torch import Tensor, nn
 from meshops.models.graph_vit import GraphNetBlock
 from meshops.models.registry import register_model
 from meshops.nn.mesh_model import MeshInputs, MeshModel
-from meshops.nn.message_passing import QuantMLP
-from meshops.nn.quantized import RAW_BITS, MeshBits, Ranges, WeightMode
+from meshops.nn.message_passing import RowMLP
+from meshops.nn.row_linear import RAW_BITS
 
 
 @register_model
@@ -32,8 +30,6 @@ class MeshGraphNet(MeshModel):
         depth: Rounds of messages.
         split: Evaluate first edge layers on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
-        bits: Bit-widths rows may have; empty: a plain network.
-        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
     """
 
     def __init__(
@@ -46,31 +42,26 @@ class MeshGraphNet(MeshModel):
         depth: int = 15,
         split: bool = True,
         neighbors: int = 8,
-        bits: tuple[int, ...] = (),
-        weights: WeightMode = "matched",
-        weight_bits: int = 8,
-        ranges: Ranges = "row",
     ) -> None:
         super().__init__()
         self.neighbors, self.out_channels = neighbors, out_channels
-        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits, "ranges": ranges}
         hidden = [channels] * 3
-        self.node_encoder = QuantMLP([max(in_channels, 1), *hidden], rows="node", first_fixed=RAW_BITS, **settings)
-        self.edge_encoder = QuantMLP([pos_dim + 1, *hidden], rows="edge", first_fixed=RAW_BITS, **settings)
+        self.node_encoder = RowMLP([max(in_channels, 1), *hidden], rows="node", first_fixed=RAW_BITS)
+        self.edge_encoder = RowMLP([pos_dim + 1, *hidden], rows="edge", first_fixed=RAW_BITS)
         self.node_norm, self.edge_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.rounds = nn.ModuleList(
-            GraphNetBlock([(channels, None)], channels, norm=True, split=split, **settings) for _ in range(depth)
+            GraphNetBlock([(channels, None)], channels, norm=True, split=split) for _ in range(depth)
         )
-        self.decoder = QuantMLP([*hidden, out_channels], rows="node", last_fixed=RAW_BITS, **settings)
+        self.decoder = RowMLP([*hidden, out_channels], rows="node", last_fixed=RAW_BITS)
 
-    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
+    def forward(self, inputs: MeshInputs) -> Tensor:
         """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
         pos, x = inputs.pos, inputs.x
         between = pos.index_select(0, inputs.sender) - pos.index_select(0, inputs.receiver)
-        v = self.node_norm(self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1]), bits))
-        e = self.edge_norm(self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1), bits))
+        v = self.node_norm(self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1])))
+        e = self.edge_norm(self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1)))
         for block in self.rounds:
-            change, messages = block([v], e, inputs, bits)
+            change, messages = block([v], e, inputs)
             v, e = v + change, e + messages
-        out: Tensor = self.decoder(v, bits)
+        out: Tensor = self.decoder(v)
         return out

@@ -8,8 +8,8 @@ Reference code: the mean over neighbours where the paper writes a sum; Swish als
 by two 1-D convolutions, for bundles of 20, 25 or 50 steps.
 
 Departures: any dimension and any number of fields (``u`` is all fields of the last steps); a perceptron decodes short
-bundles and steady fields; the first edge layer is split into node projections (exact). AMQ-style quantisation gives
-nodes and edges their own bits: latent rows at those, differences of fields and positions in a small 8-bit layer.
+bundles and steady fields; the first edge layer is split into node projections (exact). Differences of fields and
+positions have a small layer of their own, which keeps 8 bits when the network is quantised.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from torch.nn.functional import silu
 from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.mesh_model import MeshInputs, MeshModel
-from meshops.nn.message_passing import EdgeLinear, QuantMLP
-from meshops.nn.quantized import RAW_BITS, Bits, MeshBits, QuantLinear, Ranges, SplitLinear, WeightMode
+from meshops.nn.message_passing import EdgeLinear, RowMLP
+from meshops.nn.row_linear import RAW_BITS, RowLinear, SplitLinear
 from meshops.ops.segment import segment_mean, segment_spread, segment_sum
 
 CONVOLUTIONS = {20: ((15, 4), 10), 25: ((16, 3), 14), 50: ((12, 2), 10)}  # K: kernel and stride, second kernel
@@ -45,25 +45,23 @@ class InstanceNorm(nn.Module):
 class MPPDELayer(nn.Module):
     """One round of messages."""
 
-    def __init__(self, channels: int, differences: int, variables: int, *, split: bool, aggr: str, **settings: Any):
+    def __init__(self, channels: int, differences: int, variables: int, *, split: bool, aggr: str):
         super().__init__()
         variable = [(variables, RAW_BITS)] if variables else []
-        self.message = EdgeLinear(
-            [(channels, None)], [(differences + variables, RAW_BITS)], channels, split=split, **settings
-        )
-        self.message_2 = QuantLinear(channels, channels, rows="edge", **settings)
-        self.update = SplitLinear([(channels, None), (channels, None), *variable], channels, rows="node", **settings)
-        self.update_2 = QuantLinear(channels, channels, rows="node", **settings)
+        self.message = EdgeLinear([(channels, None)], [(differences + variables, RAW_BITS)], channels, split=split)
+        self.message_2 = RowLinear(channels, channels, rows="edge")
+        self.update = SplitLinear([(channels, None), (channels, None), *variable], channels, rows="node")
+        self.update_2 = RowLinear(channels, channels, rows="node")
         self.norm = InstanceNorm()
         self.reduce = segment_mean if aggr == "mean" else segment_sum
 
-    def forward(self, f: Tensor, raw: Tensor, variables: Tensor, inputs: MeshInputs, bits: Bits) -> Tensor:
+    def forward(self, f: Tensor, raw: Tensor, variables: Tensor, inputs: MeshInputs) -> Tensor:
         """``f [n, c]``, differences and variables of the edges ``raw [e, k]``, ``variables [n, v]``."""
-        messages = self.message([f], [raw], inputs.sender, inputs.receiver, bits=bits, activation="silu")
-        messages = self.message_2(messages, bits, activation="silu")
+        messages = self.message([f], [raw], inputs.sender, inputs.receiver, activation="silu")
+        messages = self.message_2(messages, activation="silu")
         received = self.reduce(messages, inputs.ptr)
         own = (f, received, variables) if variables.shape[1] else (f, received)
-        change = self.update_2(self.update(*own, bits=bits, activation="silu"), bits, activation="silu")
+        change = self.update_2(self.update(*own, activation="silu"), activation="silu")
         out: Tensor = self.norm(f + change, inputs.graph_ptr)
         return out
 
@@ -81,9 +79,8 @@ class BundleDecoder(nn.Module):
         (kernel, stride), last = CONVOLUTIONS[steps]
         self.first, self.last = nn.Conv1d(1, 8, kernel, stride), nn.Conv1d(8, fields, last)
 
-    def forward(self, f: Tensor, bits: Bits = None) -> Tensor:
-        """``[n, c] -> [n, steps fields]``, step after step; in float32 whatever the bits."""
-        del bits
+    def forward(self, f: Tensor) -> Tensor:
+        """``[n, c] -> [n, steps fields]``, step after step; never quantised."""
         out: Tensor = self.last(silu(self.first(f.unsqueeze(1))))
         return out.transpose(1, 2).flatten(1)
 
@@ -108,8 +105,6 @@ class MPPDE(MeshModel):
         time_step: Time between steps: the output is then ``newest + l dt d^l``; None: the output is d.
         split: Evaluate the first edge layer on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
-        bits: Bit-widths rows may have; empty: a plain network.
-        weights, weight_bits, ranges: See :class:`~meshops.nn.quantized.QuantLinear`.
 
     Raises:
         InputError: A combination that does not fit.
@@ -131,10 +126,6 @@ class MPPDE(MeshModel):
         time_step: float | None = None,
         split: bool = True,
         neighbors: int = 8,
-        bits: tuple[int, ...] = (),
-        weights: WeightMode = "matched",
-        weight_bits: int = 8,
-        ranges: Ranges = "row",
     ) -> None:
         super().__init__()
         if aggr not in ("mean", "sum") or decoder not in ("mlp", "conv"):
@@ -146,35 +137,33 @@ class MPPDE(MeshModel):
         self.bundle = bundle
         self.fields, self.variables, self.fourier = in_channels - variables, variables, fourier
         self.time_step, self.neighbors, self.out_channels = time_step, neighbors, out_channels
-        settings: Any = {"bits": tuple(bits), "weights": weights, "weight_bits": weight_bits, "ranges": ranges}
         width = in_channels + pos_dim * (1 + 2 * fourier)
-        self.encoder = QuantMLP(
-            [width, channels, channels], rows="node", activation="silu", last="silu", first_fixed=RAW_BITS, **settings
+        self.encoder = RowMLP(
+            [width, channels, channels], rows="node", activation="silu", last="silu", first_fixed=RAW_BITS
         )
         self.layers = nn.ModuleList(
-            MPPDELayer(channels, self.fields + pos_dim, variables, split=split, aggr=aggr, **settings)
-            for _ in range(depth)
+            MPPDELayer(channels, self.fields + pos_dim, variables, split=split, aggr=aggr) for _ in range(depth)
         )
         self.decoder: nn.Module
         if decoder == "conv":
             self.decoder = BundleDecoder(channels, bundle, out_channels // bundle)
         else:
-            self.decoder = QuantMLP(
-                [channels, channels, out_channels], rows="node", activation="silu", last_fixed=RAW_BITS, **settings
+            self.decoder = RowMLP(
+                [channels, channels, out_channels], rows="node", activation="silu", last_fixed=RAW_BITS
             )
 
-    def forward(self, inputs: MeshInputs, *, bits: MeshBits | None = None) -> Tensor:
+    def forward(self, inputs: MeshInputs) -> Tensor:
         """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
         pos, u, v = inputs.pos, inputs.x[:, : self.fields], inputs.x[:, self.fields :]
         place = [pos, *(wave(pos * torch.pi * 2**i) for i in range(self.fourier) for wave in (torch.sin, torch.cos))]
-        f = self.encoder(torch.cat([u, *place, v], 1), bits)
+        f = self.encoder(torch.cat([u, *place, v], 1))
         ends = torch.cat([u, pos], 1)
         raw = ends.index_select(0, inputs.receiver) - ends.index_select(0, inputs.sender)
         if self.variables:
             raw = torch.cat([raw, v.index_select(0, inputs.receiver)], 1)
         for layer in self.layers:
-            f = layer(f, raw, v, inputs, bits)
-        d: Tensor = self.decoder(f, bits)
+            f = layer(f, raw, v, inputs)
+        d: Tensor = self.decoder(f)
         return d if self.time_step is None else advance(u, d, self.time_step, self.bundle)
 
 

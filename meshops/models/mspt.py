@@ -123,7 +123,7 @@ class MSPT(nn.Module):
             leaves of at most ``patch_size`` nodes; ``"file"``: runs of consecutive nodes, as the released scripts do.
         dropout: Dropout in attention output and feed-forward layers.
         time: Condition on a scalar time per graph.
-        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
+        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [-1, 1]^d.
         linear_patch_size: L, the largest patch, of the linear pooling of the paper; default ``patch_size``.
         checkpoint: Recompute activations in the backward pass (the released code does while training).
         init_std: Linear weights start as a truncated normal of this width; None: PyTorch's default. Default: 0.02

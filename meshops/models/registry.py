@@ -56,6 +56,19 @@ def model_arguments(name: str) -> list[str]:
     return _arguments(_registered(name))
 
 
+def model_takes(name: str) -> frozenset[str]:
+    """What a registered model can work on: ``"points"``, ``"graph"``, ``"grid"``, ...
+
+    Raises:
+        InputError: Unknown name.
+    """
+    maker: Any = _registered(name)
+    if not inspect.isclass(maker):
+        maker = inspect.signature(maker, eval_str=True).return_annotation
+    takes: frozenset[str] = getattr(maker, "takes", frozenset())
+    return takes
+
+
 def _registered(name: str) -> Callable[..., nn.Module]:
     if name not in _MODELS:
         near = difflib.get_close_matches(name, _MODELS, 1)

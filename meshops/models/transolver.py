@@ -157,7 +157,7 @@ class Transolver(nn.Module):
         mlp_ratio: Hidden width of the perceptrons over ``channels``.
         dropout: Of the attention.
         time: Condition on a scalar time per graph.
-        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
+        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [-1, 1]^d.
         structured: Points along each axis, for graphs whose nodes are a regular grid, row-major: convolutions project
             the tokens, and the order of the nodes matters. None: points in any place and order.
         checkpoint: Recompute activations in the backward pass.

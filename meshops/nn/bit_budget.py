@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError, some
-from meshops.nn.mesh_model import MeshInputs, RowCosts
+from meshops.nn.costs import RowCosts
+from meshops.nn.mesh_model import MeshInputs
 from meshops.nn.quantized import MeshBits
 from meshops.ops.quantize import check_bits
 from meshops.ops.segment import segment_mean, segment_sum

@@ -1,29 +1,27 @@
-"""Layers of networks on graphs: a linear layer on edges that works on nodes, and perceptrons with bits per row."""
+"""Layers of networks on graphs: a linear layer on edges that works on nodes, perceptrons and a recurrent unit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from meshops.nn.quantized import Bits, Kind, QuantLinear, SplitLinear, reset_as_one
+from meshops.nn.row_linear import Kind, Part, RowLinear, SplitLinear, reset_as_one
 from meshops.ops.integer import ACTIVATIONS, Activation, Rows
 
 
-class QuantMLP(nn.Module):
-    """Linear layers with an activation between them, with bits per row.
+class RowMLP(nn.Module):
+    """Linear layers with an activation between them, on rows that are nodes, edges or clusters.
 
     Args:
         channels: Width of the input, of each hidden layer and of the output.
         rows: What a row is.
         activation: Between the layers.
         last: Activation after the last one.
-        first_fixed: Bits of the first layer whatever is assigned (raw inputs); None: those of the rows.
+        first_fixed: Bits of the first layer once quantised, whatever is assigned (raw inputs).
         last_fixed: The same for the last layer (outputs).
-        **settings: See :class:`~meshops.nn.quantized.QuantLinear`.
     """
 
     def __init__(
@@ -35,7 +33,6 @@ class QuantMLP(nn.Module):
         last: Activation = "none",
         first_fixed: int | None = None,
         last_fixed: int | None = None,
-        **settings: Any,
     ) -> None:
         super().__init__()
         pairs = list(pairwise(channels))
@@ -43,14 +40,14 @@ class QuantMLP(nn.Module):
         for i, (width_in, width_out) in enumerate(pairs):
             fixed = first_fixed if i == 0 else None
             fixed = last_fixed if i == len(pairs) - 1 and last_fixed is not None else fixed
-            layers.append(QuantLinear(width_in, width_out, rows=rows, fixed=fixed, **settings))
+            layers.append(RowLinear(width_in, width_out, rows=rows, fixed=fixed))
         self.layers = nn.ModuleList(layers)
         self.activations: list[Activation] = [activation] * (len(pairs) - 1) + [last]
 
-    def forward(self, x: Tensor, bits: Bits = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``[r, channels[0]] -> [r, channels[-1]]``."""
         for layer, activation in zip(self.layers, self.activations, strict=True):
-            x = layer(x, bits, activation=activation)
+            x = layer(x, activation=activation)
         return x
 
 
@@ -58,33 +55,31 @@ class EdgeLinear(nn.Module):
     """A linear layer on ``[receiver, sender, edge]``: ``y_ij = W_r h_i + W_s h_j + W_e e_ij + b``.
 
     With ``split`` the first two are computed once per node and gathered, which is exact and saves most of the work of
-    the edges; their rows are then quantised at the bits of the nodes. Without, at those of the edges. Same weights.
+    the edges; their rows are then nodes, with the bits of nodes. Without, edges. Same weights.
 
     Args:
         node_parts: Channels of each node input and its fixed bits (None: assigned).
         edge_parts: The same for edge inputs.
         out_features: Channels of the output.
         split: See above.
-        **settings: See :class:`~meshops.nn.quantized.QuantLinear`.
     """
 
     def __init__(
         self,
-        node_parts: Sequence[tuple[int, int | None]],
-        edge_parts: Sequence[tuple[int, int | None]],
+        node_parts: Sequence[Part],
+        edge_parts: Sequence[Part],
         out_features: int,
         *,
         split: bool = True,
-        **settings: Any,
     ) -> None:
         super().__init__()
         rows: Kind = "node" if split else "edge"
         self.split = split
-        self.receiver = SplitLinear(node_parts, out_features, rows=rows, **settings)
-        self.sender = SplitLinear(node_parts, out_features, rows=rows, bias=False, **settings)
-        self.edge = SplitLinear(edge_parts, out_features, rows="edge", bias=False, **settings) if edge_parts else None
+        self.receiver = SplitLinear(node_parts, out_features, rows=rows)
+        self.sender = SplitLinear(node_parts, out_features, rows=rows, bias=False)
+        self.edge = SplitLinear(edge_parts, out_features, rows="edge", bias=False) if edge_parts else None
         layers = [*self.receiver.parts, *self.sender.parts, *(self.edge.parts if self.edge is not None else ())]
-        reset_as_one([layer for layer in layers if isinstance(layer, QuantLinear)])
+        reset_as_one([layer for layer in layers if isinstance(layer, RowLinear)])
 
     def forward(
         self,
@@ -93,17 +88,16 @@ class EdgeLinear(nn.Module):
         sender: Tensor,
         receiver: Tensor,
         *,
-        bits: Bits = None,
         activation: Activation = "none",
     ) -> Tensor:
         """``[n, c_i] ...``, ``[e, c_j] ...`` -> ``[e, out]``."""
         if self.split:
-            added = [Rows(self.receiver(*nodes, bits=bits), receiver), Rows(self.sender(*nodes, bits=bits), sender)]
+            added = [Rows(self.receiver(*nodes), receiver), Rows(self.sender(*nodes), sender)]
         else:
-            here = self.receiver(*(part.index_select(0, receiver) for part in nodes), bits=bits)
-            added = [Rows(here + self.sender(*(part.index_select(0, sender) for part in nodes), bits=bits))]
+            here = self.receiver(*(part.index_select(0, receiver) for part in nodes))
+            added = [Rows(here + self.sender(*(part.index_select(0, sender) for part in nodes)))]
         if self.edge is not None:
-            out: Tensor = self.edge(*edges, bits=bits, added=added, activation=activation)
+            out: Tensor = self.edge(*edges, added=added, activation=activation)
             return out
         total = torch.zeros((), device=sender.device)
         for table, index in added:
@@ -111,8 +105,8 @@ class EdgeLinear(nn.Module):
         return ACTIVATIONS[activation](total)
 
 
-class QuantGRUCell(nn.Module):
-    """Gated recurrent unit (Cho et al. 2014) as in ``torch.nn.GRU``, its two matrices with bits of their own.
+class RowGRUCell(nn.Module):
+    """Gated recurrent unit (Cho et al. 2014) as in ``torch.nn.GRU``, over the members of clusters.
 
         r = sigma(W_ir x + b_ir + W_hr h + b_hr),   z = sigma(W_iz x + b_iz + W_hz h + b_hz)
         n = tanh(W_in x + b_in + r (W_hn h + b_hn)),   h' = (1 - z) n + z h
@@ -120,25 +114,21 @@ class QuantGRUCell(nn.Module):
     Args:
         parts: Channels of each input and its fixed bits; inputs are rows of nodes.
         hidden: Channels of the state; states are rows of clusters.
-        **settings: See :class:`~meshops.nn.quantized.QuantLinear`.
     """
 
-    def __init__(self, parts: Sequence[tuple[int, int | None]], hidden: int, **settings: Any) -> None:
+    def __init__(self, parts: Sequence[Part], hidden: int) -> None:
         super().__init__()
-        self.inputs = SplitLinear(parts, 3 * hidden, rows="node", **settings)
-        self.state = QuantLinear(hidden, 3 * hidden, rows="cluster", **settings)
-        self.state.per_member = True  # type: ignore[assignment]  # one call per member of a cluster
+        self.inputs = SplitLinear(parts, 3 * hidden, rows="node")
+        self.state = RowLinear(hidden, 3 * hidden, rows="cluster", per_member=True)
         self.hidden = hidden
         bound = hidden**-0.5
         for parameter in [w for part in [*self.inputs.parts, self.state] for w in (part.weight, part.bias)]:
             if isinstance(parameter, nn.Parameter):
                 nn.init.uniform_(parameter, -bound, bound)
-        for part in [*self.inputs.parts, self.state]:
-            part.set_steps()  # type: ignore[operator]
 
-    def step(self, gates: Tensor, h: Tensor, bits: Bits = None) -> Tensor:
+    def step(self, gates: Tensor, h: Tensor) -> Tensor:
         """Next state ``[c, hidden]`` from ``gates = inputs(x) [c, 3 hidden]`` and the state ``h``."""
-        from_state = self.state(h, bits)
+        from_state = self.state(h)
         r_x, z_x, n_x = gates.chunk(3, 1)
         r_h, z_h, n_h = from_state.chunk(3, 1)
         r, z = torch.sigmoid(r_x + r_h), torch.sigmoid(z_x + z_h)

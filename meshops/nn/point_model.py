@@ -57,7 +57,8 @@ class PointEmbedding(nn.Module):
         channels: Width of a token.
         pos_dim: d.
         time: Whether graphs have a time.
-        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [0, 1]^d.
+        unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [-1, 1]^d,
+            where tasks put the positions.
     """
 
     def __init__(
@@ -102,8 +103,11 @@ class PointEmbedding(nn.Module):
 
 
 def grid_distances(pos: Float[Tensor, "*n d"], resolution: int) -> Float[Tensor, "*n r"]:
-    """Distances to the ``resolution**d`` points of a regular grid over [0, 1]^d ("unified position" of the code)."""
-    axis = torch.linspace(0, 1, resolution, device=pos.device, dtype=pos.dtype)
+    """Distances to the ``resolution**d`` points of a regular grid over [-1, 1]^d.
+
+    The "unified position" of the released codes of Transolver and MSPT, which have it for positions in the unit square.
+    """
+    axis = torch.linspace(-1, 1, resolution, device=pos.device, dtype=pos.dtype)
     grid = torch.cartesian_prod(*[axis] * pos.shape[-1]).view(-1, pos.shape[-1])
     return torch.cdist(pos, grid, compute_mode="donot_use_mm_for_euclid_dist")
 

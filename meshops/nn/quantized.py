@@ -1,15 +1,20 @@
-"""Linear layers whose rows have a number of bits each (AMQ-style; the paper's own design is not public).
+"""Linear layers whose rows have a number of bits each, and the swap that quantises a network (AMQ-style).
 
 A row at b bits meets the weights at b bits (``weights="matched"``) or weights at one width for all (``"shared"``).
-Bias, sums and whatever follows stay in floating point. Without bits the layer is ``torch.nn.Linear``, bit for bit.
+Bias, sums and whatever follows stay in floating point. Without bits a layer is ``torch.nn.Linear``, bit for bit.
 
-Rows are nodes, edges or clusters of a mesh: a layer says which, and finds its bits in :class:`MeshBits`.
-:func:`to_integers` replaces trained layers by :class:`IntegerLinear`, which hold and multiply 8-bit integers.
+    model = quantize(create_model("mppde", in_channels=1, out_channels=1), bits=(4, 8))
+    with assigned(model, MeshBits(node, edge)):
+        out = model(inputs)
+
+The layers of a network share one object that holds the bits assigned at the moment; there is no global state. The
+paper's own design is not public. :func:`meshops.nn.to_integers` makes integers of a trained network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -19,22 +24,18 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from meshops.errors import InputError, some
-from meshops.ops.integer import Activation, IntegerWeight, Rows, finish, integer_linear
+from meshops.nn.row_linear import Kind, RowLinear
+from meshops.ops.integer import Activation, Rows, finish
 from meshops.ops.quantize import (
-    INTEGER_MOST,
     check_bits,
     fake_quantize_rows,
     fake_quantize_tensor,
     fake_quantize_weight,
-    quantize_weight,
     weight_step,
 )
 
-Kind = Literal["node", "edge", "cluster"]
 WeightMode = Literal["matched", "shared"]
 Ranges = Literal["row", "tensor"]
-RAW_BITS = 8
-"""Bits of rows that hold coordinates and raw fields, and of the last layer: fewer would destroy geometry."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,78 +112,119 @@ class MeshBits:
         return self._fixed[count, fixed]
 
 
-Bits = BitPlan | MeshBits | None
+Bits = BitPlan | MeshBits | int | None
 
 
-class QuantLinear(nn.Linear):
-    """``y = activation(x W^T + b)`` with rows and weights quantised.
+class BitSource:
+    """Where the quantised layers of a network look up the bits of their rows: one object for all of them."""
+
+    def __init__(self) -> None:
+        self.bits: Bits = None
+
+
+@contextmanager
+def assigned(model: nn.Module, bits: Bits) -> Iterator[nn.Module]:
+    """Inside of the ``with`` block the rows of a quantised network have these bits.
+
+    Blocks may be nested, the inner one counts; at the end, also by an exception, what was before is back. The bits
+    belong to the model: copies have their own, and one model cannot run with different bits in two threads at once.
 
     Args:
-        in_features: Channels of the input.
-        out_features: Channels of the output.
-        bits: Bit-widths rows may have; each has its own learned clip of the rows and steps of the weights. Empty: a
-            plain layer without further weights.
-        rows: What a row is; decides which bits of :class:`MeshBits` it has.
-        fixed: All rows have this many bits whatever is assigned to nodes and edges.
+        model: With layers of :func:`quantize` or :func:`meshops.nn.to_integers`.
+        bits: Of every node, edge and cluster; or one number for all rows but those of layers at fixed bits; or a plan
+            for one layer alone; or None: float32.
+
+    Raises:
+        InputError: The model has no quantised layers.
+    """
+    found = [getattr(module, "source", None) for module in model.modules()]
+    sources = {id(source): source for source in found if isinstance(source, BitSource)}
+    if not sources:
+        raise InputError("the model has no quantised layers that could be assigned bits; call quantize(model) first")
+    before = {key: source.bits for key, source in sources.items()}
+    for source in sources.values():
+        source.bits = bits
+    try:
+        yield model
+    finally:
+        for key, source in sources.items():
+            source.bits = before[key]
+
+
+class QuantLinear(nn.Module):
+    """A linear layer with rows and weights quantised: ``y = activation(x W^T + b + added)``.
+
+    Args:
+        layer: Its weights are taken, not copied, and what a :class:`~meshops.nn.row_linear.RowLinear` knows of its
+            rows. Rows of a plain ``nn.Linear`` have the number of bits that is assigned to all, or the highest of
+            ``bits`` where nodes and edges are assigned theirs.
+        bits: Bit-widths rows may have; each has its own learned clip of the rows and steps of the weights.
         weights: ``"matched"``: weights at the bits of the row; ``"shared"``: at ``weight_bits`` for all rows.
         weight_bits: See above.
         ranges: ``"row"``: every row has its own range, times a learned clip; ``"tensor"``: one learned range for all
             rows of a bit-width (LSQ+), which starts as that of the first rows seen in training.
-        bias: Add a bias, in floating point.
+        source: Where the bits are looked up; None: a new one, for this layer alone.
 
     Attributes:
         name: Place in the model, for messages; set by :func:`name_layers`.
 
     Raises:
-        InputError: Bit-widths out of range, unknown mode.
+        InputError: Bit-widths out of range, or an unknown mode.
     """
+
+    bias: nn.Parameter | None
 
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        layer: nn.Linear,
         *,
-        bits: Sequence[int] = (4, 8),
-        rows: Kind = "node",
-        fixed: int | None = None,
+        bits: int | Sequence[int] = (4, 8),
         weights: WeightMode = "matched",
         weight_bits: int = 8,
         ranges: Ranges = "row",
-        bias: bool = True,
+        source: BitSource | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, bias=bias)
+        super().__init__()
         if weights not in ("matched", "shared") or ranges not in ("row", "tensor"):
             raise InputError(
                 f"weights must be 'matched' or 'shared' and ranges 'row' or 'tensor', got '{weights}', '{ranges}'"
             )
-        wanted = [] if not bits else [fixed] if fixed is not None else bits
+        known = layer if isinstance(layer, RowLinear) else None
+        self.rows: Kind | None = None if known is None else known.rows
+        self.fixed = None if known is None else known.fixed
+        self.per_member = known is not None and known.per_member
+        wanted = [self.fixed] if self.fixed is not None else [bits] if isinstance(bits, int) else bits
+        if not wanted:
+            raise InputError("bits is empty; give at least one bit-width, such as bits=(4, 8)")
         for width in (*wanted, weight_bits):
             check_bits(int(width))
+        self.in_features, self.out_features = layer.in_features, layer.out_features
         self.bits = tuple(sorted({int(width) for width in wanted}))
-        self.rows, self.fixed, self.mode, self.weight_bits = rows, fixed, weights, weight_bits
+        self.mode, self.weight_bits = weights, weight_bits
+        self.source = BitSource() if source is None else source
         self.name = "layer"
+        self.weight, self.bias = layer.weight, layer.bias
         self.limits = nn.ParameterDict()
         if ranges == "tensor":
             for b in self.bits:
-                self.limits[str(b)] = nn.Parameter(torch.full((2,), torch.nan))
-        self.clip = nn.ParameterDict({str(b): nn.Parameter(torch.tensor(0.9 if b <= 4 else 1.0)) for b in self.bits})
+                self.limits[str(b)] = nn.Parameter(self.weight.new_full((2,), torch.nan))
+        self.clip = nn.ParameterDict(
+            {str(b): nn.Parameter(self.weight.new_tensor(0.9 if b <= 4 else 1.0)) for b in self.bits}
+        )
         self.step = nn.ParameterDict()
         self.set_steps()
+        self.train(layer.training)
 
     def set_steps(self) -> None:
         """Start the steps of the weights anew from the weights as they are now."""
-        widths = () if not self.bits else self.bits if self.mode == "matched" else (self.weight_bits,)
-        for b in widths:
+        for b in self.bits if self.mode == "matched" else (self.weight_bits,):
             self.step[str(b)] = nn.Parameter(weight_step(self.weight.detach(), b))
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, bits: Bits = None, *, added: Sequence[Rows] = (), activation: Activation = "none"
-    ) -> Tensor:
-        """``[r, in] -> [r, out]``.
+    def forward(self, x: Tensor, *, added: Sequence[Rows] = (), activation: Activation = "none") -> Tensor:
+        """``[..., in] -> [..., out]`` with the bits of :func:`assigned`; without, nothing is quantised.
 
         Args:
             x: Rows.
-            bits: Bits of each; None: nothing is quantised.
             added: Rows of other tables that are added before the activation.
             activation: Applied last.
 
@@ -190,9 +232,12 @@ class QuantLinear(nn.Linear):
             InputError: A row has bits the layer was not built for, the plan has another number of rows, or ``x`` is
                 not finite.
         """
-        if bits is None:
+        if self.source.bits is None:
             return finish(linear(x, self.weight, self.bias), None, added, activation)
-        plan = checked_plan(self, x, bits)
+        if x.dim() != 2:
+            out: Tensor = self(x.flatten(0, -2), added=added, activation=activation)
+            return out.reshape(*x.shape[:-1], self.out_features)
+        plan = checked_plan(self, x)
         parts = []
         rows = x[plan.order] if len(plan.buckets) > 1 else x
         for width, first, last in plan.buckets:
@@ -226,189 +271,88 @@ class QuantLinear(nn.Linear):
 
     def extra_repr(self) -> str:
         """Arguments shown by ``print``."""
-        rows = f"{self.rows} rows" + ("" if self.fixed is None else f" at {self.fixed} bits")
-        return f"{super().extra_repr()}, {rows}, bits={self.bits}, weights='{self.mode}'"
+        return quantized_repr(self)
 
 
-class IntegerLinear(nn.Module):
-    """A trained :class:`QuantLinear` that holds integers only and multiplies integers; no gradients.
+def quantize(
+    model: nn.Module,
+    bits: int | Sequence[int] = (4, 8),
+    *,
+    weights: WeightMode = "matched",
+    weight_bits: int = 8,
+    ranges: Ranges = "row",
+) -> nn.Module:
+    """Swap the linear layers of a network for :class:`QuantLinear` with the same weights, in place.
 
-    Weights of up to 4 bits are kept two to a byte. Values are those of the layer it came from, to rounding.
+    The parameters stay the same objects; learned clips and steps are new ones, started from the weights as they are.
+    Layers of classes derived from ``nn.Linear`` (attention of PyTorch) and convolutions stay as they are. In float32
+    nothing changes; see :func:`assigned` for how rows get their bits.
 
     Args:
-        layer: Its sizes, bits and weights are taken.
+        model: Any network. Rows of a :class:`~meshops.nn.row_linear.RowLinear` have bits of their own, those of other
+            linear layers one number of bits.
+        bits: Bit-widths rows may have.
+        weights: See :class:`QuantLinear`.
+        weight_bits: See there.
+        ranges: See there.
+
+    Returns:
+        The model; where it is a linear layer itself, the layer that takes its place.
 
     Raises:
-        InputError: The layer has bit-widths above 8, or none.
+        InputError: Bit-widths out of range, or no linear layer that is not quantised yet.
     """
-
-    bias: Tensor | None
-
-    def __init__(self, layer: QuantLinear) -> None:
-        super().__init__()
-        above = [b for b in (*layer.bits, layer.weight_bits if layer.mode == "shared" else 2) if b > INTEGER_MOST]
-        if above or not layer.bits:
-            raise InputError(
-                f"{layer.name}: integers hold 2 to {INTEGER_MOST} bits, the layer has {some(layer.bits) or 'none'}; "
-                "train with fewer bits"
-            )
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.bits, self.rows, self.fixed, self.name = layer.bits, layer.rows, layer.fixed, layer.name
-        self.mode, self.weight_bits = layer.mode, layer.weight_bits
-        for width in layer.step:
-            values, step = quantize_weight(layer.weight, int(width), layer.step[width])
-            self.register_buffer(f"values_{width}", _pack_halves(values) if int(width) <= 4 else values)
-            self.register_buffer(f"step_{width}", step.float())
-        ends = [layer.limits[str(b)].detach().float() for b in self.bits if str(b) in layer.limits]
-        if any(bool(torch.isnan(end).any()) for end in ends):
-            raise InputError(f"{layer.name}: its ranges have not been learned yet; train before compressing")
-        self.register_buffer("limits", torch.stack(ends) if ends else torch.zeros(0, 2))
-        clips = torch.stack([layer.clip[str(b)].detach().float() for b in self.bits])
-        self.register_buffer("clips", clips)
-        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
-        self._weights: dict[int, IntegerWeight] = {}
-
-    def forward(
-        self, x: Tensor, bits: Bits = None, *, added: Sequence[Rows] = (), activation: Activation = "none"
-    ) -> Tensor:
-        """As :meth:`QuantLinear.forward`; bits are needed."""
-        if bits is None:
-            raise InputError(f"{self.name}: only the integers of this model were kept; predict with bits, not without")
-        plan = checked_plan(self, x, bits)
-        if not plan.buckets:
-            return x.new_zeros(0, self.out_features)
-        weights = [self.weight_at(width) for width, _, _ in plan.buckets]
-        ends = [last for _, _, last in plan.buckets]
-        try:
-            return integer_linear(x, plan.order, ends, weights, self.bias, added, activation)
-        except InputError as error:
-            raise InputError(f"{self.name}: {error}") from None
-
-    def weight_at(self, width: int) -> IntegerWeight:
-        """Integers that rows at ``width`` bits meet, unpacked at the first call."""
-        if width not in self._weights:
-            met = width if self.mode == "matched" else self.weight_bits
-            values = getattr(self, f"values_{met}")
-            values = _unpack_halves(values, self.in_features) if met <= 4 else values
-            clip = float(self.get_buffer("clips")[self.bits.index(width)])
-            most = 2 ** (met - 1) - 1
-            limits = self.get_buffer("limits")
-            pair = tuple(limits[self.bits.index(width)].tolist()) if len(limits) else None
-            self._weights[width] = IntegerWeight(width, values, getattr(self, f"step_{met}"), most, clip, pair)
-        return self._weights[width]
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._weights = {}
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._weights = {}
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def extra_repr(self) -> str:
-        """Sizes and bits."""
-        return f"{self.in_features}, {self.out_features}, {self.rows} rows, bits={self.bits}, weights='{self.mode}'"
+    source = BitSource()
+    made = {
+        layer: QuantLinear(layer, bits=bits, weights=weights, weight_bits=weight_bits, ranges=ranges, source=source)
+        for layer in model.modules()
+        if type(layer) in (nn.Linear, RowLinear) and isinstance(layer, nn.Linear)
+    }
+    if not made:
+        raise InputError("the model has no linear layers that could be quantised, or they are quantised already")
+    model = swapped(model, made)
+    name_layers(model)
+    return model
 
 
-class SplitLinear(nn.Module):
-    """One linear layer on concatenated inputs, as a sum over the inputs: ``W [x1, x2, ...] + b``.
-
-    The same numbers as ``nn.Linear`` on the concatenation, to rounding; but each input is quantised by itself, with its
-    own range and its own bits.
-
-    Args:
-        parts: Channels of each input and its fixed bits (None: the bits assigned to its rows).
-        out_features: Channels of the output.
-        bias: Add a bias.
-        **settings: See :class:`QuantLinear`.
-    """
-
-    def __init__(
-        self, parts: Sequence[tuple[int, int | None]], out_features: int, *, bias: bool = True, **settings: Any
-    ) -> None:
-        super().__init__()
-        layers = [
-            QuantLinear(width, out_features, fixed=fixed, bias=bias and i == 0, **settings)
-            for i, (width, fixed) in enumerate(parts)
-        ]
-        self.parts = nn.ModuleList(layers)
-        reset_as_one(layers)
-
-    def forward(
-        self, *inputs: Tensor, bits: Bits = None, added: Sequence[Rows] = (), activation: Activation = "none"
-    ) -> Tensor:
-        """``[r, c_i] ... -> [r, out]``."""
-        *rest, (last, x) = list(zip(self.parts, inputs, strict=True))
-        total: Tensor | None = None
-        for part, values in rest:
-            out = part(values, bits)
-            total = out if total is None else total + out
-        if total is not None:
-            added = [*added, Rows(total)]
-        result: Tensor = last(x, bits, added=added, activation=activation)
-        return result
-
-
-def reset_as_one(layers: Sequence[QuantLinear]) -> None:
-    """Start layers whose outputs are added as one ``nn.Linear`` on all inputs would start."""
-    bound = sum(layer.in_features for layer in layers) ** -0.5
-    for layer in layers:
-        nn.init.uniform_(layer.weight, -bound, bound)
-        if layer.bias is not None:
-            nn.init.uniform_(layer.bias, -bound, bound)
-        layer.set_steps()
-
-
-def quantized_layers(model: nn.Module) -> Iterator[tuple[str, QuantLinear | IntegerLinear]]:
-    """Names and layers of a model that can run quantised."""
-    for name, module in model.named_modules():
-        if isinstance(module, (QuantLinear, IntegerLinear)):
-            yield name, module
+def swapped(model: nn.Module, made: Mapping[Any, nn.Module]) -> nn.Module:
+    """Put other layers in the place of those of a model, in place; the new one where the model itself is swapped."""
+    for owner in list(model.modules()):
+        for name, child in list(owner._modules.items()):
+            if child in made:
+                setattr(owner, name, made[child])
+    return made.get(model, model)
 
 
 def name_layers(model: nn.Module) -> None:
     """Tell every layer its place in the model, so that messages can name it."""
-    for name, layer in quantized_layers(model):
-        layer.name = name
-
-
-def to_integers(model: nn.Module) -> nn.Module:
-    """Replace every :class:`QuantLinear` of a model by its integers, in place; returns the model.
-
-    Raises:
-        InputError: A layer has bit-widths that 8-bit integers cannot hold, or none at all.
-    """
-    name_layers(model)
-    for name, layer in list(quantized_layers(model)):
+    for name, layer in model.named_modules():
         if isinstance(layer, QuantLinear):
-            owner = model.get_submodule(name.rpartition(".")[0])
-            setattr(owner, name.rpartition(".")[2], IntegerLinear(layer))
-    return model
+            layer.name = name or "layer"
 
 
-def checked_plan(layer: QuantLinear | IntegerLinear, x: Tensor, bits: BitPlan | MeshBits) -> BitPlan:
-    """Plan of the rows of ``x``; raises ``InputError`` where it does not fit, or where ``x`` is not finite (CPU)."""
-    plan = bits if isinstance(bits, BitPlan) else bits.plan(layer.rows, layer.fixed, len(x))
+def checked_plan(layer: Any, x: Tensor) -> BitPlan:
+    """Plan of the rows of ``x`` in a layer; ``InputError`` where it does not fit, or ``x`` is not finite (CPU)."""
+    bits: Bits = layer.source.bits
+    if isinstance(bits, BitPlan):
+        plan = bits
+    elif isinstance(bits, MeshBits) and layer.rows is not None:
+        plan = bits.plan(layer.rows, layer.fixed, len(x))
+    else:
+        width = layer.fixed or (bits if isinstance(bits, int) else layer.bits[-1])
+        plan = BitPlan.uniform(len(x), width, x.device)
     if len(plan.bits) != len(x):
         raise InputError(f"{layer.name}: the plan is for {len(plan.bits)} rows, got {len(x)}")
     for width, _, _ in plan.buckets:
         if width not in layer.bits:
-            built = some(layer.bits) if layer.bits else "none"
+            built = some(layer.bits)
             raise InputError(f"{layer.name}: a row has {width} bits, the layer was built for {built}; add it to bits=")
     if isinstance(layer, QuantLinear) and x.device.type == "cpu" and not bool(torch.isfinite(x.detach().sum())):
         raise InputError(f"{layer.name}: activations hold NaN or infinite values; lower the learning rate or the input")
     return plan
 
 
-def _pack_halves(values: Tensor) -> Tensor:
-    """``[n, k]`` integers -8..7 -> ``[n, ceil(k / 2)]`` bytes, two of them in each."""
-    low = values[:, 0::2].to(torch.int16) & 15
-    high = torch.zeros_like(low)
-    high[:, : values.shape[1] // 2] = values[:, 1::2].to(torch.int16) & 15
-    return (low | high << 4).to(torch.uint8)
-
-
-def _unpack_halves(packed: Tensor, k: int) -> Tensor:
-    """Inverse of :func:`_pack_halves`."""
-    both = torch.stack([packed & 15, packed >> 4], 2).flatten(1)[:, :k].to(torch.int8)
-    return torch.where(both > 7, both - 16, both)
+def quantized_repr(layer: Any) -> str:
+    """Sizes and bits of a quantised layer."""
+    rows = f"{layer.rows or 'any'} rows" + ("" if layer.fixed is None else f" at {layer.fixed} bits")
+    return f"{layer.in_features}, {layer.out_features}, {rows}, bits={layer.bits}, weights='{layer.mode}'"

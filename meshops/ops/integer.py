@@ -5,15 +5,13 @@
 The sum over k runs in integers; what is left (scale s_r and zero point z_r of the row, step of the output, bias, rows
 of other tables, activation) is done on the finished sum. The values are those of the fake-quantised layer, to rounding.
 
-Which version runs is found once: on x86 a Numba kernel for AVX2 (``vpmaddubsw`` up to 6 bits, where 16-bit sums do not
-overflow, ``vpmaddwd`` for 7 and 8), ``torch._int_mm`` on CPUs with instructions for 8-bit products, a grouped Triton
-kernel on CUDA; each must first reproduce the definition on a small example. Else the definition runs, in float32.
+Which version runs is found once, in :mod:`meshops.ops.integer_backend`: on x86 a Numba kernel for AVX2 (``vpmaddubsw``
+up to 6 bits, where 16-bit sums do not overflow, ``vpmaddwd`` for 7 and 8), ``torch._int_mm`` on CPUs with instructions
+for 8-bit products, a grouped Triton kernel on CUDA. Else the definition runs, in float32.
 """
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, relu, silu
 
-from meshops.errors import InputError, warn
+from meshops.errors import InputError
 from meshops.ops.dispatch import front, operation
 from meshops.ops.kernels.available import needs_triton
 from meshops.ops.quantize import INTEGER_MOST, check_bits, quantize_rows
@@ -40,7 +38,7 @@ class IntegerWeight:
         bits: Of the rows.
         values: ``[n, k]`` int8.
         step: ``[n]`` float32.
-        most: Largest modulus in ``values``: decides which instructions cannot overflow.
+        most: Largest modulus that ``values`` may have.
         clip: Factor on the range of the rows.
         limits: Range of all rows instead of their own (LSQ+), or None.
         cache: Copies in the layout of a kernel, made when it first runs.
@@ -146,79 +144,12 @@ def check_rows_finite(x: Tensor) -> None:
         raise InputError(f"activations hold NaN or infinite values, first in row {int(bad.nonzero()[0])}")
 
 
-@functools.cache
-def cpu_backend() -> str:
-    """``"avx2"``, ``"int_mm"`` or ``"reference"``: the fastest version that is right here; warns for the last."""
-    vnni, avx2 = _cpu_features()
-    reasons = []
-    for name, able in (("int_mm", vnni), ("avx2", avx2), ("int_mm", not avx2 and not vnni)):
-        if not able:
-            continue
-        reason = _self_test(name)
-        if not reason:
-            return name
-        reasons.append(f"{name}: {reason}")
-    why = "; ".join(reasons) or "no instructions for small integers"
-    warn(f"no working 8-bit arithmetic on this CPU ({why}): quantised layers run in float32, right but not faster")
-    return "reference"
-
-
-def _cpu_features() -> tuple[bool, bool]:
-    """Whether the CPU multiplies 8-bit integers in one instruction, and whether it has AVX2 (x86)."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    vnni = any(features.get(name, False) for name in ("avx512vnni", "avxvnni", "amx-int8", "dotprod", "i8mm"))
-    return vnni, bool(features.get("avx2", False))
-
-
-def _self_test(name: str) -> str:
-    """Why a version cannot be used: it fails, is wrong, or (``torch._int_mm``) slower than float32; empty if none."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(300, 131, generator=generator)
-    values = torch.randint(-127, 128, (37, 131), generator=generator, dtype=torch.int8)
-    coarse = (values // 19).clamp(-7, 7)
-    step = torch.rand(37, generator=generator) + 0.1
-    weights = [IntegerWeight(4, coarse, step, most=7), IntegerWeight(8, values, step)]
-    order, ends = torch.randperm(300, generator=generator), [100, 300]
-    want = _integer_linear.reference(x, order, ends, weights, None, [], "none")
-    try:
-        got = _version(name)(x, order, ends, weights, None, [], "none")
-    except Exception as error:  # whatever it is, the definition still runs
-        return f"{type(error).__name__}: {error}"
-    if not torch.allclose(got, want, rtol=1e-5, atol=1e-5 * float(want.abs().max())):
-        return "wrong results"
-    return _too_slow() if name == "int_mm" else ""
-
-
-def _too_slow() -> str:
-    a, b = torch.ones(2048, 128, dtype=torch.int8), torch.ones(128, 128, dtype=torch.int8)
-    x, w = a.float(), b.float()
-
-    def best(function: Callable[[], Any]) -> float:
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    ratio = best(lambda: torch._int_mm(a, b)) / best(lambda: x @ w)
-    return f"torch._int_mm takes {ratio:.1f} times as long as float32" if ratio > 1 else ""
-
-
-def _version(name: str) -> Callable[..., Tensor]:
-    if name == "avx2":
-        from meshops.ops.kernels.integer_numba import integer_linear as version
-    else:
-        from meshops.ops.kernels.integer_mm import integer_linear as version
-    return version
-
-
 def _cpu_applies(name: str) -> Callable[..., str]:
     def applies(x: Tensor, *_: Any) -> str:
         if x.device.type != "cpu" or x.dtype != torch.float32:
             return f"for float32 on the CPU, got {x.dtype} on {x.device.type}"
+        from meshops.ops.integer_backend import cpu_backend  # tries the versions against the definition above
+
         chosen = cpu_backend()
         return "" if chosen == name else f"this CPU uses {chosen}"
 
@@ -231,12 +162,16 @@ def _triton_applies(x: Tensor, *_: Any) -> str:
 
 @_integer_linear.kernel("avx2", _cpu_applies("avx2"))
 def _avx2(*args: Any) -> Tensor:
-    return _version("avx2")(*args)
+    from meshops.ops.kernels.integer_numba import integer_linear as version  # importing Numba takes a while
+
+    return version(*args)
 
 
 @_integer_linear.kernel("int_mm", _cpu_applies("int_mm"))
 def _int_mm(*args: Any) -> Tensor:
-    return _version("int_mm")(*args)
+    from meshops.ops.kernels.integer_mm import integer_linear as version
+
+    return version(*args)
 
 
 @_integer_linear.kernel("triton", _triton_applies)

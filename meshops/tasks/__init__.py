@@ -1,7 +1,33 @@
-"""What is learnt and how it is judged: a class per kind of task, see :mod:`meshops.tasks.base`."""
+"""What is learnt and how it is judged: one contract, four kinds."""
 
+from meshops.tasks.autoencode import AutoencodeSettings, AutoencodeTask
+from meshops.tasks.base import Context, Draw, Samples, Task, get_task, list_tasks
+from meshops.tasks.cases import Case
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
+from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.prediction import Prediction, Verdict
+from meshops.tasks.report import Report
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
-from meshops.tasks.rollout_grid import GridRollout
-from meshops.tasks.rollout_mesh import MeshRollout
 
-__all__ = ["GridRollout", "MeshRollout", "RolloutSettings", "RolloutTask"]
+__all__ = [
+    "AutoencodeSettings",
+    "AutoencodeTask",
+    "Case",
+    "Context",
+    "Draw",
+    "FieldsSettings",
+    "FieldsSpec",
+    "FieldsTask",
+    "GenerateSettings",
+    "GenerateTask",
+    "Prediction",
+    "Report",
+    "RolloutSettings",
+    "RolloutTask",
+    "Samples",
+    "Task",
+    "Verdict",
+    "get_task",
+    "list_tasks",
+]

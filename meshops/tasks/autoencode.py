@@ -2,116 +2,138 @@
 
 Fields are normalised once, here: one shift per channel, one scale per field, so that vectors keep their direction. The
 encoder sees a random part of the points, the loss looks at others (ENMA, 2506.06158, E.2: new draw at every step).
+An auto-encoder that is trained can be refined on single frames: its convolutions in time then stay as they are, and
+trajectories are replayed in a share of the steps.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
-from meshops.data.mesh_graph import field_slices
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
-from meshops.errors import InputError
+from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.errors import InputError, listing
+from meshops.nn.causal_tower import check_frames, compression
 from meshops.ops.segment import segment_sum
+from meshops.tasks.base import CaseSource, Context, Draw, Plain, Stored, Task, spread, training_count
+from meshops.tasks.checks import check_counts
+from meshops.tasks.report import Report, Row, means
+from meshops.tasks.windows import (
+    AutoencodeSamples,
+    AutoencodeSettings,
+    AutoencodeSpec,
+    check_lengths,
+    check_parts,
+    check_stride,
+    offered_spec,
+)
 
 CHUNK = 2**20  # points times frames that are read from the latent grid at a time
 FLOOR = 1e-4  # mean square, over that of the training set, below which an error is not relative any more
+FITTED_WINDOWS = 32  # what the statistics are taken from
+JUDGED_WINDOWS = 2  # per trajectory, evenly spread
 
 
-@dataclass(frozen=True, kw_only=True)
-class AutoencodeSpec:
-    """What is compressed. Plain values: it goes into the checkpoint as it is.
-
-    Attributes:
-        fields: Names of the fields.
-        sizes: Channels of each.
-        units: Unit of each, ``""`` where unknown.
-        low: Lower corner of the box that holds all points, m.
-        high: Upper corner, m.
-        periodic: Whether the ends of each axis meet.
-        time_step: Time between frames, s; 0 where unknown.
-        frames: Frames of a trajectory that are compressed at a time, L.
-        constants: Names of the channels that are known of every point and do not change.
-        node_types: Whether points have kinds.
-        points: Part of the points that the encoder sees in training, least and most.
-        targets: Points the training loss looks at in every graph; 0: all.
-        kl: Weight of the Kullback-Leibler term (models with ``kl``).
-        noise: Standard deviation of noise on the latents in training.
-    """
-
-    fields: tuple[str, ...]
-    sizes: tuple[int, ...]
-    units: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    periodic: tuple[bool, ...]
-    time_step: float = 0.0
-    frames: int = 21
-    constants: tuple[str, ...] = ()
-    node_types: bool = False
-    points: tuple[float, float] = (0.5, 1.0)
-    targets: int = 0
-    kl: float = 1e-4
-    noise: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check the part of the points."""
-        if not 0 < self.points[0] <= self.points[1] <= 1:
-            raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {self.points}")
+class Encoded(Protocol):
+    """What an auto-encoder makes of trajectories: latents, or normal distributions of them."""
 
     @property
-    def channels(self) -> int:
-        """Channels of all fields."""
-        return sum(self.sizes)
+    def mean(self) -> Tensor:
+        """``[b, d, t_z, *cells]``."""
 
-    def slices(self) -> dict[str, slice]:
-        """Channel range of each field."""
-        return field_slices(self.fields, self.sizes)
+    @property
+    def log_variance(self) -> Tensor | None:
+        """Same shape, or None."""
 
-    def model_arguments(self) -> dict[str, Any]:
-        """What models want to know."""
-        return {
-            "in_channels": self.channels, "low": list(self.low), "high": list(self.high),
-            "periodic": list(self.periodic), "num_constants": len(self.constants), "node_types": self.node_types,
-        }  # fmt: skip
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> AutoencodeSpec:
-        """Inverse of :meth:`to_dict`."""
-        known = {f.name for f in fields(cls)}
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-        return cls(**given)
+    def kl(self) -> Tensor:
+        """Kullback-Leibler divergence from a standard normal, mean over numbers."""
 
 
-class AutoencodeTask(nn.Module):
+class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
     """An auto-encoder together with the normalisation of its fields.
 
     Args:
-        model: Has ``neighborhood``, ``encode``, ``decode``, ``grid`` and ``time_factor``, as
-            :class:`~meshops.models.echo.autoencoder.EchoAutoencoder` has.
+        model: Has ``neighborhood``, ``encode``, ``decode_nodes``, ``read``, ``grid``, ``time_factor`` and
+            ``latent_shape``, as :class:`~meshops.models.echo.autoencoder.EchoAutoencoder` has.
         spec: What is compressed.
         norm: Of the fields.
         constant_norm: Of the constant channels.
+
+    Attributes:
+        compression: ``rate``, numbers of a training example over those of its latent, and shape ``latent`` of that.
+        cases: Trajectories it learnt from.
+        refined: Error of trajectories ``before`` and ``after`` refining.
     """
 
+    kind = "autoencode"
+    Settings: ClassVar[type] = AutoencodeSettings
+    usage = "surrogate.task.encode(...), .decode(...) or .reconstruct(...)"
+    model: Any
+    spec: AutoencodeSpec
+
     def __init__(self, model: nn.Module, spec: AutoencodeSpec, norm: Normalizer, constant_norm: Normalizer) -> None:
-        super().__init__()
-        self.model: Any = model
-        self.spec, self.norm, self.constant_norm = spec, norm, constant_norm
+        super().__init__(model, spec)
+        self.norm, self.constant_norm = norm, constant_norm
+        self.asked: dict[str, Plain] = {"parts": (1.0, 0.5, 0.2), "cases": 0}
+        self.compression: dict[str, Plain] = {}
+        self.cases = 0
+        self.refined: dict[str, float] = {}
 
     @classmethod
-    def fit(cls, model: nn.Module, spec: AutoencodeSpec, windows: Iterable[PointFrames]) -> AutoencodeTask:
-        """Task with statistics of some windows (every point and frame counts once)."""
+    def samples(
+        cls,
+        data: CaseSource,
+        settings: object,
+        *,
+        held_out: int = 0,
+        start: Task | None = None,  # type: ignore[type-arg]
+        context: Context | None = None,
+    ) -> AutoencodeSamples:
+        """Windows of the first trajectories; with ``start``, an auto-encoder that is trained further (``begun``)."""
+        assert isinstance(settings, AutoencodeSettings)
+        if start is not None and not isinstance(start, AutoencodeTask):
+            raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind '{cls.kind}'")
+        if settings.refine and start is None:
+            raise InputError("refining needs an auto-encoder to start from; give task.start, e.g. runs/.../model.ckpt")
+        points = PointTrajectories(data, settings.fields if start is None else _fields(start, settings))  # type: ignore[arg-type]
+        kept = training_count(len(points), held_out)
+        check_lengths(points.lengths[:kept], settings.frames, settings.stride)
+        for length in points.lengths[kept:]:
+            check_lengths((length,), settings.frames, settings.stride)
+        if start is None:
+            return AutoencodeSamples(points, offered_spec(points.spec, settings), settings, kept)
+        check_stride(start.spec, settings.stride)
+        start.spec.check(points.spec)
+        chosen = {name: getattr(settings, name) for name in ("frames", "points", "targets", "kl", "noise")}
+        samples = AutoencodeSamples(points, replace(start.spec, **chosen), settings, kept)
+        samples.begun = _begun(start, samples, context or Context())
+        return samples
+
+    @classmethod
+    def fit(cls, model: nn.Module, samples: AutoencodeSamples, settings: object) -> Self:
+        """Task with statistics of some windows."""
+        del settings
+        rows = samples.windows[:: max(1, len(samples.windows) // FITTED_WINDOWS)]
+        task = cls.fitted(model, samples.spec, (samples.window(*row, samples.settings.learned) for row in rows))
+        task._learn_from(samples)
+        return task
+
+    @classmethod
+    def fitted(cls, model: nn.Module, spec: AutoencodeSpec, windows: Iterable[PointFrames]) -> Self:
+        """Task with statistics of windows (every point and frame counts once).
+
+        Raises:
+            InputError: There is none.
+        """
         stats: Statistics | None = None
         found: Statistics | None = None
         for part in windows:  # one after the other: a window may be large
@@ -125,13 +147,134 @@ class AutoencodeTask(nn.Module):
         scale = stats.std.clone()
         for channels in spec.slices().values():
             scale[channels] = stats.std[channels].square().mean().sqrt()
-        fixed = Normalizer.identity(0)
-        if found is not None:
-            fixed = Normalizer(found.mean, found.std)
+        fixed = Normalizer.identity(0) if found is None else Normalizer(found.mean, found.std)
         return cls(model, spec, Normalizer(stats.mean.clone(), scale), fixed)
 
-    def encode(self, source: PointFrames) -> Any:
-        """Latents ``mean [b, d, t_z, *cells]`` of trajectories in physical units.
+    @classmethod
+    def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Task of the right sizes, for loading weights into."""
+        made = AutoencodeSpec.from_dict(spec)
+        return cls(model, made, Normalizer.identity(made.channels), Normalizer.identity(len(made.constants)))
+
+    def batch(self, samples: AutoencodeSamples, draws: Sequence[Draw]) -> PointFrames:
+        """Windows, or single frames, one after the other."""
+        return samples.read([draw.number for draw in draws])
+
+    def loss(self, batch: PointFrames) -> dict[str, Tensor]:
+        """Relative L2 error of the reconstruction, mean over trajectories, and the KL term."""
+        low, high = self.spec.points
+        fraction = float(torch.empty(()).uniform_(low, high)) if low < high else low
+        source = batch.subsample(fraction) if fraction < 1 else batch
+        target = batch.subsample(1.0, most=self.spec.targets) if self.spec.targets else batch
+        latent = self.latents_of(source)
+        z = latent.mean
+        if latent.log_variance is not None and self.training:
+            z = z + torch.randn_like(z) * (0.5 * latent.log_variance).exp()
+        elif self.spec.noise and self.training:
+            z = z + self.spec.noise * torch.randn_like(z)
+        error = relative_errors(self.normalised_fields_of(z, target), self.norm(target.values), target).mean()
+        divergence = latent.kl()
+        return {"loss": error + self.spec.kl * divergence, "relative_l2": error.detach(), "kl": divergence.detach()}
+
+    def judge(self, samples: AutoencodeSamples, case: object) -> dict[str, float]:
+        """Error of the first window of a trajectory; 0 where its fields are zero and nothing can be said."""
+        assert isinstance(case, int)
+        error = self.error(samples.window(case, 0, self.spec.frames))
+        return {"error": error if math.isfinite(error) else 0.0}
+
+    def finished(self, samples: AutoencodeSamples, context: Context) -> Sequence[str]:
+        """Free the weights that were kept while refining, and say what it did to trajectories."""
+        del context
+        if not samples.settings.refine:
+            return ()
+        for weight in self.model.tower.temporal_parameters():
+            weight.requires_grad_(True)
+        self.refined["after"] = _trajectory_error(self, samples)
+        return ["trajectories before and after refining: {before:.4f}, {after:.4f}".format(**self.refined)]
+
+    @torch.no_grad()
+    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+        """Relative L2 errors of reconstructed trajectories, by the part of the points the encoder saw.
+
+        Args:
+            data: Trajectories.
+            context: Where the model works.
+            **asked: ``parts`` of the points (the error is always at all of them), ``cases`` at most (0: all).
+
+        Raises:
+            InputError: No trajectory is long enough, or the data have other fields.
+        """
+        chosen = self.asking(asked)
+        parts, most = check_parts(chosen["parts"], "parts"), chosen["cases"]
+        check_counts(0, cases=most)  # type: ignore[arg-type]
+        if context is not None:
+            self.to(context.device)
+        points = PointTrajectories(data, self.spec.fields)  # type: ignore[arg-type]
+        self.spec.check(points.spec)
+        check_lengths(points.lengths, self.spec.frames, self.spec.stride)
+        rows: dict[str, Row] = {}
+        squares: dict[str, list[float]] = {_key(part): [] for part in parts}
+        for index in range(min(int(most) or len(points), len(points))):  # type: ignore[arg-type]
+            found: dict[str, list[float]] = {_key(part): [] for part in parts}
+            for start in _starts(points, index, self.spec):
+                window = points.window(index, start, self.spec.frames, self.spec.stride)
+                for part in parts:
+                    found[_key(part)].append(self.error(window, part, seed=start))
+            if found[_key(parts[0])]:
+                rows[points.cases[index]] = {key: _mean(errors) for key, errors in found.items()}
+                squares = {key: squares[key] + [error**2 for error in errors] for key, errors in found.items()}
+        return Report(
+            kind=self.kind,
+            title=f"relative L2 error by part of the points given, mean of {len(rows)} trajectories",
+            mean=means(rows),
+            cases=rows,
+            details={
+                "frames": self.spec.frames,
+                "stride": self.spec.stride,
+                "mean_square": {key: _mean(values) for key, values in squares.items()},
+                **({"compression": round(float(self.compression["rate"]), 2)} if self.compression else {}),  # type: ignore[arg-type]
+                **({"trajectory_error": dict(self.refined)} if self.refined else {}),
+            },
+            columns={_key(part): f"{100 * part:g} %" for part in parts},
+        )
+
+    def error(self, window: PointFrames, part: float = 1.0, *, seed: int = 0) -> float:
+        """Mean over fields of ``||u' - u|| / ||u||`` over all points and frames, from a part of the points.
+
+        Fields that are zero everywhere do not count; NaN if all of them are.
+        """
+        here = window.to(self.device)
+        source = here.subsample(part, generator=torch.Generator().manual_seed(seed))
+        with evaluating(self):
+            wrong = self.fields_of(self.latents_of(source).mean, here) - here.values
+        parts = [(wrong[..., c].norm(), here.values[..., c].norm()) for c in self.spec.slices().values()]
+        defined = [error / size.clamp(min=1e-12) for error, size in parts if float(size) > 0]
+        return float(torch.stack(defined).mean()) if defined else math.nan
+
+    def encode(self, source: PointFrames) -> Tensor:
+        """Latents ``[b, d, t_z, *cells]`` of trajectories of ``1 + f m`` frames, see :func:`meshops.point_frames`.
+
+        Raises:
+            InputError: See :meth:`latents_of`.
+        """
+        with evaluating(self):
+            return self.latents_of(source.to(self.device)).mean
+
+    def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
+        """Fields ``[q, s, c]`` at points, physical units, on the CPU; the values of ``queries`` are not read.
+
+        Raises:
+            InputError: See :meth:`normalised_fields_of`.
+        """
+        with evaluating(self):
+            return self.fields_of(latent.to(self.device), queries.to(self.device)).cpu()
+
+    def reconstruct(self, source: PointFrames, queries: PointFrames | None = None) -> Tensor:
+        """``[q, s, c]`` fields after they went through the latents, at ``queries`` or at the same points."""
+        return self.decode(self.encode(source), source if queries is None else queries)
+
+    def latents_of(self, source: PointFrames) -> Encoded:
+        """Latents of trajectories in physical units, with gradients; all on the device of the task.
 
         Raises:
             InputError: The number of frames does not fit, points outside of the box, or values that are not finite.
@@ -144,17 +287,21 @@ class AutoencodeTask(nn.Module):
         if not bool(torch.isfinite(source.values).all()):
             raise InputError("the fields hold NaN or infinite values; drop those frames or points")
         near = self.model.neighborhood(source.pos.float(), source.ptr)
-        return self.model.encode(
-            self.norm(source.values.float()), near, frames=source.frames, node_type=source.node_type,
+        made: Encoded = self.model.encode(
+            self.norm(source.values.float()),
+            near,
+            frames=source.frames,
+            node_type=source.node_type,
             constants=self._constants(source),
-        )  # fmt: skip
+        )
+        return made
 
-    def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
+    def fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
         """Fields ``[q, s, c]`` at the points of ``queries`` (whose values are not read), physical units."""
-        return self.norm.inverse(self.decode_normalised(latent, queries))
+        return self.norm.inverse(self.normalised_fields_of(latent, queries))
 
-    def decode_normalised(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """:meth:`decode` before the units are put back.
+    def normalised_fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
+        """:meth:`fields_of` before the units are put back.
 
         Raises:
             InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
@@ -178,27 +325,15 @@ class AutoencodeTask(nn.Module):
             parts.append(self.model.read(nodes, near, **known))
         return torch.cat(parts)
 
-    @torch.no_grad()
-    def reconstruct(self, source: PointFrames, queries: PointFrames | None = None) -> Tensor:
-        """``[q, s, c]`` fields at ``queries`` (None: the same points) after they went through the latents."""
-        return self.decode(self.encode(source).mean, source if queries is None else queries)
+    def memory(self) -> dict[str, Stored]:
+        """Rate, number of trajectories learnt, errors before and after refining."""
+        return {"compression": self.compression, "cases": self.cases, "refined": self.refined}
 
-    def loss(self, batch: Sequence[PointFrames] | PointFrames) -> dict[str, Tensor]:
-        """Relative L2 error of the reconstruction, mean over trajectories, and the KL term."""
-        whole = batch if isinstance(batch, PointFrames) else PointFrames.batch(batch)
-        low, high = self.spec.points
-        fraction = float(torch.empty(()).uniform_(low, high)) if low < high else low
-        source = whole.subsample(fraction) if fraction < 1 else whole
-        target = whole.subsample(1.0, most=self.spec.targets) if self.spec.targets else whole
-        latent = self.encode(source)
-        z = latent.mean
-        if latent.log_variance is not None and self.training:
-            z = z + torch.randn_like(z) * (0.5 * latent.log_variance).exp()
-        elif self.spec.noise and self.training:
-            z = z + self.spec.noise * torch.randn_like(z)
-        error = relative_errors(self.decode_normalised(z, target), self.norm(target.values), target).mean()
-        divergence = latent.kl()
-        return {"loss": error + self.spec.kl * divergence, "relative_l2": error.detach(), "kl": divergence.detach()}
+    def remember(self, memory: Mapping[str, Stored]) -> None:
+        """Inverse of :meth:`memory`."""
+        self.compression = dict(memory["compression"])  # type: ignore[arg-type]
+        self.cases = int(memory["cases"])  # type: ignore[arg-type]
+        self.refined = dict(memory["refined"])  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
@@ -209,8 +344,47 @@ class AutoencodeTask(nn.Module):
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def _learn_from(self, samples: AutoencodeSamples) -> None:
+        """Note what the samples are and ask for; check that the model takes them.
+
+        Raises:
+            InputError: The numbers of frames do not fit the factor in time.
+        """
+        settings = samples.settings
+        for number in (settings.frames, settings.learned):
+            check_frames(number, self.model.time_factor)
+        self.asked = {"parts": settings.test_points, "cases": settings.cases}
+        self.cases = max(self.cases, samples.cases)
+        frame = samples.window(0, 0, 1)
+        shape = tuple(self.model.latent_shape(settings.frames))
+        rate = compression(len(frame.pos), self.spec.channels, settings.frames, shape)
+        self.compression = {"rate": rate, "latent": list(shape)}
+        samples.remarks.append(
+            f"{len(frame.pos)} points x {settings.frames} frames -> latent {' x '.join(map(str, shape))}, {rate:.1f} "
+            "times smaller"
+        )
+        here = frame.to(self.device)
+        alone = self.model.neighborhood(here.pos, here.ptr).num_empty
+        if alone:
+            samples.remarks.append(
+                f"{alone} of {self.model.grid.num_nodes} latent nodes see no point within their radius (inside "
+                "of a body, or fewer points than cells); they take the nearest"
+            )
+
     def _constants(self, points: PointFrames) -> Tensor | None:
         return None if points.constants is None or not self.spec.constants else self.constant_norm(points.constants)
+
+
+@contextmanager
+def evaluating(task: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; afterwards the mode there was."""
+    training = task.training
+    task.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        task.train(training)
 
 
 def relative_errors(prediction: Tensor, truth: Tensor, points: PointFrames) -> Tensor:
@@ -230,3 +404,52 @@ def relative_errors(prediction: Tensor, truth: Tensor, points: PointFrames) -> T
     size = segment_sum(truth.square().sum((1, 2)), ptr)
     least = FLOOR * ptr.diff() * truth.shape[1] * truth.shape[2]
     return (wrong / torch.maximum(size, least.to(size.dtype)).clamp(min=1e-30)).sqrt()
+
+
+def _fields(start: AutoencodeTask, settings: AutoencodeSettings) -> tuple[str, ...]:
+    """Fields of an auto-encoder, unless others are asked for."""
+    if settings.fields is not None and tuple(settings.fields) != start.spec.fields:
+        raise InputError(
+            f"task.fields are {listing(settings.fields)}, the auto-encoder was trained with "
+            f"{listing(start.spec.fields)}; use those"
+        )
+    return start.spec.fields
+
+
+def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) -> AutoencodeTask:
+    """The auto-encoder of an earlier run with the settings of this one; refining, without its weights in time."""
+    task = AutoencodeTask(start.model, samples.spec, start.norm, start.constant_norm)
+    task.made, task.cases = start.made, start.cases
+    task.to(context.device)
+    task._learn_from(samples)
+    if samples.settings.refine:
+        task.refined = {"before": _trajectory_error(task, samples)}
+        for weight in task.model.tower.temporal_parameters():
+            weight.requires_grad_(False)
+    return task
+
+
+def _trajectory_error(task: AutoencodeTask, samples: AutoencodeSamples) -> float:
+    """Mean error of the held-out trajectories; of those that are learnt where none is held out."""
+    points = samples.points
+    rows = [
+        task.error(points.window(index, start, task.spec.frames, task.spec.stride), seed=start)
+        for index in samples.held_out or range(len(points))
+        for start in _starts(points, index, task.spec)
+    ]
+    return _mean(rows) or 0.0
+
+
+def _starts(points: PointTrajectories, index: int, spec: AutoencodeSpec) -> list[int]:
+    """First frames of the windows a trajectory is judged on; none if it is too short."""
+    return spread(max(0, points.lengths[index] - (spec.frames - 1) * spec.stride), JUDGED_WINDOWS)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """Over those that are defined."""
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else None
+
+
+def _key(part: float) -> str:
+    return f"rel_l2@{part}"

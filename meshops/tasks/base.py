@@ -26,7 +26,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.report import Report
 
-Plain: TypeAlias = "None | bool | int | float | str | Sequence[Plain] | Mapping[str, Plain]"
+Plain: TypeAlias = "bool | int | float | str | Sequence[Plain] | Mapping[str, Plain] | None"
 Stored: TypeAlias = "Plain | Tensor | Mapping[str, Stored]"
 CaseSource: TypeAlias = Sequence[Data] | CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
 
@@ -99,12 +99,14 @@ class Samples(ABC):
         offers: What they can give to a model: ``"points"``, ``"graph"``, ``"grid"``, ...
         held_out: Cases for validation.
         cases: Number of training cases.
+        begun: Trained task that is continued, None: a new model is built.
     """
 
     spec: Spec
     offers: frozenset[str]
     held_out: Sequence[object] = ()
     cases: int
+    begun: Task | None = None  # type: ignore[type-arg]
 
     @abstractmethod
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ EXAMPLE = "{name: mspt, depth: 4}"
 
 
 def build_model(
-    settings: Mapping[str, Plain], known: Mapping[str, Plain], offers: frozenset[str]
+    settings: Mapping[str, object], known: Mapping[str, Plain], offers: frozenset[str]
 ) -> tuple[nn.Module, Made]:
     """Model from ``{name: ..., argument: ...}`` with the sizes the data have.
 

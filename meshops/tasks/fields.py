@@ -1,196 +1,398 @@
-"""Fields on the nodes of a graph from inputs on them: Darcy, elasticity, pipes; any dimension, any model of graphs.
+"""Fields of finished cases: on bodies in a flow, on any graph, on points and on grids, with any model.
 
-Unlike the steady task, which computes geometry features of a body in a flow, the inputs are those of the dataset.
-Values are normalised once, here: inputs and fields to zero mean and unit variance, positions by one shift and scale.
+Inputs are those of the data, and for bodies features of the geometry in the frame of the body. Values are normalised
+once, here: inputs to zero mean and unit variance, positions by one shift and scale, fields by their mean and one scale
+each, so that vectors keep their direction. Named conditions reach the model as channels that are the same at all nodes
+of a case; named results are learnt by a pooled head beside the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
 
-from meshops.data.mesh_graph import MeshGraph, field_slices
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.features import body_of
+from meshops.aero.frame import Frame
+from meshops.aero.symmetry import LOPSIDED, lopsided_share
+from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer, Statistics
-from meshops.errors import InputError, listing
+from meshops.metrics.fields import relative_l2
+from meshops.metrics.losses import get_loss
 from meshops.nn.mesh_model import LearnsWithTruth
-from meshops.ops.segment import segment_sum
+from meshops.nn.number_head import NumberHead
+from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
+from meshops.tasks.base import CaseSource, Context, Draw, Plain, Stored, Task
+from meshops.tasks.cases import Case, Source, graph_case, open_case
+from meshops.tasks.fields_report import fields_report, known_errors
+from meshops.tasks.fields_samples import FieldsSamples, as_graph, make_samples, prepare
+from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
+from meshops.tasks.inference import predict_nodes, some_nodes
+from meshops.tasks.prediction import Prediction
+from meshops.tasks.report import Report
+
+FAR = 5.0  # standard deviations: a shape outside the training set must not blow up
 
 
-@dataclass(frozen=True, kw_only=True)
-class FieldsSpec:
-    """What is learnt. Plain values: it goes into the checkpoint as it is.
-
-    Attributes:
-        inputs: Names of the input channels; may be empty (geometry only).
-        fields: Names of the fields to predict.
-        sizes: Channels of each.
-        units: Unit of each.
-        dim: Space dimensions.
-    """
-
-    inputs: tuple[str, ...]
-    fields: tuple[str, ...]
-    sizes: tuple[int, ...]
-    units: tuple[str, ...]
-    dim: int
-
-    @classmethod
-    def of(cls, graph: MeshGraph, wanted: Sequence[str] | None = None) -> FieldsSpec:
-        """What a graph of the training set holds; ``wanted`` names the fields to learn, default all.
-
-        Raises:
-            InputError: A wanted field is not there.
-        """
-        chosen = tuple(wanted or graph.fields)
-        sizes = {name: place.stop - place.start for name, place in graph.field_slices().items()}
-        for name in chosen:
-            graph.field(name)  # says which there are
-        x = graph.get("x")
-        names = tuple(graph.get("x_names") or ()) if x is not None else ()
-        if x is not None and len(names) != x.shape[1]:
-            names = tuple(f"x{i}" for i in range(x.shape[1]))
-        units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
-        return cls(
-            inputs=names, fields=chosen, sizes=tuple(sizes[n] for n in chosen), units=tuple(units[n] for n in chosen),
-            dim=graph.pos.shape[1],
-        )  # fmt: skip
-
-    @property
-    def channels(self) -> int:
-        """Output channels of the model."""
-        return sum(self.sizes)
-
-    def model_arguments(self) -> dict[str, Any]:
-        """What models want to know."""
-        return {"in_channels": len(self.inputs), "out_channels": self.channels, "pos_dim": self.dim}
-
-    def slices(self) -> dict[str, slice]:
-        """Channel range of each field."""
-        return field_slices(self.fields, self.sizes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FieldsSpec:
-        """Inverse of :meth:`to_dict`."""
-        known = {f.name for f in fields(cls)}
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-        return cls(**given)
-
-
-class FieldsTask(nn.Module):
-    """A model of graphs together with the normalisation of its inputs and outputs.
+class FieldsTask(Task[FieldsSamples, Batch]):
+    """A model of fields together with the normalisation of its inputs and outputs.
 
     Args:
-        model: ``model(model.unpack(graph)) -> [n, channels]``, normalised.
+        model: ``model(model.unpack(graph)) -> [n, channels]`` (or ``[b, channels, *grid]``), normalised.
         spec: What is learnt.
         input_norm: Of the inputs.
-        output_norm: Of the fields.
+        output_norm: Of the fields; in the frame of the body where there is one.
         position: ``[dim + 1]`` shift and scale of the positions.
+        condition_norm: Of the conditions.
+        number_norm: Of the named results.
     """
 
+    kind: ClassVar[str] = "fields"
+    Settings: ClassVar[type] = FieldsSettings
     position: Tensor
+    spec: FieldsSpec
 
     def __init__(
-        self, model: nn.Module, spec: FieldsSpec, input_norm: Normalizer, output_norm: Normalizer, position: Tensor
-    ) -> None:
-        super().__init__()
-        self.model, self.spec = model, spec
+        self, model: nn.Module, spec: FieldsSpec, *, input_norm: Normalizer, output_norm: Normalizer, position: Tensor,
+        condition_norm: Normalizer, number_norm: Normalizer,
+    ) -> None:  # fmt: skip
+        super().__init__(model, spec)
         self.input_norm, self.output_norm = input_norm, output_norm
+        self.condition_norm, self.number_norm = condition_norm, number_norm
         self.register_buffer("position", position.to(torch.float32))
+        self.number_head: NumberHead | None = None
+        if spec.numbers:
+            width = spec.dim + len(spec.feature_names()) + len(spec.conditions) + spec.channels
+            self.number_head = NumberHead(width, len(spec.numbers))
+        self.cell_size: float | None = None
+        self.cell_points: float | None = None
+        self.condition_range: dict[str, tuple[float, float]] = {}
+        self.asked = {"method": "interleaved", "passes": 2}
+
+    # ---- from cases to a task
 
     @classmethod
-    def fit(cls, model: nn.Module, spec: FieldsSpec, graphs: Sequence[MeshGraph]) -> FieldsTask:
-        """Task with statistics of the training graphs (each node counts once)."""
+    def samples(
+        cls, data: CaseSource, settings: FieldsSettings, *, held_out: int = 0, start: Task | None = None,  # type: ignore[override, type-arg]
+        context: Context | None = None,
+    ) -> FieldsSamples:  # fmt: skip
+        """Prepared cases; see :func:`meshops.tasks.fields_samples.make_samples`."""
+        del start
+        return make_samples(data, settings, held_out, context or Context())
+
+    @classmethod
+    def fit(cls, model: nn.Module, samples: FieldsSamples, settings: FieldsSettings) -> Self:  # type: ignore[override]
+        """Task with statistics of the training cases (float64, each node counts once)."""
+        spec, graphs = samples.spec, samples.graphs
         place = Statistics.over(graph.pos for graph in graphs)
         scale = (place.high - place.low).max() / 2
-        inputs = Normalizer.identity(0)
-        if spec.inputs:
-            inputs = Normalizer.from_statistics(Statistics.over(graph.x for graph in graphs))
-        stats = Statistics.over(wanted_fields(graph, spec) for graph in graphs)
-        deviation = stats.std.clone()
-        for channels in spec.slices().values():  # one scale per field: vectors keep their direction
-            deviation[channels] = stats.std[channels].square().mean().sqrt()
-        outputs = Normalizer(stats.mean.clone(), deviation)
-        position = torch.cat([(place.high + place.low) / 2, scale.view(1)])
-        return cls(model, spec, inputs, outputs, position)
+        task = cls(
+            model, spec, input_norm=_normalizer(graphs, "x", len(spec.feature_names())),
+            output_norm=output_normalizer(spec, graphs), condition_norm=_normalizer(graphs, "conditions",
+            len(spec.conditions)), number_norm=_normalizer(graphs, "numbers", len(spec.numbers)),
+            position=torch.cat([(place.high + place.low) / 2, scale.view(1)]),
+        )  # fmt: skip
+        task.cell_size, task.cell_points = samples.cell_size, samples.cell_points
+        task.asked["passes"] = settings.passes
+        for i, name in enumerate(spec.conditions):
+            values = torch.cat([graph.conditions[:, i] for graph in graphs])
+            task.condition_range[name] = float(values.min()), float(values.max())
+        return task
 
-    def inputs(self, graph: Any) -> Any:
-        """A shallow copy with normalised positions and inputs, as the model takes it."""
-        if graph.pos.shape[1] != self.spec.dim:
-            raise InputError(f"the mesh is {graph.pos.shape[1]}-D, the model was made for {self.spec.dim}-D meshes")
-        x = graph.get("x")
-        found = 0 if x is None else x.shape[1]
-        if found != len(self.spec.inputs):
-            wanted = listing(self.spec.inputs) or "none"
-            raise InputError(f"the graph has {found} input channels in x, the model takes {wanted}")
+    @classmethod
+    def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Task of the right sizes, for loading weights into."""
+        made = FieldsSpec.from_dict(spec)
+        sizes = {"input_norm": len(made.feature_names()), "output_norm": made.channels,
+                 "condition_norm": len(made.conditions), "number_norm": len(made.numbers)}  # fmt: skip
+        norms = {name: Normalizer.identity(size) for name, size in sizes.items()}
+        return cls(model, made, position=torch.zeros(made.dim + 1), **norms)
+
+    def memory(self) -> dict[str, Stored]:
+        """Resolution of the training meshes, and the range of the conditions."""
+        ranges = {name: list(ends) for name, ends in self.condition_range.items()}
+        return {"cell_size": self.cell_size, "cell_points": self.cell_points, "condition_range": ranges}
+
+    def remember(self, memory: Mapping[str, Stored]) -> None:
+        """Inverse of :meth:`memory`."""
+        self.cell_size, self.cell_points = memory["cell_size"], memory["cell_points"]  # type: ignore[assignment]
+        ranges = memory["condition_range"]
+        assert isinstance(ranges, dict)
+        self.condition_range = {name: (low, high) for name, (low, high) in ranges.items()}
+
+    # ---- learning
+
+    def batch(self, samples: FieldsSamples, draws: Sequence[Draw]) -> Batch:
+        """Whole cases, or random subsets of their nodes; features of the mesh itself are hidden in some of them."""
+        if not self.spec.nodes:
+            return Batch.from_data_list([samples.graphs[draw.number] for draw in draws])
+        return Batch.from_data_list([self._subset(samples.graphs[draw.number], draw.seed) for draw in draws])
+
+    def _subset(self, graph: MeshGraph, seed: int) -> MeshGraph:
+        from meshops.data.sampling import random_subset
+
+        generator = torch.Generator().manual_seed(seed)
+        out = some_nodes(graph, random_subset(len(graph.pos), self.spec.nodes, generator))
+        if self.spec.cues() and float(torch.rand((), generator=generator)) < self.spec.hide:
+            out.x[:, self._cue_columns()] = torch.nan
+        return out
+
+    def _cue_columns(self) -> slice:
+        """Columns of the features of the mesh itself: the last of those that are computed."""
+        last = len(self.spec.feature_names()) - len(self.spec.inputs)
+        return slice(last - len(self.spec.cues()), last)
+
+    def inputs(self, graph: Data) -> MeshGraph:
+        """A shallow copy with normalised positions and inputs, conditions among them, as the model takes it."""
         out = copy(graph)
         out.pos = (graph.pos - self.position[:-1]) / self.position[-1]
-        out.x = graph.pos.new_zeros(len(graph.pos), 0) if x is None else self.input_norm(x)
+        x = self.input_norm(graph.x)
+        if self.spec.bodies:  # hidden features take the training mean
+            x = x.nan_to_num(0.0).clamp(-FAR, FAR)
+        if self.spec.conditions:
+            told = self.condition_norm(graph.conditions).clamp(-FAR, FAR)
+            counts = _ptr(graph).diff()
+            x = torch.cat([x, told.repeat_interleave(counts, 0, output_size=len(x))], 1)
+        out.x = x
         return out
 
-    def forward(self, graph: Any) -> Tensor:
-        """Normalised fields ``[n, c]`` of a graph or a batch."""
-        model: Any = self.model
-        out: Tensor = model(model.unpack(self.inputs(graph)))
-        return out
+    def forward(self, graph: Data) -> Tensor:
+        """Normalised fields ``[n, c]`` of a prepared graph or a batch."""
+        return self._nodes(self.model(self.model.unpack(self.inputs(graph))))  # type: ignore[operator]
 
-    def loss(self, batch: Any) -> dict[str, Tensor]:
-        """``loss``: mean over graphs and fields of the relative L2 error; and the error of each field."""
-        model: Any = self.model
-        inputs = model.unpack(self.inputs(batch))
-        truth = self.output_norm(wanted_fields(batch, self.spec))
-        ptr = graph_ptr(batch)
-        ptr = torch.tensor([0, len(truth)], device=truth.device) if ptr is None else ptr
+    def _nodes(self, out: Tensor) -> Tensor:
+        """Node rows of what a model gives: those of a grid model are ``[b, c, *grid]``."""
+        return out if out.dim() == 2 else out.movedim(1, -1).flatten(0, -2)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """``loss``: weighted sum of the losses of the fields (and of the numbers), and each of them."""
+        inputs = self.inputs(batch)
+        truth, ptr = self.output_norm(batch.y), _ptr(batch)
 
         def criterion(prediction: Tensor) -> dict[str, Tensor]:
-            return self._relative(prediction, truth, ptr)
+            rows = self._nodes(prediction)
+            parts = self._field_losses(rows, truth, ptr)
+            if self.number_head is not None:
+                found = self._numbers(inputs, rows.detach(), ptr)
+                parts["numbers"] = (found - self.number_norm(batch.numbers)).square().mean()
+                parts["loss"] = parts["loss"] + self.spec.number_weight * parts["numbers"]
+            return parts
 
-        if isinstance(model, LearnsWithTruth):
-            return model.learn(inputs, truth, criterion)
-        return criterion(model(inputs))
+        unpacked = self.model.unpack(inputs)  # type: ignore[operator]
+        if isinstance(self.model, LearnsWithTruth):
+            return self.model.learn(unpacked, truth, criterion)
+        return criterion(self.model(unpacked))
 
-    def _relative(self, prediction: Tensor, truth: Tensor, ptr: Tensor) -> dict[str, Tensor]:
-        physical = truth + self.output_norm.shift / self.output_norm.scale  # same scale, true zero
-        parts = {}
-        for name, place in self.spec.slices().items():
-            error = segment_sum((prediction - truth)[:, place].square().sum(1, keepdim=True), ptr)
-            size = segment_sum(physical[:, place].square().sum(1, keepdim=True), ptr)
-            parts[name] = (error / size.clamp(min=1e-12)).clamp(min=1e-12).sqrt().mean()
-        return {"loss": torch.stack(list(parts.values())).mean(), **parts}
+    def _field_losses(self, prediction: Tensor, truth: Tensor, ptr: Tensor) -> dict[str, Tensor]:
+        origin = -self.output_norm.shift / self.output_norm.scale  # where the physical values are zero
+        losses, weights = self.spec.per_field(self.spec.loss), self.spec.per_field(self.spec.weights)
+        parts, total = {}, truth.new_zeros(())
+        for name, channels in self.spec.slices().items():
+            loss = get_loss(str(losses[name]))
+            parts[name] = loss(prediction[:, channels], truth[:, channels], origin[channels], ptr)
+            total = total + weights[name] * parts[name]  # type: ignore[operator]
+        return {"loss": total, **parts}
 
-    @torch.no_grad()
-    def predict(self, graph: MeshGraph) -> dict[str, Tensor]:
-        """Fields of one graph in physical units: ``[n]`` or ``[n, k]`` each."""
-        values = self.output_norm.inverse(self(graph.to(self.position.device))).cpu()
-        out = {}
-        for name, place in self.spec.slices().items():
-            part = values[:, place]
-            out[name] = part[:, 0] if part.shape[1] == 1 else part
+    def _numbers(self, inputs: MeshGraph, fields: Tensor, ptr: Tensor) -> Tensor:
+        assert self.number_head is not None
+        out: Tensor = self.number_head(torch.cat([inputs.pos, inputs.x, fields], 1), ptr)
         return out
 
+    def judge(self, samples: FieldsSamples, case: MeshGraph) -> dict[str, float]:  # type: ignore[override]
+        """Relative L2 of each field of one held-out case and their mean."""
+        del samples
+        values = self.output_norm.inverse(predict_nodes(self, case, passes=1).to(self.device)).cpu()
+        errors = {
+            name: relative_l2(values[:, channels], case.y[:, channels])
+            for name, channels in self.spec.slices().items()
+        }  # fmt: skip
+        return {**errors, "error": sum(errors.values()) / len(errors)}
 
-def wanted_fields(graph: Any, spec: FieldsSpec) -> Tensor:
-    """``[n, c]`` the fields of the spec, physical units."""
-    columns = []
-    for name, size in zip(spec.fields, spec.sizes, strict=True):
-        values = graph.field(name)
-        columns.append(values.reshape(len(values), size))
-    return torch.cat(columns, 1)
+    # ---- use
+
+    def open(
+        self,
+        source: Source | Data | Case,
+        *,
+        scale: float | None = None,
+        region: str | None = None,
+        refine: bool = True,
+        names: Mapping[str, str] | None = None,
+        flow: FlowConditions | None = None,
+        conditions: Mapping[str, float] | None = None,
+    ) -> Case:
+        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.tasks.cases.open_case`.
+
+        Raises:
+            InputError: It cannot be used; the message says why.
+        """
+        if isinstance(source, Case):
+            if flow is not None and self.spec.at(flow) != source.flow:
+                source.flow, source.prepared = self.spec.at(flow), None
+            if conditions:
+                source.conditions, source.prepared = {**source.conditions, **conditions}, None
+            return source
+        if isinstance(source, Data):
+            graph = source if isinstance(source, MeshGraph) else as_graph(source)
+            stated = {**(graph.get("conditions") or {}), **(conditions or {})}
+            return graph_case(graph, self.spec, flow=flow, conditions=stated, numbers=graph.get("numbers"))
+        size = self.cell_size if refine else None
+        return open_case(
+            source, self.spec, scale=scale, region=region, names=names, cell_size=size, flow=flow, conditions=conditions
+        )
+
+    def prepared(self, case: Case) -> tuple[MeshGraph, Frame | None]:
+        """What the model sees of a case; made once, says where the case is unlike what was learnt."""
+        if case.prepared is None:
+            case.prepared = prepare(case.graph, self.spec, case.flow, case.conditions, case.numbers)
+            frame = case.prepared[1]
+            if frame is not None and frame.folded:
+                case.lopsided = lopsided_share(body_of(case.graph, frame, self.spec.domain))
+            if case.lopsided > LOPSIDED:
+                case.notes.append(
+                    f"{case.label}: the body has no mirror plane across the flow ({100 * case.lopsided:.0f} % of its "
+                    "area has no mirror image), but the model learnt from bodies that have one and uses it"
+                )
+            case.notes += self._strange_conditions(case)
+        return case.prepared
+
+    def _strange_conditions(self, case: Case) -> list[str]:
+        out = []
+        for name, (low, high) in self.condition_range.items():
+            value, margin = case.conditions[name], 0.05 * (high - low)
+            if not low - margin <= value <= high + margin:
+                out.append(
+                    f"{case.label}: {name} = {value:g} is outside the {low:g} to {high:g} of the training: an "
+                    "extrapolation, whose error is unknown"
+                )
+        return out
+
+    def predict(  # type: ignore[override]
+        self,
+        case: Case,
+        *,
+        method: str | None = None,
+        passes: int | None = None,
+        chunk_size: int = 50_000,
+        cues: bool | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Fields of an opened case, physical units, on its own cells or nodes.
+
+        Args:
+            case: From :meth:`open`.
+            method: See :mod:`meshops.tasks.inference`; default from training.
+            passes: Interleavings averaged; default from training.
+            chunk_size: Nodes worked on at a time; bounds the memory.
+            cues: Use features of the mesh itself; default: if it is like the training meshes.
+            progress: Called with the fraction done.
+
+        Raises:
+            InputError: A condition is missing, or the method does not fit the model.
+        """
+        start = time.perf_counter()
+        asked = self.asking({"method": method, "passes": passes})
+        used = self._like_training_mesh(case) if cues is None else cues
+        prepared, frame = self.prepared(case)
+        if self.spec.cues() and not used:
+            prepared = self.without_cues(prepared)
+        values = predict_nodes(
+            self, prepared, method=str(asked["method"]), passes=int(asked["passes"]), chunk_size=chunk_size,  # type: ignore[arg-type]
+            progress=progress,
+        )  # fmt: skip
+        fine = {name: array.numpy() for name, array in self.physical(values, frame, case.flow).items()}
+        return Prediction(
+            case=case, fields={name: case.to_mesh(array) for name, array in fine.items()}, truth=case.truth,
+            errors=known_errors(case, fine), forces=case.forces(fine, self.spec),
+            true_forces=case.forces(case.truth, self.spec) if case.truth and not case.refined else None,
+            numbers=self._case_numbers(prepared, values), cues=bool(self.spec.cues()) and used,
+            seconds=time.perf_counter() - start,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def _case_numbers(self, prepared: MeshGraph, values: Tensor) -> dict[str, float] | None:
+        if self.number_head is None:
+            return None
+        inputs = self.inputs(prepared.to(self.device))
+        ptr = torch.tensor([0, len(values)], device=self.device)
+        found = self.number_norm.inverse(self._numbers(inputs, values.to(self.device), ptr))[0]
+        return dict(zip(self.spec.numbers, found.tolist(), strict=True))
+
+    def physical(
+        self, normalised: Tensor, frame: Frame | None, flow: FlowConditions | None = None
+    ) -> dict[str, Tensor]:
+        """Fields in physical units in a flow (default: that of the training) and in the axes of the file."""
+        values = self.output_norm.inverse(normalised.to(self.device)).cpu()
+        scaling = self.spec.scaling(self.spec.at(flow))
+        out = {}
+        for (name, channels), size in zip(self.spec.slices().items(), self.spec.sizes, strict=True):
+            part = values[:, channels]
+            if frame is not None:
+                shift, scale = scaling[name]
+                part = part * scale + shift
+                part = frame.restore(part) if size == 3 else part
+            out[name] = part[:, 0] if size == 1 else part
+        return out
+
+    def without_cues(self, prepared: MeshGraph) -> MeshGraph:
+        """The prepared case with the features of the mesh itself hidden (NaN)."""
+        out = copy(prepared)
+        out.x = prepared.x.clone()
+        out.x[:, self._cue_columns()] = torch.nan
+        return out
+
+    def varying_features(self, prepared: MeshGraph) -> NDArray[np.float32]:
+        """``[n, f]`` features of the shape that differ between nodes, as ``spec.varying_names`` calls them."""
+        names = self.spec.feature_names()
+        return np.asarray(prepared.x[:, [names.index(name) for name in self.spec.varying_names()]])
+
+    def _like_training_mesh(self, case: Case) -> bool:
+        """Cells about as large and with as many points as those of the training meshes; says so when they are not."""
+        if not self.spec.cues():
+            return False
+        alike = False
+        if self.cell_size is not None and self.cell_points is not None and case.body is not None and not case.refined:
+            size, points = case.body.resolution(case.flow)
+            alike = 0.5 < size / self.cell_size < 2 and abs(points - self.cell_points) < 0.4
+        if not alike:
+            case.notes.append(
+                "the mesh is not like the simulation meshes of the training set (a CAD triangulation?): features of "
+                "the mesh itself were left out, expect the errors given for that"
+            )
+        return alike
+
+    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+        """Errors of fields, forces and numbers on every case; see :func:`meshops.tasks.fields_report.fields_report`.
+
+        Asked: ``method`` and ``passes`` of the prediction.
+        """
+        return fields_report(self, data, self.asking(asked), context or Context())
 
 
-def relative_errors(prediction: Mapping[str, Tensor], graph: MeshGraph) -> dict[str, float]:
-    """Relative L2 error of each field of one graph."""
-    out = {}
-    for name, values in prediction.items():
-        truth = graph.field(name)
-        out[name] = float((values - truth).norm() / truth.norm().clamp(min=1e-12))
-    return out
+def output_normalizer(spec: FieldsSpec, graphs: Sequence[MeshGraph]) -> Normalizer:
+    """Mean of each channel, one scale per field."""
+    stats = Statistics.over(graph.y for graph in graphs)
+    scale = stats.std.clone()
+    for channels in spec.slices().values():
+        scale[channels] = stats.std[channels].square().mean().sqrt()
+    return Normalizer(stats.mean.clone(), scale)
+
+
+def _normalizer(graphs: Sequence[MeshGraph], key: str, size: int) -> Normalizer:
+    if not size:
+        return Normalizer.identity(0)
+    return Normalizer.from_statistics(Statistics.over(graph[key] for graph in graphs))
+
+
+def _ptr(graph: Data) -> Tensor:
+    ptr = graph_ptr(graph)
+    return pointers(torch.tensor([len(graph.pos)], device=graph.pos.device)) if ptr is None else ptr

@@ -1,122 +1,146 @@
-"""Generation of whole latent trajectories: what is known, the flow matching loss, samples, rollouts.
+"""Generation of whole latent trajectories: what is learnt, the flow matching loss, samples.
 
-A segment has ``1 + m`` latent frames. What is known of it is a list of *runs* of frames, each encoded by itself: a
-causal encoder makes a late latent depend on all earlier frames, which nobody knows when the run is in the middle or at
-the end. A run at the start gives exactly the first latents of the segment: they are *observed* and stay as they are.
-Later runs are *hints*: the network sees their tokens and generates the frames anew, so that the frames between two
-latents are never lost.
+Latents of all training segments are made once, by an auto-encoder that stays as it is. What a training example shows is
+drawn anew at every step (:mod:`meshops.tasks.segments`); the loss counts what is not observed. Forecasts from fields to
+fields: :mod:`meshops.tasks.forecast`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, NamedTuple
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, Statistics
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.flow import Method, draw_times, flow_pair, integrate, masked_loss
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.base import CaseSource, Context, Draw, Plain, Samples, Stored, Task, training_count
+from meshops.tasks.checks import check_counts
+from meshops.tasks.forecast import Forecaster, check_run
+from meshops.tasks.forecast_scores import ForecastSettings, calibrate, judge_forecasts
+from meshops.tasks.latents import FILE, Latents, encoded_segments
+from meshops.tasks.report import Report
+from meshops.tasks.segments import GenerateSpec, Known, check_shares, draw_known, logarithmic, logarithms
+from meshops.tasks.windows import check_lengths, check_stride
 
-TaskName = Literal["forward", "inverse", "interpolation", "generation"]
-TASKS: tuple[TaskName, ...] = ("forward", "inverse", "interpolation", "generation")
-LOG_RATIO = 10.0  # positive parameters that vary by more are learnt by their logarithm
+LAWS = ("uniform", "logit_normal")
+JUDGED_DRAWS = 8  # examples of a held-out segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSpec:
-    """What is generated. Plain values: it goes into the checkpoint as it is.
+class GenerateSettings:
+    """What is learnt of latents.
 
     Attributes:
-        latent: ``(d, t_z, *cells)`` of a segment.
-        time_factor: Frames per latent frame.
-        parameters: Names of the parameters of the equation.
-        logarithmic: Which of them are learnt by their logarithm.
+        start: Checkpoint of the auto-encoder.
+        stride: Frames of the data from one frame to the next.
+        every: Frames from one segment to the next one that is learnt; default: half a segment.
         tasks: How often forward, inverse, interpolation and generation are trained.
-        dropout: How often the parameters are hidden; with ``identify`` they are in half of the examples.
-        law: Of the time on the path: ``"uniform"`` or ``"logit_normal"``.
+        dropout: How often the parameters of the equation are hidden.
+        law: Of the time on the path: uniform or logit_normal.
         deterministic: One evaluation instead of a flow.
-        identify: Parameters can be generated too.
+        identify: Parameters of the equation can be generated too.
+        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
+        steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
+        samples: Size of their ensembles.
+        cases: Test trajectories at most; 0: all.
     """
 
-    latent: tuple[int, ...]
-    time_factor: int
-    parameters: tuple[str, ...] = ()
-    logarithmic: tuple[bool, ...] = ()
+    start: str = ""
+    stride: int = 1
+    every: int | None = None
     tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
     dropout: float = 0.1
-    law: str = "uniform"
+    law: Literal["uniform", "logit_normal"] = "uniform"
     deterministic: bool = False
     identify: bool = False
+    given: int | None = None
+    steps: int | None = None
+    samples: int = 8
+    cases: int = 0
 
     def __post_init__(self) -> None:
-        """Check the probabilities."""
-        if len(self.tasks) != 4 or min(self.tasks) < 0 or sum(self.tasks) <= 0:
-            raise InputError(f"tasks needs four shares, not all 0 ({', '.join(TASKS)}), got {self.tasks}")
-        if self.latent_frames < 2 and (self.tasks[0] or self.tasks[1] or self.tasks[2]):
-            raise InputError(
-                "segments of one latent frame have nothing to forecast; train the auto-encoder on more frames, or only "
-                "generation: tasks (0, 0, 0, 1)"
-            )
-        if self.latent_frames < 3 and not (self.tasks[0] or self.tasks[1] or self.tasks[3]):
-            raise InputError("interpolation needs segments of at least three latent frames; train on more frames")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be in [0, 1), got {self.dropout}")
+        """Check every number."""
+        check_counts(1, stride=self.stride, every=self.every, given=self.given, steps=self.steps, samples=self.samples)
+        check_counts(0, cases=self.cases)
+        check_shares(self.tasks, self.dropout)
+        if self.law not in LAWS:
+            raise InputError(f"law must be one of {', '.join(LAWS)}, got '{self.law}'")
 
-    @property
-    def latent_frames(self) -> int:
-        """Latent frames of a segment."""
-        return self.latent[1]
-
-    @property
-    def frames(self) -> int:
-        """Frames of a segment."""
-        return 1 + (self.latent_frames - 1) * self.time_factor
-
-    def model_arguments(self) -> dict[str, Any]:
-        """What models want to know."""
+    def asked(self) -> dict[str, Plain]:
+        """What forecasts are judged on."""
         return {
-            "latent_channels": self.latent[0], "latent_frames": self.latent[1], "latent_cells": list(self.latent[2:]),
-            "num_parameters": len(self.parameters), "deterministic": self.deterministic, "identify": self.identify,
-        }  # fmt: skip
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GenerateSpec:
-        """Inverse of :meth:`to_dict`."""
-        known = {f.name for f in fields(cls)}
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-        return cls(**given)
+            "given": self.given,
+            "steps": self.steps,
+            "samples": self.samples,
+            "cases": self.cases,
+            "stride": self.stride,
+            "integration": 10,
+            "method": "midpoint",
+        }
 
 
-class Known(NamedTuple):
-    """What is known of a batch of segments, standardised.
+class GenerateSamples(Samples):
+    """Latents of segments.
 
-    Attributes:
-        latent: ``[b, d, t, *cells]`` tokens of the runs at their places.
-        observed: ``[b, t]`` latent frames that are what ``latent`` says.
-        hint: ``[b, t]`` latent frames that it says something of; the observed ones are among them.
-        start: ``[b, t]`` where a run begins.
-        task: ``[b]`` number in :data:`TASKS`.
+    Args:
+        points: Trajectories they are of.
+        autoencoder: What made them.
+        latents: Of the trajectories that are learnt.
+        held_out: Latents of the first segment of each of the others.
+        settings: The ``task:`` block.
+        cases: How many trajectories are learnt.
     """
 
-    latent: Tensor
-    observed: Tensor
-    hint: Tensor
-    start: Tensor
-    task: Tensor
+    offers = frozenset({"latents"})
+    spec: GenerateSpec
+    held_out: Sequence[dict[str, Tensor]]
 
-    def repeat(self, count: int) -> Known:
-        """Every segment ``count`` times, one after the other."""
-        return Known(*(part.repeat_interleave(count, 0) for part in self))
+    def __init__(
+        self,
+        points: PointTrajectories,
+        autoencoder: AutoencodeTask,
+        latents: Latents,
+        held_out: Sequence[dict[str, Tensor]],
+        settings: GenerateSettings,
+        cases: int,
+    ) -> None:
+        self.points, self.autoencoder, self.latents, self.cases = points, autoencoder, latents, cases
+        self.held_out, self.settings = held_out, settings
+        self.remarks: list[str] = []
+        self.spec = GenerateSpec(
+            latent=tuple(latents.latents.shape[1:]),
+            time_factor=autoencoder.model.time_factor,
+            parameters=points.spec.parameters,
+            logarithmic=logarithmic(latents.parameters),
+            tasks=settings.tasks,
+            dropout=settings.dropout,
+            law=settings.law,
+            deterministic=settings.deterministic,
+            identify=settings.identify,
+        )
+
+    def __len__(self) -> int:
+        """Number of segments."""
+        return len(self.latents)
+
+    def describe(self) -> str:
+        """Segments, trajectories, parameters."""
+        told = f", parameters {', '.join(self.spec.parameters)}" if self.spec.parameters else ""
+        return f"{len(self)} segments of {self.spec.frames} frames from {self.cases} trajectories{told}"
+
+    def notes(self) -> Sequence[str]:
+        """How long encoding took."""
+        return tuple(self.remarks)
 
 
-class GenerateTask(nn.Module):
+class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
     """A generator of latents together with their normalisation and that of the parameters.
 
     Args:
@@ -126,20 +150,181 @@ class GenerateTask(nn.Module):
         parameter_norm: Of the parameters (or their logarithms).
     """
 
+    kind = "generate"
+    Settings: ClassVar[type] = GenerateSettings
+    usage = "surrogate.task.forecast(...) or .complete(...)"
+    model: Any
+
     def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
-        super().__init__()
-        self.model: Any = model
-        self.spec, self.norm, self.parameter_norm = spec, norm, parameter_norm
+        super().__init__(model, spec)
+        self.norm, self.parameter_norm = norm, parameter_norm
+        self.asked = GenerateSettings().asked()
+        self.missing_variance = None
+        self.calibration = {}
+        self._parts: dict[str, AutoencodeTask] = {}  # no submodule: it is neither trained nor among the weights
 
     @classmethod
-    def fit(cls, model: nn.Module, spec: GenerateSpec, latents: Tensor, parameters: Tensor) -> GenerateTask:
+    def samples(
+        cls,
+        data: CaseSource,
+        settings: object,
+        *,
+        held_out: int = 0,
+        start: Task | None = None,  # type: ignore[type-arg]
+        context: Context | None = None,
+    ) -> GenerateSamples:
+        """Latents of all segments of the first trajectories, made by the auto-encoder ``start`` and kept in a file."""
+        assert isinstance(settings, GenerateSettings)
+        if start is None:
+            raise InputError("a generator needs an auto-encoder; give task.start, e.g. runs/.../model.ckpt")
+        if not isinstance(start, AutoencodeTask):
+            raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind 'autoencode'")
+        here, stride, frames = context or Context(), settings.stride, start.spec.frames
+        points = PointTrajectories(data, start.spec.fields)  # type: ignore[arg-type]
+        start.spec.check(points.spec)
+        kept = training_count(len(points), held_out)
+        check_lengths(points.lengths[:kept], frames, stride)
+        for length in points.lengths[kept:]:
+            check_lengths((length,), frames, stride)
+        check_stride(start.spec, stride)
+        if settings.given is not None:
+            check_run("given", settings.given, frames - 1, start.model.time_factor)
+        start.to(here.device)
+        begin = time.perf_counter()
+
+        def encoded(cases: range, name: str) -> Latents:
+            return encoded_segments(
+                start,
+                points,
+                cases,
+                None if here.folder is None else here.folder / name,
+                every=settings.every or max(1, frames // 2),
+                stride=stride,
+                runs=settings.tasks[1] + settings.tasks[2] > 0,
+                reuse=here.reuse,
+                console=here.console,
+            )
+
+        latents = encoded(range(kept), FILE)
+        spent = time.perf_counter() - begin
+        held = [encoded(range(i, i + 1), f"validation_{i}.pt").batch([0]) for i in range(kept, len(points))]
+        samples = GenerateSamples(points, start, latents, held, settings, kept)
+        samples.remarks.append(f"segments encoded in {spent:.1f} s")
+        return samples
+
+    @classmethod
+    def fit(cls, model: nn.Module, samples: GenerateSamples, settings: object) -> Self:
+        """Task with statistics of the latents and parameters."""
+        assert isinstance(settings, GenerateSettings)
+        task = cls.fitted(model, samples.spec, samples.latents.latents, samples.latents.parameters)
+        task.attach({"autoencoder": samples.autoencoder})
+        task.asked = settings.asked()
+        return task
+
+    @classmethod
+    def fitted(cls, model: nn.Module, spec: GenerateSpec, latents: Tensor, parameters: Tensor) -> Self:
         """Task with statistics of training latents ``[m, d, t, *cells]`` and parameters ``[m, g]``."""
         rows = latents.movedim(1, -1).flatten(0, -2)
         norm = Normalizer.from_statistics(Statistics.of(rows))
         fixed = Normalizer.identity(0)
         if spec.parameters:
-            fixed = Normalizer.from_statistics(Statistics.of(_logarithms(parameters, spec)))
+            fixed = Normalizer.from_statistics(Statistics.of(logarithms(parameters, spec)))
         return cls(model, spec, norm, fixed)
+
+    @classmethod
+    def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Task of the right sizes, for loading weights into."""
+        made = GenerateSpec.from_dict(spec)
+        return cls(model, made, Normalizer.identity(made.latent[0]), Normalizer.identity(len(made.parameters)))
+
+    def batch(self, samples: GenerateSamples, draws: Sequence[Draw]) -> dict[str, Tensor]:
+        """Latents of segments, of later runs of their frames, and parameters."""
+        return samples.latents.batch([draw.number for draw in draws])
+
+    def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Flow matching loss (or the square error of the clean latents) on what is not observed.
+
+        Args:
+            batch: ``latents [b, d, t, *cells]``; ``runs [b, d, t (t - 1) / 2, *cells]`` encodings of the frames from
+                latent frame 1, 2, ... on, one after the other (may be empty); ``parameters [b, g]``.
+        """
+        clean = self.standardised(batch["latents"])
+        b, device = len(clean), clean.device
+        known = draw_known(clean, self.standardised(batch["runs"]), self.spec.tasks)
+        parameters, given = self._draw_parameters(batch["parameters"])
+        r = torch.zeros(b) if self.spec.deterministic else draw_times(b, law=self.spec.law)
+        r = r.to(device)
+        noisy, target = flow_pair(clean, torch.randn_like(clean), r)
+        told: dict[str, Any] = {"hint": known.hint, "start": known.start, "parameters": parameters, "given": given}
+        if self.spec.identify and parameters is not None:
+            noisy_parameters, wanted_parameters = flow_pair(parameters, torch.randn_like(parameters), r)
+            told["noisy_parameters"] = torch.zeros_like(parameters) if self.spec.deterministic else noisy_parameters
+        made = self.model(noisy, known.latent, known.observed, r, known.task, **told)
+        total = masked_loss(made.latent, clean if self.spec.deterministic else target, known.wanted())
+        out = {"loss": total, "latent": total.detach()}
+        if made.parameters is not None and parameters is not None and given is not None:
+            aim = parameters if self.spec.deterministic else wanted_parameters
+            part = masked_loss(made.parameters, aim, ~given.view(-1, 1))
+            out |= {"loss": total + part, "parameters": part.detach()}
+        return out
+
+    def judge(self, samples: GenerateSamples, case: object) -> dict[str, float]:
+        """Loss of a held-out segment, the same examples of it every time."""
+        del samples
+        assert isinstance(case, dict)
+        device = self.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            rows = {key: value.expand(JUDGED_DRAWS, *value.shape[1:]).to(device) for key, value in case.items()}
+            return {"error": float(self.loss(rows)["loss"])}
+
+    def finished(self, samples: GenerateSamples, context: Context) -> Sequence[str]:
+        """Calibrate the spread on the held-out trajectories."""
+        del context
+        held = range(samples.cases, len(samples.points))
+        if not held:
+            return ()
+        out = []
+        if samples.autoencoder.cases > samples.cases:
+            out.append(
+                "note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones than "
+                "is expected: give all stages the same train.validation"
+            )
+        chosen = samples.settings
+        try:
+            ahead = calibrate(
+                self,
+                samples.points,
+                held,
+                given=chosen.given,
+                steps=chosen.steps,
+                samples=max(2, chosen.samples),
+                stride=chosen.stride,
+            )
+        except InputError as error:  # what was learnt is worth more than its calibration
+            return [*out, f"note: the spread was not calibrated: {error}"]
+        return [*out, f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})"]
+
+    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+        """Ensembles of forecasts from the first frames of every trajectory, scored against the truth.
+
+        Args:
+            data: Trajectories.
+            context: Where models work; its folder takes ``forecast.html`` and ``errors.png``.
+            **asked: See :class:`meshops.tasks.forecast_scores.ForecastSettings`.
+
+        Raises:
+            InputError: No trajectory is long enough, or the data have other fields.
+        """
+        chosen: dict[str, Any] = self.asking(asked)
+        counts = ("given", "steps", "samples", "stride", "integration")
+        check_counts(1, **{key: chosen[key] for key in counts})
+        check_counts(0, cases=chosen["cases"])
+        if context is not None:
+            self.to(context.device)
+        points = PointTrajectories(data, self.autoencoder.spec.fields)  # type: ignore[arg-type]
+        self.autoencoder.spec.check(points.spec)
+        return judge_forecasts(self, points, ForecastSettings(**chosen), context or Context())
 
     def standardised(self, latent: Tensor) -> Tensor:
         """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
@@ -156,7 +341,7 @@ class GenerateTask(nn.Module):
         Raises:
             InputError: One that is learnt by its logarithm is not positive.
         """
-        out: Tensor = self.parameter_norm(_logarithms(parameters, self.spec))
+        out: Tensor = self.parameter_norm(logarithms(parameters, self.spec))
         return out
 
     def decoded_parameters(self, values: Tensor) -> Tensor:
@@ -164,64 +349,6 @@ class GenerateTask(nn.Module):
         out = self.parameter_norm.inverse(values)
         logs = torch.tensor(self.spec.logarithmic, device=out.device)
         return torch.where(logs, out.exp(), out)
-
-    def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Flow matching loss (or the square error of the clean latents) on what is not observed.
-
-        Args:
-            batch: ``latents [b, d, t, *cells]``; ``runs [b, d, t (t - 1) / 2, *cells]`` encodings of the frames from
-                latent frame 1, 2, ... on, one after the other (may be empty); ``parameters [b, g]``.
-        """
-        clean = self.standardised(batch["latents"])
-        runs = self.standardised(batch["runs"])
-        b, device = len(clean), clean.device
-        known = self.draw_known(clean, runs)
-        parameters, given = self._draw_parameters(batch["parameters"])
-        r = torch.zeros(b) if self.spec.deterministic else draw_times(b, law=self.spec.law)
-        r = r.to(device)
-        noisy, target = flow_pair(clean, torch.randn_like(clean), r)
-        told: dict[str, Any] = {"hint": known.hint, "start": known.start, "parameters": parameters, "given": given}
-        if self.spec.identify and parameters is not None:
-            noisy_parameters, wanted_parameters = flow_pair(parameters, torch.randn_like(parameters), r)
-            told["noisy_parameters"] = torch.zeros_like(parameters) if self.spec.deterministic else noisy_parameters
-        made = self.model(noisy, known.latent, known.observed, r, known.task, **told)
-        unknown = ~known.observed.view(b, 1, -1, *(1,) * (clean.dim() - 3))
-        total = masked_loss(made.latent, clean if self.spec.deterministic else target, unknown)
-        out = {"loss": total, "latent": total.detach()}
-        if made.parameters is not None and parameters is not None and given is not None:
-            aim = parameters if self.spec.deterministic else wanted_parameters
-            part = masked_loss(made.parameters, aim, ~given.view(-1, 1))
-            out |= {"loss": total + part, "parameters": part.detach()}
-        return out
-
-    def draw_known(self, clean: Tensor, runs: Tensor) -> Known:
-        """What a training example shows, by its task; tasks with runs are left out where there are none."""
-        b, t = len(clean), self.spec.latent_frames
-        shares = torch.tensor(self.spec.tasks)
-        if not runs.shape[2]:
-            shares = shares * torch.tensor([1.0, 0.0, 0.0, 1.0])
-        if t < 3:
-            shares = shares * torch.tensor([1.0, float(t > 1), 0.0, 1.0])
-        task = torch.multinomial(shares, b, replacement=True)
-        latent = torch.zeros_like(clean)
-        observed, hint, start = (torch.zeros(b, t, dtype=torch.bool) for _ in range(3))
-        half = (t + 1) // 2
-        for row, name in enumerate(TASKS[int(i)] for i in task):
-            head = tail = 0
-            if name in ("forward", "interpolation"):
-                head = int(torch.randint(1, max(2, min(half, t - 1) + 1), ()))
-            if name in ("inverse", "interpolation"):
-                tail = int(torch.randint(1, max(2, min(half, t - 1 - head) + 1), ()))
-            if head:
-                latent[row, :, :head] = clean[row, :, :head]
-                observed[row, :head] = hint[row, :head] = start[row, 0] = True
-            if tail:
-                first = t - tail
-                begin = run_offset(first, t)
-                latent[row, :, first:] = runs[row, :, begin : begin + tail]
-                hint[row, first:] = start[row, first] = True
-        device = clean.device
-        return Known(latent, observed.to(device), hint.to(device), start.to(device), task.to(device))
 
     @torch.no_grad()
     def sample(
@@ -234,15 +361,7 @@ class GenerateTask(nn.Module):
         guidance: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Latents ``[b, d, t, *cells]`` as the auto-encoder has them, and parameters ``[b, g]`` where generated.
-
-        Args:
-            known: What is known; observed latents come back as they are, up to the rounding of the standardisation.
-            parameters: ``[b, g]`` in their units; None: not known.
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
-            generator: Of the noise.
+        """See :meth:`Forecaster.sample`; observed latents come back as they are, up to rounding.
 
         Raises:
             InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
@@ -253,41 +372,92 @@ class GenerateTask(nn.Module):
             )
         b, device = len(known.latent), known.latent.device
         encoded = None if parameters is None else self.encoded_parameters(parameters)
-        given = torch.full((b,), encoded is not None, device=device)
-        mask = known.observed.view(b, 1, -1, *(1,) * (known.latent.dim() - 3)).expand_as(known.latent)
-        told: dict[str, Any] = {"hint": known.hint, "start": known.start}
-        free_parameters = self.spec.identify and encoded is None
-
-        def velocity(state: Tensor, found: Tensor | None, r: Tensor, *, hide: bool = False) -> Any:
-            return self.model(
-                state, known.latent, known.observed, r, known.task, parameters=None if hide else encoded,
-                given=torch.zeros_like(given) if hide else given, noisy_parameters=found, **told,
-            )  # fmt: skip
-
-        size, width = known.latent[0].numel(), len(self.spec.parameters) if free_parameters else 0
+        velocity = self._velocity(known, encoded)
+        width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
         if self.spec.deterministic:
             empty = known.latent.new_zeros(b, width) if width else None
-            made = velocity(known.latent, empty, torch.zeros(b, device=device))
-            latent = torch.where(mask, known.latent, made.latent)
-            return self.original(latent), self.decoded_parameters(made.parameters) if width else None
+            made = velocity(known.latent, empty, torch.zeros(b, device=device), False)
+            return self._ends(known, made.latent, made.parameters if width else None)
+        size = known.latent[0].numel()
         noise = torch.randn(b, size + width, generator=generator).to(device)
-        start = torch.where(mask, known.latent, noise[:, :size].view_as(known.latent))
+        start = torch.where(known.wanted(), noise[:, :size].view_as(known.latent), known.latent)
 
         def field(r: Tensor, flat: Tensor) -> Tensor:
-            state = flat[:, :size].view_as(known.latent)
+            state, times = flat[:, :size].view_as(known.latent), r.expand(b)
             found = flat[:, size:] if width else None
-            times = r.expand(b)
-            made = velocity(state, found, times)
+            made = velocity(state, found, times, False)
             speed = made.latent
             if guidance != 1.0 and encoded is not None:
-                base = velocity(state, found, times, hide=True).latent
+                base = velocity(state, found, times, True).latent
                 speed = base + guidance * (speed - base)
-            parts = [speed.masked_fill(mask, 0).flatten(1)]
+            parts = [speed.masked_fill(~known.wanted(), 0).flatten(1)]
             return torch.cat(parts + ([made.parameters] if width else []), 1)
 
         end = integrate(field, torch.cat([start.flatten(1), noise[:, size:]], 1), steps=steps, method=method)
-        latent = torch.where(mask, known.latent, end[:, :size].view_as(known.latent))
-        return self.original(latent), self.decoded_parameters(end[:, size:]) if width else None
+        return self._ends(known, end[:, :size].view_as(known.latent), end[:, size:] if width else None)
+
+    @property
+    def autoencoder(self) -> AutoencodeTask:
+        """What makes latents and fields of each other.
+
+        Raises:
+            InputError: There is none.
+        """
+        if "autoencoder" not in self._parts:
+            raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
+        return self._parts["autoencoder"]
+
+    def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
+        """The auto-encoder."""
+        return dict(self._parts)
+
+    def attach(self, parts: Mapping[str, Task]) -> None:  # type: ignore[type-arg]
+        """Take an auto-encoder; it moves with the generator and stays as it is."""
+        self._parts = {"autoencoder": parts["autoencoder"]}  # type: ignore[dict-item]
+
+    def memory(self) -> dict[str, Stored]:
+        """What held-out trajectories said of the spread."""
+        if self.missing_variance is None:
+            return {}
+        return {"missing_variance": self.missing_variance, "calibration": self.calibration}
+
+    def remember(self, memory: Mapping[str, Stored]) -> None:
+        """Inverse of :meth:`memory`."""
+        if "missing_variance" in memory:
+            self.missing_variance = memory["missing_variance"]  # type: ignore[assignment]
+            self.calibration = dict(memory["calibration"])  # type: ignore[arg-type]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the auto-encoder along."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for part in self._parts.values():
+            part._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _velocity(self, known: Known, encoded: Tensor | None) -> Callable[[Tensor, Tensor | None, Tensor, bool], Any]:
+        """The network as a function of the state, the parameters found so far, the time, and whether to hide others."""
+        given = torch.full((len(known.latent),), encoded is not None, device=known.latent.device)
+
+        def velocity(state: Tensor, found: Tensor | None, r: Tensor, hide: bool) -> Any:
+            return self.model(
+                state,
+                known.latent,
+                known.observed,
+                r,
+                known.task,
+                hint=known.hint,
+                start=known.start,
+                parameters=None if hide else encoded,
+                given=torch.zeros_like(given) if hide else given,
+                noisy_parameters=found,
+            )
+
+        return velocity
+
+    def _ends(self, known: Known, latent: Tensor, parameters: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Latents and parameters in their units; what was observed as it was."""
+        whole = torch.where(known.wanted(), latent, known.latent)
+        return self.original(whole), None if parameters is None else self.decoded_parameters(parameters)
 
     def _draw_parameters(self, parameters: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Normalised parameters and which examples may see them."""
@@ -296,31 +466,3 @@ class GenerateTask(nn.Module):
         share = 0.5 if self.spec.identify else self.spec.dropout
         given = torch.rand(len(parameters)) >= share
         return self.encoded_parameters(parameters), given.to(parameters.device)
-
-
-def run_offset(first: int, frames: int) -> int:
-    """Where the encoding of the run from latent frame ``first`` begins among all runs from 1, 2, ... of a segment.
-
-    Example:
-        >>> [run_offset(first, 4) for first in (1, 2, 3)]
-        [0, 3, 5]
-    """
-    return sum(frames - i for i in range(1, first))
-
-
-def logarithmic(parameters: Tensor) -> tuple[bool, ...]:
-    """Which parameters ``[m, g]`` are positive and vary by more than :data:`LOG_RATIO`."""
-    low, high = parameters.amin(0), parameters.amax(0)
-    return tuple(((low > 0) & (high > LOG_RATIO * low)).tolist())
-
-
-def _logarithms(parameters: Tensor, spec: GenerateSpec) -> Tensor:
-    if parameters.shape[1] != len(spec.parameters):
-        raise InputError(
-            f"need {len(spec.parameters)} parameters ({', '.join(spec.parameters)}), got {parameters.shape[1]}"
-        )
-    logs = torch.tensor(spec.logarithmic, dtype=torch.bool, device=parameters.device)
-    if bool((logs & (parameters <= 0)).any()):
-        names = [n for n, log in zip(spec.parameters, spec.logarithmic, strict=True) if log]
-        raise InputError(f"parameters {', '.join(names)} must be positive")
-    return torch.where(logs, parameters.clamp(min=1e-30).log(), parameters)

@@ -1,1 +1,7 @@
-"""Training runs. Import :func:`meshops.training.run.train` and :class:`meshops.training.config.RunConfig`."""
+"""Training: settings of a run, and the run."""
+
+from meshops.training.config import DataConfig, RunConfig, StagesConfig, TrainConfig
+from meshops.training.run import RunResult, train
+from meshops.training.stages import train_stages
+
+__all__ = ["DataConfig", "RunConfig", "RunResult", "StagesConfig", "TrainConfig", "train", "train_stages"]

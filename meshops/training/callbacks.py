@@ -1,9 +1,15 @@
-"""Lightning callbacks: averaged weights, random-number state, progress with time left."""
+"""Lightning callbacks: averaged weights, random-number state, progress with time left, the log, a clean stop."""
 
 from __future__ import annotations
 
+import json
 import random
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +18,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
+
+from meshops.errors import Stopped
+from meshops.io import plain, write_text
+
+FIRST_SIGN, SELDOM = 3.0, 60.0  # seconds to the first line of progress, and between lines at most
 
 
 class AveragedWeights(Callback):  # type: ignore[misc]
@@ -105,21 +116,23 @@ class RandomState(Callback):  # type: ignore[misc]
 
 
 class StepProgress(Callback):  # type: ignore[misc]
-    """Progress over all steps with time left: a bar in a terminal, a line every tenth of the run elsewhere."""
+    """Progress over all steps with time left: a bar in a terminal, a line now and then elsewhere.
+
+    The first line comes after a few seconds, the next ones less and less often, at least every minute.
+    """
 
     def __init__(self, steps: int, console: Console) -> None:
         self.steps = steps
         self.console = console
         self.bar: Progress | None = None
-        self._start = 0.0
+        self._start = self._next = 0.0
         self._first = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Open the bar."""
         self._start, self._first = time.monotonic(), trainer.global_step
-        if not trainer.is_global_zero:
-            return
-        if self.console.is_terminal:
+        self._next = self._start + FIRST_SIGN
+        if trainer.is_global_zero and self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
             self.bar = Progress(*columns, console=self.console)
@@ -130,17 +143,14 @@ class StepProgress(Callback):  # type: ignore[misc]
         """One step further."""
         if not trainer.is_global_zero:
             return
-        step = trainer.global_step
-        metrics = trainer.callback_metrics
-        note = f"loss {float(metrics['train/loss']):.3f}" if "train/loss" in metrics else ""
-        if "val/error" in metrics:
-            note += f"  val {float(metrics['val/error']):.3f}"
+        step, now = trainer.global_step, time.monotonic()
         if self.bar is not None:
-            self.bar.update(self.bar.tasks[0].id, completed=step, note=note)
-        elif step % max(1, self.steps // 10) == 0 or step == self.steps:
-            spent = time.monotonic() - self._start
+            self.bar.update(self.bar.tasks[0].id, completed=step, note=_note(trainer))
+        elif now >= self._next or step == self.steps:
+            spent = now - self._start
             left = spent / max(1, step - self._first) * (self.steps - step)
-            self.console.print(f"  step {step}/{self.steps}  {note}  {spent:.0f} s, {left:.0f} s left")
+            self._next = now + min(max(spent, FIRST_SIGN), SELDOM)
+            self.console.print(f"  step {step}/{self.steps}  {_note(trainer)}  {spent:.0f} s, {left:.0f} s left")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Close the bar."""
@@ -151,6 +161,91 @@ class StepProgress(Callback):  # type: ignore[misc]
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Close the bar when training stops early."""
         self.on_train_end(trainer, module)
+
+
+def _note(trainer: Trainer) -> str:
+    metrics = trainer.callback_metrics
+    note = f"loss {float(metrics['train/loss']):.3f}" if "train/loss" in metrics else ""
+    return note + (f"  val {float(metrics['val/error']):.3f}" if "val/error" in metrics else "")
+
+
+class LogLines(Callback):  # type: ignore[misc]
+    """Losses, errors and the learning rate every ten steps, a line of JSON each; a resumed run appends to its log.
+
+    Args:
+        path: File; lines of steps that are run again are dropped.
+        every: Steps between lines.
+    """
+
+    def __init__(self, path: Path, every: int = 10) -> None:
+        self.path, self.every = path, every
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Keep what was logged up to the step a run starts from."""
+        if trainer.is_global_zero and self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
+            write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """Losses of the step."""
+        step = trainer.global_step
+        if trainer.is_global_zero and (step % self.every == 0 or step == trainer.max_steps):
+            self._write(trainer, "train/", {"lr": trainer.optimizers[0].param_groups[0]["lr"]})
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Errors of the held-out cases."""
+        if trainer.is_global_zero:
+            self._write(trainer, "val/", {})
+
+    def _write(self, trainer: Trainer, prefix: str, more: dict[str, float]) -> None:
+        found = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(prefix)}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain({"step": trainer.global_step, **found, **more})) + "\n")
+
+
+class StopOnSignal(Callback):  # type: ignore[misc]
+    """Ctrl-C and SIGTERM let the step end, write a checkpoint to continue from, and raise :class:`Stopped`.
+
+    A second Ctrl-C stops at once; the last checkpoint is then an older one.
+
+    Args:
+        path: Of the checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Put back what handled the signals before."""
+        try:
+            yield
+        except SystemExit:
+            raise KeyboardInterrupt from None  # Lightning leaves this way when it is interrupted
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+            self._before = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Listen; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+
+    def _take(self, number: int, frame: Any) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """Stop between two steps."""
+        if self.received and trainer.global_step < trainer.max_steps:
+            trainer.save_checkpoint(self.path)
+            raise Stopped(self.received, trainer.global_step, self.path.parents[1])
 
 
 def _copy(values: dict[str, Tensor], module: LightningModule) -> None:

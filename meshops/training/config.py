@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from meshops.errors import InputError, listing
+from meshops.tasks import get_task
+from meshops.tasks.base import Plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +16,7 @@ class DataConfig:
     """Which cases.
 
     Attributes:
-        name: Dataset: ahmed_mini (shipped with meshops), ahmed_ml, shapenet_car.
+        name: Dataset, see meshops.datasets.names(); empty: recognised from the files in root.
         root: Folder of the dataset; not needed for ahmed_mini.
         train: Name of the training split.
         test: Name of the split the run is judged on at the end; empty: none.
@@ -22,36 +27,7 @@ class DataConfig:
     root: str | None = None
     train: str = "train"
     test: str = "test"
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskConfig:
-    """What is learnt.
-
-    Attributes:
-        fields: Fields to predict; default: all the dataset has.
-        nodes: Nodes per training subset, and density of prediction.
-        loss: Loss per field (or one for all): relative_l2, relative_l2_centered, mse, l1, huber.
-        weights: Weight per field in the loss.
-        passes: Interleavings averaged in a prediction.
-        radii: Radii of the geometry averages, in body heights.
-        potential_flow: Give the model the potential flow past the body.
-        max_sources: Panels that represent the body in the features.
-        mesh_cues: Let the model see edges and folds of the surface cells (solver meshes have artefacts there).
-        hide_cues: How often they are hidden in training, so that CAD triangulations can be predicted too.
-    """
-
-    fields: tuple[str, ...] | None = None
-    nodes: int = 2048
-    loss: tuple[str, ...] = ("relative_l2",)
-    weights: tuple[float, ...] = (1.0,)
-    passes: int = 2
-    radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
-    potential_flow: bool = True
-    max_sources: int = 2048
-    mesh_cues: bool = False
-    hide_cues: float = 0.3
+    options: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +36,7 @@ class TrainConfig:
 
     Attributes:
         steps: Optimiser steps.
-        batch_size: Subsets (of different cases) per step.
+        batch_size: Samples (of different cases) per step.
         optimizer: adamw or lion.
         lr: Peak learning rate.
         weight_decay: Decoupled weight decay.
@@ -96,250 +72,76 @@ class TrainConfig:
     devices: int = 1
     threads: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        positive = ("steps", "batch_size", "devices") + (() if self.val_every is None else ("val_every",))
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("weight_decay", "clip", "validation", "threads", "seed"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train.{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.lr < float("inf"):
+            raise InputError(f"train.lr must be positive, got {self.lr}")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"train.ema is a decay in [0, 1), got {self.ema}")
+        if not 0 <= self.warmup <= 1:
+            raise InputError(f"train.warmup is a share of the steps in [0, 1], got {self.warmup}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"train.betas must be in [0, 1), got {list(self.betas)}")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"train.{name} must be one of {listing(allowed)}, got '{getattr(self, name)}'")
+
+
+CHOICES = {
+    "optimizer": ("adamw", "lion"),
+    "schedule": ("cosine", "noam", "step_decay"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A run.
 
     Attributes:
-        kind: steady: fields of finished cases on meshes.
-        out: Folder of the run; made if missing.
+        kind: What is learnt: fields (of finished cases), rollout (trajectories, step by step), autoencode (trajectories
+            to small latents and back), generate (whole futures as ensembles).
+        out: Folder of the run; made if missing. Default: runs/<kind>.
         model: Name of a registered model and its arguments: {name: mspt, depth: 4, ...}.
         data: Which cases.
-        task: What is learnt.
+        task: What is learnt of them; settings of the kind.
         train: How.
     """
 
-    kind: Literal["steady"] = "steady"
-    out: str = "runs/run"
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "mspt"})
+    kind: str = "fields"
+    out: str = ""
+    model: dict[str, object] = field(default_factory=lambda: {"name": "mspt"})
     data: DataConfig = field(default_factory=DataConfig)
-    task: TaskConfig = field(default_factory=TaskConfig)
+    task: object = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def __post_init__(self) -> None:
+        """Fill in what depends on the kind; see that the settings of the task are its own."""
+        settings = get_task(self.kind).Settings
+        if self.task is None:
+            object.__setattr__(self, "task", settings())
+        if not isinstance(self.task, settings):
+            raise InputError(
+                f"kind '{self.kind}' takes the settings {settings.__name__}, got {type(self.task).__name__}"
+            )
+        if not self.out:
+            object.__setattr__(self, "out", f"runs/{self.kind}")
 
-@dataclass(frozen=True, kw_only=True)
-class RolloutTaskConfig:
-    """What is learnt of trajectories.
-
-    Attributes:
-        history: Frames the model sees.
-        loss: mse, nmse (per sample, over the mean square) or mae of normalised values.
-        residual: Predict the change from the newest frame.
-        stride: Frames from one step of the model to the next.
-        steps: Steps of the rollouts the run is judged on.
-        cases: Trajectories it is judged on at most; 0: all of the split.
-    """
-
-    history: int = 1
-    loss: Literal["mse", "nmse", "mae"] = "mse"
-    residual: bool = False
-    stride: int = 1
-    steps: int = 20
-    cases: int = 0
+    def to_dict(self) -> dict[str, Plain]:
+        """Plain values, as in a run file."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutRunConfig:
-    """A run on trajectories.
-
-    Attributes:
-        kind: rollout: the next frame of fields on regular grids, and whole futures.
-        out: Folder of the run; made if missing.
-        model: Name of a registered model and its arguments: {name: iap, budget: 1024, ...}.
-        data: Which trajectories; name: the_well, pdebench or cfdbench.
-        task: What is learnt.
-        train: How.
-    """
-
-    kind: Literal["rollout"] = "rollout"
-    out: str = "runs/rollout"
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "iap"})
-    data: DataConfig = field(default_factory=DataConfig)
-    task: RolloutTaskConfig = field(default_factory=RolloutTaskConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldsTaskConfig:
-    """What is learnt of graphs.
-
-    Attributes:
-        fields: Fields to predict; default: all the dataset has.
-    """
-
-    fields: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldsRunConfig:
-    """A run on graphs.
-
-    Attributes:
-        kind: fields: fields on the nodes of graphs from inputs on them.
-        out: Folder of the run; made if missing.
-        model: Name of a registered model and its arguments: {name: amq, backbone: mppde, budget: 5, ...}.
-        data: Which cases; name: darcy, elasticity, plasticity, airfoil, pipe, airfrans.
-        task: What is learnt.
-        train: How.
-    """
-
-    kind: Literal["fields"] = "fields"
-    out: str = "runs/fields"
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "mppde"})
-    data: DataConfig = field(default_factory=DataConfig)
-    task: FieldsTaskConfig = field(default_factory=FieldsTaskConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeshRolloutTaskConfig:
-    """What is learnt of trajectories on meshes.
-
-    Attributes:
-        horizon: Steps of a training window; gradients go through all of them.
-        pushforward: Learn one step after up to so many without gradients instead; 0: off.
-        steps: Steps of the rollouts the run is judged on.
-    """
-
-    horizon: int = 5
-    pushforward: int = 0
-    steps: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeshRolloutRunConfig:
-    """A run on moving meshes.
-
-    Attributes:
-        kind: mesh_rollout: the next state on meshes that may move, and whole futures.
-        out: Folder of the run; made if missing.
-        model: Name of a registered model and its arguments: {name: graphvit, cluster_size: 20, ...}.
-        data: Which trajectories; name: eagle or mesh_graph_nets.
-        task: What is learnt.
-        train: How.
-    """
-
-    kind: Literal["mesh_rollout"] = "mesh_rollout"
-    out: str = "runs/mesh_rollout"
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "graphvit"})
-    data: DataConfig = field(default_factory=DataConfig)
-    task: MeshRolloutTaskConfig = field(default_factory=MeshRolloutTaskConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencodeTaskConfig:
-    """What is learnt of trajectories on points.
-
-    Attributes:
-        fields: Fields to compress; default: all the dataset has.
-        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
-        learn_frames: Frames of a training example, 1 + f j; 0: all of them. Short ones give more steps, less alike.
-        stride: Frames of the data from one of them to the next.
-        points: Part of the points the encoder sees in training, least and most.
-        most_points: Points of every graph that are read at most; 0: all.
-        targets: Points the loss looks at; 0: all that are read.
-        kl: Weight of the KL term, for models with kl: true.
-        noise: On the latents in training.
-        start: Checkpoint to continue from: an auto-encoder that was trained before.
-        refine: Learn single frames instead (stage 2): convolutions in time stay as they are, trajectories are replayed.
-        replay: Share of the steps with trajectories when refining.
-        test_points: Parts of the points it is judged with.
-    """
-
-    fields: tuple[str, ...] | None = None
-    frames: int = 21
-    learn_frames: int = 0
-    stride: int = 1
-    points: tuple[float, float] = (0.5, 1.0)
-    most_points: int = 0
-    targets: int = 0
-    kl: float = 1e-4
-    noise: float = 0.01
-    start: str = ""
-    refine: bool = False
-    replay: float = 0.5
-    test_points: tuple[float, ...] = (1.0, 0.5, 0.2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencodeRunConfig:
-    """A run that compresses.
-
-    Attributes:
-        kind: autoencode: trajectories on points to small latents and back (stages 1 and 2 of ECHO).
-        out: Folder of the run; made if missing.
-        model: Name of a registered model and its arguments: {name: echoautoencoder, cells: 32, ...}.
-        data: Which trajectories, on grids or meshes; name: the_well, eagle, mesh_graph_nets, ...
-        task: What is learnt.
-        train: How.
-    """
-
-    kind: Literal["autoencode"] = "autoencode"
-    out: str = "runs/autoencode"
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "echoautoencoder"})
-    data: DataConfig = field(default_factory=DataConfig)
-    task: AutoencodeTaskConfig = field(default_factory=AutoencodeTaskConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateTaskConfig:
-    """What is learnt of latents.
-
-    Attributes:
-        start: Checkpoint of the auto-encoder.
-        stride: Frames of the data from one frame to the next.
-        every: Frames from one segment to the next one that is learnt; default: half a segment.
-        tasks: How often forward, inverse, interpolation and generation are trained.
-        dropout: How often the parameters of the equation are hidden.
-        law: Of the time on the path: uniform or logit_normal.
-        deterministic: One evaluation instead of a flow.
-        identify: Parameters of the equation can be generated too.
-        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
-        steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
-        samples: Size of their ensembles.
-        cases: Test trajectories at most; 0: all.
-    """
-
-    start: str = ""
-    stride: int = 1
-    every: int | None = None
-    tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
-    dropout: float = 0.1
-    law: Literal["uniform", "logit_normal"] = "uniform"
-    deterministic: bool = False
-    identify: bool = False
-    given: int | None = None
-    steps: int | None = None
-    samples: int = 8
-    cases: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateRunConfig:
-    """A run that generates.
-
-    Attributes:
-        kind: generate: whole futures from what is known, as ensembles (stage 3 of ECHO).
-        out: Folder of the run; made if missing.
-        model: Name of a registered model and its arguments: {name: echogenerator, channels: 256, ...}.
-        data: Which trajectories, on grids or meshes.
-        task: What is learnt.
-        train: How.
-    """
-
-    kind: Literal["generate"] = "generate"
-    out: str = "runs/generate"
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "echogenerator"})
-    data: DataConfig = field(default_factory=DataConfig)
-    task: GenerateTaskConfig = field(default_factory=GenerateTaskConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagesRunConfig:
+class StagesConfig:
     """Runs that follow each other.
 
     Attributes:
@@ -351,3 +153,20 @@ class StagesRunConfig:
     kind: Literal["stages"] = "stages"
     stages: tuple[str, ...] = ()
     out: str = "runs/stages"
+
+
+def setting(config: RunConfig, name: str, default: Plain = None) -> Plain:
+    """A setting of the task that only some kinds have."""
+    value: Plain = getattr(config.task, name, default)
+    return value
+
+
+def flat(values: Mapping[str, Plain], prefix: str = "") -> dict[str, Plain]:
+    """Nested settings by dotted name; lists for tuples."""
+    out: dict[str, Plain] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return out

@@ -1,9 +1,9 @@
-"""Lightning, set up for any task: averaged weights, checkpoints, exact resume."""
+"""Lightning, set up for any task: averaged weights, checkpoints that a kill cannot destroy, exact resume."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,52 +11,66 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
-from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
-from meshops.training.callbacks import AveragedWeights, RandomState, StepProgress
+from meshops.errors import CheckpointError
+from meshops.io import replacing
+from meshops.tasks.base import B, S, Task
+from meshops.training.callbacks import AveragedWeights, LogLines, RandomState, StepProgress, StopOnSignal
 from meshops.training.config import TrainConfig
-from meshops.training.module import Judge, TaskModule
+from meshops.training.module import TaskModule
+from meshops.training.stream import DrawStream
+
+
+class WholeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]
+    """Checkpoints are written beside their target, read again, and only then renamed; they hold no code."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write one; the file that was there stays until the new one is whole."""
+        del storage_options
+        with replacing(path) as partial:
+            torch.save(checkpoint, partial)
+            torch.load(partial, map_location="cpu", weights_only=True, mmap=True)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Read one.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        del weights_only
+        try:
+            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds here, none of them documented
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); start the run anew") from None
 
 
 def fit(
-    task: nn.Module,
-    config: TrainConfig,
-    folder: Path,
-    *,
-    stream: Callable[[Any], IterableDataset[Any]],
-    validation: Sequence[Any],
-    judge: Judge,
-    resume: bool,
-    console: Console,
-) -> None:
+    task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resume: bool = False,
+    console: Console | None = None,
+) -> None:  # fmt: skip
     """Train; afterwards the task holds the averaged weights (of the best checkpoint with validation).
 
     Args:
-        task: Has ``loss(batch)``.
+        task: What is trained.
+        samples: What it learns from.
         config: Steps, optimiser, hardware.
         folder: Of the run.
-        stream: Called with the trainer; batches from step ``trainer.global_step`` on.
-        validation: Cases the weights are chosen on.
-        judge: See :class:`~meshops.training.module.TaskModule`.
         resume: Continue from ``checkpoints/last.ckpt``.
         console: Shows progress.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM; the step that ran was finished and ``checkpoints/last.ckpt`` written.
     """
+    screen = console or Console(quiet=True)
     every = min(config.val_every or max(1, config.steps // 10), config.steps)
-    module = TaskModule(task, config, validation, judge)
-    average = AveragedWeights(config.ema)
-    best = ModelCheckpoint(
-        folder / "checkpoints",
-        filename="best",
-        monitor="val/error" if validation else "train/loss",
-        every_n_train_steps=None if validation else every,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(
-        folder / "checkpoints", filename="last", every_n_train_steps=every, save_top_k=1, enable_version_counter=False
-    )
+    validation = len(samples.held_out) > 0
+    module, average = TaskModule(task, samples, config), AveragedWeights(config.ema)
+    stop = StopOnSignal(folder / "checkpoints" / "last.ckpt")
+    best, last = _checkpoints(folder / "checkpoints", every, validation)
     _quiet_lightning()
     trainer = pl.Trainer(
         max_steps=config.steps,
@@ -65,7 +79,10 @@ def fit(
         devices=config.devices,
         precision=config.precision,
         gradient_clip_val=config.clip or None,
-        callbacks=[average, RandomState(), StepProgress(config.steps, console), best, last],
+        callbacks=[
+            average, RandomState(), StepProgress(config.steps, screen), LogLines(folder / "log.jsonl"), stop, best, last
+        ],
+        plugins=[WholeCheckpoints()],
         logger=_loggers(folder),
         val_check_interval=every if validation else None,
         check_val_every_n_epoch=None if validation else 1,
@@ -73,13 +90,16 @@ def fit(
         log_every_n_steps=10,
         enable_progress_bar=False,
         enable_model_summary=False,
-    )
-    loader = DataLoader(stream(trainer), batch_size=None)
-    numbers: Any = range(len(validation))
-    cases: Any = DataLoader(numbers, batch_size=None) if validation else None
+    )  # fmt: skip
+    stream = DrawStream(
+        task, samples, batch_size=config.batch_size, steps=config.steps, seed=config.seed,
+        first_step=lambda: int(trainer.global_step), rank=trainer.global_rank, world_size=trainer.world_size,
+    )  # fmt: skip
+    numbers: Any = range(len(samples.held_out))
+    cases = DataLoader(numbers, batch_size=None) if validation else None
     path = folder / "checkpoints" / "last.ckpt" if resume else None
-    with threads(config.threads):
-        trainer.fit(module, loader, cases, ckpt_path=path, weights_only=True)
+    with threads(config.threads), stop.listening():
+        trainer.fit(module, DataLoader(stream, batch_size=None), cases, ckpt_path=path, weights_only=True)
     average.copy_to(module)
     if validation and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -98,15 +118,23 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _checkpoints(folder: Path, every: int, validation: bool) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    best = ModelCheckpoint(
+        folder, filename="best", monitor="val/error" if validation else "train/loss",
+        every_n_train_steps=None if validation else every, save_on_train_epoch_end=False, enable_version_counter=False,
+    )  # fmt: skip
+    last = ModelCheckpoint(
+        folder, filename="last", every_n_train_steps=every, save_top_k=1, enable_version_counter=False
+    )  # fmt: skip
+    return best, last
+
+
 def _loggers(folder: Path) -> list[Any]:
-    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.loggers import TensorBoardLogger
 
     from meshops.optional import available
 
-    loggers: list[Any] = [CSVLogger(folder, name="logs", version="csv")]
-    if available("tensorboard"):
-        loggers.append(TensorBoardLogger(folder, name="logs", version="tensorboard"))
-    return loggers
+    return [TensorBoardLogger(folder, name="logs", version="tensorboard")] if available("tensorboard") else []
 
 
 def _quiet_lightning() -> None:

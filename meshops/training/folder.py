@@ -1,69 +1,110 @@
-"""The folder of a run: settings, checkpoints, metrics; a resumed run must be the same run."""
+"""The folder of a run: settings, checkpoints, logs, results. One run at a time, never overwritten unasked.
+
+config.yaml   settings          checkpoints/last.ckpt   where a stopped run continues
+model.ckpt    the surrogate     log.jsonl               a line every few steps
+metrics.json  its errors        run.lock                held while the run goes on
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from meshops.errors import CheckpointError, InputError
+from meshops.errors import CheckpointError, InputError, listing
+from meshops.io import plain, write_text
+from meshops.training.config import RunConfig, flat
+
+FREE = {"out", "train.accelerator", "train.devices", "train.threads"}  # what a resumed run may change
+LEFT = ("config.yaml", "model.ckpt", "metrics.json", "log.jsonl", "checkpoints", "logs")
 
 
-def open_folder(config: Any, resume: bool) -> Path:
-    """Make the folder ``config.out`` and write the settings there.
+@contextmanager
+def open_folder(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
+    """Hold the folder ``config.out`` for a run; the settings are written there.
+
+    Args:
+        config: Settings.
+        resume: A run that stopped there continues.
+        overwrite: A run that was there is removed first.
 
     Raises:
-        InputError: It cannot be written, or a resumed run has other settings.
-        CheckpointError: There is nothing to resume.
+        InputError: It cannot be written, holds a run already, is in use, or a resumed run has other settings.
+        CheckpointError: There is nothing to resume, or its settings are damaged.
     """
     folder = Path(config.out)
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
+        lock = (folder / "run.lock").open("a")
     except OSError as error:
         raise InputError(f"{folder}: cannot write the run there ({error.strerror}); choose another --out") from None
-    if resume and not (folder / "checkpoints" / "last.ckpt").is_file():
-        raise CheckpointError(f"{folder}: nothing to resume, checkpoints/last.ckpt is missing; start without --resume")
-    settings = folder / "config.yaml"
-    current = asdict(config)
-    if resume and settings.is_file():
-        _check_same(yaml.safe_load(settings.read_text()), plain(current), folder)
-    settings.write_text(yaml.safe_dump(plain(current), sort_keys=False))
-    return folder
+    with lock:
+        if is_first_rank():
+            _hold(lock.fileno(), folder)
+        if resume:
+            check_same(folder, config)
+        elif is_first_rank():
+            _start(folder, config, overwrite)
+        yield folder
 
 
-def plain(values: Any) -> Any:
-    """The same with lists for tuples."""
-    if isinstance(values, dict):
-        return {key: plain(value) for key, value in values.items()}
-    return [plain(v) for v in values] if isinstance(values, (list, tuple)) else values
+def is_first_rank() -> bool:
+    """Whether this process writes: of several that ``torchrun`` started, only the first does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The entries that are numbers."""
-    return {key: value for key, value in metrics.items() if isinstance(value, (float, int))}
+def _hold(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(f"{folder}: another run is writing there; wait for it, or choose another --out") from None
 
 
-def _check_same(before: Any, now: Any, folder: Path) -> None:
-    """Only the folder's name and the hardware may differ."""
-    free = {"out", "train.accelerator", "train.devices", "train.threads"}
-    changed = [key for key, value in _flat(now).items() if key not in free and _flat(before).get(key) != value]
-    if changed:
+def _start(folder: Path, config: RunConfig, overwrite: bool) -> None:
+    used = [name for name in LEFT if (folder / name).is_file()]
+    used += ["checkpoints/last.ckpt"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
+    if used and not overwrite:
         raise InputError(
-            f"{folder}: --resume continues the run as it was, but {changed[0]} changed from "
-            f"{_flat(before).get(changed[0])} to {_flat(now)[changed[0]]}; use another --out for a new run"
+            f"{folder}: holds a run already ({listing(used)}); continue it with --resume, remove it with --overwrite, "
+            "or choose another --out"
         )
+    for name in LEFT:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+    (folder / "checkpoints").mkdir()
+    write_text(folder / "config.yaml", yaml.safe_dump(plain(config.to_dict()), sort_keys=False))
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
+def check_same(folder: Path, config: RunConfig) -> None:
+    """See that a run can be continued: there is one, and only its folder's name and the hardware changed.
+
+    Raises:
+        CheckpointError: There is nothing to resume, or the settings are damaged.
+        InputError: A setting changed.
+    """
+    last, settings = folder / "checkpoints" / "last.ckpt", folder / "config.yaml"
+    if not last.is_file() and not (folder / "model.ckpt").is_file():
+        raise CheckpointError(f"{folder}: nothing to resume, checkpoints/last.ckpt is missing; start without --resume")
+    try:
+        before = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        known = flat(before)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+        raise CheckpointError(
+            f"{settings}: missing or damaged, so that it cannot be seen whether the run is the same; start anew in "
+            "another --out"
+        ) from None
+    now = flat(plain(config.to_dict()))
+    changed = [key for key in sorted({*known, *now}) if key not in FREE and known.get(key) != now.get(key)]
+    if changed:
+        key = changed[0]
+        raise InputError(
+            f"{folder}: --resume continues the run as it was, but {key} changed from {known.get(key)} to "
+            f"{now.get(key)}; use another --out for a new run"
+        )

@@ -1,205 +1,201 @@
-"""A training run from its settings to its folder: config.yaml, model.ckpt, metrics.json, checkpoints/, logs/."""
+"""A training run of any kind, from its settings (and one's own data) to its folder."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
-from meshops.aero.features import FeatureSpec
-from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets import CaseDataset
-from meshops.datasets import create as create_dataset
-from meshops.errors import InputError
-from meshops.io import write_json
-from meshops.metrics.fields import relative_l2
-from meshops.models import create_model
-from meshops.tasks.inference import predict_nodes
-from meshops.tasks.steady import SteadySpec, SteadyTask
-from meshops.tasks.surrogate import Surrogate, software
-from meshops.training.config import RunConfig, TaskConfig
-from meshops.training.draws import count_weights, training_count
-from meshops.training.evaluate import evaluate
-from meshops.training.folder import numbers, open_folder
-from meshops.training.prepare import ROLES, Prepared, decide_symmetry, prepare_cases
-from meshops.training.results import RunResult
+from meshops.datasets import open_data
+from meshops.surrogate import Surrogate, load
+from meshops.surrogate.base import software
+from meshops.tasks import get_task
+from meshops.tasks.base import CaseSource, Context, Plain, Samples, Task
+from meshops.tasks.build import build_model
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples
+from meshops.tasks.report import Report
+from meshops.training.config import DataConfig, RunConfig, TrainConfig, setting
+from meshops.training.folder import is_first_rank, open_folder
+from meshops.trust import Novelty
 
 
-def train(config: RunConfig, *, resume: bool = False, console: Console | None = None) -> RunResult[Surrogate]:
-    """Train a surrogate, judge it on the test split, write the run folder.
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run leaves.
+
+    Attributes:
+        folder: The run's folder.
+        surrogate: The trained surrogate, also in ``folder / "model.ckpt"``.
+        report: Its errors, also in ``metrics.json``; without a test split only the seconds.
+    """
+
+    folder: Path
+    surrogate: Surrogate
+    report: Report
+
+
+def train(
+    config: RunConfig,
+    *,
+    data: CaseSource | None = None,
+    test: CaseSource | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> RunResult:
+    """Train a surrogate, write it, judge it on the test cases, write the errors.
 
     Args:
         config: Settings.
+        data: Training cases: a data set, or a list of PyG ``Data``; None: those the settings name.
+        test: Cases it is judged on; None: those the settings name, or none where ``data`` was given.
         resume: Continue the run in ``config.out`` exactly where it stopped.
+        overwrite: Remove the run that is in ``config.out``.
         console: Where progress goes; None: silent.
 
     Raises:
         InputError: A setting, a file or a folder cannot be used.
+        Stopped: Ctrl-C or SIGTERM; the run can be resumed.
     """
-    out = console or Console(quiet=True)
-    folder = open_folder(config, resume)
-    torch.manual_seed(config.train.seed)
-    start = time.perf_counter()
-    data = _dataset(config, config.data.train)
-    spec, symmetry = decide_symmetry(data, make_spec(data, config.task))
-    out.print(f"data: {len(data)} training cases of {config.data.name}, fields {', '.join(spec.fields)}")
-    out.print(symmetry)
-    prepared = prepare_cases(data, spec, out)
-    seconds = {"prepare": time.perf_counter() - start}
-    model, arguments = _build(config, spec)
-    num_weights = count_weights(model)
-    out.print(f"model: {config.model['name']}, {num_weights / 1e6:.2f} M weights")
-    fitted = prepared.graphs[: training_count(len(prepared.graphs), config.train.validation)]
-    task = SteadyTask.fit(model, spec, fitted)
-    start = time.perf_counter()
-    _fit(task, config, folder, fitted, prepared.graphs[len(fitted) :], resume, out)
-    seconds["train"] = time.perf_counter() - start
-    surrogate = Surrogate(
-        task.cpu().eval(),
-        config.model["name"],
-        arguments,
-        prepared.envelope,
-        prepared.cell_size,
-        prepared.cell_points,
-        _info(config, data, symmetry, num_weights, seconds),
-    )
-    metrics = _judge(surrogate, config, prepared, data, seconds, out)
-    surrogate.info["held_out"] = numbers(metrics)
-    surrogate.info["held_out_without_cues"] = numbers(metrics.get("without_mesh_cues", {}))
-    surrogate.save(folder / "model.ckpt")
-    write_json(folder / "metrics.json", metrics)
-    out.print(f"written: {folder / 'model.ckpt'}, {folder / 'metrics.json'}")
-    return RunResult(folder, surrogate, metrics)
+    screen = console or Console(quiet=True)
+    with open_folder(config, resume=resume, overwrite=overwrite) as folder:
+        if resume and (done := _finished(folder)) is not None:
+            screen.print(f"{folder}: the run is finished already; nothing to resume")
+            return done
+        torch.manual_seed(config.train.seed)
+        clock = Clock()
+        cases = _cases(config.data, config.data.train) if data is None else data
+        context = Context(screen, folder, device_of(config.train), reuse=resume)
+        start = setting(config, "start")
+        begun = load(str(start)).task if start else None
+        kind = get_task(config.kind)
+        samples = kind.samples(cases, config.task, held_out=config.train.validation, start=begun, context=context)
+        task = _task(kind, config, samples, screen)
+        clock.tick("prepare")
+        _fit(task, samples, config.train, folder, resume, screen)
+        clock.tick("train")
+        surrogate = _finish(task, samples, config, context, clock)
+        if is_first_rank():
+            surrogate.save(folder / "model.ckpt")
+        if test is None and data is None and config.data.test:
+            test = _cases(config.data, config.data.test)
+        report = _judge(surrogate, test, cases, context, clock)
+        _write(surrogate, report, folder, screen)
+        return RunResult(folder, surrogate, report)
 
 
-def make_spec(data: CaseDataset, task: TaskConfig) -> SteadySpec:
-    """What a dataset offers, as a task.
+class Clock:
+    """Seconds of each part of a run."""
 
-    Raises:
-        InputError: A wanted field is not in the data.
-    """
-    graph = data[0]
-    kinds = graph.get("node_type")
-    if kinds is not None and bool((kinds > 1).any()):
-        raise InputError(
-            f"{graph.label}: the cases hold surface and volume nodes and a model learns one of them; "
-            "choose with --data.options.domain surface"
-        )
-    sizes = {name: s.stop - s.start for name, s in graph.field_slices().items()}
-    chosen = tuple(task.fields or data.fields)
-    for name in chosen:
-        graph.field(name)  # says which fields there are
-    units = dict(zip(data.fields, data.units, strict=True))
-    roles = {role: next((n for n in names if n in chosen), None) for role, names in ROLES.items()}
-    volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
-    return SteadySpec(
-        fields=chosen,
-        sizes=tuple(sizes[name] for name in chosen),
-        units=tuple(units[name] for name in chosen),
-        domain="volume" if volume else "surface",
-        location="point" if graph.get("location") == "point" else "cell",
-        pressure=roles["pressure"],
-        shear=roles["shear"],
-        velocity=roles["velocity"],
-        conditions=data.conditions,
-        conditions_stated=data.conditions_stated,
-        features=FeatureSpec(
-            radii=task.radii,
-            potential_flow=task.potential_flow,
-            max_sources=task.max_sources,
-            mesh_cues=task.mesh_cues,
-            reynolds=data.conditions_stated and data.conditions.viscosity > 0,
-        ),
-        nodes=task.nodes,
-        loss=task.loss,
-        weights=task.weights,
-        passes=task.passes,
-    )
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def tick(self, name: str) -> None:
+        """The time since the last tick was spent on ``name``."""
+        now = time.perf_counter()
+        self.seconds[name], self._last = round(now - self._last, 1), now
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """Where a run works."""
+    gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
+def count_weights(model: nn.Module) -> int:
+    """Learnable numbers of a model."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def _cases(config: DataConfig, split: str) -> CaseSource:
+    return open_data(config.name, root=config.root, split=split, **config.options)
+
+
+def _task(kind: type[Task], config: RunConfig, samples: Samples, screen: Console) -> Task:  # type: ignore[type-arg]
+    screen.print(f"data: {samples.describe()}")
+    if samples.begun is not None:
+        task = samples.begun
+    else:
+        torch.manual_seed(config.train.seed)  # a new model does not depend on what was loaded before it
+        model, made = build_model(config.model, samples.spec.model_arguments(), samples.offers)
+        task = kind.fit(model, samples, config.task)
+        task.made = made
+    screen.print(f"model: {task.made.name}, {count_weights(task.model) / 1e6:.2f} M weights")
+    for note in samples.notes():
+        screen.print(f"note: {note}")
+    return task
 
 
 def _fit(
-    task: SteadyTask, config: RunConfig, folder: Path, training: list[MeshGraph], validation: list[MeshGraph],
-    resume: bool, console: Console,
+    task: Task, samples: Samples, config: TrainConfig, folder: Path, resume: bool, screen: Console  # type: ignore[type-arg]
 ) -> None:  # fmt: skip
     from meshops.training.fit import fit  # Lightning takes seconds to import
-    from meshops.training.stream import StepStream
-
-    def stream(trainer: Any) -> StepStream:
-        return StepStream(
-            training,
-            nodes=task.spec.nodes,
-            batch_size=config.train.batch_size,
-            steps=config.train.steps,
-            seed=config.train.seed,
-            first_step=lambda: int(trainer.global_step),
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            hide=(len(task.spec.features.cues(task.spec.domain)), config.task.hide_cues),
-        )
 
     fit(
-        task, config.train, folder, stream=stream, validation=validation, judge=_whole_mesh, resume=resume,
-        console=console,
-    )  # fmt: skip
+        task,
+        samples,
+        config,
+        folder,
+        resume=resume and (folder / "checkpoints" / "last.ckpt").is_file(),
+        console=screen,
+    )
 
 
-def _whole_mesh(task: SteadyTask, case: MeshGraph) -> dict[str, float]:
-    """Relative L2 of each field of one case and their mean."""
-    device = task.position.device
-    values = task.output_norm.inverse(predict_nodes(task, case, passes=1).to(device)).cpu()
-    errors = {
-        name: relative_l2(values[:, channels], case.y[:, channels]) for name, channels in task.spec.slices().items()
-    }
-    return errors | {"error": sum(errors.values()) / len(errors)}
-
-
-def _dataset(config: RunConfig, split: str) -> CaseDataset:
-    return create_dataset(config.data.name, root=config.data.root, split=split, **config.data.options)
-
-
-def _build(config: RunConfig, spec: SteadySpec) -> tuple[torch.nn.Module, dict[str, Any]]:
-    arguments = dict(config.model)
-    name = arguments.pop("name", None)
-    if name is None:
-        raise InputError("model.name is missing; e.g. model: {name: mspt, depth: 4}")
-    arguments |= {"in_channels": len(spec.features.names(spec.domain)), "out_channels": spec.channels}
-    return create_model(name, **arguments), arguments
-
-
-def _judge(
-    surrogate: Surrogate,
-    config: RunConfig,
-    prepared: Prepared,
-    data: CaseDataset,
-    seconds: dict[str, float],
-    console: Console,
-) -> dict[str, Any]:
-    if not config.data.test:
-        return {"cases": {}, "seconds": seconds}
-    test = _dataset(config, config.data.test)
-    console.print(f"test: {len(test)} held-out cases")
-    start = time.perf_counter()
-    metrics = evaluate(surrogate, test, training=data, console=console)
-    seconds["test"] = time.perf_counter() - start
-    return metrics | {"seconds": {key: round(value, 1) for key, value in seconds.items()}}
-
-
-def _info(
-    config: RunConfig, data: CaseDataset, symmetry: str, num_weights: int, seconds: Mapping[str, float]
-) -> dict[str, Any]:
-    cases = ", ".join(data.cases)
-    return {
-        "data": {"name": config.data.name, "training cases": cases, "symmetry": symmetry},
-        "model": {"weights": num_weights},
+def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, clock: Clock) -> Surrogate:  # type: ignore[type-arg]
+    """The surrogate, before it is judged."""
+    task.to(context.device).eval()
+    for line in task.finished(samples, context):
+        context.console.print(line)
+    info: dict[str, Plain] = {
+        "data": {"name": config.data.name, "training cases": samples.cases},
+        "model": {"weights": count_weights(task.model)},
         "run": {
-            "date": time.strftime("%Y-%m-%d"),
-            "steps": config.train.steps,
-            "minutes": round(seconds["train"] / 60, 1),
+            "date": time.strftime("%Y-%m-%d"), "steps": config.train.steps,
+            "minutes": round(clock.seconds["train"] / 60, 1),
             "threads": config.train.threads or torch.get_num_threads(),
         },
         "software": software(),
-    }
+    }  # fmt: skip
+    novelty = None
+    if isinstance(task, FieldsTask) and isinstance(samples, FieldsSamples):
+        novelty = Novelty.of(task, samples)
+    return Surrogate(task, info, novelty)
+
+
+def _judge(
+    surrogate: Surrogate, test: CaseSource | None, training: CaseSource, context: Context, clock: Clock
+) -> Report:
+    if test is None:
+        return Report(surrogate.kind, "not judged: no test cases", {}, seconds=clock.seconds)
+    context.console.print(f"test: {len(test)} held-out cases")
+    report = surrogate.evaluate(test, training=training, context=replace(context, reuse=False))
+    clock.tick("test")
+    report.seconds = clock.seconds
+    return report
+
+
+def _write(surrogate: Surrogate, report: Report, folder: Path, screen: Console) -> None:
+    if not is_first_rank():
+        return
+    surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
+    surrogate.save(folder / "model.ckpt")
+    report.write(folder / "metrics.json")
+    pictures = "".join(f", {path.name}" for path in report.pictures)
+    screen.print(f"written to {folder}: model.ckpt, metrics.json{pictures}")
+
+
+def _finished(folder: Path) -> RunResult | None:
+    """A run that was judged already."""
+    metrics, model = folder / "metrics.json", folder / "model.ckpt"
+    if not metrics.is_file() or not model.is_file():
+        return None
+    found = json.loads(metrics.read_text(encoding="utf-8"))
+    known = {key: found[key] for key in ("cases", "baselines", "curves", "details", "seconds") if key in found}
+    return RunResult(folder, load(model), Report(found["kind"], found.get("title", ""), found["mean"], **known))

@@ -2,82 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Generic
 
 import torch
 from torch.utils.data import IterableDataset
-from torch_geometric.data import Batch
 
-from meshops.data.mesh_graph import MeshGraph
-from meshops.data.sampling import random_subset
+from meshops.tasks.base import B, Draw, S, Task
 
 
-class StepStream(IterableDataset[Any]):
-    """Batches of random node subsets of prepared cases, one per optimiser step.
-
-    Cases are drawn in shuffled rounds: each is seen once before any is seen again.
+class DrawStream(IterableDataset[B], Generic[S, B]):
+    """Batches of numbered samples, drawn in shuffled rounds: each is seen once before any is seen again.
 
     Args:
-        cases: Prepared cases.
-        nodes: Nodes per subset.
-        batch_size: Subsets per step and rank.
+        task: Makes a batch of draws.
+        samples: Numbered samples.
+        batch_size: Samples per step and rank.
         steps: Total number of steps.
-        seed: Of the order and of the subsets.
+        seed: Of the order, and of what is random about a sample.
         first_step: Asked when iteration starts: 0, or the step at which a run is resumed.
         rank: Of this process.
         world_size: Number of processes.
-        hide: Number of last features that are hidden (NaN) in some of the subsets, and how often: the model learns
-            to do without features that a new mesh may not have.
     """
 
     def __init__(
         self,
-        cases: Sequence[MeshGraph],
+        task: Task[S, B],
+        samples: S,
         *,
-        nodes: int,
         batch_size: int,
         steps: int,
         seed: int,
         first_step: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
-        hide: tuple[int, float] = (0, 0.0),
     ) -> None:
         super().__init__()
-        self.cases = cases
-        self.nodes = nodes
-        self.batch_size = batch_size
-        self.steps = steps
-        self.seed = seed
-        self.first_step = first_step
-        self.rank = rank
-        self.world_size = world_size
-        self.hide = hide
+        self.task, self.samples, self.batch_size, self.steps, self.seed = task, samples, batch_size, steps, seed
+        self.first_step, self.rank, self.world_size = first_step, rank, world_size
+        self._shuffled: tuple[int, list[int]] | None = None
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[B]:
         for step in range(self.first_step(), self.steps):
-            yield self.batch(step)
+            yield self.task.batch(self.samples, self.draws(step))
 
-    def batch(self, step: int) -> Any:
-        """The batch of one step."""
-        first = (step * self.world_size + self.rank) * self.batch_size
-        graphs = []
-        for draw in range(first, first + self.batch_size):
-            case = self.cases[self._case(draw)]
-            generator = torch.Generator().manual_seed(mix(self.seed, 1, draw))
-            index = random_subset(len(case.pos), self.nodes, generator)
-            graph = MeshGraph(pos=case.pos[index], x=case.x[index], y=case.y[index])
-            count, share = self.hide
-            if count and float(torch.rand((), generator=generator)) < share:
-                graph.x[:, -count:] = torch.nan
-            graphs.append(graph)
-        return Batch.from_data_list(graphs)
+    def draws(self, step: int) -> list[Draw]:
+        """Samples of one step."""
+        first, count = (step * self.world_size + self.rank) * self.batch_size, len(self.samples)
+        return [
+            Draw(self._order(draw // count)[draw % count], mix(self.seed, 1, draw))
+            for draw in range(first, first + self.batch_size)
+        ]
 
-    def _case(self, draw: int) -> int:
-        round_, place = divmod(draw, len(self.cases))
-        generator = torch.Generator().manual_seed(mix(self.seed, 2, round_))
-        return int(torch.randperm(len(self.cases), generator=generator)[place])
+    def _order(self, round_: int) -> list[int]:
+        """Order of the samples in a round; kept until the next."""
+        if self._shuffled is None or self._shuffled[0] != round_:
+            generator = torch.Generator().manual_seed(mix(self.seed, 2, round_))
+            self._shuffled = round_, torch.randperm(len(self.samples), generator=generator).tolist()
+        return self._shuffled[1]
 
 
 def mix(*numbers: int) -> int:

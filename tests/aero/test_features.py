@@ -158,6 +158,3 @@ def test_the_reynolds_number_is_a_feature():
     spec = FeatureSpec(radii=(), potential_flow=False, reynolds=True)
     out = node_features(graph, frame_of(graph, FREE, "surface"), spec, "surface", reynolds=1e6)
     assert_close(out[:, spec.names("surface").index("log_reynolds")], torch.full((len(out),), float(np.log(1e6))))
-    assert FlowConditions(viscosity=1.8e-5, density=1.2, speed=30).reynolds(0.9) == pytest.approx(1.8e6)
-    with pytest.raises(InputError, match="viscosity"):
-        FREE.reynolds(1.0)

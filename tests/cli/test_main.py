@@ -16,7 +16,8 @@ def test_info_as_text_and_json(capsys):
     assert main(["info"]) == 0
     assert "ball tree" in capsys.readouterr().out
     assert main(["info", "--json"]) == 0
-    assert "mspt" in json.loads(capsys.readouterr().out)["models"]
+    content = json.loads(capsys.readouterr().out)
+    assert "mspt" in content["models"] and content["integers"].split("; ")[-1].split(":")[1].startswith(" runs")
 
 
 def test_settings_come_from_recipe_and_options():

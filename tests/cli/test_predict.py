@@ -109,7 +109,9 @@ def test_millimetres_are_noticed_and_scaled(checkpoint, body, tmp_path, capsys):
     large = body.copy()
     large.points = np.asarray(body.points) * 1000
     large.save(tmp_path / "mm.stl")
-    assert predict(checkpoint, tmp_path / "mm.stl", tmp_path / "a", "--no-pictures") == 0
+    message = refused(capsys, checkpoint, tmp_path / "mm.stl", tmp_path / "a")
+    assert "in millimetres? Then pass --scale 0.001" in message
+    assert predict(checkpoint, tmp_path / "mm.stl", tmp_path / "c", "--no-pictures", "--scale", "1") == 0
     assert "is it in millimetres" in capsys.readouterr().err
     assert predict(checkpoint, tmp_path / "mm.stl", tmp_path / "b", "--no-pictures", "--scale", "0.001", "--json") == 0
     out = capsys.readouterr()

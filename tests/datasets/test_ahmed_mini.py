@@ -48,7 +48,7 @@ def test_forces_agree_with_the_fields():
     for i, graph in enumerate(data):
         force = -(graph.field("pMean")[:, None] * graph.normal + graph.field("wallShearStressMean"))
         drag = float((force * graph.area[:, None]).sum(0)[0]) * 2 / data.parameters(i)["frontal-area"]
-        errors.append(abs(drag / data.reference_forces(i)["cd"] - 1))
+        errors.append(abs(drag / data.numbers_of(i)["cd"] - 1))
     assert np.mean(errors) < 0.01 and max(errors) < 0.03
 
 
@@ -56,7 +56,7 @@ def test_parameters():
     parameters = AhmedMini().parameters(0)
     assert parameters["body-length"] == 1.0756677 and parameters["slant-angle-degrees"] == 13.809932
     assert parameters["frontal-area"] == pytest.approx(parameters["body-width"] * parameters["body-height"], rel=1e-6)
-    assert AhmedMini().reference_forces(0) == {"cd": 0.27753067, "cl": 0.083507884}
+    assert AhmedMini().numbers_of(0) == {"cd": 0.27753067, "cl": 0.083507884}
 
 
 def test_equal_to_reading_the_original_files(shared_data: Path):

@@ -29,7 +29,7 @@ def test_standin_is_read_back_as_the_shipped_cases(ahmed_root: Path):
         for key in ("pos", "y", "normal", "area", "cell_nodes", "cell_size", "points"):
             assert torch.equal(graph[key], expected[key]), key
         assert data.parameters(i) == mini.parameters(i)
-        assert data.reference_forces(i) == mini.reference_forces(i)
+        assert data.numbers_of(i) == mini.numbers_of(i)
     assert list(data.check()) == []
 
 
@@ -48,9 +48,9 @@ def test_pressure_and_shear_make_the_published_drag(ahmed_root: Path):
     for i in range(4):
         graph, area = data[i], data.parameters(i)["frontal-area"]
         pressure = -(graph.field("pMean")[:, None] * graph.normal * graph.area[:, None]).sum(0)
-        friction = data.conditions.shear_sign * (graph.field("wallShearStressMean") * graph.area[:, None]).sum(0)
+        friction = data.flow.shear_sign * (graph.field("wallShearStressMean") * graph.area[:, None]).sum(0)
         drag = float((pressure + friction)[0]) / (data.conditions.dynamic_pressure * area)
-        assert drag == pytest.approx(data.reference_forces(i)["cd"], rel=0.02)
+        assert drag == pytest.approx(data.numbers_of(i)["cd"], rel=0.02)
 
 
 def test_ab_upt_split():
@@ -158,7 +158,7 @@ def test_tables_of_all_runs_stand_in_for_those_of_a_run(copy: Path):
     expected = data.parameters(1)
     for name in ("geo_parameters_2.csv", "force_mom_2.csv", "force_mom_varref_2.csv"):
         (copy / "run_2" / name).unlink()
-    assert data.parameters(1) == {} and data.reference_forces(1) == {}
+    assert data.parameters(1) == {} and data.numbers_of(1) == {}
     assert sorted(str(problem) for problem in data.check()) == [
         "run_2 (force_mom_2.csv): no forces of this run, in its folder or in a table of all runs",
         "run_2 (geo_parameters_2.csv): no parameters of this run, in its folder or in a table of all runs",
@@ -167,10 +167,10 @@ def test_tables_of_all_runs_stand_in_for_those_of_a_run(copy: Path):
     (copy / "geo_parameters_all.csv").write_text("run, " + ", ".join(expected) + "\n" + rows)
     (copy / "force_mom_all.csv").write_text("run, cd, cl\n2, 0.25, 0.5\n")
     assert data.parameters(1) == expected
-    assert data.reference_forces(1) == {"cd": 0.25, "cl": 0.5}
+    assert data.numbers_of(1) == {"cd": 0.25, "cl": 0.5}
     (copy / "force_mom_all.csv").write_text("cd, cl\n0.25, 0.5\n")
     with pytest.raises(InputError, match="no column 'run'"):
-        data.reference_forces(1)
+        data.numbers_of(1)
 
 
 def test_published_cell_areas_are_used(copy: Path):

@@ -148,7 +148,7 @@ def test_listing_skips_empty_shells_and_loose_files(copy: Path):
 
 def test_check_of_the_standin_finds_nothing(car_root: Path):
     assert list(ShapeNetCar(car_root, "all").check()) == []
-    assert "cd" in ShapeNetCar(car_root, "all").reference_forces(0)
+    assert "cd" in ShapeNetCar(car_root, "all").numbers_of(0)
 
 
 def test_without_volume_files(copy: Path):

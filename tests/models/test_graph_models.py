@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from torch_geometric.data import Batch
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import DataWarning, InputError
-from meshops.models import create_model
+from meshops.models import create_model, list_models, registry
 from meshops.models.mp_pde import advance
-from meshops.nn.mesh_model import cost_report
-from meshops.nn.quantized import MeshBits, QuantLinear, quantized_layers, to_integers
+from meshops.nn import MeshBits, assigned, quantize, to_integers
+from meshops.nn.bit_budget import bit_operations
+from meshops.nn.costs import cost_report, row_costs, row_layers
+from meshops.nn.model import Model
+from meshops.testing import check_model, random_graphs
 
 NAMES = ("mppde", "graphvit", "meshgraphnet")
 SMALL: dict[str, dict[str, Any]] = {
@@ -27,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def small(name: str, **changes: Any) -> Any:
     torch.manual_seed(0)
-    return create_model(name, in_channels=3, out_channels=2, pos_dim=2, **(SMALL[name] | changes)).eval()
+    return create_model(name, in_channels=3, out_channels=2, pos_dim=2, **(SMALL.get(name, {}) | changes)).eval()
 
 
 def graph(n: int = 50, seed: int = 0) -> MeshGraph:
@@ -61,11 +65,47 @@ def test_split_edge_layers_are_exact(name: str) -> None:
     assert sum(c.macs for c in cost_report(split, inputs)) < sum(c.macs for c in cost_report(whole, inputs))
 
 
+CHECKED: dict[str, dict[str, Any]] = {
+    "mppde": {},
+    "graphvit": {"pooling": "mean"},  # the recurrent network reads members in the order of the tree
+    "meshgraphnet": {},
+    "amq": {"assignment": "uniform", "bits": (8,), "budget": 8, "arguments": SMALL["mppde"]},
+}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_the_contract_of_models_on_graphs(name: str) -> None:
+    model = small(name, **CHECKED[name])
+    assert isinstance(model, Model) and model.takes == {"graph"}
+    loose = {"rtol": 1e-2, "atol": 1e-2} if name == "amq" else {}  # roundings flip
+    check_model(model, random_graphs([50, 31], num_features=3, dim=2), **loose)
+
+
+def test_no_model_on_graphs_is_left_out() -> None:
+    classes = {name: registry._MODELS[name] for name in list_models() if isinstance(registry._MODELS[name], type)}
+    graphs = {name for name, maker in classes.items() if "graph" in getattr(maker, "takes", ())}
+    assert graphs - {"gino"} == set(CHECKED)  # GINO reads no edges
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda m: setattr(m, "takes", {"graph"}), "takes must be a frozenset"),
+        (lambda m: setattr(m, "forward", lambda *tensors: tensors[0]), "forward must take one argument"),
+        (lambda m: setattr(m, "forward", lambda inputs: inputs.pos + len(inputs.pos)), "a batch gives other values"),
+        (lambda m: setattr(m, "forward", lambda inputs: inputs.pos.cumsum(0)), "order of the nodes"),
+    ],
+)
+def test_broken_models_are_found(change: Any, text: str) -> None:
+    model = small("mppde")
+    change(model)
+    with pytest.raises(AssertionError, match=text):
+        check_model(model, random_graphs([20, 9], num_features=3, dim=2))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_nodes_and_batching_do_not_matter(name: str) -> None:
-    model, data = small(name), graph()
-    if name == "graphvit":
-        model = small(name, pooling="mean")  # the recurrent network reads members in the order of the tree
+    model, data = small(name, **CHECKED[name]), graph()
     out = model(model.unpack(data))
     order = torch.randperm(50)
     assert_close(model(model.unpack(MeshGraph(pos=data.pos[order], x=data.x[order]))), out[order], atol=1e-5, rtol=1e-4)
@@ -83,45 +123,65 @@ def test_stored_clusters_are_used() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_weight_learns(name: str) -> None:
-    model = small(name, bits=(4, 8)).train()
+    model = quantize(small(name), (4, 8)).train()
     inputs = model.unpack(graph())
     bits = MeshBits(*(torch.where(torch.arange(n) % 3 == 0, 8, 4) for n in inputs.counts().values()))
-    model(inputs, bits=bits).square().sum().backward()
+    with assigned(model, bits):
+        out = model(inputs)
+    out.square().sum().backward()  # outside of the block
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.usefixtures("integer_backend")
 @pytest.mark.parametrize("name", NAMES)
 def test_each_integer_layer_equals_the_fake_one(name: str) -> None:
     """Layer by layer on the same rows: in a whole network, roundings that flip may add up."""
-    model = small(name, bits=(2, 4, 8))
+    model = quantize(small(name), (2, 4, 8))
     inputs = model.unpack(graph())
     bits = MeshBits(*(torch.tensor([2, 4, 8])[torch.arange(n) % 3] for n in inputs.counts().values()))
     seen: dict[str, list[tuple[Any, Any, Tensor]]] = {}
-    for key, layer in quantized_layers(model):
+    for key, layer in row_layers(model):
         layer.register_forward_hook(
             lambda _, args, kwargs, out, key=key: seen.setdefault(key, []).append((args, kwargs, out)), with_kwargs=True
         )
-    with torch.no_grad():
-        model(inputs, bits=bits)
+    with torch.no_grad(), assigned(model, bits):
+        model(inputs)
         recorded = {key: list(calls) for key, calls in seen.items()}
-        integers = dict(quantized_layers(to_integers(model)))
+        integers = dict(row_layers(to_integers(model)))
         for key, calls in recorded.items():
             for args, kwargs, want in calls:
                 got = integers[key](*args, **kwargs)
                 assert float((got - want).abs().max()) <= 1e-5 * float(want.abs().max()) + 1e-7, key
 
 
+@pytest.mark.usefixtures("integer_backend")
+@pytest.mark.parametrize("name", NAMES)
+def test_quantised_networks_are_the_plain_ones_in_float32(name: str) -> None:
+    """Same weights, same costs; a plain network has nothing of quantisers in its state."""
+    plain = small(name)
+    inputs, keys = plain.unpack(graph()), set(plain.state_dict())
+    assert all(key.endswith(("weight", "bias")) for key in keys)
+    want = plain(inputs)
+    model = quantize(deepcopy(plain), (4, 8))
+    assert torch.equal(model(inputs), want) and row_costs(model) == row_costs(plain)
+    assert cost_report(model, inputs) == cost_report(plain, inputs)
+    assert keys < set(model.state_dict())
+    with assigned(model, 4):
+        assert not torch.allclose(model(inputs), want)
+        with assigned(model, None):
+            assert torch.equal(model(inputs), want)
+    with pytest.raises(InputError, match=r"'[a-z_]+\.layers\.0' is not quantised"):
+        cost_report(plain, inputs, MeshBits.uniform(4, **inputs.counts()))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_eight_bits_are_close_to_float(name: str) -> None:
-    plain, model = small(name), small(name, bits=(8,))
-    model.load_state_dict(plain.state_dict(), strict=False)
-    for _, layer in quantized_layers(model):
-        assert isinstance(layer, QuantLinear)
-        layer.set_steps()
+    plain = small(name)
+    model = quantize(deepcopy(plain), 8)
     inputs = plain.unpack(graph())
     want = plain(inputs)
     with torch.no_grad():
-        got = to_integers(model)(inputs, bits=MeshBits.uniform(8, **inputs.counts()))
+        got = to_integers(model)(inputs)
     assert float((got - want).norm() / want.norm()) < 0.05
 
 
@@ -135,9 +195,7 @@ def test_amq_keeps_its_budget_and_learns(assignment: str, backbone: str) -> None
     )  # fmt: skip
     inputs = model.unpack(Batch.from_data_list([graph(), graph(40, seed=2)]))
     bits = model.assign(inputs)
-    from meshops.nn.bit_budget import bit_operations
-
-    full = bit_operations(MeshBits.uniform(5, **inputs.counts()), inputs, model.main.row_costs())
+    full = bit_operations(MeshBits.uniform(5, **inputs.counts()), inputs, row_costs(model.main))
     used = model.bit_operations(inputs, bits)
     assert bool((used <= full * (1 + 1e-9)).all()) and bool((used > 0.93 * full).all())
     assert bool((model.auxiliary_operations(inputs) <= 0.03 * full).all())

@@ -245,11 +245,11 @@ def test_rotary_attention_ignores_a_common_shift() -> None:
 
 
 def test_unified_pos_replaces_positions_by_distances() -> None:
-    pos = torch.rand(40, 2)
-    grid = [(i / 7, j / 7) for i in range(8) for j in range(8)]
+    pos = torch.rand(40, 2) * 2 - 1
+    grid = [(2 * i / 7 - 1, 2 * j / 7 - 1) for i in range(8) for j in range(8)]
     expected = torch.stack([(pos - torch.tensor(point)).norm(dim=1) for point in grid], 1)
     assert_close(grid_distances(pos, 8), expected)
-    assert grid_distances(torch.tensor([[1 / 7, 2 / 7]]), 8)[0, 10] < 1e-7
+    assert grid_distances(torch.tensor([[-5 / 7, -3 / 7]]), 8)[0, 10] < 1e-7
     assert small(1, pos_dim=2, unified_pos=8).embed.mlp[0].in_features == 65
 
 

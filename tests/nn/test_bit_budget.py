@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.models import create_model
 from meshops.nn.bit_budget import assign_bits, bit_operations, mesh_bits, node_costs
-from meshops.nn.mesh_model import cost_report
-from meshops.nn.quantized import MeshBits
+from meshops.nn.costs import cost_report, row_costs
+from meshops.nn.quantized import MeshBits, quantize
 
 
 @given(
@@ -65,9 +66,9 @@ def test_higher_scores_come_first_and_order_does_not_matter() -> None:
 def test_costs_of_rows_are_those_of_the_layers(name: str) -> None:
     """The budget adds up node by node what the report adds up layer by layer."""
     torch.manual_seed(0)
-    model = create_model(name, in_channels=3, out_channels=2, pos_dim=2, channels=16, bits=(4, 8), depth=2)
+    model: Any = quantize(create_model(name, in_channels=3, out_channels=2, pos_dim=2, channels=16, depth=2), (4, 8))
     inputs = model.unpack(MeshGraph(pos=torch.rand(60, 2), x=torch.randn(60, 3)))
-    costs = model.row_costs()
+    costs = row_costs(model)
     for bits in (
         MeshBits.uniform(4, **inputs.counts()),
         mesh_bits(torch.randn(60), inputs, costs, widths=(4, 8), budget=5),

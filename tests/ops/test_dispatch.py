@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from meshops.errors import InputError
 from meshops.ops import explain, median_split, operation
 from meshops.ops.dispatch import Operation
+
+TESTS = Path(__file__).parent
+KERNELS = TESTS.parents[1] / "meshops" / "ops" / "kernels"
+NO_VERSIONS = {"__init__", "available", "avx2", "compile", "threads"}
 
 
 @pytest.fixture
@@ -59,3 +65,10 @@ def test_tree_runs_numba_where_it_can() -> None:
     assert "needs float32, float64" in explain(median_split, torch.rand(4, 3).half(), ptr, 1)
     assert "needs CPU" in explain(median_split, torch.rand(4, 3, device="meta"), ptr, 1)
     assert median_split(torch.tensor([[2.0], [0.0], [1.0]]).half(), torch.tensor([0, 3]), 1).perm.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in KERNELS.glob("*.py")} - NO_VERSIONS))
+def test_every_version_is_tested_whichever_is_chosen(name: str) -> None:
+    """A test that only asks for the operation would run what this machine chooses, and none of the others."""
+    files = TESTS.rglob("*.py")
+    assert any(name in path.read_text(encoding="utf-8") for path in files), f"no test in tests/ops names {name}"

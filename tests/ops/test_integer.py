@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -11,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from meshops.errors import DataWarning, InputError
-from meshops.ops import integer
+from meshops.errors import InputError
+from meshops.ops import integer_backend
 from meshops.ops.integer import ACTIVATIONS, IntegerWeight, Rows, _integer_linear, integer_linear
+from meshops.ops.kernels import integer_mm, integer_numba
 from meshops.ops.quantize import (
     fake_quantize_rows,
     fake_quantize_tensor,
@@ -22,17 +26,47 @@ from meshops.ops.quantize import (
     weight_step,
 )
 
-AVX2 = integer._cpu_features()[1]
-VERSIONS = ["reference", "int_mm", *(["avx2"] if AVX2 else [])]
-
-
-def version(name: str) -> Callable[..., Tensor]:
-    return _integer_linear.reference if name == "reference" else integer._version(name)
+needs_avx2 = pytest.mark.skipif(not integer_backend._cpu_features()[1], reason="needs a CPU with AVX2")
+FASTER = ["int_mm", pytest.param("avx2", marks=needs_avx2)]
+"""All that can run here, whichever would be chosen; the Triton version is tested in ``kernels/test_triton.py``."""
+VERSIONS = ["reference", *FASTER]
+SIZES = (0, 1, 2, 3, 15, 16, 17)
+version: Callable[[str], Callable[..., Tensor]] = integer_backend._version
 
 
 def made(bits: int, weight: Tensor, clip: float = 1.0, met: int | None = None) -> IntegerWeight:
     values, step = quantize_weight(weight, met or bits, weight_step(weight, met or bits))
     return IntegerWeight(bits, values, step, 2 ** ((met or bits) - 1) - 1, clip)
+
+
+def strided(values: Tensor) -> Tensor:
+    """The same numbers with gaps between them in memory, along every direction."""
+    wide = values.new_zeros([3 * size + 1 for size in values.shape])
+    wide[tuple(slice(1, 1 + 3 * size, 3) for size in values.shape)] = values
+    return wide[tuple(slice(1, 1 + 3 * size, 3) for size in values.shape)]
+
+
+def transposed(values: Tensor) -> Tensor:
+    """The same numbers, columns after one another in memory."""
+    return values.T.contiguous().T
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda values: values, "strided": strided, "transposed": transposed,
+    "expanded": lambda values: values[:1].expand_as(values),
+}  # fmt: skip
+
+
+def assert_same(name: str, *arguments: Any) -> None:
+    """A version gives the numbers of the definition, and the same bits at each call, without touching its input."""
+    want = _integer_linear.reference(*arguments)
+    inputs = [value.clone() for value in arguments if isinstance(value, Tensor)]
+    got = [version(name)(*arguments) for _ in range(3)]
+    most = float(want.abs().max()) if want.numel() else 0.0
+    assert got[0].shape == want.shape and got[0].dtype == want.dtype
+    assert torch.allclose(got[0], want, rtol=1e-5, atol=1e-5 * max(most, 1e-3))
+    assert torch.equal(got[0], got[1]) and torch.equal(got[0], got[2])
+    assert all(map(torch.equal, inputs, [value for value in arguments if isinstance(value, Tensor)]))
 
 
 @pytest.mark.parametrize("name", VERSIONS)
@@ -51,34 +85,91 @@ def test_equals_the_fake_quantised_layer(name: str, bits: int, shape: tuple[int,
 
 @pytest.mark.parametrize("name", VERSIONS)
 @given(
-    seed=st.integers(0, 10**6), r=st.integers(1, 80), k=st.integers(1, 90), n=st.integers(1, 40),
-    cut=st.floats(0, 1), activation=st.sampled_from(sorted(ACTIVATIONS)), tables=st.integers(0, 2),
+    seed=st.integers(0, 10**6), r=st.integers(0, 80), k=st.integers(1, 90) | st.integers(1, 4),
+    n=st.integers(1, 40) | st.integers(1, 4), bits=st.lists(st.integers(2, 8), min_size=1, max_size=3),
+    activation=st.sampled_from(sorted(ACTIVATIONS)), tables=st.integers(0, 2), layout=st.sampled_from(sorted(LAYOUTS)),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_buckets_tables_and_activations(
-    name: str, seed: int, r: int, k: int, n: int, cut: float, activation: str, tables: int
+    name: str, seed: int, r: int, k: int, n: int, bits: list[int], activation: str, tables: int, layout: str
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    x, weight = torch.randn(r, k, generator=generator), torch.randn(n, k, generator=generator)
-    order, first = torch.randperm(r, generator=generator), int(cut * r)
-    added = [Rows(torch.randn(4, n, generator=generator), torch.arange(r) % 4), Rows(torch.randn(r, n))][:tables]
-    arguments = (x, order, [first, r], [made(4, weight), made(8, weight)], torch.randn(n), added, activation)
-    want, got = _integer_linear.reference(*arguments), version(name)(*arguments)
-    assert float((got - want).abs().max()) <= 1e-5 * max(1.0, float(want.abs().max()))
+    torch.manual_seed(seed)
+    x, weight = LAYOUTS[layout](torch.randn(r, k)), LAYOUTS[layout](torch.randn(n, k))
+    ends = sorted([*torch.randint(0, r + 1, (len(bits) - 1,)).tolist(), r])
+    added = [Rows(torch.randn(4, n), torch.arange(r) % 4), Rows(torch.randn(r, n))][:tables]
+    weights = [made(width, weight) for width in bits]
+    assert_same(name, x, torch.randperm(r), ends, weights, torch.randn(n), added, activation)
 
 
-@pytest.mark.skipif(not AVX2, reason="needs a CPU with AVX2")
-@pytest.mark.parametrize(("bits", "met"), [(2, 8), (4, 8), (6, 8), (8, 2), (6, 6), (7, 7)])
-def test_sixteen_bit_sums_cannot_overflow(bits: int, met: int) -> None:
+@pytest.mark.parametrize("name", VERSIONS)
+@pytest.mark.parametrize(("bits", "met"), [(2, 8), (4, 8), (6, 8), (8, 2), (6, 6), (7, 7), (8, 8)])
+@pytest.mark.parametrize(("r", "n"), [(6, 16), (1, 1), (1, 33), (40, 1)])
+def test_sixteen_bit_sums_cannot_overflow(name: str, bits: int, met: int, r: int, n: int) -> None:
     """All rows and weights at their largest: the worst case of every instruction."""
-    k, n = 1030, 16
-    weight = IntegerWeight(
-        bits, torch.full((n, k), 2 ** (met - 1) - 1, dtype=torch.int8), torch.ones(n), 2 ** (met - 1) - 1
-    )
-    x = torch.ones(6, k)
-    x[:, 0] = 0.0
-    got = version("avx2")(x, torch.arange(6), [6], [weight], None, [], "none")
-    assert torch.allclose(got, torch.tensor(float((k - 1) * (2 ** (met - 1) - 1))))
+    k = 1030
+    for value in (2 ** (met - 1) - 1, 1 - 2 ** (met - 1)):
+        weight = IntegerWeight(bits, torch.full((n, k), value, dtype=torch.int8), torch.ones(n), abs(value))
+        x = torch.ones(r, k)
+        x[:, 0] = 0.0
+        got = version(name)(x, torch.arange(r), [r], [weight], None, [], "none")
+        assert torch.allclose(got, torch.tensor(float((k - 1) * value)))
+
+
+@pytest.mark.parametrize("name", FASTER)
+def test_a_wrong_promise_about_the_largest_weight_does_no_harm(name: str) -> None:
+    weight = IntegerWeight(2, torch.full((5, 400), -128, dtype=torch.int8), torch.ones(5), most=7)
+    assert_same(name, torch.ones(9, 400), torch.arange(9), [9], [weight], None, [], "none")
+
+
+@pytest.mark.parametrize("name", FASTER)
+@pytest.mark.parametrize("k", SIZES)
+def test_awkward_sizes(name: str, k: int) -> None:
+    """One, two, three, odd, beside a power of two, and nothing at all, along rows, channels and outputs."""
+    for r, n in product((*SIZES, 33), SIZES):
+        x, values, step = torch.randn(r, k), torch.randint(-127, 128, (n, k)).to(torch.int8), torch.rand(n) + 0.1
+        for bits in (2, 6, 7, 8):
+            weight = IntegerWeight(bits, values, step)
+            assert_same(name, x, torch.randperm(r), [r], [weight], torch.randn(n), [], "none")
+
+
+@pytest.mark.parametrize("name", FASTER)
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize(("r", "k", "n"), [(1, 1, 2), (7, 1, 19), (40, 9, 1), (40, 2, 3), (33, 17, 5), (70, 129, 33)])
+def test_any_layout_of_the_inputs(name: str, layout: str, r: int, k: int, n: int) -> None:
+    change = LAYOUTS[layout]
+    along = strided if layout == "strided" else lambda values: values
+    values = change(torch.randint(-127, 128, (n, k)).to(torch.int8))
+    weights = [IntegerWeight(bits, values, along(torch.rand(n) + 0.1)) for bits in (4, 8)]
+    added = [Rows(change(torch.randn(4, n)), along(torch.arange(r) % 4)), Rows(change(torch.randn(r, n)))]
+    order, bias = along(torch.randperm(r)), along(torch.randn(n))
+    assert_same(name, change(torch.randn(r, k)), order, [r // 2, r], weights, bias, added, "silu")
+
+
+@pytest.mark.parametrize("name", FASTER)
+def test_rows_shared_between_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a machine with one core."""
+    monkeypatch.setattr(integer_numba, "SERIAL_BELOW", 0)
+    weights = [made(4, torch.randn(9, 21)), made(8, torch.randn(9, 21))]
+    with mock.patch("torch.get_num_threads", return_value=3):
+        for r in (1, 2, 33, 200):
+            assert_same(name, torch.randn(r, 21), torch.randperm(r), [r // 3, r], weights, None, [], "relu")
+
+
+def test_products_in_chunks_and_on_a_cpu_that_saturates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(integer_mm, "CHUNK", 16)
+    values = torch.randint(-127, 128, (9, 21)).to(torch.int8)
+    weights = [IntegerWeight(4, values, torch.rand(9) + 0.1), IntegerWeight(8, values, torch.rand(9) + 0.1)]
+    for saturates in (False, True) if not integer_mm.saturates() else (True,):
+        monkeypatch.setattr(integer_mm, "saturates", lambda answer=saturates: answer)
+        assert_same("int_mm", torch.randn(50, 21), torch.randperm(50), [20, 50], weights, None, [], "none")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (3, 4), (0, 3)])
+def test_strides_of_a_factor_are_never_ambiguous(shape: tuple[int, int]) -> None:
+    values = torch.randint(0, 9, shape, dtype=torch.int8)
+    for layout in (values, transposed(values), strided(values)):
+        made_so = integer_mm.row_major(layout)
+        assert torch.equal(made_so, values) and made_so.stride() == (shape[1], 1)
 
 
 @pytest.mark.parametrize("name", VERSIONS)
@@ -123,24 +214,3 @@ def test_what_does_not_fit_is_explained() -> None:
         IntegerWeight(9, weight.values, weight.step)
     with pytest.raises(InputError, match="int8"):
         IntegerWeight(4, weight.values.float(), weight.step)
-
-
-def test_a_cpu_without_working_integers_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version that gives wrong results is not used; the user is told."""
-    monkeypatch.setattr(integer, "_cpu_features", lambda: (True, False))
-    wrong = lambda x, *rest: x.new_zeros(len(x), rest[2][0].values.shape[0])  # noqa: E731
-    monkeypatch.setattr(integer, "_version", lambda name: wrong)
-    integer.cpu_backend.cache_clear()
-    try:
-        with pytest.warns(DataWarning, match="no working 8-bit arithmetic on this CPU .int_mm: wrong results"):
-            assert integer.cpu_backend() == "reference"
-        monkeypatch.setattr(integer, "_cpu_features", lambda: (False, False))
-        assert "wrong results" in integer._self_test("int_mm")
-    finally:
-        integer.cpu_backend.cache_clear()
-
-
-def test_the_version_that_runs_is_told() -> None:
-    x = torch.randn(4, 3)
-    text = _integer_linear.explain(x, torch.arange(4), [4], [made(4, torch.randn(2, 3))], None, [], "none")
-    assert "runs" in text

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from meshops.data.point_frames import point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoGenerator
 from meshops.nn.flow import METHODS
-from meshops.tasks.generate import TASKS, GenerateSpec, GenerateTask, Known, logarithmic, run_offset
+from meshops.tasks import GenerateSettings, GenerateSpec, GenerateTask
+from meshops.tasks.segments import TASKS, Known, draw_known, logarithmic, run_offset
 
 
 def task(**options: Any) -> GenerateTask:
@@ -19,7 +21,7 @@ def task(**options: Any) -> GenerateTask:
         for p in model.parameters():
             p.add_(0.05 * torch.randn_like(p))
     count = len(spec.parameters)
-    return GenerateTask.fit(model, spec, 2 + 3 * torch.randn(20, *spec.latent), torch.rand(20, count) + 0.1).eval()
+    return GenerateTask.fitted(model, spec, 2 + 3 * torch.randn(20, *spec.latent), torch.rand(20, count) + 0.1).eval()
 
 
 def batch(spec: GenerateSpec, b: int = 6) -> dict[str, Tensor]:
@@ -53,7 +55,7 @@ def test_what_a_training_example_shows() -> None:
     b = batch(made.spec, 400)
     clean, runs = b["latents"], b["runs"]
     torch.manual_seed(0)
-    known = made.draw_known(clean, runs)
+    known = draw_known(clean, runs, made.spec.tasks)
     seen = torch.bincount(known.task, minlength=4) / 400
     torch.testing.assert_close(seen, torch.tensor([0.45, 0.15, 0.2, 0.2]), atol=0.08, rtol=0)
     for row in range(400):
@@ -75,8 +77,29 @@ def test_what_a_training_example_shows() -> None:
             begin = run_offset(first, 4)
             torch.testing.assert_close(known.latent[row][:, first:], runs[row][:, begin : begin + tail])
         assert not bool(known.latent[row][:, ~hint].any())
-    alone = made.draw_known(clean, runs[:, :, :0])
+    alone = draw_known(clean, runs[:, :, :0], made.spec.tasks)
     assert set(alone.task.tolist()) == {TASKS.index("forward"), TASKS.index("generation")}
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 8])
+def test_no_training_example_is_told_every_frame(frames: int) -> None:
+    torch.manual_seed(0)
+    clean, runs = torch.ones(500, 1, frames, 2), torch.ones(500, 1, frames * (frames - 1) // 2, 2)
+    for name, tasks in {name: [float(i == j) for j in range(4)] for i, name in enumerate(TASKS)}.items():
+        if frames < {"forward": 2, "inverse": 2, "interpolation": 3, "generation": 1}[name]:
+            continue
+        known = draw_known(clean, runs, tasks)
+        assert bool((~known.hint).any(1).all()), name
+        assert bool(known.hint.any(1).all()) == (name != "generation")
+        if name == "interpolation":
+            lengths = {(int(o.sum()), int((h & ~o).sum())) for o, h in zip(known.observed, known.hint, strict=True)}
+            half = (frames + 1) // 2
+            assert lengths == {
+                (head, tail)
+                for head in range(1, half + 1)
+                for tail in range(1, half + 1)
+                if head + tail < frames
+            }  # fmt: skip
 
 
 @pytest.mark.parametrize("options", [{}, {"deterministic": True}, {"law": "logit_normal"},
@@ -94,7 +117,7 @@ def test_loss_reaches_every_weight(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("method", list(METHODS))
 def test_observed_latents_come_back_as_they_were(method: str) -> None:
     made = task()
-    known = made.draw_known(batch(made.spec)["latents"], batch(made.spec)["runs"])
+    known = draw_known(batch(made.spec)["latents"], batch(made.spec)["runs"], made.spec.tasks)
     z, found = made.sample(known, method=method, steps=3)  # type: ignore[arg-type]
     mask = known.observed.view(6, 1, 4, 1, 1).expand_as(z)
     assert found is None and torch.equal(z[mask], made.original(known.latent)[mask])
@@ -142,8 +165,37 @@ def test_error_messages() -> None:
         GenerateSpec(latent=(1, 2, 2), time_factor=2, dropout=1.0)
     with pytest.raises(InputError, match="one latent frame have nothing to forecast"):
         GenerateSpec(latent=(1, 1, 2), time_factor=2)
-    with pytest.raises(InputError, match="interpolation needs segments of at least three"):
-        GenerateSpec(latent=(1, 2, 2), time_factor=2, tasks=(0, 0, 1, 0))
+    for tasks in ((0, 0, 1, 0), (0.0, 0.0, 0.5, 0.0)):
+        with pytest.raises(InputError, match="training interpolation needs segments of at least three latent frames"):
+            GenerateSpec(latent=(1, 2, 2), time_factor=2, tasks=tasks)
+    for shares, name in (((0, 1, 1, 0), "inverse and interpolation"), ((0, 0, 1, 0), "interpolation")):
+        made = task(latent=(3, 3, 4, 2), tasks=shares)
+        parts = batch(made.spec)
+        made.loss(parts)
+        with pytest.raises(InputError, match=f"training {name} needs the latents of later runs of frames"):
+            made.loss(parts | {"runs": parts["runs"][:, :, :0]})
     made = task(parameters=("nu",), logarithmic=(False,))
     with pytest.raises(InputError, match=r"need 1 parameters \(nu\), got 2"):
         made.encoded_parameters(torch.rand(1, 2))
+    with pytest.raises(InputError, match=r"the generator has no auto-encoder; give it one: task.attach"):
+        made.forecast(point_frames(torch.rand(4, 2), torch.rand(3, 4, 1)), 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"stride": 0}, "stride must be a whole number, at least 1, got 0"),
+        ({"every": 0}, "every must be a whole number, at least 1, got 0"),
+        ({"given": -1}, "given must be a whole number, at least 1, got -1"),
+        ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
+        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
+        ({"cases": -1}, "cases must be a whole number, at least 0, got -1"),
+        ({"tasks": (1, 1, 1)}, "tasks needs four shares"),
+        ({"tasks": (1.0, float("nan"), 0.0, 0.0)}, "tasks needs four shares"),
+        ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
+        ({"law": "normal"}, "law must be one of uniform, logit_normal, got 'normal'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        GenerateSettings(**wrong)

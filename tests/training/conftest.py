@@ -17,7 +17,7 @@ class Ellipsoids(base.CaseDataset):
 
     fields = ("p", "shear")
     units = ("Pa", "Pa")
-    conditions = FlowConditions(ground=None)
+    flow = FlowConditions(ground=None)
     transform = None
 
     def __init__(self, split: str = "train") -> None:

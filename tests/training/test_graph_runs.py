@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from meshops.training.draws import DrawStream
+from meshops.training.graphs import train_fields, train_mesh_rollout
 
 import meshops
 from meshops.cli.main import main
@@ -23,8 +25,6 @@ from meshops.training.config import (
     MeshRolloutTaskConfig,
     TrainConfig,
 )
-from meshops.training.draws import DrawStream
-from meshops.training.graphs import train_fields, train_mesh_rollout
 
 pytest.importorskip("skfem", reason="the generators need scikit-fem")
 
@@ -112,10 +112,29 @@ def test_bad_commands(arguments: list[str], text: str, tmp_path: Path, capsys: p
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "mspt", "patching": "hilbert", "num_patches": 5},
+        {"name": "transolver", "num_slices": 4},
+        {"name": "transformer"},
+    ],
+    ids=str,
+)
+def test_models_of_points_are_trained_saved_and_read(model: dict[str, Any], darcy: Path, tmp_path: Path) -> None:
+    small = {"channels": 16, "depth": 1, "num_heads": 2}
+    config = replace(settings(darcy, tmp_path / "run"), model=model | small)
+    result = train_fields(config)
+    graph = MeshFiles(darcy, "test", inputs=["coefficient"])[0]
+    loaded = meshops.load(str(tmp_path / "run" / "model.ckpt"))
+    assert torch.equal(loaded.predict(graph.clone())["solution"], result.surrogate.predict(graph.clone())["solution"])
+
+
 def test_models_of_other_kinds_are_refused(darcy: Path, tmp_path: Path) -> None:
     config = settings(darcy, tmp_path / "run")
     with pytest.raises(InputError, match="not made for graphs; use mppde"):
-        train_fields(replace(config, model={"name": "mspt"}))
+        train_fields(replace(config, model={"name": "unet"}))
+        train_fields(replace(config, model={"name": "unet", "channels": 8}))
     with pytest.raises(InputError, match=r"validation must be in 0\.\.2, got 3"):
         train_fields(replace(config, train=replace(config.train, validation=3)))
 

@@ -25,6 +25,7 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.data.writers import write_mesh
 from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, UNITS, find_runs
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, one_of, read_number_table, select
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError
 from meshops.io import write_bytes
 
@@ -37,6 +38,7 @@ Array = np.ndarray[Any, Any]
 Pack = dict[str, Array]
 
 
+@register_dataset("ahmed_mini")
 class AhmedMini(CaseDataset):
     """The 30 shipped cases: runs 1 to 24 train, 25 to 30 test.
 
@@ -68,7 +70,7 @@ class AhmedMini(CaseDataset):
         self.cases = tuple(f"run_{run}" for run in self.runs)
         self.fields = tuple(one_of(f"{NAME}: field", name, FIELDS) for name in (FIELDS if fields is None else fields))
         self.units = tuple(UNITS[name] for name in self.fields)
-        self.conditions = CONDITIONS
+        self.flow = CONDITIONS
         self.transform = transform
         self.cache = GraphCache(cache)
 
@@ -93,7 +95,7 @@ class AhmedMini(CaseDataset):
         """Geometry parameters: lengths in m, slant angle in degrees, frontal area in m^2 (width times height)."""
         return _row(load_pack(), "parameter", self.runs[self.position(index)])
 
-    def reference_forces(self, index: int) -> dict[str, float]:
+    def numbers_of(self, index: int) -> dict[str, float]:
         """``cd`` and ``cl`` of the solver (mean of the last 100 iterations), frontal area of each body."""
         return _row(load_pack(), "force", self.runs[self.position(index)])
 
@@ -117,7 +119,7 @@ class AhmedMini(CaseDataset):
             mesh = self.mesh(index)
             write_mesh(mesh, folder / f"boundary_{run}.vtp")
             write_mesh(_outward_triangles(mesh), folder / f"ahmed_{run}.stl")
-            forces = _csv_row(self.reference_forces(index))
+            forces = _csv_row(self.numbers_of(index))
             write_bytes(folder / f"force_mom_{run}.csv", forces)
             write_bytes(folder / f"force_mom_varref_{run}.csv", forces)
             write_bytes(folder / f"geo_parameters_{run}.csv", _csv_row(self.parameters(index)))

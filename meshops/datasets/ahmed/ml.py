@@ -27,6 +27,7 @@ from meshops.datasets.base import (
     read_number_table,
     select,
 )
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing, warn
 
 NUM_RUNS = 500
@@ -37,6 +38,7 @@ TRAIN_SHARE = 0.8
 SplitMethod = str | Mapping[str, str | Sequence[int]]
 
 
+@register_dataset("ahmed_ml", layout=("run_*/boundary_*.vtp", "run_*/volume_*.vtu", "run_*/ahmed_*.stl"))
 class AhmedML(CaseDataset):
     """Cases of a folder in the AhmedML layout (``run_<i>/boundary_<i>.vtp`` and so on).
 
@@ -85,7 +87,7 @@ class AhmedML(CaseDataset):
         self.cases = tuple(f"run_{run}" for run in self.runs)
         self.fields = tuple(fields if fields is not None else DEFAULT_FIELDS[domain])
         self.units = tuple(UNITS.get(name, "") for name in self.fields)
-        self.conditions = CONDITIONS
+        self.flow = CONDITIONS
         self.transform = transform
         self.cache = GraphCache(cache)
 
@@ -125,7 +127,7 @@ class AhmedML(CaseDataset):
         """Return the columns of ``geo_parameters_<i>.csv`` or of the table of all runs, as they are; {} if absent."""
         return self._row(index, "parameters", "geo_parameters_all.csv")
 
-    def reference_forces(self, index: int) -> dict[str, float]:
+    def numbers_of(self, index: int) -> dict[str, float]:
         """``cd`` and ``cl``, with each case's own reference area if the folder has them so; {} if absent.
 
         ``force_mom_varref`` (own area) comes before ``force_mom``, which in the published set has a constant area.
@@ -137,7 +139,7 @@ class AhmedML(CaseDataset):
     def extra_problems(self, index: int, graph: MeshGraph) -> Iterator[tuple[Path | None, str]]:
         """Also checks that the side files are there and readable."""
         yield from super().extra_problems(index, graph)
-        for role, read in (("parameters", self.parameters), ("forces", self.reference_forces)):
+        for role, read in (("parameters", self.parameters), ("forces", self.numbers_of)):
             path = self.files(index)[role]
             try:
                 if not read(index):

@@ -22,6 +22,7 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.airfrans.standin import write_airfrans
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_file, one_of, select
 from meshops.datasets.geo_fno.files import SPLITS, find_folder
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, listing
 
 NAME = "AirfRANS"
@@ -38,6 +39,7 @@ ADVICE = (
 )
 
 
+@register_dataset("airfrans", layout=("AirfRANS.pt", "raw/AirfRANS.pt"))
 class AirfRANS(CaseDataset):
     """Points around an airfoil of chord 1 m, some 180,000 a case: inlet velocity and geometry -> mean flow.
 
@@ -87,8 +89,8 @@ class AirfRANS(CaseDataset):
         self.cases = select(parts, split, NAME)
         existing_file(self.root / FILE, NAME, ADVICE)
         self.fields, self.units = FIELDS, UNITS
-        self.conditions = FlowConditions(up=(0.0, 1.0, 0.0), ground=None, symmetric=False)
-        self.conditions_stated = False  # each case has a speed of its own
+        self.flow = FlowConditions(up=(0.0, 1.0, 0.0), ground=None, symmetric=False)
+        self.flow_stated = False  # each case has a speed of its own
         self.cache = GraphCache(cache)
         self.transform = transform
         self._entries: list[Any] | None = None

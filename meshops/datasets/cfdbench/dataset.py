@@ -19,6 +19,7 @@ from torch import Tensor
 
 from meshops.datasets.base import existing_file, existing_root, one_of
 from meshops.datasets.cfdbench.files import write_case
+from meshops.datasets.registry import register_dataset
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.solvers.cavity import lid_driven_cavity
@@ -33,6 +34,9 @@ BARRIER = 0.5  # m from the inlet, as the published loader has it; not in case.j
 CONSTANTS = ("density", "viscosity", "boundary_velocity", "fluid")
 
 
+@register_dataset(
+    "cfdbench", layout=("cavity/*/case*/u.npy", "tube/*/case*/u.npy", "dam/*/case*/u.npy", "cylinder/*/case*/u.npy")
+)
 class CFDBench(TrajectoryDataset):
     """One problem of CFDBench; channels u (along the first axis, x) and v.
 

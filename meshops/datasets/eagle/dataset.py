@@ -18,6 +18,7 @@ from meshops.datasets.base import existing_file, existing_root, one_of
 from meshops.datasets.eagle.files import FAMILIES, jet_case, split_of, write_eagle_case
 from meshops.datasets.formats.npy_rows import NpzRows, npy_member, npy_rows
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshSpec, MeshTrajectoryDataset, MeshWindow
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing, warn
 from meshops.io import replacing
 from meshops.partition.cluster import SameSizeKMeans
@@ -36,6 +37,7 @@ PRESSURE_STD = (7.4013, 9.7232)
 TEST_START = 100  # first frame of the windows of the reference code that are no training windows
 
 
+@register_dataset("eagle", layout=("Spl/*/*/sim.npz", "Cre/*/*/sim.npz", "Tri/*/*/sim.npz"))
 class Eagle(MeshTrajectoryDataset):
     """Trajectories of EAGLE.
 

@@ -101,7 +101,7 @@ class GeoFNODataset(CaseDataset):
         self.split = one_of(f"{self.title}: split", split, SPLITS)
         self.root = find_folder(root, self.folders, tuple(self.names.values()), self.title, self._advice)
         self.paths = {role: self.root / name for role, name in self.names.items()}
-        self.conditions, self.conditions_stated = FlowConditions(), False
+        self.flow, self.flow_stated = FlowConditions(ground=None), False
         self.cache = GraphCache(cache)
         self.transform = transform
         self._kept: dict[str, Array] = {}

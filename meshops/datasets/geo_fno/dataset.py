@@ -16,11 +16,13 @@ import numpy as np
 
 from meshops.datasets.base import Transform
 from meshops.datasets.geo_fno.base import CurvedGrid, GeoFNODataset, unit_grid
-from meshops.datasets.geo_fno import standin
+from meshops.datasets.geo_fno.dataset import standin
 from meshops.datasets.geo_fno.files import Array, check_shape, choose, mat_shape, open_npy
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError
 
 
+@register_dataset("darcy", layout=("piececonst_r421_N1024_smooth*.mat",))
 class Darcy(GeoFNODataset):
     """Darcy flow through a medium of two permeabilities: 421 x 421 points in the unit square, coefficient -> solution.
 
@@ -128,6 +130,7 @@ class Darcy(GeoFNODataset):
         return unit_grid(self._points[path], self.subsample), y, x
 
 
+@register_dataset("elasticity", layout=("Random_UnitCell_XY_10.npy", "elasticity/Meshes/Random_UnitCell_XY_10.npy"))
 class Elasticity(GeoFNODataset):
     """A unit cell with a hole, pulled: a cloud of 972 points and the stress there. Train: first 1000, test: last 200.
 
@@ -177,6 +180,7 @@ class Elasticity(GeoFNODataset):
         return self._npy("points")[:, :, sample], self._npy("stress")[:, sample, None], None
 
 
+@register_dataset("plasticity", layout=("plas_N987_T20.mat",))
 class Plasticity(GeoFNODataset):
     """A block of 101 x 31 points forged by a die of any shape, 20 time steps. Train: first 900, test: last 80.
 
@@ -220,6 +224,7 @@ class Plasticity(GeoFNODataset):
         return unit_grid(self._shape), output.reshape(*self._shape, -1), x
 
 
+@register_dataset("airfoil", layout=("NACA_Cylinder_X.npy", "airfoil/naca/NACA_Cylinder_X.npy"))
 class Airfoil(CurvedGrid):
     """Transonic flow past deformed NACA 0012 outlines on C-grids of 221 x 51 points. Train: first 1000, test: next 200.
 
@@ -250,6 +255,7 @@ class Airfoil(CurvedGrid):
         return standin.write_airfoil(Path(root), num)
 
 
+@register_dataset("pipe", layout=("Pipe_X.npy", "pipe/Pipe_X.npy"))
 class Pipe(CurvedGrid):
     """Laminar flow through bent pipes on grids of 129 x 129 points. Train: first 1000, test: next 200.
 

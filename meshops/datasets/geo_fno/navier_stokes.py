@@ -15,6 +15,7 @@ from torch import Tensor
 
 from meshops.datasets.base import one_of
 from meshops.datasets.geo_fno.files import SPLITS, check_shape, choose, find_folder, mat_shape, read_mat
+from meshops.datasets.registry import register_dataset
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError
 from meshops.io import replacing
@@ -31,6 +32,7 @@ ADVICE = (
 )
 
 
+@register_dataset("navier_stokes", layout=("NavierStokes_V1e-5_N1200_T20.mat",))
 class NavierStokes(TrajectoryDataset):
     """Trajectories of one channel, the vorticity, on 64 x 64 cells: 20 frames one time unit apart. Nothing normalized.
 

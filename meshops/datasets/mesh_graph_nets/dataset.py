@@ -22,6 +22,7 @@ from meshops.datasets.base import CaseProblem, existing_file, existing_root, one
 from meshops.datasets.formats.tfrecord import TFRecordFile, parse_example
 from meshops.datasets.mesh_graph_nets.files import SPLITS, cylinder_case, write_mesh_graph_nets
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshSpec, MeshTrajectoryDataset, MeshWindow
+from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing
 
 ADVICE = (
@@ -36,6 +37,7 @@ FORCED = (1, 2, 3, 4, 6)
 Array = np.ndarray[Any, Any]
 
 
+@register_dataset("mesh_graph_nets", layout=("train.tfrecord", "valid.tfrecord", "test.tfrecord"))
 class MeshGraphNets(MeshTrajectoryDataset):
     """One set of MeshGraphNets with triangles in the plane: ``cylinder_flow``, ``airfoil``.
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from meshops.datasets.base import existing_file, one_of
 from meshops.datasets.formats.hdf5 import entry, opened, read
 from meshops.datasets.pdebench.files import write_flat, write_grouped
+from meshops.datasets.registry import register_dataset
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.solvers.riemann import riemann_2d
@@ -31,6 +32,7 @@ VELOCITY = ("Vx", "Vy", "Vz")
 GROUPED = {1: ("h",), 2: ("u", "v")}  # shallow water; activator and inhibitor of diffusion-reaction
 
 
+@register_dataset("pdebench", layout=("*.h5", "*.hdf5"), last=True)
 class PDEBench(TrajectoryDataset):
     """One file of PDEBench.
 

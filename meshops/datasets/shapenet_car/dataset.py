@@ -18,6 +18,7 @@ from meshops.aero.conditions import FlowConditions
 from meshops.data import convert
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_file, existing_root, one_of, select
+from meshops.datasets.registry import register_dataset
 from meshops.datasets.shapenet_car.drag import DENSITY, SPEED, VISCOSITY
 from meshops.datasets.shapenet_car.files import (
     NUM_COMMON,
@@ -71,6 +72,7 @@ ADVICE = (
 )
 
 
+@register_dataset("shapenet_car", layout=("training_data/param*/*/quadpress_smpl.vtk", "param*/*/quadpress_smpl.vtk"))
 class ShapeNetCar(CaseDataset):
     """Cars of a folder in the published layout (``training_data/param<k>/<hash>/quadpress_smpl.vtk`` and so on).
 
@@ -133,7 +135,7 @@ class ShapeNetCar(CaseDataset):
         self.fields = ("velocity", "pressure") if self.domain == "all" else ("pressure",)
         self.units = ("m/s", "Pa") if self.domain == "all" else ("Pa",)
         self.x_names = FEATURES[protocol]
-        self.conditions = CONDITIONS
+        self.flow = CONDITIONS
         self.transform = transform
         self.cache = GraphCache(cache)
 
@@ -167,7 +169,7 @@ class ShapeNetCar(CaseDataset):
         wanted = ("pressure", "velocity") if self.domain == "all" else ("pressure",)
         return {role: path for role, path in self.files(index).items() if role in wanted}
 
-    def reference_forces(self, index: int) -> dict[str, float]:
+    def numbers_of(self, index: int) -> dict[str, float]:
         """``cd`` from ``cd.txt``; {} if the file is absent.
 
         Raises:
@@ -197,7 +199,7 @@ class ShapeNetCar(CaseDataset):
                 yield files["velocity"], f"{found}, instead of {NUM_VOLUME_POINTS} and {NUM_COMMON}"
             yield from copy_problems(files["velo"], velocity)
         try:
-            self.reference_forces(index)
+            self.numbers_of(index)
         except InputError as error:
             yield files["cd"], str(error)
 

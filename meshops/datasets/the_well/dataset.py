@@ -18,6 +18,7 @@ from torch import Tensor
 
 from meshops.datasets.base import existing_file, existing_root, one_of
 from meshops.datasets.formats.hdf5 import attribute, entry, opened, read, text
+from meshops.datasets.registry import register_dataset
 from meshops.datasets.the_well.files import SPLITS, write_well
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError, listing, warn
@@ -41,6 +42,7 @@ class _Field:
     axes: tuple[bool, ...]
 
 
+@register_dataset("the_well", layout=("data/*/*.hdf5", "data/*/*.h5"))
 class TheWell(TrajectoryDataset):
     """One subset of The Well.
 

@@ -68,16 +68,23 @@ def _pack(weight: Any) -> tuple[Any, Any, Any, bool, int]:
     A 16-bit sum of products of neighbours holds ``32767 / (2 (2^b - 1) most)`` steps.
     """
     values = weight.values.numpy()
-    lasts = 32767 // (2 * (2**weight.bits - 1) * max(int(weight.most), 1))
+    n, k = values.shape
+    most = int(np.abs(values.astype(np.int16)).max(initial=1))
+    lasts = 32767 // (2 * (2**weight.bits - 1) * most)
     wide = lasts < FEWEST_STEPS
     group = 2 if wide else 4
-    n, k = values.shape
-    panels, steps = -(-n // COLUMNS), -(-k // group)
+    panels, steps = -(-n // COLUMNS), max(-(-k // group), 1)
     full = np.zeros((panels * COLUMNS, steps * group), dtype=np.int16 if wide else np.int8)
     full[:n, :k] = values
     packed = np.ascontiguousarray(full.reshape(panels, COLUMNS, steps, group).transpose(0, 2, 1, 3))
     total = values.sum(1, dtype=np.int32)
-    return packed.reshape(panels, -1), _panels(weight.step.numpy()), _panels(total), wide, max(int(lasts), 1)
+    return (
+        packed.reshape(panels, steps * group * COLUMNS),
+        _panels(weight.step.numpy()),
+        _panels(total),
+        wide,
+        max(int(lasts), 1),
+    )
 
 
 def _panels(values: Any) -> Any:
@@ -181,7 +188,7 @@ def _rows(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     k = x.shape[1]
     group = 2 if wide else 4
-    steps = (k + group - 1) // group
+    steps = max((k + group - 1) // group, 1)  # a block makes one step at least
     shorts, bytes_ = np.zeros((TILE, steps * group), np.int16), np.zeros((TILE, steps * group), np.uint8)
     address = shorts.ctypes.data if wide else bytes_.ctypes.data
     row_bytes = steps * 4

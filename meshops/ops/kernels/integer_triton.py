@@ -61,7 +61,7 @@ def integer_linear(
     rows += [(x, order)] * (2 - len(rows))
     with on_device_of(x):
         _quantise[(len(tiles), )](
-            x, order, table, levels, clips, fixed, q, scale, zero, k, ROWS=ROWS, WIDTH=triton.next_power_of_2(k)
+            x, order, table, levels, clips, fixed, q, scale, zero, k, ROWS=ROWS, WIDTH=triton.next_power_of_2(max(k, 1))
         )  # fmt: skip
         _multiply[(len(tiles), triton.cdiv(n, COLUMNS))](
             q, order, table, values, step, total, scale, zero, offset, *rows[0], *rows[1], out, k, n,

@@ -64,11 +64,15 @@ def scores(device: str) -> None:
         assert_close(scores_triton.sobel_blocks(*arguments), _sobel_blocks.reference(*arguments))
 
 
+AWKWARD = ((1, 1, 1), (3, 1, 2), (2, 3, 1), (17, 2, 16), (33, 1, 65), (3, 0, 2), (0, 3, 2), (3, 3, 0))
+
+
 def integers(device: str) -> None:
-    for case, bits in enumerate(((8,), (2, 4), (3, 6, 8), (4, 8))):
-        r, k, n = number(1, 90), number(1, 70), number(1, 80)
+    sizes = [(number(1, 90), number(1, 70), number(1, 80)) for _ in range(4)]
+    for case, (r, k, n) in enumerate([*sizes, *AWKWARD]):
+        case, bits = case % 4, ((8,), (2, 4), (3, 6, 8), (4, 8))[case % 4]
         x = torch.nn.functional.silu(torch.randn(r, k, generator=GENERATOR))
-        x[0] = 0.0
+        x[:1] = 0.0
         ends = sorted([number(0, r + 1) for _ in bits[1:]] + [r])
         weights = []
         for width in bits:
@@ -80,9 +84,9 @@ def integers(device: str) -> None:
         order = torch.randperm(r, generator=GENERATOR).to(device)
         bias = torch.randn(n, generator=GENERATOR).to(device)
         arguments = (x.to(device), order, ends, weights, bias, tables, ("none", "relu", "silu", "none")[case])
-        assert_close(
-            integer_triton.integer_linear(*arguments), _integer_linear.reference(*arguments), rtol=1e-5, atol=1e-4
-        )
+        ours = integer_triton.integer_linear(*arguments)
+        assert_close(ours, _integer_linear.reference(*arguments), rtol=1e-5, atol=1e-4)
+        same(ours, integer_triton.integer_linear(*arguments))
 
 
 def patches(device: str) -> None:

@@ -1,0 +1,92 @@
+"""The surface of a body: cells with outward normals, for integration, description and its shadow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.descriptors import describe
+from meshops.aero.silhouette import projected_area
+from meshops.data.mesh_graph import MeshGraph
+
+if TYPE_CHECKING:
+    from meshops.data.cells import Mesh
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class BodySurface:
+    """A surface for integration: cells with outward normals, and triangles for its silhouette.
+
+    Attributes:
+        center, normal, area: ``[c, 3]``, ``[c, 3]``, ``[c]``.
+        points, triangles: ``[m, 3]``, ``[t, 3]``.
+        cell_points: Mean number of points of a cell.
+    """
+
+    center: Array
+    normal: Array
+    area: Array
+    points: Array
+    triangles: Array
+    cell_points: float
+
+    @classmethod
+    def of(cls, mesh: Mesh, label: str = "surface") -> BodySurface:
+        """From a PyVista surface; ``label`` names it in warnings."""
+        from meshops.data.surface import cell_geometry, orient_outward  # VTK
+
+        center, normal, area = cell_geometry(mesh)
+        normal = normal * orient_outward(mesh, label=label)[:, None]
+        triangles = fan_triangles(mesh)
+        cell_points = len(triangles) / max(len(area), 1) + 2
+        return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)
+
+    def resolution(self, conditions: FlowConditions) -> tuple[float, float]:
+        """Median edge length over the length of the body, and points per cell."""
+        edge = float(np.median(np.sqrt(self.area * 2 / (self.cell_points - 2))))
+        return edge / self.length(conditions), self.cell_points
+
+    def length(self, conditions: FlowConditions) -> float:
+        """Extent along the flow, m."""
+        return float(np.ptp(self.points[np.unique(self.triangles)] @ np.array(conditions.flow)))
+
+    def frontal_area(self, conditions: FlowConditions) -> float:
+        """Reference area: fixed by the conditions, or the silhouette, m^2."""
+        if conditions.frontal_area is not None:
+            return conditions.frontal_area
+        return projected_area(self.points, self.triangles, conditions)
+
+    def descriptors(self, conditions: FlowConditions) -> Array:
+        """See :func:`meshops.aero.descriptors.describe`."""
+        used = self.points[np.unique(self.triangles)]
+        return describe(self.center, self.normal, self.area, used, self.frontal_area(conditions), conditions)
+
+
+def fan_triangles(mesh: Mesh) -> Array:
+    """``[t, 3]`` triangles of a surface, polygons cut into fans (VTK's own filter drops thin polygons)."""
+    from meshops.data.cells import as_polygons, cells_of
+
+    size, nodes = as_polygons(cells_of(mesh))
+    start = np.concatenate([[0], np.cumsum(size)[:-1]])
+    count = np.maximum(size - 2, 0)
+    first = np.repeat(start, count)
+    step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.stack([nodes[first], nodes[first + step + 1], nodes[first + step + 2]], 1)
+
+
+def attach_body(graph: MeshGraph, mesh: Mesh) -> MeshGraph:
+    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``."""
+    from meshops.data.surface import cell_geometry, extract_body
+
+    center, normal, area = cell_geometry(extract_body(mesh))
+    graph.body_pos = torch.as_tensor(center, dtype=torch.float32)
+    graph.body_normal = torch.as_tensor(normal, dtype=torch.float32)
+    graph.body_area = torch.as_tensor(area, dtype=torch.float32)
+    return graph

@@ -1,0 +1,250 @@
+"""Surrogate: a trained task of any kind with all it needs to be used; the checkpoint is this object.
+
+A checkpoint holds tensors and plain values only, and loads under ``torch.load(weights_only=True)``: opening one from a
+stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from meshops.aero.conditions import FlowConditions
+from meshops.errors import CheckpointError, InputError
+from meshops.models import create_model
+from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
+from meshops.surrogate.compress import compressed_model, empty_integers
+from meshops.tasks import get_task
+from meshops.tasks.base import CaseSource, Context, Made, Plain, Spec, Stored, Task
+from meshops.tasks.cases import Case, Source
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.prediction import Prediction
+from meshops.tasks.report import Report
+from meshops.trust import Novelty, yardstick_rows
+
+
+@dataclass(eq=False)
+class Surrogate:
+    """A trained model of any kind.
+
+    Attributes:
+        task: Model and normalisation; its methods are what the kind can do (``task.rollout``, ``task.forecast``, ...).
+        info: Where it comes from: data, run, software, held-out errors. Plain values.
+        novelty: What is remembered of training shapes; None where that is not known.
+    """
+
+    task: Task  # type: ignore[type-arg]
+    info: dict[str, Plain] = field(default_factory=dict)
+    novelty: Novelty | None = None
+
+    @property
+    def kind(self) -> str:
+        """Of the task: fields, rollout, autoencode, generate."""
+        return self.task.kind
+
+    @property
+    def spec(self) -> Spec:
+        """What is predicted."""
+        return self.task.spec
+
+    def predict(
+        self,
+        source: Source | Data | Case,
+        *,
+        scale: float | None = None,
+        region: str | None = None,
+        refine: bool = True,
+        names: Mapping[str, str] | None = None,
+        flow: FlowConditions | None = None,
+        conditions: Mapping[str, float] | None = None,
+        method: str | None = None,
+        passes: int | None = None,
+        chunk_size: int = 50_000,
+        cues: bool | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.tasks.cases.Case`.
+
+        Args:
+            source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, a graph, or an opened case.
+            scale: Factor that brings the coordinates to metres. Without one, a body of an absurd length is refused.
+            region: Boundary patch of an OpenFOAM case.
+            refine: Split triangles much coarser than the training meshes (the result is averaged back).
+            names: Field of the model -> array of the file that holds its truth, where the names differ.
+            flow: Flow past a body; default: that of an opened case, else of the training. Whether mirror images share
+                one half was decided in training.
+            conditions: Named conditions the model was trained with; numbers of the flow (``speed``, ``density``,
+                ``yaw``, ...) change the flow.
+            method: See :mod:`meshops.tasks.inference`; default from training.
+            passes: Interleavings averaged; default from training.
+            chunk_size: Nodes worked on at a time; bounds the memory.
+            cues: Use features of the mesh itself; default: if it is like the training meshes.
+            progress: Called with the fraction done.
+
+        Raises:
+            InputError: The source cannot be used, or this kind does not predict single cases; the message says why.
+        """
+        task = self.task
+        if not isinstance(task, FieldsTask):
+            task.predict(source)  # says what to use instead
+            raise AssertionError("a task that is not of fields predicted a case")
+        named, flow = _split_conditions(task, conditions or {}, flow)
+        case = task.open(
+            source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named
+        )  # fmt: skip
+        if self.novelty is not None and scale is None and case.body is not None and not isinstance(source, Case):
+            self.novelty.check_length(case.body.length(case.flow), case.label)
+        made = task.predict(
+            case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress
+        )  # fmt: skip
+        return replace(made, verdict=None if self.novelty is None else self.novelty.of_case(task, case))
+
+    def evaluate(
+        self, data: CaseSource, *, training: CaseSource | None = None, context: Context | None = None, **asked: Plain
+    ) -> Report:
+        """Errors on cases with known truth.
+
+        Args:
+            data: Cases.
+            training: The cases it was trained on: adds the yardsticks "nearest" and "average" for surfaces of bodies.
+            context: Where progress and pictures go.
+            **asked: Overrides what the run was asked (``steps``, ``samples``, ``passes``, ...).
+        """
+        report = self.task.evaluate(data, context=context, **asked)
+        if training is not None and isinstance(self.task, FieldsTask):
+            report.baselines |= yardstick_rows(self.task.spec, data, training)
+        return report
+
+    def compress(self, budget: float | None = None, bits: Sequence[int] | None = None) -> Surrogate:
+        """A surrogate on integers, smaller and faster; for models on graphs (amq, mppde, graphvit, meshgraphnet).
+
+        Args:
+            budget: Uniform bits that a prediction may cost; None: as trained, or 8.
+            bits: Bits of the rows, for models that were trained without quantisation.
+
+        Raises:
+            InputError: See :func:`meshops.surrogate.compress.compressed_model`.
+        """
+        made = self.task.made
+        model, name, arguments = compressed_model(self.task.model, made.name, dict(made.arguments), budget, bits)
+        task = deepcopy(self.task)
+        task.model, task.made = model, Made(name, arguments, integers=True)
+        return Surrogate(task.eval(), dict(self.info), self.novelty)
+
+    def content(self) -> dict[str, Stored]:
+        """What the checkpoint holds."""
+        novelty = None if self.novelty is None else self.novelty.to_dict()
+        return {**task_content(self.task), "info": self.info, "novelty": novelty}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the checkpoint (temporary name, then rename)."""
+        return write_checkpoint(path, self.content())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
+        """Read a checkpoint of any kind.
+
+        Raises:
+            CheckpointError: Not a file, damaged, pickled code in it, or another program's.
+            InputError: There is no such device.
+        """
+        content = read_checkpoint(Path(path))
+        place = checked_device(device)
+        try:
+            task = task_of(content, str(path)).eval().to(place)
+            novelty = None if content["novelty"] is None else Novelty.from_dict(content["novelty"])
+            return cls(task, content["info"], novelty)
+        except (KeyError, TypeError, AttributeError, AssertionError) as error:
+            raise CheckpointError(
+                f"{path}: damaged, its content does not fit together ({error!r}); train again"
+            ) from None
+
+
+def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
+    """Open a trained surrogate of any kind; see :meth:`Surrogate.load`."""
+    return Surrogate.load(path, device=device)
+
+
+def task_content(task: Task) -> dict[str, Stored]:  # type: ignore[type-arg]
+    """A task as a checkpoint holds it, those it works with included."""
+    made = task.made
+    return {
+        "kind": task.kind,
+        "model": {"name": made.name, "arguments": dict(made.arguments), "integers": made.integers},
+        "spec": task.spec.to_dict(),
+        "asked": task.asked,
+        "memory": task.memory(),
+        "weights": {name: value.detach().cpu() for name, value in task.state_dict().items()},
+        "parts": {name: task_content(part) for name, part in task.parts().items()},
+    }
+
+
+def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[type-arg]
+    """Inverse of :func:`task_content`; ``path`` is for messages."""
+    described = cast("dict[str, Plain]", content["model"])
+    made = Made(
+        str(described["name"]), cast("dict[str, Plain]", described["arguments"]), bool(described["integers"])
+    )  # fmt: skip
+    model = (empty_integers if made.integers else create_model)(made.name, **made.arguments)
+    task = get_task(str(content["kind"])).empty(model, cast("dict[str, Plain]", content["spec"]))
+    try:
+        task.load_state_dict(cast("dict[str, torch.Tensor]", content["weights"]))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: weights do not fit the model '{made.name}': {error}") from None
+    task.made, task.asked = made, dict(cast("dict[str, Plain]", content["asked"]))
+    task.remember(cast("dict[str, Stored]", content["memory"]))
+    parts = cast("dict[str, dict[str, Stored]]", content["parts"])
+    task.attach({name: task_of(part, path) for name, part in parts.items()})
+    return task
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        InputError: It is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device must be cpu, cuda or cuda:NUMBER, got '{name}'") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda': this machine has no GPU that PyTorch can use; use --device cpu")
+    return device
+
+
+def software() -> dict[str, Plain]:
+    """Versions that a result depends on."""
+    import torch_geometric
+
+    import meshops
+
+    return {
+        "meshops": meshops.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torch_geometric": torch_geometric.__version__,
+        "numpy": str(np.__version__),
+    }
+
+
+def _split_conditions(
+    task: FieldsTask, given: Mapping[str, float], flow: FlowConditions | None
+) -> tuple[dict[str, float], FlowConditions | None]:
+    """Conditions the model was trained with, and the flow changed by the others that describe one."""
+    named = {name: value for name, value in given.items() if name in task.spec.conditions}
+    of_flow = {name: value for name, value in given.items() if name not in named}
+    if not of_flow:
+        return named, flow
+    if not task.spec.flow_stated or not set(of_flow) <= set(FlowConditions.settable()):
+        return {**named, **of_flow}, flow  # refused where the case is opened
+    return named, (flow or task.spec.flow).changed(of_flow)

@@ -1,0 +1,146 @@
+"""Judge fields: errors case by case, forces and numbers, beside the training mean and without features of the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.frame import Frame
+from meshops.data.mesh_graph import MeshGraph
+from meshops.metrics.fields import field_errors, spearman
+from meshops.tasks.base import CaseSource, Context, Plain
+from meshops.tasks.cases import Case, graph_case
+from meshops.tasks.fields_samples import as_cases, case_flow, with_body
+from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.inference import NodePredictor
+from meshops.tasks.prediction import Prediction
+from meshops.tasks.report import Report, Row, means
+
+Array = NDArray[np.float32]
+HEADINGS = {"drag_error": "|dCd|", "lift_error": "|dCl|"}
+HIDDEN = ("cd", "cd_true", "cl", "cl_true")
+FOR_STL = "  as for an STL"
+
+
+class Judged(NodePredictor, Protocol):
+    """What is needed of a task to judge it."""
+
+    kind: ClassVar[str]
+
+    def predict(self, case: Case, *, cues: bool | None = None, method: str | None, passes: int | None) -> Prediction:
+        """Fields of a case."""
+
+    def prepared(self, case: Case) -> tuple[MeshGraph, Frame | None]:
+        """What the model sees of a case."""
+
+    def physical(self, normalised: Tensor, frame: Frame | None, flow: FlowConditions | None) -> dict[str, Tensor]:
+        """Fields in physical units."""
+
+
+def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], context: Context) -> Report:
+    """Errors on every case and their averages.
+
+    ``<field>_rel_l2``, ``_mae``, ``_r2`` (``_rel_l2_area`` where cells have areas), ``drag_error`` and ``lift_error``
+    (mean absolute error of C_D and C_L against the integrated true fields), ``drag_rank_correlation``, and for learnt
+    numbers ``<number>_error``. Baselines: the training mean everywhere, and for a model that uses features of the mesh
+    itself the model without them, as for a CAD triangulation.
+    """
+    cases, spec = as_cases(data), task.spec
+    tables: dict[str, dict[str, Row]] = {"": {}, FOR_STL: {}, "mean": {}}
+    rows = track(range(len(cases)), "testing", console=context.console, transient=True,
+                 disable=not context.console.is_terminal)  # fmt: skip
+    for i in rows:
+        name, graph = cases.cases[i], with_body(cases[i], spec)
+        case = graph_case(
+            graph, spec, flow=case_flow(cases, i, spec) if spec.bodies else None, conditions=cases.conditions_of(i),
+            numbers=cases.numbers_of(i),
+        )  # fmt: skip
+        variants: dict[str, bool | None] = {"": None, FOR_STL: False} if spec.cues() else {"": None}
+        for table, cues in variants.items():
+            made = task.predict(case, cues=cues, **asked)  # type: ignore[arg-type]
+            tables[table][name] = case_row(case, made.fields, spec, made.numbers)
+        tables["mean"][name] = case_row(case, training_mean(task, case), spec)
+        if i == 0 and context.folder is not None and spec.dim == 2:
+            picture = _draw(task, case, made.fields, context.folder)
+    report = Report(
+        kind=task.kind, title=f"relative L2 error, mean of {len(cases)} held-out cases", mean=summary(tables[""]),
+        cases=tables[""], details=dict(asked),  # type: ignore[arg-type]
+        baselines={name: summary(table) for name, table in tables.items() if name and table},
+    )  # fmt: skip
+    report.columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
+    report.columns |= {key: text for key, text in HEADINGS.items() if key in report.mean}
+    report.columns |= {f"{name}_error": f"|d{name}|" for name in spec.numbers}
+    if context.folder is not None and spec.dim == 2:
+        report.pictures.append(picture)
+    return report
+
+
+def case_row(
+    case: Case, fields: Mapping[str, Array], spec: FieldsSpec, numbers: Mapping[str, float] | None = None
+) -> Row:
+    """Errors of predicted fields of one case against what is known of it."""
+    row: Row = {}
+    errors = known_errors(case, fields)
+    for name in sorted(errors, key=lambda name: spec.short(name) == name):  # those with a role first
+        row |= {f"{spec.short(name)}_{key}": value for key, value in errors[name].items()}
+    found, true = case.forces(fields, spec), case.forces(case.truth, spec)
+    if found is not None and true is not None:
+        row |= {"cd": found.cd, "cd_true": true.cd, "cl": found.cl, "cl_true": true.cl}
+        row |= {"drag_error": abs(found.cd - true.cd), "lift_error": abs(found.cl - true.cl)}
+    row |= {f"{name}_reported": value for name, value in case.numbers.items()}
+    for name, value in (numbers or {}).items():
+        row[f"{name}_learnt"] = value
+        if name in case.numbers:
+            row[f"{name}_error"] = abs(value - case.numbers[name])
+    return row
+
+
+def known_errors(case: Case, fields: Mapping[str, Array]) -> dict[str, Row]:
+    """Errors of each field whose truth is known, over the nodes that belong to a cell."""
+    out = {}
+    keep = torch.as_tensor(case.used)
+    area = case.graph.get("area") if case.body is not None and not case.refined else None
+    for name, truth in case.truth.items():
+        predicted = torch.as_tensor(np.asarray(case.to_mesh(fields[name])))
+        out[name] = field_errors(predicted[keep], torch.as_tensor(truth)[keep], None if area is None else area[keep])
+    return out
+
+
+def training_mean(task: Judged, case: Case) -> dict[str, Array]:
+    """The training mean at every node of a case: what any surrogate has to beat."""
+    _, frame = task.prepared(case)
+    zeros = torch.zeros(len(case.graph.pos), task.spec.channels)
+    return {name: values.numpy() for name, values in task.physical(zeros, frame, case.flow).items()}
+
+
+def summary(table: Mapping[str, Row]) -> Row:
+    """Means over cases, and how well coefficients are ranked."""
+    mean = means(table)
+    out: Row = {key: value for key, value in mean.items() if key not in HIDDEN and not key.endswith("_reported")}
+    if "cd" in mean:
+        for key, short in (("drag", "cd"), ("lift", "cl")):
+            predicted = [float(row[short] or 0.0) for row in table.values()]
+            truth = [float(row[f"{short}_true"] or 0.0) for row in table.values()]
+            rank = spearman(predicted, truth)
+            out[f"{key}_rank_correlation"] = rank if np.isfinite(rank) else None
+    return out
+
+
+def _draw(task: Judged, case: Case, fields: Mapping[str, Array], folder: Path) -> Path:
+    """Truth, prediction, error and bits of a plane case."""
+    from meshops.viz.plane import graph_picture
+
+    bits = None
+    if hasattr(task.model, "assign"):
+        inputs = task.model.unpack(task.inputs(task.prepared(case)[0].to(task.device)))  # type: ignore[operator]
+        bits = task.model.assign(inputs).plans["node"].bits.cpu()  # type: ignore[operator]
+    predicted = {name: torch.as_tensor(values) for name, values in fields.items()}
+    return graph_picture(case.graph, predicted, folder / "case.png", bits=bits)

@@ -1,0 +1,344 @@
+"""Cases as training samples of fields, read once: fields, inputs, conditions, mirror symmetry, features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+from torch_geometric.data import Data
+
+from meshops.aero.body_surface import BodySurface, attach_body
+from meshops.aero.conditions import FlowConditions
+from meshops.aero.features import body_of, frame_of, node_features
+from meshops.aero.frame import Frame
+from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
+from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets.base import CaseDataset
+from meshops.datasets.graph_list import GraphList
+from meshops.errors import InputError, listing
+from meshops.tasks.base import CaseSource, Context, Samples, training_count
+from meshops.tasks.fields_spec import ROLE_NAMES, FieldsSettings, FieldsSpec
+
+if TYPE_CHECKING:
+    from meshops.data.cells import Mesh
+
+LOOKED_AT = 4  # cases on which mirror symmetry is decided
+ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
+KEPT = ("pos", "x", "edge_index", "cluster", "time", "grid_shape", "spacing", "periodic", "name")
+
+
+@dataclass(eq=False, kw_only=True)
+class FieldsSamples(Samples):
+    """Prepared cases.
+
+    Attributes:
+        spec: What is learnt.
+        graphs: Training cases as the model sees them, not yet normalised.
+        held_out: Cases for validation.
+        offers: What models can take.
+        names: Of all cases.
+        descriptors: ``[s, k]`` numbers of the shapes of bodies on surfaces.
+        cell_size: Median edge length over body length; None for others.
+        cell_points: Mean number of points of a cell.
+        decided: What was decided, for the screen.
+    """
+
+    spec: FieldsSpec
+    graphs: list[MeshGraph]
+    held_out: Sequence[MeshGraph]
+    offers: frozenset[str]
+    names: tuple[str, ...]
+    descriptors: NDArray[np.float64] | None = None
+    cell_size: float | None = None
+    cell_points: float | None = None
+    decided: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> int:  # type: ignore[override]
+        """Number of training cases."""
+        return len(self.graphs)
+
+    def __len__(self) -> int:
+        """Number of training cases."""
+        return len(self.graphs)
+
+    def describe(self) -> str:
+        """Cases and fields."""
+        told = f", conditions {', '.join(self.spec.conditions)}" if self.spec.conditions else ""
+        return f"{len(self.graphs) + len(self.held_out)} training cases, fields {', '.join(self.spec.fields)}{told}"
+
+    def notes(self) -> Sequence[str]:
+        """What was decided."""
+        return self.decided
+
+
+def make_samples(data: CaseSource, settings: FieldsSettings, held_out: int, context: Context) -> FieldsSamples:
+    """Read every case once: features, fields, conditions, descriptors.
+
+    Raises:
+        InputError: The cases are trajectories, lack a field, differ in what they hold, or too few are left.
+    """
+    cases = as_cases(data)
+    spec = make_spec(cases, settings)
+    decided: tuple[str, ...] = ()
+    if spec.bodies:
+        spec, reason = decide_symmetry(cases, spec)
+        decided = (reason,)
+    kept = training_count(len(cases), held_out)
+    graphs: list[MeshGraph] = []
+    descriptors, sizes = [], []
+    rows = track(range(len(cases)), "reading the cases", console=context.console, transient=True,
+                 disable=not context.console.is_terminal)  # fmt: skip
+    for index in rows:
+        graph = with_body(cases[index], spec)
+        flow = case_flow(cases, index, spec)
+        graphs.append(prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))[0])
+        if spec.domain == "surface":
+            body = surface_of(graph)
+            descriptors.append(body.descriptors(flow))
+            sizes.append(body.resolution(flow))
+    size, points = (float(v) for v in np.median(sizes, axis=0)) if sizes else (None, None)
+    return FieldsSamples(
+        spec=spec, graphs=graphs[:kept], held_out=graphs[kept:], offers=_offers(graphs, spec), names=tuple(cases.cases),
+        descriptors=np.array(descriptors) if descriptors else None, cell_size=size, cell_points=points, decided=decided,
+    )  # fmt: skip
+
+
+def as_cases(data: CaseSource) -> CaseDataset:
+    """Cases of a data set, or of a list of PyG ``Data``.
+
+    Raises:
+        InputError: The data are trajectories.
+    """
+    if isinstance(data, CaseDataset):
+        return data
+    if isinstance(data, Sequence):
+        return GraphList(data)
+    raise InputError(
+        f"kind 'fields' learns finished cases, and {type(data).__name__} holds trajectories; use kind: rollout, "
+        "autoencode or generate"
+    )
+
+
+def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
+    """What the cases offer, as a task.
+
+    Raises:
+        InputError: A wanted field, number or condition is not there, or the cases mix surface and volume.
+    """
+    graph = cases[0]
+    kinds = graph.get("node_type")
+    if kinds is not None and bool((kinds > 1).any()):
+        raise InputError(
+            f"{graph.label}: the cases hold surface and volume nodes and a model learns one of them; "
+            "choose with --data.options.domain surface"
+        )
+    sizes = {name: s.stop - s.start for name, s in graph.field_slices().items()}
+    chosen = tuple(settings.fields or graph.fields)
+    for name in chosen:
+        graph.field(name)  # says which fields there are
+    units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
+    units |= dict(zip(cases.fields, cases.units, strict=True))
+    shared = {
+        "fields": chosen, "sizes": tuple(sizes[n] for n in chosen), "units": tuple(units[n] for n in chosen),
+        "dim": graph.pos.shape[1], "inputs": _input_names(graph), "loss": settings.loss, "weights": settings.weights,
+        "conditions": _chosen_conditions(cases, settings), "numbers": _chosen_numbers(cases, settings),
+        "number_weight": settings.number_weight,
+        "location": "cell" if graph.get("location") == "cell" else "point",
+    }  # fmt: skip
+    if not _is_body(cases, graph, settings):
+        return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
+    roles = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
+    volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
+    return FieldsSpec(
+        **shared, **roles, domain="volume" if volume else "surface", flow=cases.flow, flow_stated=cases.flow_stated,
+        features=settings.features(cases.flow), nodes=2048 if settings.nodes is None else settings.nodes,
+        hide=settings.hide_cues,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def _is_body(cases: CaseDataset, graph: MeshGraph, settings: FieldsSettings) -> bool:
+    able = graph.pos.shape[1] == 3 and graph.num_cells > 0
+    if settings.geometry == "body" and not able:
+        raise InputError(
+            f"{graph.label}: features of a body need a 3-D mesh with cells, got {graph.pos.shape[1]}-D with "
+            f"{graph.num_cells} cells; use task.geometry none"
+        )
+    return settings.geometry == "body" or (settings.geometry == "auto" and able and cases.flow_stated)
+
+
+def _input_names(graph: MeshGraph) -> tuple[str, ...]:
+    x = graph.get("x")
+    if x is None:
+        return ()
+    names = tuple(graph.get("x_names") or ())
+    return names if len(names) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
+
+
+def _chosen_conditions(cases: CaseDataset, settings: FieldsSettings) -> tuple[str, ...]:
+    rows = [cases.conditions_of(i) for i in range(len(cases))]
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    if settings.conditions is None:
+        return tuple(name for name in shared if len({row[name] for row in rows}) > 1)
+    missing = [name for name in settings.conditions if name not in shared]
+    if missing:
+        raise InputError(f"not every case states the condition {listing(missing)}; all state {listing(shared)}")
+    return settings.conditions
+
+
+def _chosen_numbers(cases: CaseDataset, settings: FieldsSettings) -> tuple[str, ...]:
+    for index, case in enumerate(cases.cases if settings.numbers else ()):
+        known = cases.numbers_of(index)
+        missing = [name for name in settings.numbers if name not in known]
+        if missing:
+            raise InputError(f"{case}: no number {listing(missing)} to learn; the case has {listing(known)}")
+    return settings.numbers
+
+
+def _offers(graphs: Sequence[MeshGraph], spec: FieldsSpec) -> frozenset[str]:
+    """Grids too, where whole cases of one grid are learnt."""
+    shapes = {None if (s := graph.get("grid_shape")) is None else tuple(s.flatten().tolist()) for graph in graphs}
+    whole = not spec.nodes and len(shapes) == 1 and None not in shapes
+    return frozenset({"points", "graph", "grid"} if whole else {"points", "graph"})
+
+
+def prepare(
+    graph: MeshGraph, spec: FieldsSpec, flow: FlowConditions | None = None,
+    conditions: Mapping[str, float] | None = None, numbers: Mapping[str, float] | None = None,
+) -> tuple[MeshGraph, Frame | None]:  # fmt: skip
+    """A case as the model sees it, not yet normalised: body lengths, fields free of density and speed for bodies.
+
+    Args:
+        graph: The case as read.
+        spec: What is learnt.
+        flow: Of this case; default: that of the spec.
+        conditions: Named conditions, those of the spec among them.
+        numbers: Known named results.
+
+    Raises:
+        InputError: Another dimension, inputs or channels than the spec, or a condition is missing.
+    """
+    _check_graph(graph, spec)
+    frame = None
+    if spec.features is None:
+        out = MeshGraph(**{key: graph[key] for key in KEPT if graph.get(key) is not None})
+        out.x = graph.pos.new_zeros(len(graph.pos), 0) if graph.get("x") is None else graph.x
+        if _complete(graph, spec):
+            out.y = torch.cat([graph.field(name).reshape(len(graph.pos), -1) for name in spec.fields], 1)
+    else:
+        at = spec.at(flow)
+        frame = frame_of(graph, at, spec.domain)
+        reynolds = at.reynolds(frame.length) if spec.features.reynolds else None
+        computed = node_features(graph, frame, spec.features, spec.domain, reynolds=reynolds)
+        x = computed if not spec.inputs else torch.cat([computed, graph.x], 1)
+        out = MeshGraph(pos=frame.points(graph.pos), x=x)
+        if graph.get("area") is not None:
+            out.area = graph.area
+        if _complete(graph, spec):
+            out.y = _free_fields(graph, frame, spec, at)
+    if spec.conditions:
+        out.conditions = _row(spec.conditions, conditions or {}, f"{graph.label}: the condition")
+    if spec.numbers and numbers and all(name in numbers for name in spec.numbers):
+        out.numbers = _row(spec.numbers, numbers, f"{graph.label}: the number")
+    return out, frame
+
+
+def _check_graph(graph: MeshGraph, spec: FieldsSpec) -> None:
+    if graph.pos.shape[1] != spec.dim:
+        raise InputError(
+            f"{graph.label}: the mesh is {graph.pos.shape[1]}-D, the model was made for {spec.dim}-D meshes"
+            + ("; extrude the mesh or train a model on 2-D cases" if spec.dim == 3 else "")
+        )
+    x = graph.get("x")
+    found = 0 if x is None else x.shape[1]
+    if found != len(spec.inputs):
+        raise InputError(
+            f"{graph.label}: the graph has {found} input channels in x, the model takes {listing(spec.inputs)}"
+        )
+
+
+def _complete(graph: MeshGraph, spec: FieldsSpec) -> bool:
+    return graph.get("y") is not None and all(name in graph.fields for name in spec.fields)
+
+
+def _row(names: Sequence[str], values: Mapping[str, float], what: str) -> Tensor:
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise InputError(f"{what} {listing(missing)} is missing; give it (--set {missing[0]}=VALUE)")
+    return torch.tensor([[float(values[name]) for name in names]])
+
+
+def _free_fields(graph: MeshGraph, frame: Frame, spec: FieldsSpec, flow: FlowConditions) -> Tensor:
+    """``[n, c]`` fields in the frame of the body, free of density and speed."""
+    columns = []
+    scaling = spec.scaling(flow)
+    for name, size in zip(spec.fields, spec.sizes, strict=True):
+        values = graph.field(name).reshape(len(graph.pos), -1)
+        if values.shape[1] != size:
+            raise InputError(f"{graph.label}: field '{name}' has {values.shape[1]} channels, the model has {size}")
+        shift, scale = scaling[name]
+        values = (values - shift) / scale
+        columns.append(frame.vectors(values) if size == 3 else values)
+    return torch.cat(columns, 1)
+
+
+def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, str]:
+    """Fold the cases in half only where their flow, their shapes and their fields have a mirror plane.
+
+    Returns:
+        The spec with ``flow.symmetric`` as decided, and the reason in a sentence. Looks at the first cases.
+    """
+    if not spec.flow.symmetric:
+        return spec, "mirror symmetry is not used: the conditions say that there is none"
+    shapes, fields = [], []
+    for i in range(min(LOOKED_AT, len(cases))):
+        graph = with_body(cases[i], spec)
+        frame = frame_of(graph, case_flow(cases, i, spec), spec.domain)
+        shapes.append(lopsided_share(body_of(graph, frame, spec.domain)))
+        values = {name: graph.field(name) for name in spec.fields}
+        normal = graph.normal if spec.domain == "surface" else None
+        fields.append(lopsided_fields(graph.pos, normal, values, frame))
+    odd = {name: float(np.mean([row[name] for row in fields])) for name in spec.fields}
+    worst = max(odd, key=lambda name: odd[name])
+    if max(shapes) > LOPSIDED:
+        found = f"{100 * max(shapes):.0f} % of the surface of a body has no mirror image"
+    elif odd[worst] > ODD:
+        found = f"{100 * odd[worst]:.0f} % of the variation of '{worst}' is not mirrored, so the conditions are not"
+    else:
+        return spec, "mirror symmetry is used: shapes and fields have a mirror plane across the flow"
+    flow = replace(spec.flow, symmetric=False)
+    return replace(spec, flow=flow), f"mirror symmetry is not used: {found}"
+
+
+def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
+    """Flow of a case, folded as the task is."""
+    return spec.at(cases.flow_of(index) if spec.flow_stated else None)
+
+
+def with_body(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
+    """A volume graph with the body inside it attached; others as they are."""
+    if spec.domain != "volume" or graph.get("body_pos") is not None:
+        return graph
+    return attach_body(graph, _mesh_of(graph))
+
+
+def surface_of(graph: MeshGraph) -> BodySurface:
+    """The cells of a surface graph, for integration and description."""
+    return BodySurface.of(_mesh_of(graph), graph.label)
+
+
+def _mesh_of(graph: MeshGraph) -> Mesh:
+    from meshops.data.convert import to_pyvista  # VTK
+
+    return to_pyvista(graph)
+
+
+def as_graph(data: Data, position: int = 0) -> MeshGraph:
+    """A PyG ``Data`` as a graph of ours; see :class:`~meshops.datasets.graph_list.GraphList`."""
+    return GraphList([data], first=position)[0]

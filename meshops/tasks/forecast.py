@@ -1,0 +1,304 @@
+"""From snapshots on points to ensembles of whole futures, anywhere: what every generator of latents can do."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meshops.data.point_frames import PointFrames
+from meshops.errors import InputError
+from meshops.nn.flow import Method
+from meshops.tasks.autoencode import AutoencodeTask, evaluating
+from meshops.tasks.base import B, S, Stored, Task
+from meshops.tasks.checks import check_counts
+from meshops.tasks.segments import TASKS, GenerateSpec, Known, TaskName
+
+
+class Forecaster(Task[S, B]):
+    """A generator of latents with the auto-encoder that makes fields of them.
+
+    Attributes:
+        spec: What is generated.
+        missing_variance: ``[frames, c]`` variance that ensembles lack (below 0: have too much), by frames ahead,
+            squared units, from trajectories that were held out (:func:`meshops.tasks.forecast_scores.calibrate`); None:
+            not known.
+        calibration: How it was found.
+    """
+
+    spec: GenerateSpec
+    missing_variance: Tensor | None
+    calibration: dict[str, Stored]
+
+    @property
+    @abstractmethod
+    def autoencoder(self) -> AutoencodeTask:
+        """What makes latents and fields of each other."""
+
+    @abstractmethod
+    def standardised(self, latent: Tensor) -> Tensor:
+        """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
+
+    @abstractmethod
+    def sample(
+        self,
+        known: Known,
+        *,
+        parameters: Tensor | None = None,
+        steps: int = 10,
+        method: Method = "midpoint",
+        guidance: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Latents ``[b, d, t, *cells]`` as the auto-encoder has them, and parameters ``[b, g]`` where generated.
+
+        Args:
+            known: What is known.
+            parameters: ``[b, g]`` in their units; None: not known.
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
+            generator: Of the noise.
+        """
+
+    def forecast(
+        self,
+        given: PointFrames,
+        frames: int,
+        *,
+        queries: PointFrames | None = None,
+        samples: int = 8,
+        parameters: Mapping[str, float] | None = None,
+        steps: int = 10,
+        method: Method = "midpoint",
+        guidance: float = 1.0,
+        seed: int = 0,
+        overlap: int | None = None,
+    ) -> Tensor:
+        """The frames that follow, ``[samples, frames, q, c]``, physical units; longer than a segment by windows.
+
+        A window after the first starts with the last ``overlap`` frames of the one before, decoded at the given points
+        and encoded anew, so that its first latent is again that of a first frame. Given points that move are then where
+        ``queries`` says, so those should be all the points, not a few of them.
+
+        Args:
+            given: The first ``1 + f j`` frames of one trajectory, see :func:`meshops.point_frames`.
+            frames: How many to predict.
+            queries: Points of the result (values are not read); None: those of ``given``, if they stay. Points that
+                move: of every frame that is predicted, equally many.
+            samples: Size of the ensemble, 1 or more; a deterministic model gives one.
+            parameters: Of the equation, by name; None: not known.
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: See :meth:`sample`.
+            seed: Of the samples.
+            overlap: Frames that windows share, ``1 + f j``, all of them predicted ones; None: ``1 + f``, or 1 where the
+                given ones leave no more.
+
+        Raises:
+            InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
+                that move will be.
+        """
+        factor, segment = self.spec.time_factor, self.spec.frames
+        check_run("given", given.frames, segment - 1, factor)
+        shared = min(1 + factor, 1 + (segment - given.frames - 1) // factor * factor) if overlap is None else overlap
+        check_run("overlap", shared, segment - given.frames, factor)
+        check_counts(1, frames=frames, samples=samples)
+        _check_points(given, frames, queries, segment)
+        target = given if queries is None else queries
+        # where a window is encoded anew; one given frame says nothing of motion, equally many points do
+        moves = given.moving or (given.frames == 1 and target.moving and len(given.pos) == int(target.ptr[1]))
+        between = target if moves else given
+        count = 1 if self.spec.deterministic else samples
+        generator = torch.Generator().manual_seed(seed)
+        chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
+        known = self._known({0: given}, "forward").repeat(count)
+        told = self._told(parameters, count)
+        made: list[Tensor] = []
+        first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
+        while True:
+            latent = self._draw(known, told, **chosen)[0]
+            fields = self._fields(latent, _places(target, first, segment))  # [samples, segment, q, c]
+            made.append(fields[:, skip:])
+            if first + segment >= frames:
+                return torch.cat(made, 1)[:, :frames]
+            tail = fields if between is target else self._fields(latent, _places(between, first, segment))
+            first, skip = first + segment - shared, shared
+            places = _places(between, first, shared)
+            windows = [replace(places, values=_rows(part[-shared:], places)) for part in tail.to(given.pos)]
+            known = self._known({0: PointFrames.batch(windows)}, "forward")
+
+    def complete(
+        self,
+        runs: Mapping[int, PointFrames],
+        queries: PointFrames,
+        *,
+        samples: int = 8,
+        parameters: Mapping[str, float] | None = None,
+        steps: int = 10,
+        method: Method = "midpoint",
+        guidance: float = 1.0,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One segment from what is known of it: forward, inverse, interpolation, or nothing at all.
+
+        Args:
+            runs: Known frames of one trajectory by the number of the first, a multiple of f; each has ``1 + f j``
+                frames. Empty: unconditional generation.
+            queries: Points of the result, of one trajectory with as many frames as a segment; values are not read.
+            samples: Size of the ensemble; a deterministic model gives one.
+            parameters: Of the equation, by name; None: not known (or to be identified).
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: See :meth:`sample`.
+            seed: Of the samples.
+
+        Returns:
+            Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
+            them, parameters ``[samples, g]``.
+
+        Raises:
+            InputError: Runs that overlap, do not fit, or leave nothing to generate.
+        """
+        if queries.frames != self.spec.frames or queries.num_trajectories != 1:
+            raise InputError(
+                f"queries must be one trajectory of {self.spec.frames} frames, got {queries.num_trajectories} of "
+                f"{queries.frames}"
+            )
+        check_counts(1, samples=samples)
+        count = 1 if self.spec.deterministic else samples
+        known = self._known(runs, _task_of(sorted(runs))).repeat(count)
+        generator = torch.Generator().manual_seed(seed)
+        told = self._told(parameters, count)
+        latent, found = self._draw(known, told, steps=steps, method=method, guidance=guidance, generator=generator)
+        fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
+        return fields, None if found is None else found.cpu()
+
+    def expected_error(self, samples: Tensor) -> Tensor:
+        """Standard deviation of the error of the mean of a forecast, ``[frames, q, c]``, units of the fields.
+
+        ``sqrt((k + 1) / k variance + missing)``: samples differ by what the generator does not know, and hide what the
+        auto-encoder lost; held-out trajectories say how much that is. Beyond the frames they have, as at their last.
+
+        Args:
+            samples: ``[k, frames, q, c]``, see :meth:`forecast`; at least two, but of a deterministic model one.
+
+        Raises:
+            InputError: The generator was not calibrated, or not for these samples.
+        """
+        if self.missing_variance is None:
+            raise InputError(
+                "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
+                "meshops.tasks.forecast_scores.calibrate with some"
+            )
+        known, channels = self.missing_variance.shape
+        least = 1 if self.spec.deterministic else 2
+        if samples.dim() != 4 or samples.shape[3] != channels or len(samples) < least:
+            raise InputError(
+                f"samples must be [k, frames, q, {channels}] of a forecast with k >= {least}, got "
+                f"{tuple(samples.shape)}"
+            )
+        k = len(samples)
+        variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
+        rows = torch.arange(samples.shape[1]).clamp(max=known - 1)
+        return (variance + self.missing_variance.cpu()[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
+
+    def _draw(self, known: Known, told: Tensor | None, **chosen: Any) -> tuple[Tensor, Tensor | None]:
+        with evaluating(self):
+            return self.sample(known, parameters=told, **chosen)
+
+    def _known(self, runs: Mapping[int, PointFrames], task: TaskName) -> Known:
+        """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
+        factor, t = self.spec.time_factor, self.spec.latent_frames
+        b = max((run.num_trajectories for run in runs.values()), default=1)
+        latent = torch.zeros(b, *self.spec.latent, device=self.device)
+        observed, hint, start = (torch.zeros(b, t, dtype=torch.bool, device=self.device) for _ in range(3))
+        for first, run in sorted(runs.items()):
+            if first % factor or first < 0:
+                raise InputError(f"a run must begin at a multiple of {factor} frames, got frame {first}")
+            if (run.frames - 1) % factor:
+                fit = 1 + (run.frames - 1) // factor * factor
+                raise InputError(f"a run must have 1 + {factor} j frames, got {run.frames}; crop it to {fit}")
+            place, count = first // factor, 1 + (run.frames - 1) // factor
+            if place + count > t or bool(hint[:, place : place + count].any()):
+                raise InputError(
+                    f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
+                    "frames, and runs must not overlap"
+                )
+            encoded = self.standardised(self.autoencoder.encode(run).to(self.device))
+            latent[:, :, place : place + count] = encoded
+            hint[:, place : place + count] = True
+            start[:, place] = True
+            if first == 0:
+                observed[:, :count] = True
+        if bool(hint.all()):
+            raise InputError("all frames of the segment are given, there is nothing to generate; give fewer")
+        number = torch.full((b,), TASKS.index(task), device=self.device)
+        return Known(latent, observed, hint, start, number)
+
+    def _told(self, parameters: Mapping[str, float] | None, count: int) -> Tensor | None:
+        if parameters is None:
+            return None
+        missing = [name for name in self.spec.parameters if name not in parameters]
+        if missing or not self.spec.parameters:
+            raise InputError(
+                f"the model takes the parameters {', '.join(self.spec.parameters) or 'none'}, got "
+                f"{', '.join(parameters)}; give all of them or None"
+            )
+        row = torch.tensor([float(parameters[name]) for name in self.spec.parameters])
+        return row.expand(count, -1).to(self.device)
+
+    def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
+        """``[b, t, q, c]`` of every latent at points that stay, or at equally many in every frame."""
+        return torch.stack([points.series(self.autoencoder.decode(z.unsqueeze(0), points)) for z in latent])
+
+
+def check_run(name: str, number: int, most: int, factor: int) -> None:
+    """Raise ``InputError`` unless ``number`` is ``1 + factor j`` and at most ``most``."""
+    if (number - 1) % factor or not 1 <= number <= most:
+        fits = ", ".join(str(n) for n in range(1, most + 1, factor))
+        raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
+
+
+def _task_of(starts: list[int]) -> TaskName:
+    """What is asked when runs begin at these frames."""
+    if not starts:
+        return "generation"
+    if starts == [0]:
+        return "forward"
+    return "inverse" if starts[0] else "interpolation"
+
+
+def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:
+    """Raise ``InputError`` unless it is known where every predicted frame is wanted."""
+    for name, points in (("given", given), ("queries", queries)):
+        if points is not None and points.num_trajectories != 1:
+            raise InputError(f"forecast takes one trajectory, {name} holds {points.num_trajectories}")
+    if queries is not None and queries.moving:
+        sizes = queries.ptr.diff()
+        if queries.frames != frames or bool((sizes != sizes[0]).any()):
+            raise InputError(
+                f"queries that move need equally many points in each of the {frames} frames to predict, got "
+                f"{queries.frames} frames of {int(sizes.min())} to {int(sizes.max())} points"
+            )
+    elif given.moving and (queries is None or (queries.frames != frames and given.frames + frames > segment)):
+        raise InputError(
+            f"the given points move, so queries must say where points are in each of the {frames} frames to predict; "
+            "pass meshops.point_frames(pos [frames, n, d], values of any kind)"
+        )
+
+
+def _places(points: PointFrames, first: int, count: int) -> PointFrames:
+    """Where points are in the frames from ``first`` on; before and after those that are known, as in the nearest."""
+    if not points.moving:
+        return replace(points, values=points.values.new_zeros(len(points.pos), count, 0), frames=count)
+    return points.pick([min(max(first + i, 0), points.frames - 1) for i in range(count)])
+
+
+def _rows(fields: Tensor, points: PointFrames) -> Tensor:
+    """Fields ``[t, n, c]`` as the values of ``points``."""
+    return fields.flatten(0, 1).unsqueeze(1) if points.moving else fields.transpose(0, 1)

@@ -1,0 +1,260 @@
+"""Windows of trajectories on points: what an auto-encoder is asked to learn, and the samples it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from meshops.data.mesh_graph import field_slices
+from meshops.data.point_frames import PointFrames
+from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
+from meshops.errors import InputError, listing
+from meshops.tasks.base import Plain, Samples, Spec
+from meshops.tasks.checks import check_amounts, check_counts, check_fractions
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeSettings:
+    """What is learnt of trajectories on points.
+
+    Attributes:
+        fields: Fields to compress; default: all the dataset has.
+        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
+        learn_frames: Frames of a training example, 1 + f j; 0: all of them. Short ones give more steps, less alike.
+        stride: Frames of the data from one of them to the next.
+        points: Part of the points the encoder sees in training, least and most.
+        most_points: Points of every graph that are read at most; 0: all.
+        targets: Points the loss looks at; 0: all that are read.
+        kl: Weight of the KL term, for models with kl: true.
+        noise: On the latents in training.
+        start: Checkpoint to continue from: an auto-encoder that was trained before.
+        refine: Learn single frames instead (stage 2): convolutions in time stay as they are, trajectories are replayed.
+        replay: Share of the steps with trajectories when refining.
+        test_points: Parts of the points it is judged with.
+        cases: Trajectories it is judged on at most; 0: all.
+    """
+
+    fields: tuple[str, ...] | None = None
+    frames: int = 21
+    learn_frames: int = 0
+    stride: int = 1
+    points: tuple[float, float] = (0.5, 1.0)
+    most_points: int = 0
+    targets: int = 0
+    kl: float = 1e-4
+    noise: float = 0.01
+    start: str = ""
+    refine: bool = False
+    replay: float = 0.5
+    test_points: tuple[float, ...] = (1.0, 0.5, 0.2)
+    cases: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        check_counts(1, frames=self.frames, stride=self.stride)
+        check_counts(0, most_points=self.most_points, targets=self.targets, cases=self.cases)
+        check_amounts(kl=self.kl, noise=self.noise)
+        check_fractions(replay=self.replay)
+        check_points(self.points)
+        check_parts(self.test_points, "test_points")
+        if not 1 <= self.learned <= self.frames:
+            raise InputError(
+                f"task.learn_frames must be in 1..{self.frames} (task.frames), or 0 for all of them, got "
+                f"{self.learn_frames}"
+            )
+
+    @property
+    def learned(self) -> int:
+        """Frames of a training example."""
+        return self.learn_frames or self.frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeSpec(Spec):
+    """What is compressed. Plain values: it goes into the checkpoint as it is.
+
+    Attributes:
+        fields: Names of the fields.
+        sizes: Channels of each.
+        units: Unit of each, ``""`` where unknown.
+        low: Lower corner of the box that holds all points, m.
+        high: Upper corner, m.
+        periodic: Whether the ends of each axis meet.
+        time_step: Time between frames, s; 0 where unknown.
+        frames: Frames of a trajectory that are compressed at a time, L.
+        stride: Frames of the data from one of them to the next.
+        constants: Names of the channels that are known of every point and do not change.
+        node_types: Whether points have kinds.
+        points: Part of the points that the encoder sees in training, least and most.
+        targets: Points the training loss looks at in every graph; 0: all.
+        kl: Weight of the Kullback-Leibler term (models with ``kl``).
+        noise: Standard deviation of noise on the latents in training.
+    """
+
+    fields: tuple[str, ...]
+    sizes: tuple[int, ...]
+    units: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    periodic: tuple[bool, ...]
+    time_step: float = 0.0
+    frames: int = 21
+    stride: int = 1
+    constants: tuple[str, ...] = ()
+    node_types: bool = False
+    points: tuple[float, float] = (0.5, 1.0)
+    targets: int = 0
+    kl: float = 1e-4
+    noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the part of the points."""
+        check_points(self.points)
+
+    @property
+    def channels(self) -> int:
+        """Channels of all fields."""
+        return sum(self.sizes)
+
+    def slices(self) -> dict[str, slice]:
+        """Channel range of each field."""
+        return field_slices(self.fields, self.sizes)
+
+    def model_arguments(self) -> dict[str, Plain]:
+        """What models want to know."""
+        return {
+            "in_channels": self.channels,
+            "low": list(self.low),
+            "high": list(self.high),
+            "periodic": list(self.periodic),
+            "num_constants": len(self.constants),
+            "node_types": self.node_types,
+        }
+
+    def check(self, data: PointSpec) -> None:
+        """Raise ``InputError`` unless data have these fields and constants."""
+        if (data.fields, data.sizes, data.constants) != (self.fields, self.sizes, self.constants):
+            raise InputError(
+                f"the data have fields {data.fields} and constants {data.constants}, the auto-encoder has "
+                f"{self.fields} and {self.constants}; choose the same with task.fields"
+            )
+
+
+class AutoencodeSamples(Samples):
+    """Windows of trajectories; when refining, half of the numbers are single frames (by ``task.replay``).
+
+    Args:
+        points: Trajectories.
+        spec: What is compressed.
+        settings: The ``task:`` block.
+        cases: How many of the trajectories are learnt; the others are held out.
+
+    Attributes:
+        windows: Trajectory and first frame of each window.
+        singles: Trajectory and number of each frame, when refining.
+        border: Numbers below this are windows.
+    """
+
+    offers = frozenset({"autoencoder"})
+    spec: AutoencodeSpec
+    held_out: range
+
+    def __init__(
+        self, points: PointTrajectories, spec: AutoencodeSpec, settings: AutoencodeSettings, cases: int
+    ) -> None:
+        self.points, self.spec, self.settings, self.cases = points, spec, settings, cases
+        self.held_out = range(cases, len(points))
+        lengths = points.lengths[:cases]
+        span = (settings.learned - 1) * settings.stride + 1
+        self.windows = [(i, first) for i, length in enumerate(lengths) for first in range(length - span + 1)]
+        self.singles = [(i, t) for i, length in enumerate(lengths) for t in range(length)] if settings.refine else []
+        # as many numbers as it takes to draw every window and every frame
+        self.count = 2 * max(len(self.windows), len(self.singles)) if settings.refine else len(self.windows)
+        self.border = round(self.count * settings.replay) if settings.refine else self.count
+        self.remarks: list[str] = []
+
+    def __len__(self) -> int:
+        """Number of windows, or of what is drawn from when refining."""
+        return self.count
+
+    def describe(self) -> str:
+        """Trajectories and fields."""
+        return f"{len(self.points)} trajectories, fields {', '.join(self.spec.fields)}"
+
+    def notes(self) -> Sequence[str]:
+        """How much smaller the latent is, and which of its nodes see no point; known once there is a model."""
+        return tuple(self.remarks)
+
+    def read(self, numbers: Sequence[int]) -> PointFrames:
+        """Samples by their numbers; the first one decides whether they are windows or single frames."""
+        if numbers[0] < self.border:
+            chosen, frames = [self.windows[i % len(self.windows)] for i in numbers], self.settings.learned
+        else:
+            chosen, frames = [self.singles[i % len(self.singles)] for i in numbers], 1
+        return PointFrames.batch([self.window(*place, frames) for place in chosen])
+
+    def window(self, index: int, start: int, frames: int) -> PointFrames:
+        """Some frames of a trajectory; the same points of it in every window, all of them in a single frame."""
+        whole = self.points.window(index, start, frames, self.settings.stride)
+        most = self.settings.most_points
+        if not most or (self.settings.refine and frames == 1):
+            return whole
+        return whole.subsample(1.0, most=most, generator=torch.Generator().manual_seed(index))
+
+
+def offered_spec(data: PointSpec, settings: AutoencodeSettings) -> AutoencodeSpec:
+    """What a dataset offers, as a task."""
+    return AutoencodeSpec(
+        fields=data.fields,
+        sizes=data.sizes,
+        units=data.units,
+        low=data.low,
+        high=data.high,
+        periodic=data.periodic,
+        time_step=data.time_step * settings.stride,
+        frames=settings.frames,
+        stride=settings.stride,
+        constants=data.constants,
+        node_types=data.node_types,
+        points=settings.points,
+        targets=settings.targets,
+        kl=settings.kl,
+        noise=settings.noise,
+    )
+
+
+def check_lengths(lengths: Sequence[int], frames: int, stride: int) -> None:
+    """Raise ``InputError`` if no trajectory holds ``frames`` frames at a stride."""
+    span = (frames - 1) * stride + 1
+    if not lengths or max(lengths) < span:
+        raise InputError(
+            f"no trajectory is long enough: a segment takes {span} frames ({frames} at stride {stride}), the longest "
+            f"has {max(lengths, default=0)}; lower task.frames or task.stride"
+        )
+
+
+def check_stride(spec: AutoencodeSpec, stride: int) -> None:
+    """Raise ``InputError`` unless an auto-encoder was trained with this stride."""
+    if spec.stride != stride:
+        raise InputError(f"task.stride is {stride}, the auto-encoder was trained with {spec.stride}; use that")
+
+
+def check_points(points: Sequence[float]) -> None:
+    """Raise ``InputError`` unless these are the least and the largest part of the points."""
+    if len(points) != 2 or not 0 < points[0] <= points[1] <= 1:
+        raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(points)}")
+
+
+def check_parts(parts: Plain, name: str) -> tuple[float, ...]:
+    """Parts of the points.
+
+    Raises:
+        InputError: There is none, or one outside of 0..1.
+    """
+    rows = parts if isinstance(parts, Sequence) and not isinstance(parts, str) else (parts,)
+    found = tuple(float(part) for part in rows if isinstance(part, int | float) and 0 < part <= 1)
+    if not found or len(found) != len(rows):
+        raise InputError(f"{name} must be parts of the points, each 0 < part <= 1, got {listing(rows)}")
+    return found

@@ -1,0 +1,219 @@
+"""Is a case like those a surrogate was trained on? Numbers of the shape, and what the model sees of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meshops.aero.descriptors import DESCRIPTORS
+from meshops.aero.symmetry import LOPSIDED
+from meshops.errors import InputError
+from meshops.tasks.cases import Case
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples
+from meshops.tasks.prediction import Level, Verdict
+
+Array = NDArray[np.float64]
+
+ABSURD = 20.0  # bodies this many times longer or shorter than those of the training: another unit
+MARGIN = 0.1  # of its training range: how far a feature may lie outside
+NARROW = 0.02  # least width of that margin, features are of order one
+EDGE, OUTSIDE = 0.05, 0.25  # shares of nodes with a feature outside its range
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRange:
+    """Range of the features a model sees, over all nodes of its training cases.
+
+    Attributes:
+        names: Of the features that differ between nodes.
+        low, high: ``[f]``.
+    """
+
+    names: tuple[str, ...]
+    low: Array
+    high: Array
+
+    @classmethod
+    def over(cls, names: Sequence[str], cases: Iterable[Array]) -> FeatureRange:
+        """Range over cases ``[n, f]``."""
+        limits = [(case.min(0), case.max(0)) for case in cases]
+        low, high = (np.array(ends, dtype=np.float64) for ends in zip(*limits, strict=True))
+        return cls(tuple(names), low.min(0), high.max(0))
+
+    def strangers(self, features: Array) -> tuple[float, tuple[str, ...]]:
+        """Share of the nodes ``[n, f]`` with a feature outside its widened range, and the features to blame.
+
+        Those are at most three, worst first, each with at least a fifth of the nodes of the worst.
+        """
+        margin = np.maximum(MARGIN * (self.high - self.low), NARROW)
+        outside = (features < self.low - margin) | (features > self.high + margin)
+        share = outside.mean(0)
+        worst = [i for i in np.argsort(-share)[:3] if share[i] > 0 and share[i] >= 0.2 * share.max()]
+        return float(outside.any(1).mean()), tuple(self.names[i] for i in worst)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {"names": list(self.names), "low": self.low.tolist(), "high": self.high.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureRange:
+        """Inverse of :meth:`to_dict`."""
+        return cls(tuple(values["names"]), np.array(values["low"]), np.array(values["high"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """What a surrogate remembers of its training shapes.
+
+    Attributes:
+        values: ``[s, k]`` descriptors.
+        shapes: Names of the shapes.
+        features: Range of the features, None: not looked at.
+    """
+
+    values: Array
+    shapes: tuple[str, ...]
+    features: FeatureRange | None = None
+
+    @classmethod
+    def of(cls, task: FieldsTask, samples: FieldsSamples) -> Novelty | None:
+        """What to remember of training cases; None where they are not bodies with a surface."""
+        if samples.descriptors is None:
+            return None
+        graphs = [*samples.graphs, *samples.held_out]
+        seen = FeatureRange.over(task.spec.varying_names(), (task.varying_features(graph) for graph in graphs))
+        return cls(samples.descriptors, samples.names, seen)
+
+    def of_case(self, task: FieldsTask, case: Case) -> Verdict | None:
+        """Where a case lies; notes a hint at its unit. None for a case without a surface."""
+        if case.body is None:
+            return None
+        value = case.body.descriptors(case.flow)
+        hint = self.unit_hint(value)
+        if hint:
+            case.notes.append(hint)
+        prepared, _ = task.prepared(case)
+        lopsided = case.lopsided if case.lopsided > LOPSIDED else 0.0
+        return self.judge(value, task.varying_features(prepared), lopsided=lopsided)
+
+    def judge(
+        self, value: Array, features: Array | None = None, *, lopsided: float = 0.0, margin: float = 0.05
+    ) -> Verdict:
+        """Compare a shape with the training set.
+
+        Inside: every descriptor within the training range widened by ``margin`` of it, the nearest training shape no
+        farther than twice the largest gap within the training set, and hardly a node with a feature that no training
+        node had. Outside: a descriptor misses the range by more than a quarter of it, the nearest shape is more than
+        four gaps away, or many nodes have such a feature. Edge: between. The length has no say.
+
+        Args:
+            value: ``[k]`` descriptors.
+            features: ``[n, f]`` features of its nodes, those of :attr:`features`.
+            lopsided: Share of the area without mirror image, of a shape that had to have one: outside.
+            margin: See above.
+        """
+        low, high = self.values.min(0), self.values.max(0)
+        span = np.maximum(high - low, 1e-3 * np.maximum(np.abs(high), 1e-9))
+        miss = np.maximum(low - value, value - high) / span
+        miss[0] = 0.0
+        distances = self._distances(self.values[:, 1:], value[1:])
+        nearest = int(distances.argmin())
+        distance = float(distances[nearest] / self._largest_gap())
+        strange, blamed = (0.0, ()) if features is None or self.features is None else self.features.strangers(features)
+        if (miss > 0.25).any() or distance > 4 or strange > OUTSIDE or lopsided > 0:
+            level: Level = "outside"
+        else:
+            level = "edge" if (miss > margin).any() or distance > 2 or strange > EDGE else "inside"
+        rows = tuple(
+            (name, unit, float(value[i]), float(low[i]), float(high[i]), bool(miss[i] <= margin))
+            for i, (name, unit) in enumerate(DESCRIPTORS.items())
+            if value[i] or low[i] or high[i]
+        )
+        names = list(DESCRIPTORS)
+        reasons = []
+        if beyond := [names[i] for i in np.argsort(-miss) if miss[i] > margin]:
+            reasons.append(f"Out of range: {', '.join(beyond)}.")
+        if strange > EDGE:
+            reasons.append(f"{100 * strange:.0f} % of its nodes look like none of the training nodes: "
+                           f"{', '.join(blamed)}.")  # fmt: skip
+        if lopsided > 0:
+            reasons.append(f"It has no mirror plane ({100 * lopsided:.0f} % of its area has no mirror image), and the "
+                           "model knows only shapes that have one.")  # fmt: skip
+        if level != "inside" and not reasons:
+            reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
+        sentence = " ".join([_where(level, len(self.shapes)), *reasons])
+        return Verdict(level, sentence, distance, self.shapes[nearest], rows)
+
+    def check_length(self, length: float, label: str) -> None:
+        """Refuse a body whose length (m) can only be another unit.
+
+        Raises:
+            InputError: It is :data:`ABSURD` times longer or shorter than those of the training.
+        """
+        low, high = self.values[:, 0].min(), self.values[:, 0].max()
+        if low / ABSURD <= length <= high * ABSURD:
+            return
+        guess = self._unit(length)
+        unit, scale = guess if guess else ("another unit", high / length)
+        raise InputError(
+            f"{label}: the body is {length:.4g} m long, those of the training {low:.3g} to {high:.3g} m, and "
+            f"{low / ABSURD:.2g} to {high * ABSURD:.2g} m are taken; is the file in {unit}? Then pass --scale "
+            f"{scale:.4g} (--scale 1 takes it as it is)"
+        )
+
+    def unit_hint(self, value: Array) -> str:
+        """A hint when the length is off by the factor of another unit, else an empty string."""
+        ratio = float(value[0] / np.median(self.values[:, 0]))
+        guess = self._unit(float(value[0]))
+        if guess:
+            return f"the shape is about {ratio:.3g} times as large as the training shapes: is it in {guess[0]}? " \
+                   f"Then pass --scale {guess[1]:.4g}"  # fmt: skip
+        if ratio > 5 or ratio < 0.2:
+            return f"the shape is {ratio:.3g} times as large as the training shapes; check its unit (--scale)"
+        return ""
+
+    def _unit(self, length: float) -> tuple[str, float] | None:
+        """Unit that would bring a length to those of the training, and its factor to metres."""
+        ratio = length / float(np.median(self.values[:, 0]))
+        units = ((1000.0, "millimetres"), (100.0, "centimetres"), (39.37, "inches"), (3.281, "feet"))
+        return next(((unit, 1 / factor) for factor, unit in units if 0.5 < ratio / factor < 2.0), None)
+
+    def _distances(self, rows: Array, value: Array) -> Array:
+        values = self.values[:, 1:]
+        scale = np.maximum(values.std(0), 1e-2 * np.maximum(np.abs(values.max(0)), 1e-9))
+        return np.asarray(np.linalg.norm((rows - value) / scale, axis=-1))
+
+    def _largest_gap(self) -> float:
+        if len(self.values) < 2:
+            return 1.0
+        rows = self.values[:, 1:]
+        distance = self._distances(rows[:, None], rows[None])
+        np.fill_diagonal(distance, np.inf)
+        return float(max(distance.min(1).max(), 1e-9))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        features = None if self.features is None else self.features.to_dict()
+        return {"values": self.values.tolist(), "shapes": list(self.shapes), "features": features}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Novelty:
+        """Inverse of :meth:`to_dict`."""
+        features = values["features"]
+        rows = np.array(values["values"], dtype=np.float64)
+        return cls(rows, tuple(values["shapes"]), None if features is None else FeatureRange.from_dict(features))
+
+
+def _where(level: str, count: int) -> str:
+    return {
+        "inside": f"The shape lies inside the range of the {count} training shapes.",
+        "edge": f"The shape lies at the edge of the {count} training shapes: expect larger errors than on the "
+        "held-out shapes.",
+        "outside": f"The shape lies outside the {count} training shapes: the prediction is an extrapolation and "
+        "its error is unknown.",
+    }[level]

@@ -1,0 +1,125 @@
+"""Predictions that need no training: what any surrogate has to beat on the same held-out shapes.
+
+``nearest``: the fields of the nearest training shape. ``average``: the mean of the fields of all training shapes. Both
+carry values over from the nearest point in coordinates of the unit bounding box; "nearest" means the Euclidean distance
+of the z-scored geometry parameters (of the shape descriptors where a dataset has no parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from meshops.datasets.base import CaseDataset
+from meshops.tasks.base import CaseSource
+from meshops.tasks.cases import Case, graph_case
+from meshops.tasks.fields_report import case_row, summary
+from meshops.tasks.fields_samples import as_cases, case_flow
+from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.report import Row
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A training shape.
+
+    Attributes:
+        pos: ``[n, 3]`` nodes.
+        corners: ``[2, 3]`` lower and upper corner of the bounding box of the mesh.
+        fields: ``[n, c]``.
+        parameters: ``[g]`` geometry parameters.
+    """
+
+    pos: Array
+    corners: Array
+    fields: Array
+    parameters: Array
+
+    @property
+    def unit(self) -> Array:
+        """Positions in the unit bounding box."""
+        return unit_box(self.pos, self.corners)
+
+
+class Yardsticks:
+    """The two yardsticks for a training set; the training mean is judged by the task itself.
+
+    Args:
+        training: Training shapes.
+    """
+
+    def __init__(self, training: Sequence[Example]) -> None:
+        self.training = training
+        self.trees = [cKDTree(example.unit) for example in training]
+        parameters = np.array([example.parameters for example in training])
+        self.scale = parameters.std(0)
+        self.scale[self.scale == 0] = 1
+        self.parameters = parameters
+
+    def predict(self, pos: Array, corners: Array, parameters: Array) -> dict[str, Array]:
+        """Fields ``[n, c]`` of each yardstick at the nodes of a new shape."""
+        unit = unit_box(pos, corners)
+        carried = [
+            example.fields[tree.query(unit, workers=-1)[1]]
+            for example, tree in zip(self.training, self.trees, strict=True)
+        ]
+        distance = np.linalg.norm((self.parameters - parameters) / self.scale, axis=1)
+        return {
+            "nearest": carried[int(distance.argmin())],
+            "average": np.mean(carried, axis=0),
+        }
+
+
+def unit_box(pos: Array, corners: Array) -> Array:
+    """Positions scaled so that the bounding box becomes [0, 1]^3."""
+    low, high = corners
+    return np.asarray((pos - low) / np.where(high > low, high - low, 1), dtype=np.float64)
+
+
+def yardstick_rows(spec: FieldsSpec, data: CaseSource, training: CaseSource) -> dict[str, Row]:
+    """Mean errors of each yardstick on cases, as a report has them; empty for tasks that are not surfaces of bodies."""
+    if spec.domain != "surface":
+        return {}
+    cases, shapes = as_cases(data), as_cases(training)
+    known = Yardsticks([_example(shapes, i, spec)[0] for i in range(len(shapes))])
+    tables: dict[str, dict[str, Row]] = {}
+    for i, name in enumerate(cases.cases):
+        example, case = _example(cases, i, spec)
+        for yardstick, values in known.predict(example.pos, example.corners, example.parameters).items():
+            tables.setdefault(yardstick, {})[name] = case_row(case, _physical(values, case, spec), spec)
+    return {name: summary(table) for name, table in tables.items()}
+
+
+def _example(cases: CaseDataset, index: int, spec: FieldsSpec) -> tuple[Example, Case]:
+    """A case for the yardsticks: fields free of speed and density."""
+    graph = cases[index]
+    case = graph_case(graph, spec, flow=case_flow(cases, index, spec))
+    points = graph.get("points")
+    corners = graph.pos if points is None else points
+    values = np.array(list(cases.parameters(index).values()), dtype=np.float64)
+    if not values.size:
+        assert case.body is not None
+        values = case.body.descriptors(case.flow)
+    scaling = spec.scaling(case.flow)
+    columns = [
+        (graph.field(name).reshape(len(graph.pos), -1).double() - scaling[name][0]) / scaling[name][1]
+        for name in spec.fields
+    ]
+    box = np.stack([corners.amin(0).numpy(), corners.amax(0).numpy()]).astype(np.float64)
+    return Example(graph.pos.double().numpy(), box, torch.cat(columns, 1).numpy(), values), case
+
+
+def _physical(values: Array, case: Case, spec: FieldsSpec) -> Mapping[str, NDArray[np.float32]]:
+    scaling = spec.scaling(case.flow)
+    out = {}
+    for name, channels in spec.slices().items():
+        shift, scale = scaling[name]
+        out[name] = (values[:, channels] * scale + shift).astype(np.float32).squeeze()
+    return out
