@@ -9,6 +9,8 @@ from meshops.tasks.generate import GenerateSettings, GenerateTask
 from meshops.tasks.prediction import Prediction, Verdict
 from meshops.tasks.report import Report
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
+from meshops.tasks.rollout_grid import GridRollout
+from meshops.tasks.rollout_mesh import MeshRollout
 
 __all__ = [
     "AutoencodeSettings",
@@ -21,6 +23,8 @@ __all__ = [
     "FieldsTask",
     "GenerateSettings",
     "GenerateTask",
+    "GridRollout",
+    "MeshRollout",
     "Prediction",
     "Report",
     "RolloutSettings",
