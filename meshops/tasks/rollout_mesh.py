@@ -294,12 +294,12 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
                 rows[found.cases[index]], kept[found.cases[index]] = (_at(curve, marks) for curve in curves)
         return Report(
             kind=self.kind,
-            title=f"N-RMSE, mean of {count} trajectories",
+            title=f"rollouts, mean of {count} trajectories",
             mean=means(rows),
             cases=rows,
             baselines={KEPT: means(kept)},
             details={"trajectories": count, "steps": steps, "stride": wanted["stride"]},
-            columns={f"n_rmse@{mark}": f"+{mark}" for mark in marks},
+            columns={f"n_rmse@{mark}": f"N-RMSE +{mark}" for mark in marks},
         )
 
     def _check(self, data: MeshTrajectoryDataset) -> None:

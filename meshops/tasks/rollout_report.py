@@ -68,6 +68,8 @@ def grid_report(kind: str, rows: dict[str, dict[str, Row]], futures: list[Future
 def draw_rollout(curves: Mapping[str, Sequence[float]], future: Future, folder: Path, *, label: str) -> list[Path]:
     """``errors.png``, ``spectrum.png`` and, of more than one dimension, four frames in ``rollout.png``.
 
+    What is not finite is not drawn.
+
     Args:
         curves: Of the report.
         future: Of the trajectory that is shown.
@@ -77,27 +79,28 @@ def draw_rollout(curves: Mapping[str, Sequence[float]], future: Future, folder: 
     from meshops.viz import curve_picture, frames_picture, tradeoff_picture  # matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
     lines = {"model": curves["vrmse"], "keep first frame": curves["vrmse_kept"]}
-    energies = {
-        name: [(k, e) for k, e in enumerate(curves[f"spectrum_{name}"]) if k and e > 0 and math.isfinite(e)]
-        for name in ("truth", "prediction")
-    }
-    written = [
-        curve_picture(lines, folder / "errors.png", xlabel="step", ylabel="VRMSE", title="error along the rollout"),
-        tradeoff_picture(
-            energies,
-            folder / "spectrum.png",
-            xlabel="wave number (periods over the longest axis)",
-            ylabel="energy",
-            title="spectrum at the last step",
-        ),
-    ]
+    if any(math.isfinite(value) for values in lines.values() for value in values):
+        written.append(
+            curve_picture(lines, folder / "errors.png", xlabel="step", ylabel="VRMSE", title="error along the rollout")
+        )
+    energies = {name: _energies(curves[f"spectrum_{name}"]) for name in ("truth", "prediction")}
+    if any(energies.values()):
+        label_k, title = "wave number (periods over the longest axis)", "spectrum at the last step"
+        path = folder / "spectrum.png"
+        written.append(tradeoff_picture(energies, path, xlabel=label_k, ylabel="energy", title=title))
     truth, predicted = future.truth, future.predicted
-    if truth is None or predicted is None or truth.dim() == 3:  # lines
-        return written
+    if truth is None or predicted is None or truth.dim() == 3 or not bool(torch.isfinite(truth).all()):
+        return written  # lines, or nothing to compare with
     if truth.dim() == 5:  # the plane in the middle
         truth, predicted = (part[..., part.shape[-1] // 2] for part in (truth, predicted))
     places = spread(len(truth), 4)
     rows = {"truth": [truth[i, 0] for i in places], "predicted": [predicted[i, 0] for i in places]}
     titles = [f"step {i + 1}" for i in places]
     return [*written, frames_picture(rows, folder / "rollout.png", columns=titles, label=label)]
+
+
+def _energies(values: Sequence[float]) -> list[tuple[float, float]]:
+    """Wave numbers and energies that a logarithmic picture can show."""
+    return [(k, energy) for k, energy in enumerate(values) if k and 0 < energy < math.inf]

@@ -1,4 +1,4 @@
-"""Fields on graphs and rollouts on moving meshes: losses, round trips, compression, bad input."""
+"""Fields on graphs: losses, round trips, compression, bad input."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from meshops.tasks.graph_surrogate import FieldsSurrogate, MeshRolloutSurrogate
-from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask, frames_of, n_rmse
-from torch.testing import assert_close
+from meshops.tasks.graph_surrogate import FieldsSurrogate
 from torch_geometric.data import Batch
 
 import meshops
 from meshops.data.edges import triangle_edges
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.mesh_trajectory import MeshWindow
-from meshops.errors import CheckpointError, InputError
+from meshops.errors import InputError
 from meshops.models import create_model
 from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
 
@@ -58,7 +55,6 @@ def test_predictions_have_names_and_shapes() -> None:
     assert {k: tuple(v.shape) for k, v in out.items()} == {"p": (40,), "u": (40, 2)}
 
 
-@pytest.mark.usefixtures("integer_backend")
 @pytest.mark.parametrize("name", ["amq", "mppde", "graphvit", "meshgraphnet"])
 def test_a_compressed_checkpoint_predicts_the_same_and_is_smaller(name: str, tmp_path: Path) -> None:
     large = surrogate(name)
@@ -91,89 +87,12 @@ def test_budgets_of_compressed_surrogates() -> None:
             source.compress(**arguments)
 
 
-def test_bad_graphs_are_explained(tmp_path: Path) -> None:
+def test_bad_graphs_are_explained() -> None:
     s = surrogate()
     with pytest.raises(InputError, match="3-D, the model was made for 2-D"):
         s.predict(MeshGraph(pos=torch.rand(5, 3), x=torch.rand(5, 1)))
     with pytest.raises(InputError, match="0 input channels in x, the model takes 'a'"):
         s.predict(MeshGraph(pos=torch.rand(5, 2)))
-    s.save(tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match="kind 'fields', not 'mesh_rollout'"):
-        MeshRolloutSurrogate.load(tmp_path / "a.ckpt")
-
-
-def window(frames: int = 5, seed: int = 0) -> MeshWindow:
-    g = torch.Generator().manual_seed(seed)
-    pos = torch.rand(1, 20, 2, generator=g) + 0.01 * torch.arange(frames).view(-1, 1, 1)
-    kind = torch.zeros(frames, 20, dtype=torch.long)
-    kind[:, :5] = 6
-    triangles = torch.randint(0, 20, (30, 3), generator=g)
-    return MeshWindow(pos, torch.randn(frames, 20, 3, generator=g) + 2, kind, (triangles,) * frames)
-
-
-def rollout_task(pushforward: int = 0) -> MeshRolloutTask:
-    torch.manual_seed(0)
-    spec = MeshRolloutSpec(
-        fields=("v", "p"), sizes=(2, 1), units=("", ""), weights=(1.0, 0.1), forced=(6,), pushforward=pushforward
-    )
-    model = create_model("meshgraphnet", **spec.model_arguments(), channels=8, depth=1)
-    return MeshRolloutTask.fit(model, spec, [frames_of(window())])
-
-
-def test_forced_nodes_follow_the_data_and_others_the_model() -> None:
-    task, w = rollout_task(), window()
-    out = task.rollout(frames_of(w))
-    assert_close(out[:, :5], w.state[1:, :5], atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(out[:, 5:], w.state[1:, 5:])
-    other = MeshWindow(w.pos, w.state.clone(), w.node_type, w.triangles)
-    other.state[1:, 5:] = 0  # the truth of free nodes is not looked at
-    assert torch.equal(task.rollout(frames_of(other))[:, 5:], out[:, 5:])
-
-
-def test_the_loss_unrolls_through_all_steps() -> None:
-    task, w = rollout_task(), window(3)
-    frames = frames_of(w)
-    state, total = task.norm(w.state[0]), torch.zeros(())
-    for frame in range(2):
-        state = task.step(frames, frame, state)
-        error = (state - task.norm(w.state[frame + 1]))[5:].square()
-        total = total + error[:, :2].mean() + 0.1 * error[:, 2].mean()
-    assert_close(task.loss([frames])["loss"], total / 2)
-
-
-def test_pushforward_has_gradients_of_one_step_only() -> None:
-    torch.manual_seed(1)
-    task, frames = rollout_task(pushforward=2), frames_of(window())
-    seen = set()
-    for _ in range(20):
-        seen.add(round(float(task.loss([frames])["loss"].detach()), 5))
-    assert len(seen) == 3  # after 0, 1 or 2 steps without gradients
-
-
-def test_n_rmse_is_the_formula_of_the_readme() -> None:
-    spec = rollout_task().spec
-    truth, out, sigma = torch.randn(4, 6, 3), torch.randn(4, 6, 3), torch.tensor([1.0, 2.0, 3.0])
-    slow = []
-    for t in range(4):
-        v = sum(float((out[t, i, :2] - truth[t, i, :2]).norm()) for i in range(6)) / 6 / 5**0.5
-        p = sum(abs(float(out[t, i, 2] - truth[t, i, 2])) for i in range(6)) / 6 / 3
-        slow.append(v + p)
-    want = [sum(slow[: t + 1]) / (t + 1) for t in range(4)]
-    assert_close(n_rmse(out, truth, spec, sigma), torch.tensor(want))
-
-
-@pytest.mark.usefixtures("integer_backend")
-def test_rollout_surrogates_survive_saving_and_compression(tmp_path: Path) -> None:
-    task = rollout_task().eval()
-    arguments = {**task.spec.model_arguments(), "channels": 8, "depth": 1}
-    s = MeshRolloutSurrogate(task, "meshgraphnet", arguments)
-    s.save(tmp_path / "a.ckpt")
-    frames = frames_of(window(seed=3))
-    assert torch.equal(meshops.load(str(tmp_path / "a.ckpt")).rollout(frames), s.rollout(frames))
-    small = s.compress()
-    small.save(tmp_path / "b.ckpt")
-    assert torch.equal(meshops.load(str(tmp_path / "b.ckpt")).rollout(frames), small.rollout(frames))
-    assert float((small.rollout(frames) - s.rollout(frames)).norm() / s.rollout(frames).norm()) < 0.05
 
 
 def test_edges_of_triangles() -> None:

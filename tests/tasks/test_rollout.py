@@ -1,9 +1,9 @@
-"""Rollout task, its errors, and a whole run from the command line to the evaluation of the checkpoint."""
+"""Rollouts on grids and what both spaces share: settings, samples, losses, errors; models of points on grids."""
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,19 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import meshops
 from meshops.cli.main import main
-from meshops.datasets import TheWell
-from meshops.errors import CheckpointError, InputError
+from meshops.data.grid import grid_graph
+from meshops.datasets import Eagle, TheWell
+from meshops.datasets.graph_trajectories import GridTrajectories
+from meshops.errors import InputError
 from meshops.metrics.grids import energy_spectrum, grid_errors, nmse, vrmse
-from meshops.models import UNet, create_model
-from meshops.tasks.rollout import RolloutSpec, RolloutTask
-from meshops.tasks.rollout_surrogate import RolloutSurrogate
-from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
+from meshops.models import AMRTransformer, UNet, create_model
+from meshops.models.registry import model_arguments
+from meshops.tasks import GridRollout, MeshRollout, RolloutSettings, RolloutTask
+from meshops.tasks.base import Context, Draw, Task, get_task, spread
+from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
+from meshops.tasks.rollout_grid import GridBatch, some_frames
 from meshops.training.optim import noam, schedule, step_decay
-from meshops.training.rollout import WindowStream, some_frames, spread, train_rollout
 
 
 def test_vrmse_is_that_of_the_well() -> None:
@@ -70,19 +72,48 @@ def test_spectrum_sums_to_half_the_mean_square_and_finds_waves(grid: tuple[int, 
     assert len(waves) == energy.shape[1]
 
 
-SPEC = RolloutSpec(
+SPEC = GridRolloutSpec(
     channels=("p", "u", "v"), constants=("k",), velocity=(1, 2), spacing=(1.0, 1.0), periodic=(False, False), history=2
 )
 
 
-def toy_task(spec: RolloutSpec = SPEC) -> tuple[RolloutTask, torch.Tensor, torch.Tensor]:
+def toy_task(spec: GridRolloutSpec = SPEC) -> tuple[GridRollout, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    frames = torch.randn(6, 3, 8, 8) * torch.tensor([5.0, 2.0, 3.0]).view(3, 1, 1) + torch.tensor([7.0, 1.0, 0.0]).view(
-        3, 1, 1
-    )
+    scale, shift = torch.tensor([5.0, 2.0, 3.0]).view(3, 1, 1), torch.tensor([7.0, 1.0, 0.0]).view(3, 1, 1)
+    frames = torch.randn(6, 3, 8, 8) * scale + shift
     constants = torch.rand(1, 8, 8)
     model = UNet(spec.in_channels, 3, channels=8, depth=1)
-    return RolloutTask.fit(model, spec, [frames], [constants]), frames, constants
+    return GridRollout(model, spec, *channel_norms(spec, [frames], [constants])), frames, constants
+
+
+def one(frames: torch.Tensor, constants: torch.Tensor, target: torch.Tensor) -> GridBatch:
+    return GridBatch(frames.unsqueeze(0), constants.unsqueeze(0), target[None, None])
+
+
+def made(data: Any, settings: RolloutSettings, held_out: int = 0, **model: Any) -> tuple[Any, Any]:
+    """Task and samples, built as a run does."""
+    torch.manual_seed(0)
+    kind = get_task("rollout")
+    samples: Any = kind.samples(data, settings, held_out=held_out)
+    name = model.pop("name", "unet")
+    known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
+    small = {"channels": 8, "depth": 1} | model
+    return kind.fit(create_model(name, **known | small), samples, settings), samples
+
+
+def learnt(task: Any, samples: Any, steps: int = 48, lr: float = 5e-3) -> list[float]:
+    """Losses of some steps of training."""
+    optimizer = torch.optim.Adam(task.parameters(), lr)
+    losses = []
+    for step in range(steps):
+        numbers = [step % len(samples), (step + len(samples) // 2) % len(samples)]
+        loss = task.loss(task.batch(samples, [Draw(number, 0) for number in numbers]))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    task.eval()
+    return losses
 
 
 def test_normalisation_keeps_directions_of_the_velocity() -> None:
@@ -101,74 +132,79 @@ def test_masks_are_not_normalised() -> None:
     mask[0, :, 2:] = 1
     mask[1] = 1
     frames = torch.randn(4, 3, 8, 8)
-    task = RolloutTask.fit(UNet(SPEC.in_channels, 3, channels=8, depth=1), SPEC, [frames], list(mask))
+    norms = channel_norms(SPEC, [frames], list(mask))
+    task = GridRollout(UNet(SPEC.in_channels, 3, channels=8, depth=1), SPEC, *norms)
     assert torch.equal(task.encode(frames[None, :2], mask[:1])[:, -1:], mask[:1])
 
 
 def test_rollout_feeds_predictions_back() -> None:
     task, frames, constants = toy_task()
     task.eval()
-    out = task.rollout(frames[None, :2], constants[None], 3)
+    out = task.rollout(frames[None, :2], 3, constants=constants[None])
     first = task(frames[None, :2], constants[None])
     second = task(torch.stack([frames[None, 1], first], 1), constants[None])
     assert_close(out[:, 0], first)
     assert_close(out[:, 1], second)
+    assert_close(task.rollout(frames[:2], 3, constants), out[0])
 
 
 def test_a_residual_model_of_zero_keeps_the_last_frame() -> None:
-    task, frames, constants = toy_task(RolloutSpec(**{**SPEC.to_dict(), "residual": True}))
+    task, frames, constants = toy_task(replace(SPEC, residual=True))
     for p in task.model.parameters():
         torch.nn.init.zeros_(p)
     assert_close(task(frames[None, :2], constants[None])[0], frames[1])
-    batch = {"frames": frames[None, :2], "constants": constants[None], "target": frames[None, 1]}
-    assert float(task.loss(batch)["loss"].detach()) == pytest.approx(0, abs=1e-9)
+    assert float(task.loss(one(frames[:2], constants, frames[1]))["loss"].detach()) == pytest.approx(0, abs=1e-9)
     assert_close(task.floor(frames[None, :2], constants[None], frames[None, 2])[0], frames[2], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["mse", "nmse", "mae"])
 def test_losses_are_means_over_samples(loss: Any) -> None:
-    task, frames, constants = toy_task(RolloutSpec(**{**SPEC.to_dict(), "loss": loss}))
-    batch = {
-        "frames": torch.stack([frames[:2], frames[1:3]]), "constants": constants.expand(2, 1, 8, 8),
-        "target": frames[2:4],
-    }  # fmt: skip
+    task, frames, constants = toy_task(replace(SPEC, loss=loss))
+    windows = torch.stack([frames[:2], frames[1:3]])
+    batch = GridBatch(windows, constants.expand(2, 1, 8, 8), frames[2:4].unsqueeze(1))
     both = task.loss(batch)["loss"]
-    each = [task.loss({key: value[i : i + 1] for key, value in batch.items()})["loss"] for i in range(2)]
+    each = [task.loss(GridBatch(*(part[i : i + 1] for part in batch)))["loss"] for i in range(2)]
     assert_close(both, torch.stack(each).mean())
-    target = task._normalised(batch["target"].unsqueeze(1))[:, 0]
-    guess = task.model(task.encode(batch["frames"], batch["constants"]))
+    target = task._normalised(batch.target)[:, 0]
+    guess = task.model(task.encode(batch.frames, batch.constants))
     wanted = (guess - target).abs().mean() if loss == "mae" else (guess - target).square().mean()
     if loss != "nmse":
         assert_close(both, wanted)
 
 
-def test_windows_come_in_rounds_and_repeat(tmp_path: Path) -> None:
-    data = TheWell(TheWell.standin(tmp_path / "w", 4, resolution=8, frames=5))
-    stream = WindowStream(data, history=1, stride=2, batch_size=2, steps=4, seed=0)
-    assert len(stream.windows) == 2 * 3
-    assert len(WindowStream(data, history=1, stride=2, batch_size=2, steps=4, seed=0, cases=1).windows) == 3
-    batches = list(stream)
-    targets = torch.cat([batch["target"] for batch in batches[:3]])
-    assert len({float(t.sum()) for t in targets}) == 6  # a whole round without a repetition
-    again = WindowStream(data, history=1, stride=2, batch_size=2, steps=4, seed=0, first_step=lambda: 3)
-    assert torch.equal(next(iter(again))["target"], batches[3]["target"])
-    with pytest.raises(InputError, match=r"a window takes 9 frames .* lower task.history or task.stride"):
-        WindowStream(data, history=4, stride=2, batch_size=1, steps=1, seed=0)
-
-
-def config(out: Path, root: Path, **model: Any) -> RolloutRunConfig:
-    return RolloutRunConfig(
-        out=str(out),
-        model=model or {"name": "amrtransformer", "channels": 16, "depth": 1, "hidden": 32, "max_size": 8},
-        data=DataConfig(name="the_well", root=str(root)),
-        task=RolloutTaskConfig(history=2, steps=3, loss="nmse"),
-        train=TrainConfig(steps=6, batch_size=2, lr=1e-3, validation=1, val_every=3),
-    )
+def test_pushforward_on_grids_learns_the_step_after_those_without_gradients() -> None:
+    task, frames, constants = toy_task(replace(SPEC, pushforward=2))
+    batch = GridBatch(frames[None, :2], constants[None], frames[None, 2:5])
+    plain, _, _ = toy_task()
+    plain.load_state_dict(task.state_dict())
+    ahead = task.unroll(frames[None, :2], constants[None], 2)[0]
+    windows = [frames[:2], torch.stack([frames[1], ahead[0]]), ahead]
+    wanted = {
+        round(float(plain.loss(one(w, constants, frames[2 + i]))["loss"].detach()), 5) for i, w in enumerate(windows)
+    }
+    assert {round(float(task.loss(batch)["loss"].detach()), 5) for _ in range(20)} == wanted and len(wanted) == 3
 
 
 @pytest.fixture(scope="module")
 def well(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return TheWell.standin(tmp_path_factory.mktemp("data") / "w", 6, resolution=16, frames=6)
+
+
+def test_samples_are_windows_trajectory_by_trajectory(tmp_path: Path) -> None:
+    data = TheWell(TheWell.standin(tmp_path / "w", 4, resolution=8, frames=5))
+    settings = RolloutSettings(stride=2)
+    task, samples = made(data, settings)
+    assert samples.windows == [(i, s) for i in range(2) for s in range(3)] and len(samples) == 6
+    assert samples.describe() == "2 trajectories, 6 windows, density, pressure, velocity_x, velocity_y"
+    batch = task.batch(samples, [Draw(4, 0), Draw(1, 7)])
+    assert torch.equal(batch.frames[0], data.window(1, 1, 1)) and torch.equal(batch.target[1], data.window(0, 3, 1))
+    assert len({float(task.batch(samples, [Draw(i, 0)]).target.sum()) for i in range(6)}) == 6
+    part = get_task("rollout").samples(data, settings, held_out=1)
+    assert len(part) == 3 and list(part.held_out) == [1] and part.cases == 1
+    with pytest.raises(InputError, match=r"a window takes 9 frames .* lower task.history or task.stride"):
+        RolloutTask.samples(data, RolloutSettings(history=4, stride=2))
+    with pytest.raises(InputError, match=r"validation must be in 0\.\.1, got 2"):
+        RolloutTask.samples(data, settings, held_out=2)
 
 
 def test_statistics_come_from_frames_spread_over_the_set(tmp_path: Path) -> None:
@@ -178,76 +214,217 @@ def test_statistics_come_from_frames_spread_over_the_set(tmp_path: Path) -> None
     assert len(frames) == 32 and torch.equal(frames[-1:], data.window(0, 69, 1))
 
 
-def test_a_run_leaves_a_checkpoint_that_predicts(
-    well: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = train_rollout(config(tmp_path / "run", well))
-    assert set(result.metrics) >= {"one_step", "floor", "persistence", "rollout", "spectrum", "vrmse"}
-    assert len(result.metrics["rollout"]["vrmse"]) == 3
-    assert 0 < result.metrics["floor"]["vrmse"] < 0.5
-    surrogate = meshops.load(str(tmp_path / "run" / "model.ckpt"))
-    assert isinstance(surrogate, RolloutSurrogate)
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"history": 0}, "task.history must be a whole number of at least 1, got 0"),
+        ({"stride": -1}, "task.stride must be a whole number of at least 1, got -1"),
+        ({"steps": 0}, "task.steps must be a whole number of at least 1, got 0"),
+        ({"cases": -2}, "task.cases must be a whole number of at least 0, got -2"),
+        ({"horizon": 0}, "task.horizon must be a whole number of at least 1, got 0"),
+        ({"pushforward": 1.5}, r"task.pushforward must be a whole number of at least 0, got 1\.5"),
+        ({"loss": "l2"}, "task.loss must be one of 'mse', 'nmse', 'mae', got 'l2'"),
+        ({"horizon": 3}, "on grids gradients go through one step: task.horizon must be 1"),
+        ({"horizon": 2, "pushforward": 2}, "task.pushforward must be less than task.horizon"),
+    ],
+)
+def test_settings_without_sense_are_refused(settings: Any, text: str, well: Path) -> None:
+    with pytest.raises(InputError, match=text):
+        RolloutTask.samples(TheWell(well), RolloutSettings(**settings))
+
+
+def test_the_newest_frame_is_added_once() -> None:
+    """A model that could add it itself is told not to."""
+    assert "residual" in model_arguments("amrtransformer")
+    assert replace(SPEC, residual=True).model_arguments()["residual"] is False
+    assert "residual" not in SPEC.model_arguments() and SPEC.model_arguments()["previous"] == [4, 5]
+
+
+def test_a_report_has_errors_yardsticks_curves_and_pictures(well: Path, tmp_path: Path) -> None:
+    model = {"name": "amrtransformer", "channels": 16, "hidden": 32, "max_size": 8}
+    task, samples = made(TheWell(well), RolloutSettings(history=2, steps=3, loss="nmse"), 1, **model)
+    assert isinstance(task.model, AMRTransformer) and task.asked["steps"] == 3
+    test = TheWell(well, "test")
+    report = task.evaluate(test, context=Context(folder=tmp_path))
+    assert list(report.cases) == list(test.cases) and set(report.mean) >= {"vrmse", "nmse", "mse", "mae"}
+    assert {f"vrmse_{name}" for name in test.spec.channels} <= set(report.mean)
+    assert set(report.baselines) == {"keep last frame", "token floor"}
+    assert 0 < report.baselines["token floor"]["vrmse"] < 0.5  # type: ignore[operator]
+    assert [len(report.curves[key]) for key in ("vrmse", "nmse", "vrmse_kept", "nmse_kept")] == [3] * 4
+    assert len(report.curves["spectrum_truth"]) == len(report.curves["spectrum_prediction"]) == 9
+    assert report.details == {"trajectories": len(test), "steps": 3, "stride": 1}
+    assert "token floor" in report.table() and "rollout VRMSE step 1" in report.table()
+    assert [path.name for path in report.pictures] == ["errors.png", "spectrum.png", "rollout.png"]
+    assert all(path.stat().st_size > 5_000 for path in report.pictures)
+    first, *_ = task.batch(samples, [Draw(0, 0)])
+    assert task.judge(samples, 1)["error"] > 0 and first.shape == (1, 2, 4, 16, 16)
+    again = task.evaluate(test)
+    assert again.mean == report.mean and again.curves == report.curves and again.pictures == []
+    fewer = task.evaluate(test, steps=2, stride=2, cases=1, windows=1)
+    assert fewer.details == {"trajectories": 1, "steps": 2, "stride": 2} and len(fewer.curves["vrmse"]) == 1
+
+
+def test_errors_are_those_of_the_definition(well: Path) -> None:
+    """One-step errors: means over windows of a trajectory, then over trajectories."""
+    task, _ = made(TheWell(well), RolloutSettings())
+    task.eval()
+    test = TheWell(well, "test")
+    rows = []
+    with torch.no_grad():
+        for index in range(len(test)):
+            frames = test.window(index, 0, test.lengths[index])
+            rows.append(float(vrmse(task(frames[:-1, None], frames[:-1, :0]), frames[1:], dim=2).mean()))
+    assert task.evaluate(test).mean["vrmse"] == pytest.approx(sum(rows) / len(rows), rel=1e-5)
+    assert "token floor" not in task.evaluate(test).baselines  # a U-Net works in every cell
+
+
+def grids(count: int = 3, frames: int = 5, shape: tuple[int, ...] = (6, 5), seed: int = 0) -> list[Any]:
+    g = torch.Generator().manual_seed(seed)
+    values = [torch.randn(*shape, frames, 2, generator=g) for _ in range(count)]
+    return [grid_graph(v, periodic=(True, False)[: len(shape)], names=("p", "q"), trailing=2) for v in values]
+
+
+def test_undefined_errors_are_none() -> None:
+    task, _ = made(grids(), RolloutSettings(steps=2))
+    zero, hole = grids(2, seed=1)
+    zero.y = torch.zeros_like(zero.y)
+    hole.y[0] = torch.nan
+    report = task.evaluate([zero, hole], context=Context())
+    assert report.cases["0"]["nmse"] is None and report.cases["0"]["mse"] is not None
+    assert report.cases["1"]["mse"] is None and report.cases["1"]["vrmse_q"] is None
+    assert report.mean["nmse"] is None and report.mean["mse"] == report.cases["0"]["mse"]
+    assert "–" in report.table()
+
+
+def test_pictures_of_rollouts_that_are_not_finite(tmp_path: Path) -> None:
+    task, _ = made(grids(), RolloutSettings(steps=2))
+    hole = grids(1, seed=1)[0]
+    hole.y[0] = torch.nan
+    assert task.evaluate([hole], context=Context(folder=tmp_path)).pictures == []
+    with torch.no_grad():
+        next(task.model.parameters()).fill_(torch.inf)
+    drawn = task.evaluate(grids(1), context=Context(folder=tmp_path)).pictures
+    assert [path.name for path in drawn] == ["errors.png", "spectrum.png", "rollout.png"]
+
+
+def test_data_that_do_not_fit_are_explained(well: Path, tmp_path: Path) -> None:
+    task, _ = made(TheWell(well), RolloutSettings(history=2))
+    with pytest.raises(InputError, match=r"channels 'p', 'q' and constants none do not fit the surrogate, .*'density'"):
+        task.evaluate(grids())
+    with pytest.raises(InputError, match="made for trajectories on a grid, got Eagle, on a mesh"):
+        task.evaluate(Eagle(Eagle.standin(tmp_path / "eagle", num=2)))
+    with pytest.raises(InputError, match="cannot be asked for 'samples'; it takes 'steps', 'stride', 'cases'"):
+        task.evaluate(TheWell(well, "test"), samples=3)
+    with pytest.raises(InputError, match="steps must be a whole number of at least 1, got 0"):
+        task.evaluate(TheWell(well, "test"), steps=0)
+    with pytest.raises(InputError, match=r"a step takes 9 frames .*, it has 6; leave it out or lower stride"):
+        task.evaluate(TheWell(well, "test"), stride=4)
+    with pytest.raises(InputError, match="there is no trajectory to judge"):
+        empty = GridTrajectories(grids())
+        empty.cases = empty.lengths = ()
+        task.evaluate(empty)
+    with pytest.raises(InputError, match=r"grids of the set differ .* use train.batch_size 1"):
+        mixed, some = made([*grids(1), *grids(1, shape=(4, 5))], RolloutSettings())
+        mixed.batch(some, [Draw(0, 0), Draw(len(some) - 1, 0)])
+    with pytest.raises(InputError, match=r"works on trajectories: .* surrogate\.task\.rollout\(frames, steps\)"):
+        task.predict("car.stl")
+
+
+def test_rollouts_of_wrong_frames_are_refused(well: Path) -> None:
+    task, _ = made(TheWell(well), RolloutSettings(history=2))
     frames = TheWell(well, "test").window(0, 0, 2)
-    assert_close(surrogate.rollout(frames, 2), result.surrogate.rollout(frames, 2))
-    assert surrogate.rollout(frames, 2).shape == (2, 4, 16, 16)
-    code = main(["evaluate", str(tmp_path / "run" / "model.ckpt"), "--data", str(well), "--steps", "3", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert code == 0 and found["vrmse"] == pytest.approx(result.metrics["vrmse"], rel=1e-6)
-    for picture in ("errors.png", "spectrum.png", "rollout.png"):
-        assert (tmp_path / "run" / picture).stat().st_size > 5_000
-    drawn = ["--steps", "3", "--pictures", str(tmp_path / "drawn")]
-    assert main(["evaluate", str(tmp_path / "run" / "model.ckpt"), "--data", str(well), *drawn]) == 0
-    assert len(list((tmp_path / "drawn").glob("*.png"))) == 3
-    assert main(["predict", str(tmp_path / "run" / "model.ckpt"), "car.stl", "--out", str(tmp_path / "p")]) == 2
-    assert "predicts trajectories on grids" in capsys.readouterr().err
+    assert task.rollout(frames, 2).shape == (2, 4, 16, 16)
+    assert task.rollout(frames[None], 2).shape == (1, 2, 4, 16, 16)
     with pytest.raises(InputError, match=r"frames must be \[b, 2, 4, \*grid\]"):
-        surrogate.rollout(frames[:1], 2)
+        task.rollout(frames[:1], 2)
+    with pytest.raises(InputError, match="steps must be a whole number"):
+        task.rollout(frames, 0)
+    with pytest.raises(InputError, match=r"constants must be \[1, 0, 16, 16\] .* got \(1, 1, 16, 16\)"):
+        task.rollout(frames, 2, frames[0, :1])
     frames[0, 1, 3, 3] = torch.nan
     with pytest.raises(InputError, match=r"channel 1 \('pressure'\) holds NaN"):
-        surrogate.rollout(frames, 2)
-    from meshops.tasks.surrogate import Surrogate
-
-    with pytest.raises(CheckpointError, match="surrogate of trajectories"):
-        Surrogate.load(tmp_path / "run" / "model.ckpt")
-
-
-def test_a_resumed_run_is_bit_for_bit_the_same(well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped at step 5 of 6 (checkpoint at 3), resumed: the same weights, drawn budgets included."""
-    model = {"name": "iap", "budget": 30, "channels": 48, "depth": 1, "num_heads": 4, "budget_range": [10, 60]}
-    whole = train_rollout(config(tmp_path / "whole", well, **model))
-    original = WindowStream.batch
-
-    def stopped(self: WindowStream, step: int) -> Any:
-        if step == 4:
-            raise KeyboardInterrupt
-        return original(self, step)
-
-    monkeypatch.setattr(WindowStream, "batch", stopped)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train_rollout(config(tmp_path / "half", well, **model))
-    monkeypatch.setattr(WindowStream, "batch", original)
-    resumed = train_rollout(config(tmp_path / "half", well, **model), resume=True)
-    for name, value in whole.surrogate.task.state_dict().items():
-        assert torch.equal(value, resumed.surrogate.task.state_dict()[name]), name
+        task.rollout(frames, 2)
+    toy, values, constants = toy_task()
+    with pytest.raises(InputError, match="needs the constant channels k; give constants="):
+        toy.rollout(values[:2], 1)
+    constants[0, 0, 0] = torch.inf
+    with pytest.raises(InputError, match=r"channel 0 \('k'\) holds NaN or infinite"):
+        toy.rollout(values[:2], 1, constants)
 
 
-def test_the_command_line_trains_from_a_file(well: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "run.yaml"
-    file.write_text(
-        f"kind: rollout\nout: {tmp_path / 'r'}\ndata: {{name: the_well, root: {well}}}\n"
-        "model: {name: vit, patch_size: 4, channels: 16, depth: 1, num_heads: 2}\n"
-        "train: {steps: 2, batch_size: 1}\ntask: {steps: 2}\n"
-    )
-    assert main(["train", str(file), "--task.residual", "true"]) == 0
-    shown = capsys.readouterr().out
-    assert "token floor" in shown and "rollout VRMSE step 1" in shown
-    assert main(["train", str(file), "--task.nodes", "5"]) == 2
-    file.write_text("kind: waves\n")
-    assert main(["train", str(file)]) == 2
-    assert (
-        "kind must be one of steady, rollout, fields, mesh_rollout, autoencode, generate, stages, got 'waves'"
-        in capsys.readouterr().err
-    )
+def test_a_task_is_what_its_spec_and_weights_say(well: Path) -> None:
+    task, _ = made(TheWell(well), RolloutSettings(history=2, residual=True))
+    fresh = create_model("unet", in_channels=8, out_channels=4, channels=8, depth=1)
+    other: Any = get_task("rollout").empty(fresh, task.spec.to_dict())
+    other.load_state_dict(task.state_dict())
+    frames = TheWell(well, "test").window(0, 0, 2)
+    assert isinstance(other, GridRollout) and other.spec == task.spec
+    assert torch.equal(other.rollout(frames, 2), task.rollout(frames, 2))
+    with pytest.raises(InputError, match="trajectories on 'sphere'; known are 'grid', 'mesh'"):
+        RolloutTask.empty(fresh, {"space": "sphere"})
+
+
+def fading(count: int = 2) -> list[Any]:
+    """Waves along a periodic axis that die out."""
+    place = torch.arange(8) / 8
+    waves = [torch.sin(2 * math.pi * (place + i / 5)).view(8, 1) * torch.cos(place[:4] * 3 + i) for i in range(count)]
+    frames = [torch.stack([0.7**t * w for t in range(9)], -1).unsqueeze(-1) for w in waves]
+    return [grid_graph(f, periodic=(True, False), trailing=2) for f in frames]
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "mspt": {"num_heads": 2, "num_patches": 4, "channels": 16},
+    "transolver": {"num_heads": 2, "num_slices": 4, "channels": 16},
+    "meshgraphnet": {"channels": 16, "depth": 2},
+    "mppde": {"channels": 16, "depth": 2},
+    "gino": {"channels": 8, "cells": 4},
+    "amq": {"arguments": {"channels": 64, "depth": 1}, "warmup": 2, "explore": 2},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_points_and_graphs_learn_on_grids(name: str) -> None:
+    torch.manual_seed(0)
+    settings = RolloutSettings(residual=True, steps=3)
+    samples: Any = RolloutTask.samples(fading(), settings)
+    assert samples.offers == {"grid", "points", "graph"}
+    known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
+    task: Any = RolloutTask.fit(create_model(name, **known | MODELS[name]), samples, settings)
+    losses = learnt(task, samples)
+    assert sum(losses[-8:]) < 0.6 * sum(losses[:8])
+    report = task.evaluate(fading())
+    assert set(report.baselines) == {"keep last frame"} and None not in report.mean.values()
+    assert "model.model" not in " ".join(task.state_dict())  # the model itself, so that it can be compressed
+
+
+def test_a_graph_model_sees_across_the_periodic_axis() -> None:
+    settings = RolloutSettings(steps=2)
+    task, _ = made(fading(), settings, name="meshgraphnet", depth=2)
+    task.eval()
+    frames = grids(1, shape=(8, 4))[0].y.view(8, 4, 5, 2)[..., :1].permute(2, 3, 0, 1)[:1].clone()
+    changed = frames.clone()
+    changed[0, 0, 0] += 1
+    moved = (task.rollout(changed, 1) - task.rollout(frames, 1)).abs().amax((0, 1, 3)) > 0
+    assert moved.tolist() == [True, True, True, False, False, False, True, True]  # two layers, both ways around
+
+
+def test_training_judges_on_the_same_numbers_as_evaluation(well: Path) -> None:
+    """What a run was asked is repeated by the task that comes out of the checkpoint."""
+    settings = RolloutSettings(history=2, stride=1, steps=3, cases=2)
+    task, _ = made(TheWell(well), settings)
+    report = task.evaluate(TheWell(well, "test"))
+    fresh = create_model("unet", in_channels=8, out_channels=4, channels=8, depth=1)
+    loaded: Task[Any, Any] = get_task("rollout").empty(fresh, task.spec.to_dict())
+    loaded.load_state_dict(task.state_dict())
+    loaded.asked = dict(task.asked)
+    again = loaded.evaluate(TheWell(well, "test"))
+    assert again.to_dict() == report.to_dict()
+
+
+def test_the_kind_has_two_spaces() -> None:
+    assert get_task("rollout") is RolloutTask and GridRollout.kind == MeshRollout.kind == "rollout"
+    with pytest.raises(InputError, match=r"graph 0: y must be \[n, t, c\]"):
+        RolloutTask.samples([grid_graph(torch.zeros(4, 4, 2))], RolloutSettings())
 
 
 def test_generate_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

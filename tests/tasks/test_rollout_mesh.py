@@ -1,0 +1,244 @@
+"""Rollouts on meshes that may move: forced nodes, losses, clusters, reports, lists of graphs, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+from torch_geometric.data import Data
+
+from meshops.datasets import Eagle
+from meshops.datasets.graph_trajectories import GraphTrajectories
+from meshops.datasets.mesh_trajectory import MeshWindow
+from meshops.errors import DataWarning, InputError
+from meshops.models import create_model
+from meshops.models.registry import model_arguments
+from meshops.tasks import MeshRollout, RolloutSettings, RolloutTask
+from meshops.tasks.base import Context, Draw, get_task
+from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
+from meshops.tasks.rollout_mesh import stored_cluster_size
+
+
+def window(frames: int = 5, seed: int = 0) -> MeshWindow:
+    g = torch.Generator().manual_seed(seed)
+    pos = torch.rand(1, 20, 2, generator=g) + 0.01 * torch.arange(frames).view(-1, 1, 1)
+    kind = torch.zeros(frames, 20, dtype=torch.long)
+    kind[:, :5] = 6
+    triangles = torch.randint(0, 20, (30, 3), generator=g)
+    return MeshWindow(pos, torch.randn(frames, 20, 3, generator=g) + 2, kind, (triangles,) * frames)
+
+
+def rollout_task(name: str = "meshgraphnet", **changes: Any) -> MeshRollout:
+    torch.manual_seed(0)
+    given = {"fields": ("v", "p"), "sizes": (2, 1), "units": ("", ""), "weights": (1.0, 0.1), "forced": (6,)}
+    spec = MeshRolloutSpec(**given | changes)
+    small = {"arguments": {"channels": 64, "depth": 1}} if name == "amq" else {"channels": 8, "depth": 1}
+    model = create_model(name, **spec.model_arguments(), **small)
+    return MeshRollout(model, spec, *mesh_norms(spec, [(window().state, window().pos)]))
+
+
+def test_forced_nodes_follow_the_data_and_others_the_model() -> None:
+    task, w = rollout_task(), window()
+    out = task.rollout(w)
+    assert_close(out[:, :5], w.state[1:, :5], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(out[:, 5:], w.state[1:, 5:])
+    other = MeshWindow(w.pos, w.state.clone(), w.node_type, w.triangles)
+    other.state[1:, 5:] = 0  # the truth of free nodes is not looked at
+    assert torch.equal(task.rollout(Frames.of(other))[:, 5:], out[:, 5:])
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "nmse"])
+@pytest.mark.parametrize("residual", [True, False])
+def test_the_loss_unrolls_through_all_steps(loss: Any, residual: bool) -> None:
+    task, w = rollout_task(loss=loss, residual=residual), window(3)
+    frames = Frames.of(w)
+    state, total = task.norm(w.state[0]), torch.zeros(())
+    for frame in range(2):
+        truth = task.norm(w.state[frame + 1])
+        wanted = truth - state.detach() if residual else truth
+        state = task.step(frames, frame, state)
+        error = (state - truth)[5:]
+        error = error.abs() if loss == "mae" else error.square()
+        for weight, channels in ((1, slice(0, 2)), (0.1, slice(2, 3))):
+            size = wanted[5:, channels].square().mean() if loss == "nmse" else torch.ones(())
+            total = total + weight * error[:, channels].mean() / size
+    assert_close(task.loss([frames])["loss"], total / 2)
+
+
+def test_a_model_of_zero_keeps_the_state_or_says_the_mean() -> None:
+    for residual in (True, False):
+        task, w = rollout_task(residual=residual, forced=()), window(2)
+        for p in task.model.parameters():
+            torch.nn.init.zeros_(p)
+        assert_close(task.rollout(w)[0], w.state[0] if residual else task.norm.shift.expand(20, 3))
+
+
+def test_models_with_losses_of_their_own_bring_them() -> None:
+    with pytest.warns(DataWarning, match="use a wider backbone"):
+        parts = rollout_task("amq").loss([Frames.of(window(3))])
+    assert set(parts) == {"loss", "v", "p", "auxiliary"}
+
+
+def test_pushforward_has_gradients_of_one_step_only() -> None:
+    torch.manual_seed(1)
+    task, frames = rollout_task(pushforward=2), Frames.of(window())
+    seen = set()
+    for _ in range(20):
+        seen.add(round(float(task.loss([frames])["loss"].detach()), 5))
+    assert len(seen) == 3  # after 0, 1 or 2 steps without gradients
+
+
+def test_n_rmse_is_the_formula_of_the_readme() -> None:
+    spec = rollout_task().spec
+    truth, out, sigma = torch.randn(4, 6, 3), torch.randn(4, 6, 3), torch.tensor([1.0, 2.0, 3.0])
+    slow = []
+    for t in range(4):
+        v = sum(float((out[t, i, :2] - truth[t, i, :2]).norm()) for i in range(6)) / 6 / 5**0.5
+        p = sum(abs(float(out[t, i, 2] - truth[t, i, 2])) for i in range(6)) / 6 / 3
+        slow.append(v + p)
+    want = [sum(slow[: t + 1]) / (t + 1) for t in range(4)]
+    assert_close(n_rmse(out, truth, spec, sigma), torch.tensor(want))
+
+
+def graphs(count: int = 3, frames: int = 6, nodes: int = 20) -> list[Data]:
+    """Values that sink to zero, on random points with edges of their own."""
+    g = torch.Generator().manual_seed(0)
+    out = []
+    for _ in range(count):
+        start = torch.randn(nodes, 1, 1, generator=g)
+        decay = 0.7 ** torch.arange(frames).view(1, -1, 1)
+        ring = torch.arange(nodes)
+        edges = torch.cat([torch.stack([ring, ring.roll(1)]), torch.stack([ring.roll(1), ring])], 1)
+        out.append(Data(pos=torch.rand(nodes, 2, generator=g), y=start * decay, edge_index=edges, y_names=("T",)))
+    return out
+
+
+def made(data: Any, settings: RolloutSettings, held_out: int = 0, name: str = "meshgraphnet", **model: Any) -> Any:
+    """Task and samples, built as a run does."""
+    torch.manual_seed(0)
+    samples: Any = RolloutTask.samples(data, settings, held_out=held_out)
+    known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
+    task = RolloutTask.fit(create_model(name, **known | {"channels": 8, "depth": 1} | model), samples, settings)
+    return task, samples
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("meshgraphnet", {}), ("mspt", {"num_heads": 2, "num_patches": 4}), ("gino", {"cells": 4})],
+)
+def test_lists_of_graphs_are_learnt(name: str, model: dict[str, Any]) -> None:
+    task, samples = made(graphs(), RolloutSettings(horizon=2, steps=4), 1, name, **model)
+    assert isinstance(task, MeshRollout) and len(samples) == 2 * 4 and samples.offers == {"graph", "points"}
+    assert samples.describe() == "2 trajectories, 8 windows, T" and task.spec.residual
+    before = task.evaluate(graphs()).mean["n_rmse@4"]
+    optimizer = torch.optim.Adam(task.parameters(), 1e-2)
+    for step in range(60):
+        loss = task.loss(task.batch(samples, [Draw(step % 8, 0), Draw((step + 4) % 8, 0)]))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    report = task.evaluate(graphs())
+    assert report.mean["n_rmse@4"] < 0.6 * before and report.warnings() == []
+    assert [float(e) for e in task.judge(samples, 2).values()] == [report.cases["2"]["n_rmse@4"]]
+
+
+def test_strides_skip_frames() -> None:
+    data = GraphTrajectories(graphs())
+    task, samples = made(data, RolloutSettings(horizon=2, stride=2, steps=2))
+    assert samples.windows == [(i, s) for i in range(3) for s in range(2)] and task.asked["stride"] == 2
+    frames = task.batch(samples, [Draw(1, 0)])[0]
+    assert torch.equal(frames.state, data.window(0, 1, 5).state[::2]) and len(frames.edges) == 3
+    report = task.evaluate(data)
+    assert report.details == {"trajectories": 3, "steps": 2, "stride": 2}
+    assert list(report.mean) == ["n_rmse@1", "n_rmse@2"] and list(report.cases) == ["0", "1", "2"]
+    by_hand = task.rollout(data.window(0, 0, 5).every(2))
+    want = n_rmse(by_hand, data.window(0, 0, 5).state[2::2], task.spec, task.norm.scale)
+    assert report.cases["0"]["n_rmse@2"] == float(want[-1])
+    kept = data.window(0, 0, 1).state.expand(2, -1, -1)
+    still = n_rmse(kept, data.window(0, 0, 5).state[2::2], task.spec, task.norm.scale)
+    rows = [float(v) for v in report.baselines["first frame kept"].values()]  # type: ignore[arg-type]
+    assert len(rows) == 2 and float(still[-1]) > 0 and task.evaluate(data, cases=1).cases["0"] == report.cases["0"]
+    assert task.evaluate(data, cases=1).baselines["first frame kept"]["n_rmse@2"] == float(still[-1])
+
+
+def test_stored_clusters_are_used_wherever_frames_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, choice of weights and evaluation ask the set for the clusters the model was made for."""
+    data = Eagle(Eagle.standin(tmp_path / "eagle", num=3))
+    model = {"tokens": 16, "attention_depth": 1, "num_heads": 2, "clustering": "kmeans", "cluster_size": 10}
+    task, samples = made(data, RolloutSettings(horizon=2, steps=3), name="graphvit", **model)
+    asked: list[tuple[int, int, int]] = []
+    original = Eagle.clusters
+
+    def noted(self: Eagle, index: int, frame: int, size: int) -> Any:
+        asked.append((index, frame, size))
+        return original(self, index, frame, size)
+
+    monkeypatch.setattr(Eagle, "clusters", noted)
+    frames = task.batch(samples, [Draw(1, 0)])[0]
+    assert asked == [(0, 1, 10), (0, 2, 10), (0, 3, 10)]
+    assert torch.equal(frames.cluster[1], original(data, 0, 2, 10))
+    for judge in (lambda: task.judge(samples, 0), lambda: task.evaluate(data, cases=1)):
+        asked.clear()
+        judge()
+        assert asked == [(0, frame, 10) for frame in range(4)]
+    report = task.evaluate(data, cases=1)
+    plain = task.rollout(frames._replace(cluster=None))
+    assert report.cases[data.cases[0]]["n_rmse@3"] == task.judge(samples, 0)["error"]
+    assert plain.shape == task.rollout(frames).shape
+    tree, _ = made(data, RolloutSettings(horizon=2), name="graphvit", **model | {"clustering": "tree"})
+    assert stored_cluster_size(task.model) == 10 and stored_cluster_size(tree.model) == 0
+
+
+def test_what_a_run_was_asked_is_repeated() -> None:
+    task, _ = made(graphs(), RolloutSettings(horizon=2, steps=3, stride=1, cases=2))
+    fresh = create_model("meshgraphnet", **task.spec.model_arguments(), channels=8, depth=1)
+    loaded: Any = get_task("rollout").empty(fresh, task.spec.to_dict())
+    loaded.load_state_dict(task.state_dict())
+    loaded.asked = dict(task.asked)
+    assert isinstance(loaded, MeshRollout) and loaded.spec == task.spec
+    report = task.evaluate(graphs(), context=Context())
+    assert loaded.evaluate(graphs()).to_dict() == report.to_dict() and len(report.cases) == 2
+
+
+def test_rollouts_that_are_not_finite_have_no_error() -> None:
+    task, _ = made(graphs(), RolloutSettings(horizon=1, steps=2))
+    bad = graphs()
+    bad[1].y[3, 1] = torch.nan
+    report = task.evaluate(bad)
+    assert report.cases["1"] == {"n_rmse@1": None, "n_rmse@2": None} and report.mean["n_rmse@2"] is not None
+    zero = [Data(**{**graph.to_dict(), "y": torch.zeros_like(graph.y)}) for graph in graphs()]
+    still, _ = made(zero, RolloutSettings(horizon=1, steps=2))
+    assert still.evaluate(zero).baselines["first frame kept"] == {"n_rmse@1": 0.0, "n_rmse@2": 0.0}
+
+
+def test_bad_input_is_explained() -> None:
+    task, samples = made(graphs(), RolloutSettings(horizon=2, steps=3))
+    with pytest.raises(InputError, match=r"lower task\.horizon"):
+        RolloutTask.samples(graphs(), RolloutSettings(horizon=500))
+    with pytest.raises(InputError, match=r"on meshes the model sees one frame: task.history must be 1, got 2"):
+        RolloutTask.samples(graphs(), RolloutSettings(history=2))
+    with pytest.raises(InputError, match=r"task.pushforward must be less than task.horizon, .* got 5 and 5"):
+        RolloutTask.samples(graphs(), RolloutSettings(pushforward=5))
+    with pytest.raises(InputError, match="the list of graphs is empty"):
+        RolloutTask.samples([], RolloutSettings())
+    other = [Data(**{**graph.to_dict(), "y_names": ("q",)}) for graph in graphs()]
+    with pytest.raises(InputError, match=r"2-D data with fields 'q' of 1 channels do not fit .* 2-D with fields 'T'"):
+        task.evaluate(other)
+    with pytest.raises(InputError, match="cannot be asked for 'windows'; it takes 'steps', 'stride', 'cases'"):
+        task.evaluate(graphs(), windows=3)
+    with pytest.raises(InputError, match=r"0: a step takes 8 frames \(stride 7\), it has 6"):
+        task.evaluate(graphs(), stride=7)
+    with pytest.raises(InputError, match=r"works on trajectories: .* surrogate\.task\.rollout\(window\)"):
+        task.predict("car.stl")
+    w = samples.data.window(0, 0, 3)
+    with pytest.raises(InputError, match="at least two frames"):
+        task.rollout(samples.data.window(0, 0, 1))
+    with pytest.raises(InputError, match=r"state must be \[t, n, 1\] \(T\) and pos \[t, n, 2\]"):
+        task.rollout(Frames.of(w)._replace(state=w.state[0]))
+    with pytest.raises(InputError, match="NaN or infinite"):
+        task.rollout(Frames.of(w)._replace(state=w.state / 0))
+    with pytest.raises(InputError, match=r"give one weight per field \(2\), got 1"):
+        rollout_task(weights=(1.0,))
