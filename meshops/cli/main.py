@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 import meshops
 from meshops.errors import DataWarning, InputError, MeshopsError, Stopped
 
+PLUGINS = "meshops" + ".plugins"  # entry points of packages that register models, data sets, tasks
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("meshops.cli.demo", "the whole way on shipped RANS cases: train, test, predict a new shape, report"),
     "train": ("meshops.cli.train", "train a surrogate: meshops train RUN.yaml [--key value ...]"),
@@ -77,7 +78,7 @@ def _import_modules(arguments: Sequence[str]) -> list[str]:
         finally:
             sys.path.remove(os.getcwd())
         del rest[place : place + 2]
-    for plugin in entry_points(group="meshops.plugins"):
+    for plugin in entry_points(group=PLUGINS):
         plugin.load()
     return rest
 

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from meshops.errors import InputError, some
 from meshops.nn.quantized import BitPlan, QuantLinear, checked_plan, name_layers, quantized_repr, swapped
-from meshops.ops.integer import Activation, IntegerWeight, Rows, integer_linear
+from meshops.ops.integer import integer_linear
+from meshops.ops.integer_definition import IntegerWeight
 from meshops.ops.quantize import INTEGER_MOST, quantize_weight
+from meshops.ops.rows import Activation, Rows
 
 
 class IntegerLinear(nn.Module):

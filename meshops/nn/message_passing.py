@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from meshops.nn.row_linear import Kind, Part, RowLinear, SplitLinear, reset_as_one
-from meshops.ops.integer import ACTIVATIONS, Activation, Rows
+from meshops.ops.rows import ACTIVATIONS, Activation, Rows
 
 
 class RowMLP(nn.Module):

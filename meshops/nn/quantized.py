@@ -25,7 +25,6 @@ from torch.nn.functional import linear
 
 from meshops.errors import InputError, some
 from meshops.nn.row_linear import Kind, RowLinear
-from meshops.ops.integer import Activation, Rows, finish
 from meshops.ops.quantize import (
     check_bits,
     fake_quantize_rows,
@@ -33,6 +32,7 @@ from meshops.ops.quantize import (
     fake_quantize_weight,
     weight_step,
 )
+from meshops.ops.rows import Activation, Rows, finish
 
 WeightMode = Literal["matched", "shared"]
 Ranges = Literal["row", "tensor"]

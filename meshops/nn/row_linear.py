@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from meshops.ops.integer import Activation, Rows, finish
+from meshops.ops.rows import Activation, Rows, finish
 
 Kind = Literal["node", "edge", "cluster"]
 Part = tuple[int, int | None]

@@ -9,6 +9,7 @@ version, which then has to be right but not fast.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +20,11 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError, warn
-from meshops.ops.integer import IntegerWeight, _integer_linear
+from meshops.ops.integer_definition import IntegerWeight, integer_linear_operation
 
 BACKENDS = ("avx2", "int_mm", "reference")
 """Versions for the CPU; ``"reference"`` is the definition, in float32."""
+MODULES = {"avx2": "meshops.ops.kernels.integer_numba", "int_mm": "meshops.ops.kernels.integer_mm"}
 VARIABLE = "MESHOPS_INTEGER_BACKEND"
 
 
@@ -105,14 +107,15 @@ def _cpu_features() -> tuple[bool, bool]:
 
 def _version(name: str) -> Callable[..., Tensor]:
     if name == "reference":
-        return _integer_linear.reference
-    return next(kernel.function for kernel in _integer_linear.kernels if kernel.name == name)
+        return integer_linear_operation.reference
+    version: Callable[..., Tensor] = importlib.import_module(MODULES[name]).integer_linear
+    return version
 
 
 def _self_test(name: str) -> str:
     """Why a version cannot be used: it fails, is wrong, or differs from call to call; empty if none."""
     for arguments in _trials():
-        want = _integer_linear.reference(*arguments)
+        want = integer_linear_operation.reference(*arguments)
         try:
             got, again = (_version(name)(*arguments) for _ in range(2))
         except Exception as error:  # whatever it is, the definition still runs

@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 from torch.testing import assert_close
 
 from meshops.nn.row_linear import RowLinear, SplitLinear
-from meshops.ops.integer import Rows
+from meshops.ops.rows import Rows
 
 
 def test_row_linear_is_a_linear_layer() -> None:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from meshops.errors import InputError
 from meshops.ops import integer_backend
-from meshops.ops.integer import ACTIVATIONS, IntegerWeight, Rows, _integer_linear, integer_linear
+from meshops.ops.integer import integer_linear
+from meshops.ops.integer_definition import IntegerWeight, integer_linear_operation
 from meshops.ops.kernels import integer_mm, integer_numba
 from meshops.ops.quantize import (
     fake_quantize_rows,
@@ -25,6 +26,7 @@ from meshops.ops.quantize import (
     quantize_weight,
     weight_step,
 )
+from meshops.ops.rows import ACTIVATIONS, Rows
 
 needs_avx2 = pytest.mark.skipif(not integer_backend._cpu_features()[1], reason="needs a CPU with AVX2")
 FASTER = ["int_mm", pytest.param("avx2", marks=needs_avx2)]
@@ -59,7 +61,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def assert_same(name: str, *arguments: Any) -> None:
     """A version gives the numbers of the definition, and the same bits at each call, without touching its input."""
-    want = _integer_linear.reference(*arguments)
+    want = integer_linear_operation.reference(*arguments)
     inputs = [value.clone() for value in arguments if isinstance(value, Tensor)]
     got = [version(name)(*arguments) for _ in range(3)]
     most = float(want.abs().max()) if want.numel() else 0.0

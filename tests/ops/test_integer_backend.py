@@ -15,8 +15,8 @@ import torch
 
 from meshops.errors import DataWarning, InputError
 from meshops.ops import integer_backend
-from meshops.ops.integer import IntegerWeight, _integer_linear
 from meshops.ops.integer_backend import VARIABLE, cpu_backend, explain_backend, why_not
+from meshops.ops.integer_definition import IntegerWeight, integer_linear_operation
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = (torch.randn(4, 3), torch.arange(4), [4], [IntegerWeight(4, torch.ones(2, 3).char(), torch.ones(2))])
@@ -57,7 +57,7 @@ def test_every_kind_of_cpu(
 ) -> None:
     on_cpu(monkeypatch, vnni=vnni, avx2=avx2, wrong=wrong)
     assert cpu_backend() == chosen and explain_backend() == told
-    assert f"{chosen}: runs" in _integer_linear.explain(*ARGUMENTS, None, [], "none")
+    assert f"{chosen}: runs" in integer_linear_operation.explain(*ARGUMENTS, None, [], "none")
 
 
 def test_a_slow_product_is_not_taken_but_may_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,11 +73,11 @@ def test_a_version_is_forced(backend: str, monkeypatch: pytest.MonkeyPatch) -> N
     on_cpu(monkeypatch, vnni=True, avx2=True)
     monkeypatch.setenv(VARIABLE, backend)
     assert cpu_backend() == backend and explain_backend() == f"{backend}: runs ({VARIABLE}={backend})"
-    told = _integer_linear.explain(*ARGUMENTS, None, [], "none")
+    told = integer_linear_operation.explain(*ARGUMENTS, None, [], "none")
     assert told.endswith("reference (PyTorch): runs" if backend == "reference" else f"{backend}: runs")
     monkeypatch.setenv("MESHOPS_KERNELS", "reference")
     assert explain_backend() == "reference: runs (MESHOPS_KERNELS=reference)"
-    assert _integer_linear.explain(*ARGUMENTS, None, [], "none").endswith("reference (PyTorch): runs")
+    assert integer_linear_operation.explain(*ARGUMENTS, None, [], "none").endswith("reference (PyTorch): runs")
 
 
 def test_a_bad_choice_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,18 +102,18 @@ def test_a_cpu_without_working_integers_falls_back(monkeypatch: pytest.MonkeyPat
 
 def one_channel_wrong(*arguments: Any) -> torch.Tensor:
     """What ``torch._int_mm`` does on some CPUs."""
-    out = _integer_linear.reference(*arguments)
+    out = integer_linear_operation.reference(*arguments)
     return out + (arguments[0].shape[1] == 1)
 
 
 def unsteady(*arguments: Any) -> torch.Tensor:
-    out = _integer_linear.reference(*arguments)
+    out = integer_linear_operation.reference(*arguments)
     return out * (1 + 1e-6 * torch.rand(()))
 
 
 def saturating(*arguments: Any) -> torch.Tensor:
     """Cut off where 16 bits end."""
-    return _integer_linear.reference(*arguments).clamp(-17_000, 17_000)
+    return integer_linear_operation.reference(*arguments).clamp(-17_000, 17_000)
 
 
 def failing(*_: Any) -> torch.Tensor:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from meshops.ops.integer import check_rows_finite, finish
 from meshops.ops.quantize import QuantizedRows, quantize_rows
+from meshops.ops.rows import check_rows_finite, finish
 
 CHUNK = 8192  # rows at a time: their integers and sums stay in the cache
 PAIR = 32767  # largest sum of two products that is exact on every CPU

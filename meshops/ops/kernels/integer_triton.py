@@ -16,9 +16,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from meshops.ops.integer import check_rows_finite
 from meshops.ops.kernels.available import on_device_of
 from meshops.ops.quantize import fixed_range
+from meshops.ops.rows import check_rows_finite
 
 ROWS, COLUMNS, DEPTH = 64, 64, 64
 CODES = {"none": 0, "relu": 1, "silu": 2}

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshops import ops
-from meshops.ops.integer import IntegerWeight, Rows, _integer_linear
+from meshops.ops.integer_definition import IntegerWeight, integer_linear_operation
 from meshops.ops.kernels import integer_triton, neighbors_triton, patches_triton, scores_triton, segment_triton
 from meshops.ops.neighbors import _knn_search, _radius_search
+from meshops.ops.rows import Rows
 from meshops.ops.scores import _sobel_blocks, channel_scale
 from meshops.ops.segment import _segment_extreme, _segment_spread
 
@@ -85,7 +86,7 @@ def integers(device: str) -> None:
         bias = torch.randn(n, generator=GENERATOR).to(device)
         arguments = (x.to(device), order, ends, weights, bias, tables, ("none", "relu", "silu", "none")[case])
         ours = integer_triton.integer_linear(*arguments)
-        assert_close(ours, _integer_linear.reference(*arguments), rtol=1e-5, atol=1e-4)
+        assert_close(ours, integer_linear_operation.reference(*arguments), rtol=1e-5, atol=1e-4)
         same(ours, integer_triton.integer_linear(*arguments))
 
 
