@@ -34,7 +34,7 @@ class BodySurface:
     normal: Array
     area: Array
     points: Array
-    triangles: Array
+    triangles: NDArray[np.int64]
     cell_points: float
 
     @classmethod
@@ -69,7 +69,7 @@ class BodySurface:
         return describe(self.center, self.normal, self.area, used, self.frontal_area(conditions), conditions)
 
 
-def fan_triangles(mesh: Mesh) -> Array:
+def fan_triangles(mesh: Mesh) -> NDArray[np.int64]:
     """``[t, 3]`` triangles of a surface, polygons cut into fans (VTK's own filter drops thin polygons)."""
     from meshops.data.cells import as_polygons, cells_of
 

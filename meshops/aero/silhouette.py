@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def projected_area(
-    points: Array, triangles: NDArray[np.int64], conditions: FlowConditions, *, resolution: int = 2000
+    points: Array, triangles: NDArray[Any], conditions: FlowConditions, *, resolution: int = 2000
 ) -> float:
     """Area of the shadow of a triangle surface along the flow, m^2.
 

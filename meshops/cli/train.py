@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     flags = {name: _take(arguments, f"--{name}") for name in ("resume", "overwrite", "json")}
     stage = _pop(arguments, "--stage")
     screen = console(quiet=False)
-    again = {"resume": flags["resume"], "overwrite": flags["overwrite"], "console": screen}
+    again: dict[str, Any] = {"resume": flags["resume"], "overwrite": flags["overwrite"], "console": screen}
     if not arguments[0].startswith("--") and kind_of(recipe_path(arguments[0])) == "stages":
         config, stages = parse_stages(arguments)
         result = train_stages(stages, out=config.out, stage=stage or "all", **again)

@@ -64,7 +64,7 @@ def write_prediction(
     suffix = ".vtp" if type(mesh).__name__ == "PolyData" else ".vtu"
     path = write_mesh(mesh, folder / f"{stem}_predicted{suffix}")
     numbers = folder / f"{stem}.json"
-    write_json(numbers, prediction.to_dict() | {"surrogate": dict(surrogate.info.get("data", {}))})
+    write_json(numbers, prediction.to_dict() | {"surrogate": surrogate.info.get("data", {})})
     drawn = draw(prediction, _spec(surrogate), folder, stem) if pictures or report else []
     page = None
     if report:

@@ -1,6 +1,6 @@
 """What is learnt and how it is judged: one contract, four kinds."""
 
-from meshops.tasks.autoencode import AutoencodeSettings, AutoencodeTask
+from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Context, Draw, Samples, Task, get_task, list_tasks
 from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
@@ -11,6 +11,7 @@ from meshops.tasks.report import Report
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
 from meshops.tasks.rollout_grid import GridRollout
 from meshops.tasks.rollout_mesh import MeshRollout
+from meshops.tasks.windows import AutoencodeSettings
 
 __all__ = [
     "AutoencodeSettings",

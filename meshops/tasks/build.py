@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -38,5 +39,5 @@ def build_model(
             f"use one of {listing(able, 40)}"
         )
     allowed = model_arguments(name)
-    arguments = {key: value for key, value in known.items() if key in allowed} | given
+    arguments: dict[str, Any] = {**{key: value for key, value in known.items() if key in allowed}, **given}
     return create_model(name, **arguments), Made(name, arguments)

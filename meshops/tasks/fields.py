@@ -153,7 +153,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     def inputs(self, graph: Data) -> MeshGraph:
         """A shallow copy with normalised positions and inputs, conditions among them, as the model takes it."""
-        out = copy(graph)
+        out: MeshGraph = copy(graph)
         out.pos = (graph.pos - self.position[:-1]) / self.position[-1]
         x = self.input_norm(graph.x)
         if self.spec.bodies:  # hidden features take the training mean
@@ -350,10 +350,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         out.x[:, self._cue_columns()] = torch.nan
         return out
 
-    def varying_features(self, prepared: MeshGraph) -> NDArray[np.float32]:
+    def varying_features(self, prepared: MeshGraph) -> NDArray[np.float64]:
         """``[n, f]`` features of the shape that differ between nodes, as ``spec.varying_names`` calls them."""
         names = self.spec.feature_names()
-        return np.asarray(prepared.x[:, [names.index(name) for name in self.spec.varying_names()]])
+        return np.asarray(prepared.x[:, [names.index(name) for name in self.spec.varying_names()]], dtype=np.float64)
 
     def _like_training_mesh(self, case: Case) -> bool:
         """Cells about as large and with as many points as those of the training meshes; says so when they are not."""

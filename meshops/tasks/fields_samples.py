@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -145,7 +145,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         graph.field(name)  # says which fields there are
     units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
     units |= dict(zip(cases.fields, cases.units, strict=True))
-    shared = {
+    shared: dict[str, Any] = {
         "fields": chosen, "sizes": tuple(sizes[n] for n in chosen), "units": tuple(units[n] for n in chosen),
         "dim": graph.pos.shape[1], "inputs": _input_names(graph), "loss": settings.loss, "weights": settings.weights,
         "conditions": _chosen_conditions(cases, settings), "numbers": _chosen_numbers(cases, settings),
@@ -154,7 +154,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     }  # fmt: skip
     if not _is_body(cases, graph, settings):
         return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
-    roles = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
+    roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
     volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
     return FieldsSpec(
         **shared, **roles, domain="volume" if volume else "surface", flow=cases.flow, flow_stated=cases.flow_stated,
@@ -317,8 +317,8 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 
 
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
-    """Flow of a case, folded as the task is."""
-    return spec.at(cases.flow_of(index) if spec.flow_stated else None)
+    """Flow of a case, folded as the task is; that of the training where either states none."""
+    return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
 
 
 def with_body(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:

@@ -31,7 +31,7 @@ class TaskModule(LightningModule):  # type: ignore[misc]
         self.samples = samples
         self.config = config
 
-    def training_step(self, batch: B, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         parts = self.task.loss(batch)
         loss = parts["loss"]

@@ -9,9 +9,11 @@ from meshops.data.point_frames import PointFrames, point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.surrogate import Surrogate, load
-from meshops.tasks import AutoencodeSettings, AutoencodeSpec, AutoencodeTask, GenerateSpec, GenerateTask
+from meshops.tasks import AutoencodeSettings, AutoencodeTask, GenerateTask
 from meshops.tasks.autoencode import relative_errors
 from meshops.tasks.base import Made
+from meshops.tasks.segments import GenerateSpec
+from meshops.tasks.windows import AutoencodeSpec
 
 SPEC = AutoencodeSpec(
     fields=("velocity", "pressure"), sizes=(2, 1), units=("m/s", "Pa"), low=(0.0, 0.0), high=(2.0, 1.0),

@@ -8,8 +8,8 @@ from meshops.data.point_frames import point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoGenerator
 from meshops.nn.flow import METHODS
-from meshops.tasks import GenerateSettings, GenerateSpec, GenerateTask
-from meshops.tasks.segments import TASKS, Known, draw_known, logarithmic, run_offset
+from meshops.tasks import GenerateSettings, GenerateTask
+from meshops.tasks.segments import TASKS, GenerateSpec, Known, draw_known, logarithmic, run_offset
 
 
 def task(**options: Any) -> GenerateTask:

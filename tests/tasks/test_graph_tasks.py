@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from meshops.tasks.graph_surrogate import FieldsSurrogate
 from torch_geometric.data import Batch
 
 import meshops
@@ -15,7 +16,6 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.models import create_model
 from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
-from meshops.tasks.graph_surrogate import FieldsSurrogate
 
 
 def graph(n: int = 40, seed: int = 0) -> MeshGraph:

@@ -9,30 +9,31 @@ import torch
 import yaml
 from rich.console import Console
 
-import meshops
 from meshops.cli.generate import drawn
 from meshops.cli.main import main
-from meshops.datasets import Eagle
-from meshops.datasets.point_trajectories import open_points
+from meshops.datasets import Eagle, open_data
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.datasets.the_well.files import write_well
 from meshops.errors import CheckpointError, InputError
 from meshops.solvers.registry import generate
-from meshops.tasks.autoencode import AutoencodeTask
-from meshops.training.config import (
-    AutoencodeRunConfig,
-    AutoencodeTaskConfig,
-    DataConfig,
-    GenerateRunConfig,
-    GenerateTaskConfig,
-    TrainConfig,
-)
-from meshops.training.evaluate_generative import calibrate, evaluate_autoencoder, evaluate_forecasts
-from meshops.training.generative import _refining, _refining_count, train_autoencoder, train_generator
-from meshops.training.latents import encoded_segments
+from meshops.surrogate import load
+from meshops.tasks import AutoencodeSettings, AutoencodeTask, Draw, GenerateSettings, GenerateTask
+from meshops.tasks.base import CaseSource
+from meshops.tasks.forecast_scores import calibrate
+from meshops.tasks.latents import encoded_segments
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 
 MODEL = {"name": "echoautoencoder", "cells": 8, "channels": 8, "latent_channels": 3,
          "layers": ["res", "space", "time", "res"]}  # fmt: skip
 GENERATOR = {"name": "echogenerator", "channels": 16, "depth": 1, "num_heads": 2}
+
+
+def opened(root: Path, split: str = "test") -> CaseSource:
+    return open_data("the_well", root=root, split=split)
+
+
+def points(root: Path, split: str = "test") -> PointTrajectories:
+    return PointTrajectories(opened(root, split), ["vorticity"])  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +43,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_well({"train": runs[:3], "valid": [], "test": runs[3:]}, root, name="vorticity")
 
 
-def autoencode(data: Path, out: Path, *, steps: int = 4, train: dict[str, Any] | None = None, **task: Any) -> Any:
-    return AutoencodeRunConfig(
-        out=str(out), model=MODEL, data=DataConfig(name="the_well", root=str(data)),
-        task=AutoencodeTaskConfig(**{"fields": ("vorticity",), "frames": 5, **task}),
+def autoencode(data: Path, out: Path, *, steps: int = 4, train: dict[str, Any] | None = None, **task: Any) -> RunConfig:
+    return RunConfig(
+        kind="autoencode", out=str(out), model=MODEL, data=DataConfig(name="the_well", root=str(data)),
+        task=AutoencodeSettings(**{"fields": ("vorticity",), "frames": 5, **task}),
         train=TrainConfig(steps=steps, batch_size=2, lr=1e-3, accelerator="cpu", **(train or {})),
     )  # fmt: skip
 
 
-def generating(data: Path, out: Path, start: Path, *, steps: int = 4, **task: Any) -> Any:
-    return GenerateRunConfig(
-        out=str(out), model=GENERATOR, data=DataConfig(name="the_well", root=str(data)),
-        task=GenerateTaskConfig(**{"start": str(start), "samples": 3, **task}),
+def generating(data: Path, out: Path, start: Path, *, steps: int = 4, **task: Any) -> RunConfig:
+    return RunConfig(
+        kind="generate", out=str(out), model=GENERATOR, data=DataConfig(name="the_well", root=str(data)),
+        task=GenerateSettings(**{"start": str(start), "samples": 3, **task}),
         train=TrainConfig(steps=steps, batch_size=4, lr=1e-3, accelerator="cpu"),
     )  # fmt: skip
 
@@ -61,21 +62,44 @@ def generating(data: Path, out: Path, start: Path, *, steps: int = 4, **task: An
 @pytest.fixture(scope="module")
 def autoencoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "autoencoder"
-    train_autoencoder(autoencode(data, out, train={"validation": 1}))
+    train(autoencode(data, out, train={"validation": 1}))
     return out / "model.ckpt"
 
 
-def test_autoencoder_is_judged_by_part_of_the_points(autoencoder: Path) -> None:
+def loaded(path: Path) -> AutoencodeTask:
+    task = load(path).task
+    assert isinstance(task, AutoencodeTask)
+    return task
+
+
+def test_autoencoder_is_judged_by_part_of_the_points(autoencoder: Path, data: Path) -> None:
     metrics = json.loads((autoencoder.parent / "metrics.json").read_text())
-    assert set(metrics["mean"]) == {"1.0", "0.5", "0.2"} and metrics["compression"] == pytest.approx(
-        256 * 5 / (3 * 3 * 16), abs=0.01
-    )
-    made = meshops.load(str(autoencoder))
-    assert made.info["compression"]["latent"] == [3, 3, 4, 4]
+    assert set(metrics["mean"]) == {"rel_l2@1.0", "rel_l2@0.5", "rel_l2@0.2"}
+    assert metrics["details"]["compression"] == pytest.approx(256 * 5 / (3 * 3 * 16), abs=0.01)
+    assert set(metrics["details"]["mean_square"]) == set(metrics["mean"])
+    made = loaded(autoencoder)
+    assert made.compression["latent"] == [3, 3, 4, 4] and made.cases == 2
+    again = made.evaluate(opened(data))
+    assert (again.mean, again.cases) == (metrics["mean"], metrics["cases"])
+    assert "100 %" in again.table()
+    other = made.evaluate(opened(data), parts=(0.5,), cases=1)
+    assert other.mean == {"rel_l2@0.5": metrics["mean"]["rel_l2@0.5"]}
+    with pytest.raises(InputError, match="parts must be parts of the points"):
+        made.evaluate(opened(data), parts=(0.0,))
+
+
+def test_a_field_that_is_zero_has_no_relative_error(autoencoder: Path, data: Path) -> None:
+    made, test = loaded(autoencoder), opened(data)
+    plain = test.window  # type: ignore[union-attr]
+    test.window = lambda *place: 0 * plain(*place)  # type: ignore[union-attr, method-assign, assignment]
+    report = made.evaluate(test)
+    assert set(report.mean.values()) == {None} and "–" in report.table()
+    samples = AutoencodeTask.samples(test, AutoencodeSettings(fields=("vorticity",), frames=5))
+    assert made.judge(samples, 0) == {"error": 0.0}
 
 
 def test_resumed_runs_are_the_same_bits(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train_autoencoder(autoencode(data, tmp_path / "a", steps=4, train={"val_every": 2}))
+    whole = train(autoencode(data, tmp_path / "a", steps=4, train={"val_every": 2}))
     config = autoencode(data, tmp_path / "b", steps=4, train={"val_every": 2})
     original, seen = AutoencodeTask.loss, []
 
@@ -87,139 +111,198 @@ def test_resumed_runs_are_the_same_bits(data: Path, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(AutoencodeTask, "loss", interrupted)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train_autoencoder(config)
+        train(config)
     monkeypatch.setattr(AutoencodeTask, "loss", original)
-    resumed = train_autoencoder(config, resume=True)
+    resumed = train(config, resume=True)
     for name, value in whole.surrogate.task.state_dict().items():
         assert torch.equal(value, resumed.surrogate.task.state_dict()[name]), name
 
 
 def test_refining_leaves_time_alone(data: Path, autoencoder: Path, tmp_path: Path) -> None:
-    config = autoencode(data, tmp_path / "r", start=str(autoencoder), refine=True, steps=3)
-    result = train_autoencoder(config)
-    before = meshops.load(str(autoencoder)).task.model
-    after = result.surrogate.task.model
+    result = train(autoencode(data, tmp_path / "r", start=str(autoencoder), refine=True, steps=3))
+    before, after = loaded(autoencoder).model, result.surrogate.task.model
     for a, b in zip(before.tower.temporal_parameters(), after.tower.temporal_parameters(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(before.lift.weight, after.lift.weight)
-    assert set(result.metrics["trajectory_error"]) == {"before", "after"}
+    errors = result.report.details["trajectory_error"]
+    assert isinstance(errors, dict) and set(errors) == {"before", "after"}
+    assert errors["before"] == pytest.approx(trajectory_error(loaded(autoencoder), points(data, "train")))
+    assert errors["after"] == pytest.approx(trajectory_error(result.surrogate.task, points(data, "train")))
     assert all(p.requires_grad for p in after.parameters())
+
+
+def trajectory_error(task: Any, data: PointTrajectories) -> float:
+    """Mean over the first and last window of every trajectory."""
+    places = [(i, start) for i in range(len(data)) for start in (0, data.lengths[i] - 5)]
+    return sum(task.error(data.window(*place, 5)) for place in places) / len(places)
 
 
 def test_short_examples_teach_long_trajectories(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     plain = AutoencodeTask.loss
     monkeypatch.setattr(AutoencodeTask, "loss", lambda task, batch: (seen.append(batch.frames), plain(task, batch))[1])
-    made = train_autoencoder(autoencode(data, tmp_path / "a", steps=2, frames=9, learn_frames=3))
-    assert seen == [3, 3] and made.surrogate.spec.frames == 9
+    made = train(autoencode(data, tmp_path / "a", steps=2, frames=9, learn_frames=3))
+    assert seen == [3, 3] and made.surrogate.task.spec.frames == 9
     for wrong, words in ((11, r"must be in 1..9 \(task.frames\).*got 11"), (4, r"1 \+ 2 m frames.*got 4")):
         with pytest.raises(InputError, match=words):
-            train_autoencoder(autoencode(data, tmp_path / "b", frames=9, learn_frames=wrong))
+            train(autoencode(data, tmp_path / "b", frames=9, learn_frames=wrong))
 
 
-def test_refining_can_draw_every_frame_and_window(data: Path) -> None:
-    config = autoencode(data, Path("unused"), refine=True)
-    points = open_points("the_well", root=data, split="train", fields=["vorticity"])
-    windows = [(i, s) for i in range(3) for s in range(8)]
-    count = _refining_count(points, windows, 3)
-    draw = _refining(points, config, windows, 3)
-    singles = {(float(p.values[0, 0, 0]), p.frames) for n in range(count) if (p := draw([n])).frames == 1}
-    every = {float(points.window(i, s, 1).values[0, 0, 0]) for i in range(3) for s in range(12)}
-    assert {value for value, _ in singles} == every
-    assert sum(draw([n]).frames == 5 for n in range(count)) == count // 2
+def test_refining_can_draw_every_frame_and_window(data: Path, autoencoder: Path) -> None:
+    settings, start = AutoencodeSettings(fields=("vorticity",), frames=5, refine=True), loaded(autoencoder)
+    samples = AutoencodeTask.samples(opened(data, "train"), settings, start=start)
+    assert samples.begun is not None and samples.begun.model is start.model
+
+    def draw(number: int) -> Any:
+        return start.batch(samples, [Draw(number, 0)])
+
+    found = points(data, "train")
+    singles = {float(p.values[0, 0, 0]) for n in range(len(samples)) if (p := draw(n)).frames == 1}
+    assert singles == {float(found.window(i, t, 1).values[0, 0, 0]) for i in range(3) for t in range(12)}
+    windows = {float(p.values[0, 0, 0]) for n in range(len(samples)) if (p := draw(n)).frames == 5}
+    assert windows == {float(found.window(i, t, 1).values[0, 0, 0]) for i in range(3) for t in range(8)}
+    assert sum(draw(n).frames == 5 for n in range(len(samples))) == len(samples) // 2
+
+
+def test_two_sets_of_points_read_a_part_of_every_graph(data: Path) -> None:
+    settings = AutoencodeSettings(fields=("vorticity",), frames=5, most_points=50)
+    samples = AutoencodeTask.samples(opened(data, "train"), settings)
+    first, later = samples.window(1, 0, 5), samples.window(1, 3, 5)
+    assert len(first.pos) == 50 and torch.equal(first.pos, later.pos)  # the same of a trajectory in every window
+    assert not torch.equal(first.pos, samples.window(2, 0, 5).pos)
 
 
 def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: Path) -> None:
-    result = train_generator(generating(data, tmp_path / "g", autoencoder))
-    metrics = result.metrics
-    assert result.surrogate.spec.parameters == ("viscosity",) and metrics["steps"] == 7 and metrics["samples"] == 3
+    result = train(generating(data, tmp_path / "g", autoencoder))
+    report, task = result.report, result.surrogate.task
+    details = report.details
+    assert isinstance(task, GenerateTask) and task.spec.parameters == ("viscosity",)
+    assert (details["steps"], details["samples"], details["given"], details["stride"]) == (7, 3, 3, 1)
     for key in ("relative_l2", "relative_l2_one", "relative_l2_kept", "crps", "spread_over_skill"):
-        assert metrics[key] > 0
-    assert len(metrics["bands"]["sample"]) == 3 and len(metrics["curves"]["crps"]) == 7
-    assert sum(metrics["rank_histogram"]) == pytest.approx(1)
+        assert report.numbers()[key] > 0
+    assert report.baselines["last given frame kept"] == {"relative_l2": report.mean["relative_l2_kept"]}
+    assert len(details["bands_sample"]) == len(details["bands_mean"]) == 3  # type: ignore[arg-type]
+    assert len(report.curves["crps"]) == 7 and sum(details["rank_histogram"]) == pytest.approx(1)  # type: ignore[arg-type]
+    assert report.cases["test/vorticity/0"] == pytest.approx(report.mean)
     for name in ("forecast.html", "errors.png", "latents.pt", "model.ckpt"):
         assert (tmp_path / "g" / name).stat().st_size > 1000
-    again = meshops.load(str(tmp_path / "g" / "model.ckpt"))
-    window = open_points("the_well", root=data, split="test", fields=["vorticity"]).window(0, 0, 3)
+    assert [path.name for path in report.pictures] == ["forecast.html", "errors.png"]
+    again = load(tmp_path / "g" / "model.ckpt").task
+    assert isinstance(again, GenerateTask)
+    window = points(data).window(0, 0, 3)
     torch.testing.assert_close(
         again.forecast(window, 6, samples=2, parameters={"viscosity": 1e-3}),
-        result.surrogate.forecast(window, 6, samples=2, parameters={"viscosity": 1e-3}),
+        task.forecast(window, 6, samples=2, parameters={"viscosity": 1e-3}),
     )
+    repeated = again.evaluate(opened(data))
+    assert (repeated.mean, repeated.cases, repeated.curves) == (report.mean, report.cases, report.curves)
+    assert repeated.pictures == []  # without a folder nothing is drawn
+    other = again.evaluate(opened(data), steps=2, samples=2, given=1, stride=2)
+    assert (other.details["steps"], other.details["samples"], other.details["given"]) == (2, 2, 1)
+    for wrong, words in (
+        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
+        ({"given": 2}, r"given frames must be one of 1, 3 \(1 \+ 2 j\), got 2"),
+        ({"passes": 2}, "cannot be asked for 'passes'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            again.evaluate(opened(data), **wrong)
+
+
+def test_a_forecast_that_diverges_is_said_and_ends_nothing(
+    data: Path, autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = GenerateTask.forecast
+    monkeypatch.setattr(GenerateTask, "forecast", lambda *args, **options: plain(*args, **options) * float("inf"))
+    config = generating(data, tmp_path / "g", autoencoder, steps=1)
+    result = train(replace(config, train=replace(config.train, validation=1)))
+    assert result.surrogate.task.missing_variance is None
+    assert set(result.report.mean.values()) == {None} and not result.report.cases
+    assert "not finite and in no mean: test/vorticity/0" in result.report.table()
+    assert json.loads((tmp_path / "g" / "metrics.json").read_text())["mean"]["crps"] is None
 
 
 def test_held_out_trajectories_calibrate_the_spread(data: Path, autoencoder: Path, tmp_path: Path) -> None:
     config = generating(data, tmp_path / "g", autoencoder)
-    made = train_generator(replace(config, train=replace(config.train, validation=1)))
-    assert 0 < made.metrics["coverage_90"] <= 1 and made.metrics["expected_over_skill"] > 0
-    surrogate = meshops.load(str(tmp_path / "g" / "model.ckpt"))
-    assert surrogate.missing_variance is not None and surrogate.missing_variance.shape == (7, 1)
+    made = train(replace(config, train=replace(config.train, validation=1)))
+    assert 0 < made.report.numbers()["coverage_90"] <= 1 and made.report.numbers()["expected_over_skill"] > 0
+    task = load(tmp_path / "g" / "model.ckpt").task
+    assert isinstance(task, GenerateTask)
+    assert task.missing_variance is not None and task.missing_variance.shape == (7, 1)
     assert "expected error" in (tmp_path / "g" / "forecast.html").read_text()
     # on the trajectory it was calibrated with, the expected error is the error
-    test = open_points("the_well", root=data, split="test", fields=["vorticity"])
-    assert calibrate(surrogate, test, [0], samples=4) == 7
-    found = evaluate_forecasts(surrogate, test, samples=4)
-    assert found["expected_over_skill"] == pytest.approx(1, abs=1e-4)
-    assert found["curves"]["expected"] == pytest.approx(found["curves"]["skill"], rel=1e-4)
-    assert surrogate.info["calibration"] == {"trajectories": 1, "given": 3, "frames": 7, "samples": 4, "stride": 1}
+    test = points(data)
+    assert calibrate(task, test, [0], samples=4) == 7
+    found = task.evaluate(opened(data), samples=4)
+    assert found.mean["expected_over_skill"] == pytest.approx(1, abs=1e-4)
+    assert found.curves["expected"] == pytest.approx(found.curves["skill"], rel=1e-4)
+    assert task.calibration == {"trajectories": 1, "given": 3, "frames": 7, "samples": 4, "stride": 1}
     with pytest.raises(InputError, match="no trajectory to calibrate with is longer than the 3 frames"):
-        calibrate(surrogate, test, [])
+        calibrate(task, test, [])
     with pytest.raises(InputError, match="two samples or more, got samples = 1"):
-        calibrate(surrogate, test, [0], samples=1)
+        calibrate(task, test, [0], samples=1)
     # over several of unlike size too, since variances are averaged, not their roots
-    train = open_points("the_well", root=data, split="train", fields=["vorticity"])
-    calibrate(surrogate, train, range(3), samples=4)
-    assert evaluate_forecasts(surrogate, train, samples=4)["expected_over_skill"] == pytest.approx(1, abs=1e-4)
+    calibrate(task, points(data, "train"), range(3), samples=4)
+    found = task.evaluate(opened(data, "train"), samples=4)
+    assert found.mean["expected_over_skill"] == pytest.approx(1, abs=1e-4)
 
 
 def test_autoencoders_that_saw_what_was_held_out_are_told(data: Path, tmp_path: Path) -> None:
-    start = train_autoencoder(autoencode(data, tmp_path / "a", steps=1)).folder / "model.ckpt"
+    start = train(autoencode(data, tmp_path / "a", steps=1)).folder / "model.ckpt"
     config, words = generating(data, tmp_path / "g", start, steps=1, samples=1), io.StringIO()
     config = replace(config, train=replace(config.train, validation=1))
-    made = train_generator(config, console=Console(file=words, width=200))
-    assert made.surrogate.info["calibration"]["samples"] == 2  # one sample has no spread; the run is not lost for it
+    made = train(config, console=Console(file=words, width=200))
+    task = made.surrogate.task
+    assert isinstance(task, GenerateTask)
+    assert task.calibration["samples"] == 2  # one sample has no spread; the run is not lost for it
     assert "auto-encoder was trained on held-out trajectories too" in words.getvalue()
 
 
 def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Path, tmp_path: Path) -> None:
     (tmp_path / "g").mkdir()
-    other = train_autoencoder(autoencode(data, tmp_path / "other", steps=1))
+    other = train(autoencode(data, tmp_path / "other", steps=1))
     path = tmp_path / "g" / "latents.pt"
-    tasks = [meshops.load(str(p)).task for p in (autoencoder, other.folder / "model.ckpt")]
-    points = open_points("the_well", root=data, split="train", fields=["vorticity"])
-    kept = encoded_segments(tasks[0], points, range(3), path, every=2)
-    assert torch.equal(encoded_segments(tasks[0], points, range(3), path, every=2).latents, kept.latents)
+    tasks = [loaded(p) for p in (autoencoder, other.folder / "model.ckpt")]
+    found = points(data, "train")
+    kept = encoded_segments(tasks[0], found, range(3), path, every=2)
+    assert torch.equal(encoded_segments(tasks[0], found, range(3), path, every=2).latents, kept.latents)
+    assert torch.equal(encoded_segments(tasks[0], found, range(3), None, every=2).runs, kept.runs)
     with pytest.raises(CheckpointError, match=r"latents of another auto-encoder.*remove it to encode anew"):
-        encoded_segments(tasks[1], points, range(3), path, every=2)
+        encoded_segments(tasks[1], found, range(3), path, every=2)
     with pytest.raises(CheckpointError, match="of other segments"):
-        encoded_segments(tasks[0], points, range(3), path, every=1)
-    louder = open_points("the_well", root=data, split="train", fields=["vorticity"])
+        encoded_segments(tasks[0], found, range(3), path, every=1)
+    louder = points(data, "train")
     window = louder.window
     louder.window = lambda *a: replace(window(*a), values=5 * window(*a).values)  # type: ignore[method-assign]
     with pytest.raises(CheckpointError, match="of other segments"):
         encoded_segments(tasks[0], louder, range(3), path, every=2)
     path.write_bytes(b"no cache")
     with pytest.raises(CheckpointError, match="not a readable cache"):
-        encoded_segments(tasks[0], points, range(3), path, every=2)
-    train_generator(generating(data, tmp_path / "g", other.folder / "model.ckpt", steps=1))  # a new run encodes anew
+        encoded_segments(tasks[0], found, range(3), path, every=2)
+    train(generating(data, tmp_path / "g", other.folder / "model.ckpt", steps=1))  # a new run encodes anew
 
 
 def test_moving_meshes(tmp_path: Path) -> None:
     root = Eagle.standin(tmp_path / "eagle")
-    config = AutoencodeRunConfig(
-        out=str(tmp_path / "a"), model=MODEL, data=DataConfig(name="eagle", root=str(root)),
-        task=AutoencodeTaskConfig(frames=5), train=TrainConfig(steps=1, batch_size=2, accelerator="cpu"),
-    )  # fmt: skip
-    train_autoencoder(config)
-    made = train_generator(
-        GenerateRunConfig(
-            out=str(tmp_path / "g"), model=GENERATOR, data=DataConfig(name="eagle", root=str(root)),
-            task=GenerateTaskConfig(start=str(tmp_path / "a" / "model.ckpt"), samples=2),
-            train=TrainConfig(steps=1, batch_size=2, accelerator="cpu"),
+    shared: dict[str, Any] = {
+        "data": DataConfig(name="eagle", root=str(root)),
+        "train": TrainConfig(steps=1, batch_size=2, accelerator="cpu"),
+    }
+    train(
+        RunConfig(
+            kind="autoencode", out=str(tmp_path / "a"), model=MODEL, task=AutoencodeSettings(frames=5), **shared
         )
     )  # fmt: skip
-    test = open_points("eagle", root=root, split="test")
-    assert made.metrics["crps"] > 0
-    assert made.metrics["steps"] == min(10, max(test.lengths)) - 3  # two segments of five frames: beyond the first
+    start = str(tmp_path / "a" / "model.ckpt")
+    made = train(
+        RunConfig(
+            kind="generate", out=str(tmp_path / "g"), model=GENERATOR, task=GenerateSettings(start=start, samples=2),
+            **shared,
+        )
+    )  # fmt: skip
+    test = open_data("eagle", root=root, split="test")
+    assert made.report.numbers()["crps"] > 0
+    # two segments of five frames: beyond the first
+    assert made.report.details["steps"] == min(10, max(test.lengths)) - 3  # type: ignore[union-attr]
 
 
 def test_stages_by_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +322,7 @@ def test_stages_by_command_line(data: Path, tmp_path: Path, capsys: pytest.Captu
     assert main(["train", run, "--out", out, "--stage", "all", "--train.accelerator", "cpu", "--model.depth", "2"]) == 0
     capsys.readouterr()
     last = tmp_path / "out" / "3_small_third" / "model.ckpt"
-    assert meshops.load(str(last)).model_arguments["depth"] == 2
+    assert load(last).task.made.arguments["depth"] == 2
     last.unlink()
     assert main(["train", run, "--out", out, "--resume", "--train.accelerator", "cpu", "--model.depth", "2"]) == 0
     said = "".join(capsys.readouterr())
@@ -252,48 +335,54 @@ def test_stages_by_command_line(data: Path, tmp_path: Path, capsys: pytest.Captu
     assert "stage must be all, 1, 2, 3 or one of" in capsys.readouterr().err
     assert main(["train", str(tmp_path / "small_first.yaml"), "--stage", "1"]) == 2
     assert "--stage is for run files of kind: stages" in capsys.readouterr().err
-    assert main(["evaluate", str(last), "--data", str(data), "--samples", "2", "--pictures", str(tmp_path / "p")]) == 0
+    asked = ["--ask", "samples=2", "--pictures", str(tmp_path / "p")]
+    assert main(["evaluate", str(last), "--data", str(data), *asked]) == 0
     assert "CRPS" in capsys.readouterr().out and (tmp_path / "p" / "forecast.html").exists()
     first = str(tmp_path / "out" / "1_small_first" / "model.ckpt")
     assert main(["evaluate", first, "--data", str(data)]) == 0
-    assert "100%" in capsys.readouterr().out
+    assert "100 %" in capsys.readouterr().out
     assert main(["predict", first, "x.stl"]) == 2
     assert "works on trajectories" in capsys.readouterr().err
 
 
 def test_error_messages(data: Path, autoencoder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="refining needs an auto-encoder"):
-        train_autoencoder(autoencode(data, tmp_path / "x", refine=True))
+        train(autoencode(data, tmp_path / "1", refine=True))
     with pytest.raises(InputError, match=r"1 \+ 2 m frames.*got 6; crop it to 5 or give 7"):
-        train_autoencoder(autoencode(data, tmp_path / "x", frames=6))
+        train(autoencode(data, tmp_path / "2", frames=6))
     with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 15 frames"):
-        train_autoencoder(autoencode(data, tmp_path / "x", frames=15))
+        train(autoencode(data, tmp_path / "3", frames=15))
     with pytest.raises(InputError, match="no field 'pressure'; the set has 'vorticity', 'velocity'"):
-        train_autoencoder(autoencode(data, tmp_path / "x", fields=("pressure",)))
+        train(autoencode(data, tmp_path / "4", fields=("pressure",)))
+    with pytest.raises(InputError, match=r"task.fields are 'velocity', the auto-encoder was trained with 'vorticity'"):
+        train(autoencode(data, tmp_path / "5", fields=("velocity",), start=str(autoencoder)))
     with pytest.raises(InputError, match=r"task.stride is 2, the auto-encoder was trained with 1"):
-        train_generator(generating(data, tmp_path / "y", autoencoder, stride=2))
+        train(generating(data, tmp_path / "6", autoencoder, stride=2))
+    with pytest.raises(InputError, match=r"given frames must be one of 1, 3 \(1 \+ 2 j\), got 2"):
+        train(generating(data, tmp_path / "7", autoencoder, given=2))
     with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 15 frames"):
-        made = meshops.load(str(autoencoder))
-        evaluate_autoencoder(made.task, open_points("the_well", root=data, split="test"), frames=15)
+        made = loaded(autoencoder)
+        made.spec = replace(made.spec, frames=15)
+        made.evaluate(opened(data))
     with pytest.raises(InputError, match="a generator needs an auto-encoder"):
-        train_generator(GenerateRunConfig(out=str(tmp_path / "y")))
-    with pytest.raises(InputError, match="no dataset of trajectories 'ahmed'"):
-        open_points("ahmed", root=data, split="train")
+        train(replace(generating(data, tmp_path / "8", autoencoder), task=GenerateSettings()))
+    last = train(generating(data, tmp_path / "g", autoencoder, steps=1)).folder / "model.ckpt"
+    for config in (autoencode(data, tmp_path / "9", start=str(last)), generating(data, tmp_path / "10", last)):
+        with pytest.raises(InputError, match="holds a surrogate of kind 'generate'; give one of kind 'auto"):
+            train(config)
+    with pytest.raises(InputError, match="need a dataset of trajectories, on grids or on meshes, got AhmedMini"):
+        train(autoencode(data, tmp_path / "11"), data=open_data("ahmed_mini"))
     with pytest.raises(InputError, match="has no argument"):
-        train_generator(
-            GenerateRunConfig(
-                out=str(tmp_path / "z"), model=GENERATOR | {"width": 3},
-                data=DataConfig(name="the_well", root=str(data)),
-                task=GenerateTaskConfig(start=str(autoencoder)),
-            )
-        )  # fmt: skip
+        train(replace(generating(data, tmp_path / "12", autoencoder), model=GENERATOR | {"width": 3}))
+    with pytest.raises(InputError, match="takes autoencoder, and these data give latents"):
+        train(replace(generating(data, tmp_path / "13", autoencoder), model=MODEL))
 
 
 def test_parameters_can_be_varied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--num", "4", "--resolution", "8", "--frames", "3", "--t-end", "0.1", "--train", "3", "--test", "1"]
     vary = ["--vary", "viscosity=1e-4:1e-2"]
     assert main(["generate", "vorticity", *few, *vary, "--out", str(tmp_path / "a")]) == 0
-    data = open_points("the_well", root=tmp_path / "a", split="train")
+    data = PointTrajectories(opened(tmp_path / "a", "train"))  # type: ignore[arg-type]
     assert data.spec.parameters == ("viscosity",)
     found = [data.parameters(i)["viscosity"] for i in range(3)]
     assert len(set(found)) == 3 and all(1e-4 <= value <= 1e-2 for value in found)

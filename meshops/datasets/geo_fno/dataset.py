@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from meshops.datasets.base import Transform
-from meshops.datasets.geo_fno.base import CurvedGrid, GeoFNODataset, unit_grid
 from meshops.datasets.geo_fno import standin
+from meshops.datasets.geo_fno.base import CurvedGrid, GeoFNODataset, unit_grid
 from meshops.datasets.geo_fno.files import Array, check_shape, choose, mat_shape, open_npy
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError
