@@ -27,19 +27,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meshops.datasets import create_trajectories
+from meshops.data.point_frames import PointFrames
+from meshops.datasets import open_data
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import MissingPackageError
 from meshops.metrics.ensembles import ensemble_errors, missing_variance
 from meshops.metrics.grids import band_errors, energy_spectrum
 from meshops.models import create_model
 from meshops.nn.causal_tower import compression
-from meshops.tasks.autoencode import AutoencodeSpec, AutoencodeTask
-from meshops.tasks.generate import GenerateSpec, GenerateTask, logarithmic
-from meshops.tasks.generative_surrogate import AutoencodeSurrogate, GenerateSurrogate
-from meshops.tasks.rollout import RolloutSpec, RolloutTask
-from meshops.training.evaluate_generative import evaluate_autoencoder
-from meshops.training.latents import encoded_segments
+from meshops.surrogate import Surrogate
+from meshops.tasks import AutoencodeTask, GenerateTask
+from meshops.tasks.base import Made
+from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
+from meshops.tasks.latents import encoded_segments
+from meshops.tasks.rollout_grid import GridBatch, GridRollout
+from meshops.tasks.segments import GenerateSpec, logarithmic
+from meshops.tasks.windows import AutoencodeSpec
 from meshops.viz import curve_picture, ensemble_page, tradeoff_picture
 
 GIVEN = 3  # first frames that are known, 1 + f
@@ -75,13 +78,13 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     seconds = 60 * args.minutes
     train, test = (
-        PointTrajectories(create_trajectories("the_well", root=args.data, split=split), args.fields)
+        PointTrajectories(open_data("the_well", root=args.data, split=split), args.fields)
         for split in ("train", "test")
     )
     results: dict[str, Any] = {}
     compressed = autoencoder(out, train, test, args.frames, seconds, args.cases, results)
     if args.fine:
-        finer = PointTrajectories(create_trajectories("the_well", root=args.fine, split="test"), args.fields)
+        finer = PointTrajectories(open_data("the_well", root=args.fine, split="test"), args.fields)
         results["autoencoder"]["twice the cells"] = super_resolution(compressed, test, finer, args.frames, args.cases)
         print("twice the cells", results["autoencoder"]["twice the cells"], flush=True)
     systems: dict[str, Callable[[Tensor, int, int], Tensor]] = {}
@@ -140,7 +143,7 @@ def learn(
 def autoencoder(
     out: Path, train: PointTrajectories, test: PointTrajectories, frames: int, seconds: float, cases: int,
     results: dict[str, Any],
-) -> AutoencodeSurrogate:  # fmt: skip
+) -> AutoencodeTask:  # fmt: skip
     """Stages 1 and 2; errors by part of the points before and after the second."""
     given = train.spec
     spec = AutoencodeSpec(
@@ -152,19 +155,21 @@ def autoencoder(
     model: Any = create_model("echoautoencoder", **arguments)
     windows = [(i, s) for i in range(len(train)) for s in range(train.lengths[i] - frames + 1)]
     some = windows[:: max(1, len(windows) // 32)]
-    task = AutoencodeTask.fit(model, spec, (train.window(*w, frames) for w in some))
+    task = AutoencodeTask.fitted(model, spec, (train.window(*w, frames) for w in some))
 
     def trajectories(draw: torch.Generator) -> Any:
         index = int(torch.randint(len(train), (), generator=draw))
         short = min(SHORT, frames)
         start = int(torch.randint(train.lengths[index] - short + 1, (), generator=draw))
-        return [train.window(index, start, short)]
+        return train.window(index, start, short)
 
     def singles(draw: torch.Generator) -> Any:
         if torch.rand((), generator=draw) < 0.5:
             return trajectories(draw)
         cases = torch.randint(len(train), (8,), generator=draw).tolist()
-        return [train.window(i, int(torch.randint(train.lengths[i], (), generator=draw)), 1) for i in cases]
+        return PointFrames.batch(
+            [train.window(i, int(torch.randint(train.lengths[i], (), generator=draw)), 1) for i in cases]
+        )
 
     steps = learn(task, trajectories, seconds / 3, 1.5e-3, out / "autoencoder.pt")
     rate = compression(math.prod(given.grid), spec.channels, frames, model.latent_shape(frames))
@@ -174,13 +179,14 @@ def autoencoder(
         "weights": sum(p.numel() for p in model.parameters()),
     }
     results["autoencoder"]["principal components"] = principal_components(train, test, frames, task, cases)
-    results["autoencoder"]["before refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
+    results["autoencoder"]["before refining"] = task.evaluate(test.data, cases=cases).mean
     frozen = {id(p) for p in model.tower.temporal_parameters()}
     free = [p for p in task.parameters() if id(p) not in frozen]
     learn(task, singles, seconds / 10, 1e-4, out / "refined.pt", weights=free)
-    results["autoencoder"]["after refining"] = evaluate_autoencoder(task, test, frames=frames, cases=cases)["mean"]
+    results["autoencoder"]["after refining"] = task.evaluate(test.data, cases=cases).mean
     print(json.dumps(results["autoencoder"]), flush=True)
-    return AutoencodeSurrogate(task.eval(), "echoautoencoder", arguments, {})
+    task.made = Made("echoautoencoder", arguments)
+    return task.eval()
 
 
 def principal_components(
@@ -216,7 +222,7 @@ def principal_components(
 
 @torch.no_grad()
 def super_resolution(
-    compressed: AutoencodeSurrogate, coarse: PointTrajectories, fine: PointTrajectories, frames: int, cases: int
+    compressed: AutoencodeTask, coarse: PointTrajectories, fine: PointTrajectories, frames: int, cases: int
 ) -> float:
     """Relative L2 error at the cells of a finer solution, from the coarse one."""
     errors = []
@@ -227,40 +233,41 @@ def super_resolution(
 
 
 def generator(
-    out: Path, compressed: AutoencodeSurrogate, train: PointTrajectories, deterministic: bool, seconds: float,
+    out: Path, compressed: AutoencodeTask, train: PointTrajectories, deterministic: bool, seconds: float,
     cases: int,
-) -> GenerateSurrogate:  # fmt: skip
+) -> GenerateTask:  # fmt: skip
     """Stage 3 on the latents of all training segments."""
     begin = time.process_time()
-    latents = encoded_segments(compressed.task, train, range(cases), out / "latents.pt", every=4, runs=False)
+    latents = encoded_segments(compressed, train, range(cases), out / "latents.pt", every=4, runs=False)
     clock = out / "encoding_seconds.json"
     if not clock.exists():
         clock.write_text(json.dumps(time.process_time() - begin))
     spent = float(json.loads(clock.read_text()))  # both generators pay for it
     spec = GenerateSpec(
-        latent=tuple(latents.latents.shape[1:]), time_factor=compressed.task.model.time_factor,
+        latent=tuple(latents.latents.shape[1:]), time_factor=compressed.model.time_factor,
         parameters=train.spec.parameters, logarithmic=logarithmic(latents.parameters), tasks=(0.9, 0.0, 0.0, 0.1),
         deterministic=deterministic,
     )  # fmt: skip
     arguments: dict[str, Any] = spec.model_arguments() | GENERATOR
     torch.manual_seed(torch.initial_seed())  # what was trained before does not matter
-    task = GenerateTask.fit(create_model("echogenerator", **arguments), spec, latents.latents, latents.parameters)
+    task = GenerateTask.fitted(create_model("echogenerator", **arguments), spec, latents.latents, latents.parameters)
 
     def batch(draw: torch.Generator) -> dict[str, Tensor]:
         return latents.batch(torch.randint(len(latents), (8,), generator=draw).tolist())
 
     learn(task, batch, max(seconds - spent, 1.0), 1e-3, out / ("deterministic.pt" if deterministic else "flow.pt"))
-    made = GenerateSurrogate(task.eval(), "echogenerator", arguments, autoencoder=compressed)
-    made.save(out / ("deterministic.ckpt" if deterministic else "flow.ckpt"))
-    return made
+    task.made = Made("echogenerator", arguments)
+    task.attach({"autoencoder": compressed})
+    Surrogate(task.eval()).save(out / ("deterministic.ckpt" if deterministic else "flow.ckpt"))
+    return task
 
 
-def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds: float) -> RolloutTask | None:
+def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds: float) -> GridRollout | None:
     """A network of one step that sees as many frames as the others are given."""
     spec = train.spec
     channels = tuple(f"{n}_{i}" for n, size in zip(spec.fields, spec.sizes, strict=True) for i in range(size))
     spacing = tuple((b - a) / n for a, b, n in zip(spec.low, spec.high, spec.grid, strict=True))
-    rollout = RolloutSpec(
+    rollout = GridRolloutSpec(
         channels=channels, spacing=spacing, periodic=spec.periodic, history=GIVEN, residual=True,
         constants=spec.parameters,
     )  # fmt: skip
@@ -273,20 +280,17 @@ def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds:
         return None
     some = [train.window(i, 0, train.lengths[i]) for i in range(0, len(train), max(1, len(train) // 16))]
     constants = [fixed(train, i) for i in range(len(train))]
-    task = RolloutTask.fit(model, rollout, (grid(w.values.transpose(0, 1), spec.grid) for w in some), constants)
+    frames = (grid(w.values.transpose(0, 1), spec.grid) for w in some)
+    task = GridRollout(model, rollout, *channel_norms(rollout, frames, constants))
 
-    def batch(draw: torch.Generator) -> dict[str, Tensor]:
+    def batch(draw: torch.Generator) -> GridBatch:
         rows = torch.randint(len(train), (8,), generator=draw).tolist()
         starts = [int(torch.randint(train.lengths[i] - GIVEN, (), generator=draw)) for i in rows]
         frames = torch.stack([
             grid(train.window(i, s, GIVEN + 1).values.transpose(0, 1), spec.grid)
             for i, s in zip(rows, starts, strict=True)
         ])  # fmt: skip
-        return {
-            "frames": frames[:, :-1],
-            "target": frames[:, -1],
-            "constants": torch.stack([constants[i] for i in rows]),
-        }
+        return GridBatch(frames[:, :-1], torch.stack([constants[i] for i in rows]), frames[:, -1:])
 
     learn(task, batch, seconds, 1e-3, out / f"{name}.pt")
     return task
@@ -380,12 +384,10 @@ def calibrated(forecasts: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     return {"expected_skill": float(ratio), "coverage_90": float(torch.stack(inside).mean())}
 
 
-@torch.no_grad()
-def roll(task: RolloutTask, frames: Tensor, steps: int, case: int, test: PointTrajectories) -> Tensor:
+def roll(task: GridRollout, frames: Tensor, steps: int, case: int, test: PointTrajectories) -> Tensor:
     """``[1, steps, n, c]`` frames of an autoregressive network."""
-    task.eval()
     first = grid(frames, test.spec.grid).unsqueeze(0)
-    made = task.rollout(first, fixed(test, case, task.spec.constants).unsqueeze(0), steps)
+    made = task.rollout(first, steps, fixed(test, case, task.spec.constants).unsqueeze(0))
     return made.flatten(3).transpose(2, 3)
 
 

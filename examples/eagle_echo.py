@@ -17,8 +17,8 @@ import torch
 
 import meshops
 from meshops.cli.main import main as command
-from meshops.datasets import Eagle
-from meshops.datasets.point_trajectories import open_points
+from meshops.datasets import Eagle, open_data
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.viz import animate_points
 
 RUN = Path(__file__).parents[1] / "models" / "echo" / "wake.yaml"
@@ -38,18 +38,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     run = ["train", str(RUN), "--stage", "all", "--data.root", str(data), "--out", str(out / "run")]
     assert command([*run, *(f"{few} --model.channels 16 --model.num_heads 2".split() if args.smoke else [])]) == 0
 
-    surrogate = meshops.load(str(out / "run" / "3_wake_generator" / "model.ckpt"))
-    spec, factor = surrogate.autoencoder.spec, surrogate.spec.time_factor
-    test = open_points("eagle", root=data, split="test")
+    generator = meshops.load(str(out / "run" / "3_wake_generator" / "model.ckpt")).task
+    spec, factor = generator.autoencoder.spec, generator.spec.time_factor
+    test = PointTrajectories(open_data("eagle", root=data, split="test"))
     whole = test.window(0, 0, test.lengths[0])
     first, steps = 1 + factor, whole.frames - 1 - factor
     samples = 2 if args.smoke else 8
     queries = whole.crop(first, steps)  # where the mesh will be is known; more frames than a segment: by windows
-    ahead = surrogate.forecast(whole.crop(0, first), steps, queries=queries, samples=samples)
+    ahead = generator.forecast(whole.crop(0, first), steps, queries=queries, samples=samples)
     segment, last = whole.crop(0, spec.frames), spec.frames - 1
     ends = {0: segment.crop(0, 1), last: segment.crop(last, 1)}
-    between = torch.stack([segment.series(part) for part in surrogate.complete(ends, segment, samples=samples)[0]])
-    scale = surrogate.autoencoder.task.norm.scale
+    between = torch.stack([segment.series(part) for part in generator.complete(ends, segment, samples=samples)[0]])
+    scale = generator.autoencoder.norm.scale
 
     def error(fields: torch.Tensor, truth: torch.Tensor) -> float:
         return float(((fields.mean(0) - truth) / scale).norm() / (truth / scale).norm())
@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     animate_points(queries.places(), panels, out / "wake.gif", label="speed (m/s)", title="wake from its first frames")
     trained = spec.frames - first
     return {
-        "latent_frames": float(surrogate.spec.latent_frames),
-        "compression": round(surrogate.autoencoder.info["compression"]["rate"], 1),
+        "latent_frames": float(generator.spec.latent_frames),
+        "compression": round(generator.autoencoder.compression["rate"], 1),
         "error_of_the_trained_frames": round(error(ahead[:, :trained], truth[:trained]), 3),
         "error_of_all_frames": round(error(ahead, truth), 3),
         "error_between_first_and_last": round(error(between[:, 1:-1], segment.series()[1:-1]), 3),

@@ -18,7 +18,8 @@ import torch
 
 import meshops
 from meshops.cli.main import main as command
-from meshops.datasets.point_trajectories import open_points
+from meshops.datasets import open_data
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.viz import animate_grid
 
 RUN = Path(__file__).parents[1] / "models" / "echo" / "vorticity.yaml"
@@ -39,14 +40,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     run = ["train", str(RUN), "--stage", "all", "--data.root", str(data), "--out", str(out / "run")]
     assert command([*run, *(few.split() if args.smoke else [])]) == 0
 
-    surrogate = meshops.load(str(out / "run" / "3_vorticity_generator" / "model.ckpt"))
-    compressed = surrogate.autoencoder
-    test = open_points("the_well", root=data, split="test", fields=["vorticity"])
+    generator = meshops.load(str(out / "run" / "3_vorticity_generator" / "model.ckpt")).task
+    compressed = generator.autoencoder
+    test = PointTrajectories(open_data("the_well", root=data, split="test"), ["vorticity"])
     whole = test.window(0, 0, test.lengths[0])
-    given = whole.crop(0, 1 + surrogate.spec.time_factor)
+    given = whole.crop(0, 1 + generator.spec.time_factor)
     part = given.subsample(0.2, generator=torch.Generator().manual_seed(0))  # a fifth of the points, futures at all
     steps = whole.frames - given.frames
-    samples = surrogate.forecast(part, steps, queries=given, samples=2 if args.smoke else 8)[..., 0]
+    samples = generator.forecast(part, steps, queries=given, samples=2 if args.smoke else 8)[..., 0]
     truth = whole.series()[given.frames :, :, 0]
     panels = {"truth": truth, "mean": samples.mean(0), "one sample": samples[0], "spread": samples.std(0)}
     animate_grid({name: v.unflatten(-1, test.spec.grid) for name, v in panels.items()}, out / "forecast.gif",
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     }
     wrong = (samples.mean(0) - truth).norm(dim=1) / truth.norm(dim=1)
     return {
-        "compression": round(compressed.info["compression"]["rate"], 1),
+        "compression": round(compressed.compression["rate"], 1),
         **{f"error_from_{name}_of_the_points": round(value, 3) for name, value in errors.items()},
         "forecast_error_first_frame": round(float(wrong[0]), 3),
         "forecast_error_last_frame": round(float(wrong[-1]), 3),

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch_geometric.data import Data
 
 from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames, grid_frames
+from meshops.datasets.base import CaseDataset
+from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
@@ -52,11 +55,11 @@ class PointTrajectories:
     """Trajectories of a dataset as :class:`~meshops.data.point_frames.PointFrames`.
 
     Args:
-        data: Trajectories on grids or on meshes.
+        data: Trajectories on grids or on meshes, or a list of graphs, see :mod:`meshops.datasets.graph_trajectories`.
         fields: Names of the fields to read; None: all.
 
     Raises:
-        InputError: No trajectories at all, or no such field.
+        InputError: No trajectory at all, cases that are none, or no such field.
 
     Attributes:
         cases: Name of each trajectory.
@@ -64,12 +67,14 @@ class PointTrajectories:
         spec: What channels and box mean.
     """
 
-    def __init__(self, data: TrajectoryDataset | MeshTrajectoryDataset, fields: Sequence[str] | None = None) -> None:
-        if not isinstance(data, TrajectoryDataset | MeshTrajectoryDataset):
-            raise InputError(f"need a dataset of trajectories, on grids or on meshes, got {type(data).__name__}")
+    def __init__(
+        self,
+        data: Sequence[Data] | CaseDataset | TrajectoryDataset | MeshTrajectoryDataset,
+        fields: Sequence[str] | None = None,
+    ) -> None:
         if not len(data):
             raise InputError("the set of trajectories is empty; choose another split")
-        self.data = data
+        self.data = data = as_trajectories(data)
         self.cases, self.lengths = data.cases, data.lengths
         whole = _grid_spec(data) if isinstance(data, TrajectoryDataset) else _mesh_spec(data)
         self.spec, self._columns = _chosen(whole, fields)

@@ -104,7 +104,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind '{cls.kind}'")
         if settings.refine and start is None:
             raise InputError("refining needs an auto-encoder to start from; give task.start, e.g. runs/.../model.ckpt")
-        points = PointTrajectories(data, settings.fields if start is None else _fields(start, settings))  # type: ignore[arg-type]
+        points = PointTrajectories(data, settings.fields if start is None else _fields(start, settings))
         kept = training_count(len(points), held_out)
         check_lengths(points.lengths[:kept], settings.frames, settings.stride)
         for length in points.lengths[kept:]:
@@ -209,7 +209,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         check_counts(0, cases=most)  # type: ignore[arg-type]
         if context is not None:
             self.to(context.device)
-        points = PointTrajectories(data, self.spec.fields)  # type: ignore[arg-type]
+        points = PointTrajectories(data, self.spec.fields)
         self.spec.check(points.spec)
         check_lengths(points.lengths, self.spec.frames, self.spec.stride)
         rows: dict[str, Row] = {}

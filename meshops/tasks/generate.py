@@ -67,11 +67,12 @@ class GenerateSettings:
 
     def __post_init__(self) -> None:
         """Check every number."""
-        check_counts(1, stride=self.stride, every=self.every, given=self.given, steps=self.steps, samples=self.samples)
-        check_counts(0, cases=self.cases)
+        counts = {"every": self.every, "given": self.given, "steps": self.steps, "samples": self.samples}
+        check_counts(1, "task.", stride=self.stride, **counts)
+        check_counts(0, "task.", cases=self.cases)
         check_shares(self.tasks, self.dropout)
         if self.law not in LAWS:
-            raise InputError(f"law must be one of {', '.join(LAWS)}, got '{self.law}'")
+            raise InputError(f"task.law must be one of {', '.join(LAWS)}, got '{self.law}'")
 
     def asked(self) -> dict[str, Plain]:
         """What forecasts are judged on."""
@@ -180,7 +181,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
         if not isinstance(start, AutoencodeTask):
             raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind 'autoencode'")
         here, stride, frames = context or Context(), settings.stride, start.spec.frames
-        points = PointTrajectories(data, start.spec.fields)  # type: ignore[arg-type]
+        points = PointTrajectories(data, start.spec.fields)
         start.spec.check(points.spec)
         kept = training_count(len(points), held_out)
         check_lengths(points.lengths[:kept], frames, stride)
@@ -322,7 +323,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
         check_counts(0, cases=chosen["cases"])
         if context is not None:
             self.to(context.device)
-        points = PointTrajectories(data, self.autoencoder.spec.fields)  # type: ignore[arg-type]
+        points = PointTrajectories(data, self.autoencoder.spec.fields)
         self.autoencoder.spec.check(points.spec)
         return judge_forecasts(self, points, ForecastSettings(**chosen), context or Context())
 

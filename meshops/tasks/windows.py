@@ -53,12 +53,12 @@ class AutoencodeSettings:
 
     def __post_init__(self) -> None:
         """Check every number."""
-        check_counts(1, frames=self.frames, stride=self.stride)
-        check_counts(0, most_points=self.most_points, targets=self.targets, cases=self.cases)
-        check_amounts(kl=self.kl, noise=self.noise)
-        check_fractions(replay=self.replay)
+        check_counts(1, "task.", frames=self.frames, stride=self.stride)
+        check_counts(0, "task.", most_points=self.most_points, targets=self.targets, cases=self.cases)
+        check_amounts("task.", kl=self.kl, noise=self.noise)
+        check_fractions("task.", replay=self.replay)
         check_points(self.points)
-        check_parts(self.test_points, "test_points")
+        check_parts(self.test_points, "task.test_points")
         if not 1 <= self.learned <= self.frames:
             raise InputError(
                 f"task.learn_frames must be in 1..{self.frames} (task.frames), or 0 for all of them, got "
