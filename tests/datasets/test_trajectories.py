@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from meshops.data.grid import grid_graph, grid_shape, grid_values
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets import CFDBench, PDEBench, TheWell, create_trajectories, detect
+from meshops.datasets import CFDBench, PDEBench, TheWell, create, detect
 from meshops.datasets.cfdbench.files import write_case
 from meshops.datasets.pdebench.files import write_flat, write_grouped
 from meshops.datasets.the_well.files import write_well
@@ -24,6 +24,8 @@ from meshops.errors import InputError, MissingDataError
 from meshops.solvers.riemann import riemann_2d
 from meshops.solvers.shallow_water import radial_dam_break
 from meshops.solvers.simulation import Simulation
+from meshops.tasks import RolloutSettings, RolloutTask
+from meshops.tasks.build import build_model
 
 
 def simulation(seed: int = 0, *, boundary: tuple[str, str] = ("periodic", "open")) -> Simulation:
@@ -134,11 +136,9 @@ def test_velocity_channels_are_never_guessed(tmp_path: Path) -> None:
     path = write_grouped([run, run], tmp_path / "a.h5", fields=("h",))
     with pytest.raises(InputError, match="velocity must be among the channels 'h'"):
         PDEBench(path, velocity=["u"])
-    from meshops.training.config import RolloutTaskConfig
-    from meshops.training.rollout import build, rollout_spec
-
+    samples: Any = RolloutTask.samples(PDEBench(path, "all"), RolloutSettings())
     with pytest.raises(InputError, match="The first channels are not assumed to be it"):
-        build({"name": "amrtransformer"}, rollout_spec(PDEBench(path, "all"), RolloutTaskConfig()))
+        build_model({"name": "amrtransformer"}, samples.spec.model_arguments(), samples.offers)
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_stand_ins_are_found_and_sound(name: str, tmp_path: Path) -> None:
     root = maker.standin(tmp_path / "set", 4)
     folder = root.parent if root.is_file() else root
     assert detect(folder) == name
-    data = create_trajectories(name, root=root, split="all")
+    data = create(name, root=root, split="all")
     assert len(data) >= 3 and not list(data.check())
 
 
@@ -256,12 +256,10 @@ def test_windows_and_names_are_checked(well: Path, tmp_path: Path) -> None:
         data.window(0, 3, 4)
     with pytest.raises(IndexError, match="has 2 trajectories, got index 2"):
         data.window(2, 0, 1)
-    with pytest.raises(
-        InputError, match="no dataset of trajectories 'well'; known: 'cfdbench', 'navier_stokes', 'pdebench'"
-    ):
-        create_trajectories("well", root=well)
+    with pytest.raises(InputError, match="no dataset 'well'"):
+        create("well", root=well)
     with pytest.raises(InputError, match="unknown option 'color'"):
-        create_trajectories("the_well", root=well, color=1)
+        create("the_well", root=well, color=1)
     with pytest.raises(InputError, match="is not empty"):
         write_well({"train": [simulation()]}, well, name="toy")
     with pytest.raises(InputError, match="must agree in grid"):
