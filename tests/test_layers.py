@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "meshops"
-LEAVES = {"errors", "optional", "testing", "typing"}
+LEAVES = {"errors", "folders", "optional", "testing", "typing"}
 BELOW = {
     "ops": set(),
     "partition": {"ops"},
@@ -27,6 +27,7 @@ BELOW = {
     "datasets": {"ops", "partition", "data"},
     "viz": {"ops", "partition", "data"},
     "errors": set(),
+    "folders": set(),
     "typing": set(),
     "optional": set(),
     "testing": {"ops", "partition", "data"},

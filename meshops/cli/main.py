@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import meshops
 from meshops.errors import DataWarning, MeshopsError
+from meshops.folders import check_temporary_folder, place_matplotlib
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("meshops.cli.demo", "the whole way on shipped RANS cases: train, test, predict a new shape, report"),
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     warnings.showwarning = _show_warning
     try:
+        check_temporary_folder()
+        place_matplotlib()
         code: int = importlib.import_module(VERBS[verb][0]).run(arguments[1:])
         return code
     except MeshopsError as error:
