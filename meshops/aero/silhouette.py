@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import InputError
+from meshops.ops.kernels.compile import njit
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def projected_area(
     return float(covered.sum() * pixel**2)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit()
 def _fill(points: Any, triangles: Any, covered: Any) -> None:
     for t in range(triangles.shape[0]):
         a, b, c = points[triangles[t, 0]], points[triangles[t, 1]], points[triangles[t, 2]]

@@ -21,6 +21,7 @@ def run(argv: Sequence[str]) -> int:
     from meshops.models import list_models
     from meshops.ops import explain, knn_search, median_split, segment_sum
     from meshops.ops.integer_backend import explain_backend
+    from meshops.ops.kernels.compile import kept_in
     from meshops.surrogate.base import software
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -33,6 +34,7 @@ def run(argv: Sequence[str]) -> int:
         "segments": explain(segment_sum, torch.zeros(2, 3)),
         "neighbours": explain(knn_search, torch.zeros(2, 3)),
         "integers": explain_backend(),
+        "compiled in": kept_in(),
         "ball tree": explain(median_split, torch.zeros(2, 3)),
         "optional": {name: available(name) for name in ("tensorboard", "triton", "pymetis")},
         "models": list_models(),

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 import meshops
 from meshops.errors import DataWarning, InputError, MeshopsError, Stopped
+from meshops.folders import check_temporary_folder, place_matplotlib
 
 PLUGINS = "meshops" + ".plugins"  # entry points of packages that register models, data sets, tasks
 VERBS: dict[str, tuple[str, str]] = {
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     warnings.showwarning = _show_warning
     try:
+        check_temporary_folder()
+        place_matplotlib()
         rest = _import_modules(arguments[1:])
         code: int = importlib.import_module(VERBS[verb][0]).run(rest)
         return code

@@ -1,4 +1,4 @@
-"""The definition of linear layers on integers, in float32, and the weights they meet; see :mod:`meshops.ops.integer`."""
+"""The definition of linear layers on integers, in float32, and the weights they meet; speed: ``ops.integer``."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def integer_linear_operation(
     added: Sequence[Rows],
     activation: Activation,
 ) -> Tensor:
+    """The operation without checks of its arguments; see :func:`meshops.ops.integer.integer_linear`."""
     check_rows_finite(x)
     out = x.new_empty(x.shape[0], weights[0].values.shape[0] if weights else 0)
     for (first, last), weight in zip(pairwise([0, *ends]), weights, strict=True):

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 from meshops.errors import InputError
 from meshops.io import replacing
+from meshops.ops.kernels.compile import njit
 
 POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
 MASK = 0xA282EAD8
@@ -35,7 +35,7 @@ def _table() -> np.ndarray[Any, Any]:
 TABLE = _table()
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit(nogil=True)
 def _crc(content: np.ndarray[Any, Any], table: np.ndarray[Any, Any]) -> Any:
     crc = np.uint32(0xFFFFFFFF)
     for byte in content:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from meshops.errors import InputError
 from meshops.ops.kernels.avx2 import COLUMNS, ROWS, block_8, block_16, power_of_two
+from meshops.ops.kernels.compile import njit
 from meshops.ops.kernels.threads import in_threads, thread_count
 from meshops.ops.quantize import fixed_range
 
@@ -94,7 +94,7 @@ def _panels(values: Any) -> Any:
     return out
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
 def _range(row):  # type: ignore[no-untyped-def]
     low, high = np.float32(0), np.float32(0)
     for c in range(row.size):
@@ -102,7 +102,7 @@ def _range(row):  # type: ignore[no-untyped-def]
     return low, high
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
 def _finite(row):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for c in range(row.size):
@@ -110,7 +110,7 @@ def _finite(row):  # type: ignore[no-untyped-def]
     return total == 0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _quantise(row, top, clip, fixed, out):  # type: ignore[no-untyped-def]
     """As ``quantize_rows``: rounding half to even, division and not the product with the inverse."""
     low, high = _range(row)
@@ -127,7 +127,7 @@ def _quantise(row, top, clip, fixed, out):  # type: ignore[no-untyped-def]
     return scale, zero
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
+@njit(nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
 def _silu(v):  # type: ignore[no-untyped-def]
     """V / (1 + exp(-v)): exp by 2^n times a polynomial, relative error below 2e-7."""
     y = min(max(-v, np.float32(-87)), np.float32(87))
@@ -144,7 +144,7 @@ def _silu(v):  # type: ignore[no-untyped-def]
     return v / (np.float32(1) + p * power_of_two(n))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _scale(sums, scale, zero, step, total, offset, count, panel, tile):  # type: ignore[no-untyped-def]
     """Sums of one panel as numbers."""
     for r in range(count):
@@ -154,7 +154,7 @@ def _scale(sums, scale, zero, step, total, offset, count, panel, tile):  # type:
             tile[r, panel, c] = factor * step[panel, c] * exact + offset[panel, c]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
+@njit(nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "contract"})
 def _write(tile, order, start, count, table1, index1, table2, index2, code, out):  # type: ignore[no-untyped-def]
     """Add the rows of the tables, apply the activation, write to the places of the rows."""
     n = out.shape[1]
@@ -181,7 +181,7 @@ def _write(tile, order, start, count, table1, index1, table2, index2, code, out)
                 target[c] = _silu(row[c])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _rows(  # type: ignore[no-untyped-def]
     x, order, top, clip, fixed, packed, step, total, offset, table1, index1, table2, index2, code, out, wide, lasts,
     bad, first, last,

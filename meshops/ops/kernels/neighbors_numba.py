@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.ops.kernels.compile import njit
 from meshops.ops.kernels.threads import even_cuts, in_threads, thread_count
 from meshops.ops.kernels.tree_numba import median_split_numba
 
@@ -107,7 +107,7 @@ def _query_order(tree: Tree, rows: Any, ptr: Any, are_points: bool) -> tuple[Any
     return np.argsort(leaf, kind="stable"), graph
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _boxes(columns, bounds, levels, leaf_start, node_start, low, high):  # type: ignore[no-untyped-def]
     d = columns.shape[0]
     for g in range(levels.size):
@@ -127,7 +127,7 @@ def _boxes(columns, bounds, levels, leaf_start, node_start, low, high):  # type:
                 high[node, a] = max(high[first, a], high[first + 1, a])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _leaf_of(rows, graph, levels, leaf_start, axis, value, leaf):  # type: ignore[no-untyped-def]
     for q in range(rows.shape[0]):
         g = graph[q]
@@ -138,7 +138,7 @@ def _leaf_of(rows, graph, levels, leaf_start, axis, value, leaf):  # type: ignor
         leaf[q] = leaf_start[g] + node - ((1 << levels[g]) - 1)
 
 
-@numba.njit(cache=True)
+@njit()
 def _box_distance(query, low, high, node, period):  # type: ignore[no-untyped-def]
     """Squared distance of a query from a box; infinite for an empty one."""
     total = 0.0
@@ -161,7 +161,7 @@ def _box_distance(query, low, high, node, period):  # type: ignore[no-untyped-de
     return total
 
 
-@numba.njit(cache=True)
+@njit()
 def _leaf_distances(query, columns, start, end, period, out):  # type: ignore[no-untyped-def]
     """Squared distances of the points ``start:end``, axis after axis."""
     for j in range(end - start):
@@ -179,7 +179,7 @@ def _leaf_distances(query, columns, start, end, period, out):  # type: ignore[no
                 out[j] += gap * gap
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _knn(  # type: ignore[no-untyped-def]
     columns, perm, bounds, levels, leaf_start, node_start, low, high, rows, order, graph, skip_self, period,
     index, distance, first, last,
@@ -239,7 +239,7 @@ def _knn(  # type: ignore[no-untyped-def]
         distance[i] = best
 
 
-@numba.njit(cache=True)
+@njit()
 def _insert(best, who, size, value, point):  # type: ignore[no-untyped-def]
     """Put a neighbour in its place among ``size`` sorted ones; the last falls out."""
     slot = size - 1
@@ -249,7 +249,7 @@ def _insert(best, who, size, value, point):  # type: ignore[no-untyped-def]
     best[slot], who[slot] = value, point
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _radius(  # type: ignore[no-untyped-def]
     columns, perm, bounds, levels, leaf_start, node_start, low, high, rows, order, graph, skip_self, period, limit,
     most_found, found, ptr, index, distance, first, last,
@@ -291,7 +291,7 @@ def _radius(  # type: ignore[no-untyped-def]
             _write_sorted(near[:count], who[:count], index[ptr[i] : ptr[i + 1]], distance[ptr[i] : ptr[i + 1]])
 
 
-@numba.njit(cache=True)
+@njit()
 def _write_sorted(near, who, index, distance):  # type: ignore[no-untyped-def]
     """The nearest, by distance and then index, as many as there is room for."""
     if near.size <= SHORT:
@@ -306,7 +306,7 @@ def _write_sorted(near, who, index, distance):  # type: ignore[no-untyped-def]
         index[j], distance[j] = who[order[j]], near[order[j]]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _farthest(  # type: ignore[no-untyped-def]
     columns, perm, bounds, levels, leaf_start, node_start, low, high, rows, starts, ends, out
 ):  # fmt: skip

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.ops.kernels.compile import njit
 from meshops.ops.kernels.threads import in_threads, thread_count
 
 PIECE = 16_384  # rows that one thread adds up
@@ -91,7 +91,7 @@ def _over_segments(work: Any, arrays: tuple[Any, ...], bounds: Any, numbers: int
     in_threads(work, arrays, [0, *cuts.tolist(), bounds.size - 1])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _sum(rows, bounds, order, out, first, last):  # type: ignore[no-untyped-def]
     channels = rows.shape[1]
     for s in range(first, last):
@@ -104,7 +104,7 @@ def _sum(rows, bounds, order, out, first, last):  # type: ignore[no-untyped-def]
                 total[c] += row[c]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _spread(rows, owner, bounds, order, out, first, last):  # type: ignore[no-untyped-def]
     channels = rows.shape[1]
     for s in range(first, last):
@@ -115,7 +115,7 @@ def _spread(rows, owner, bounds, order, out, first, last):  # type: ignore[no-un
                 target[c] = row[c]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _extreme(rows, bounds, order, out, place, largest, first, last):  # type: ignore[no-untyped-def]
     channels = rows.shape[1]
     for s in range(first, last):
@@ -129,7 +129,7 @@ def _extreme(rows, bounds, order, out, place, largest, first, last):  # type: ig
                     place[s, c] = i
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _count_into_order(index, perm, ptr):  # type: ignore[no-untyped-def]
     for i in range(index.size):
         ptr[index[i] + 1] += 1

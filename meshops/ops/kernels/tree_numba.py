@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.ops.kernels.compile import njit
 from meshops.ops.kernels.threads import even_cuts, in_threads, thread_count
 
 SERIAL_BELOW = 50_000  # points; starting threads would take longer than they save
@@ -119,13 +119,13 @@ def _pivots(column: Any, middle: int) -> tuple[Any, Any]:
     return sample[max(low, 0)], sample[min(high, sample.size - 1)]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _box(rows, cuts, boxes, first, last):  # type: ignore[no-untyped-def]
     for part in range(first, last):
         _extent(rows, cuts[part], cuts[part + 1], boxes[part, 0], boxes[part, 1])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _count(rows, cuts, axis, low, high, counts, first, last):  # type: ignore[no-untyped-def]
     for part in range(first, last):
         below = above = 0
@@ -137,7 +137,7 @@ def _count(rows, cuts, axis, low, high, counts, first, last):  # type: ignore[no
         counts[part, 1] = cuts[part + 1] - cuts[part] - below - above
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _move(rows, index, cuts, axis, low, high, offset, to_rows, to_index, first, last):  # type: ignore[no-untyped-def]
     for part in range(first, last):
         for i in range(cuts[part], cuts[part + 1]):
@@ -150,13 +150,13 @@ def _move(rows, index, cuts, axis, low, high, offset, to_rows, to_index, first, 
             to_index[k] = index[i]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _copy(rows, index, from_rows, from_index, first, last):  # type: ignore[no-untyped-def]
     rows[first:last] = from_rows[first:last]
     index[first:last] = from_index[first:last]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _subtrees(tasks, rows, index, leaf_start, inner_start, bounds, axes, values, cyclic, first, last):  # type: ignore[no-untyped-def]
     """Split tasks ``first:last`` down to their leaves, depth first."""
     d = rows.shape[1]
@@ -201,14 +201,14 @@ def _subtrees(tasks, rows, index, leaf_start, inner_start, bounds, axes, values,
             top += 1
 
 
-@numba.njit(cache=True)
+@njit()
 def _halfway(left, right):  # type: ignore[no-untyped-def]
     """Between the two middle points, rounded towards the right one."""
     halfway = type(right)(left + (right - left) / 2)
     return halfway if halfway > left else right
 
 
-@numba.njit(cache=True)
+@njit()
 def _extent(rows, start, end, low, high):  # type: ignore[no-untyped-def]
     """Least and largest coordinates; one pass in 3-D, where most of the points of this world are."""
     if rows.shape[1] == 3:
@@ -231,7 +231,7 @@ def _extent(rows, start, end, low, high):  # type: ignore[no-untyped-def]
         low[a], high[a] = least, most
 
 
-@numba.njit(cache=True)
+@njit()
 def _tie_before(rows, index, i, j, axis):  # type: ignore[no-untyped-def]
     """Order of two rows that agree along ``axis``: next coordinates cyclically, then index."""
     d = rows.shape[1]
@@ -242,14 +242,14 @@ def _tie_before(rows, index, i, j, axis):  # type: ignore[no-untyped-def]
     return index[i] < index[j]
 
 
-@numba.njit(cache=True, inline="always")
+@njit(inline="always")
 def _swap(rows, index, i, j):  # type: ignore[no-untyped-def]
     for k in range(rows.shape[1]):
         rows[i, k], rows[j, k] = rows[j, k], rows[i, k]
     index[i], index[j] = index[j], index[i]
 
 
-@numba.njit(cache=True)
+@njit()
 def _select(rows, index, start, end, middle, axis, offsets, sample):  # type: ignore[no-untyped-def]
     """Row ``middle`` in place, rows that come before it on its left.
 
@@ -279,7 +279,7 @@ def _select(rows, index, start, end, middle, axis, offsets, sample):  # type: ig
     _select_small(rows, index, start, end, middle, axis)
 
 
-@numba.njit(cache=True)
+@njit()
 def _sort(values, count):  # type: ignore[no-untyped-def]
     """Sort the first ``count`` values in place; Shell's method, quick for a few hundred."""
     gap = 1
@@ -295,7 +295,7 @@ def _sort(values, count):  # type: ignore[no-untyped-def]
         gap //= 3
 
 
-@numba.njit(cache=True)
+@njit()
 def _partition(rows, index, start, end, axis, pivot, inclusive, offsets):  # type: ignore[no-untyped-def]
     """Rows below the pivot (or equal to it) first; returns their end. Edelkamp and Weiss 2016: blocks, no branches."""
     i, j = start, end
@@ -334,7 +334,7 @@ def _partition(rows, index, start, end, axis, pivot, inclusive, offsets):  # typ
         j -= 1
 
 
-@numba.njit(cache=True)
+@njit()
 def _select_small(rows, index, start, end, middle, axis):  # type: ignore[no-untyped-def]
     """Quickselect in the full order, ties included."""
     low, high = start, end - 1
@@ -362,7 +362,7 @@ def _select_small(rows, index, start, end, middle, axis):  # type: ignore[no-unt
             high = j - 1
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _sort_leaves(index, bounds, perm):  # type: ignore[no-untyped-def]
     """Ascending order in each leaf: hand the points out to their leaves again, the first point first."""
     leaf = np.empty(index.size, dtype=np.int32)

@@ -1,0 +1,64 @@
+"""Folders for what is kept between calls besides the files that were asked for: compiled code, lists of fonts."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from meshops.errors import InputError
+
+
+@functools.cache
+def private_folder() -> Path | None:
+    """Folder among the temporary files that nobody else can write to; None where there is none.
+
+    Code is loaded from it: one that another user made in advance, or may write to, is not trusted.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        folder = Path(tempfile.gettempdir()) / f"meshops-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    private = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not stat.S_IMODE(found.st_mode) & 0o077
+    return folder if private and os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def check_temporary_folder() -> None:
+    """Raise ``InputError`` where there is no folder for temporary files: PyTorch cannot be imported without."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise InputError(
+            f"no folder for temporary files can be written ({error.strerror}); set the environment variable TMPDIR to "
+            f"a folder that can"
+        ) from None
+
+
+def place_matplotlib() -> None:
+    """Give matplotlib a folder for its list of fonts where it cannot write to the user's; before it is imported.
+
+    It would make a new one and say so at every start.
+    """
+    if "MPLCONFIGDIR" in os.environ or "matplotlib" in sys.modules:
+        return
+    homes = (("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache"))
+    if all(writable(os.environ.get(variable) or os.path.expanduser(usual)) for variable, usual in homes):
+        return
+    folder = private_folder()
+    if folder is not None:
+        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
+
+
+def writable(folder: str) -> bool:
+    """Whether a folder can be written to, or made and written to where it does not exist yet; False for ``~/...``."""
+    if not os.path.isabs(folder):  # a user without a home
+        return False
+    path = Path(folder)
+    there = next(place for place in (path, *path.parents) if os.path.exists(place))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
