@@ -96,7 +96,7 @@ class MeshModel(nn.Module):
         takes: Graphs; edges are found by neighbours where one has none.
         neighbors: Edges to this many nearest nodes where a graph has no edges.
         cluster_size: Nodes of a cluster; 0: no clusters.
-        clustering: How clusters are found where a graph has none stored: by a registered partitioner, ``"ball_tree"``, ``"kmeans"``, ...
+        clustering: Registered partitioner that finds clusters where a graph has none stored: ``"ball_tree"``, ...
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"graph"})

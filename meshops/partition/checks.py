@@ -57,8 +57,8 @@ def grid_shape_of(data: Any) -> tuple[int, ...] | None:
     graphs = 1 if (ptr := graph_ptr(data)) is None else ptr.numel() - 1
     if graphs * math.prod(cells) != data.num_nodes:
         raise InputError(
-            f"grid_shape {list(cells)} means {graphs * math.prod(cells)} nodes in {graphs} graphs, got {data.num_nodes}; "
-            "correct it, or remove it from graphs that are no grids"
+            f"grid_shape {list(cells)} means {graphs * math.prod(cells)} nodes in {graphs} graphs, got "
+            f"{data.num_nodes}; correct it, or remove it from graphs that are no grids"
         )
     return cells
 

@@ -3,7 +3,8 @@
     @register_partitioner("my_cells")
     class MyCells(BaseTransform): ...
 
-The command line (``meshops partition --method``), MSPT (``patching``) and GraphViT (``clustering``) choose by these names.
+The command line (``meshops partition --method``), MSPT (``patching``) and GraphViT (``clustering``) choose by these
+names.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def test_batches_of_plain_data(name: str) -> None:
         assert counts == [Partition.of(graph).num_patches for graph in made]
     if "cover_index" in batch:
         values = torch.rand(batch.num_nodes)
-        starts = zip(given, made, strict=True)
-        single = [Cover.of(m).pool(part) for (_, m), part in zip(starts, values.split([g.num_nodes for g in given]))]
+        parts = values.split([graph.num_nodes for graph in given])
+        single = [Cover.of(graph).pool(part) for graph, part in zip(made, parts, strict=True)]
         torch.testing.assert_close(Cover.of(batch).pool(values), torch.cat(single))
 
 
