@@ -6,6 +6,7 @@ from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.matrix import matrix_table, tasks_of
 from meshops.tasks.prediction import Prediction, Verdict
 from meshops.tasks.report import Report
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
@@ -38,4 +39,6 @@ __all__ = [
     "Verdict",
     "get_task",
     "list_tasks",
+    "matrix_table",
+    "tasks_of",
 ]
