@@ -1,11 +1,12 @@
 """What is learnt and how it is judged: one contract, four kinds."""
 
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import Context, Draw, Samples, Task, get_task, list_tasks
+from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
 from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.matrix import matrix_table, tasks_of
 from meshops.tasks.prediction import Prediction, Verdict
 from meshops.tasks.report import Report
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
@@ -17,6 +18,7 @@ __all__ = [
     "AutoencodeSettings",
     "AutoencodeTask",
     "Case",
+    "CaseSource",
     "Context",
     "Draw",
     "FieldsSettings",
@@ -25,14 +27,18 @@ __all__ = [
     "GenerateSettings",
     "GenerateTask",
     "GridRollout",
+    "Made",
     "MeshRollout",
     "Prediction",
     "Report",
     "RolloutSettings",
     "RolloutTask",
     "Samples",
+    "Spec",
     "Task",
     "Verdict",
     "get_task",
     "list_tasks",
+    "matrix_table",
+    "tasks_of",
 ]
