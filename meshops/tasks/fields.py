@@ -271,8 +271,8 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             value, margin = case.conditions[name], 0.05 * (high - low)
             if not low - margin <= value <= high + margin:
                 out.append(
-                    f"{case.label}: {name} = {value:g} is outside the {low:g} to {high:g} of the training: an "
-                    "extrapolation, whose error is unknown"
+                    f"{case.label}: {self.spec.named(name)} = {value:g} is outside the {low:g} to {high:g} of the "
+                    "training: an extrapolation, whose error is unknown"
                 )
         return out
 

@@ -71,7 +71,8 @@ class FieldsSamples(Samples):
 
     def describe(self) -> str:
         """Cases and fields."""
-        told = f", conditions {', '.join(self.spec.conditions)}" if self.spec.conditions else ""
+        told = ", ".join(map(self.spec.named, self.spec.conditions))
+        told = f", conditions {told}" if told else ""
         return f"{len(self.graphs) + len(self.held_out)} training cases, fields {', '.join(self.spec.fields)}{told}"
 
     def notes(self) -> Sequence[str]:
@@ -153,6 +154,8 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         "number_weight": settings.number_weight,
         "location": "cell" if graph.get("location") == "cell" else "point",
     }  # fmt: skip
+    quantities = (*shared["conditions"], *shared["numbers"])
+    shared["quantity_units"] = tuple(cases.quantity_units.get(name, "") for name in quantities)
     if not _is_body(cases, graph, settings):
         return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
     shared["inputs"] = tuple(_input_names(graph)[i] for i in _own_columns(graph))

@@ -97,6 +97,7 @@ class FieldsSpec(Spec):
         inputs: Names of the input channels of the data.
         conditions: Names of the conditions the model is told.
         numbers: Names of the results that are learnt.
+        quantity_units: Unit of each of these two, conditions first.
         domain: ``"graph"``: inputs as they are; ``"surface"``, ``"volume"``: of a body in a flow.
         location: ``"cell"`` or ``"point"``: where the fields live in the files.
         pressure, shear, velocity: Fields with these roles, None if there is none.
@@ -117,6 +118,7 @@ class FieldsSpec(Spec):
     inputs: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    quantity_units: tuple[str, ...] = ()
     domain: Domain = "graph"
     location: Literal["cell", "point"] = "point"
     pressure: str | None = None
@@ -178,6 +180,11 @@ class FieldsSpec(Spec):
         """What models want to know."""
         width = len(self.feature_names()) + len(self.conditions)
         return {"in_channels": width, "out_channels": self.channels, "pos_dim": self.dim, "dim": self.dim}
+
+    def named(self, quantity: str) -> str:
+        """A condition or number with its unit: ``speed [m/s]``."""
+        units = dict(zip((*self.conditions, *self.numbers), self.quantity_units, strict=False))
+        return f"{quantity} [{units[quantity]}]" if units.get(quantity) else quantity
 
     def short(self, name: str) -> str:
         """Name of a field in tables: its role, else its own."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvista as pv
+from meshops.tasks.surrogate import Prediction, Surrogate
 
 from meshops.aero.conditions import FlowConditions
 from meshops.datasets import AhmedMini, registry
 from meshops.errors import InputError
 from meshops.solvers.ahmed_body import ahmed_body
-from meshops.tasks.surrogate import Prediction, Surrogate
 from meshops.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from meshops.training.run import train
 
