@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
@@ -48,6 +48,8 @@ def check_partitioner(
 ) -> None:
     """Every node in one patch, patches independent of the order of the nodes and of the batch, bad input refused.
 
+    Plain PyG ``Data`` works like a ``MeshGraph``.
+
     Args:
         partitioner: PyG transform that stores a :class:`meshops.partition.Partition`.
         sizes: Number of nodes of the graphs it is tried on.
@@ -67,6 +69,7 @@ def check_partitioner(
     _check_batch(Partition.of(partitioner(Batch.from_data_list(graphs))), parts, "partitioning a batch")
     together = Batch.from_data_list([partitioner(graph) for graph in graphs])
     _check_batch(Partition.of(together), parts, "batching partitioned graphs")
+    _check_plain(partitioner, graphs, parts)
     flat = graphs[0].pos * torch.tensor([1.0] * (dim - 1) + [0.0])
     for name, pos in {"coinciding": torch.ones(20, dim), "in a plane": flat}.items():
         part = Partition.of(partitioner(MeshGraph(pos=pos)))
@@ -192,7 +195,26 @@ def _check_batch(together: Partition, parts: Sequence[Partition], what: str) -> 
     _equal(together.batch.cpu(), torch.tensor(graphs), f"{what} loses which graph a patch belongs to")
 
 
+def _check_plain(partitioner: Callable[[Any], Any], graphs: Sequence[Any], parts: Sequence[Partition]) -> None:
+    """PyG ``Data`` is partitioned like our graphs, alone and in a batch, and left as it was."""
+    plain = [Data(**graph.to_dict()) for graph in graphs]
+    before = [set(data.keys()) for data in plain]
+    cut = [partitioner(data) for data in plain]
+    assert [set(data.keys()) for data in plain] == before, "the graph that was given is changed"
+    together = Batch.from_data_list(cut)
+    _check_batch(Partition.of(together), parts, "batching partitioned graphs of class Data")
+    _check_batch(Partition.of(partitioner(Batch.from_data_list(plain))), parts, "partitioning a batch of class Data")
+    for one, part in zip(together.to_data_list(), parts, strict=True):
+        _equal(Partition.of(one).perm, part.perm, "taking a batch of class Data apart gives other patches")
+
+
 def _check_refusal(partitioner: Callable[[Any], Any], dim: int) -> None:
+    try:
+        partitioner(Data(x=torch.zeros(5, dim)))
+    except InputError as error:
+        assert "'pos'" in str(error), f"the message does not say that pos is missing: {error}"
+    else:
+        raise AssertionError("a graph without positions is accepted")
     pos = torch.zeros(5, dim)
     pos[3, 0] = torch.nan
     try:

@@ -25,7 +25,7 @@ NODE_ARRAYS = ("pos", "x", "y", "normal", "area", "node_type", "weight", "node_i
 CELL_ARRAYS = ("points", "cell_size", "cell_nodes", "cell_type", "cell_num_faces", "face_size", "face_nodes")
 # Attributes that hold the patches of ``meshops.partition``.
 PATCH_ARRAYS = (
-    "patch_perm", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius",
+    "patch_index", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius",
     "cover_index", "cover_size", "cover_count", "cover_level",
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ class MeshGraph(Data):  # type: ignore[misc]
             because they survive batching by concatenation.
         cell_num_faces, face_size, face_nodes: faces of polyhedra: cell i has ``cell_num_faces[i]`` faces
             (0 for other cell types); face j has ``face_size[j]`` points in ``face_nodes``.
-        patch_perm, patch_size: set by partitioners, read through ``meshops.partition.Partition.of``.
+        patch_index, patch_size: set by partitioners, read through ``meshops.partition.Partition.of``.
         source: file the case came from; ``name``: short label.
 
     Example:
@@ -61,11 +61,9 @@ class MeshGraph(Data):  # type: ignore[misc]
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Offset point and node indices when graphs are put into one batch."""
+        """Offset point indices when graphs are put into one batch; PyG offsets node indices, keys with ``index``."""
         if key in ("cell_nodes", "face_nodes"):
             return self.num_points
-        if key in ("patch_perm", "patch_index", "node_index", "cover_index"):
-            return self.num_nodes
         return super().__inc__(key, value, *args, **kwargs)
 
     @property
@@ -202,7 +200,7 @@ def _check_indices(graph: MeshGraph) -> Iterable[str]:
         "edge_index": int(graph.num_nodes or 0),
         "cell_nodes": graph.num_points,
         "face_nodes": graph.num_points,
-        "patch_perm": int(graph.num_nodes or 0),
+        "patch_index": int(graph.num_nodes or 0),
     }
     for key, limit in limits.items():
         value = graph.get(key)

@@ -1,7 +1,7 @@
 """What is learnt and how it is judged: one contract, four kinds."""
 
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import Context, Draw, Samples, Task, get_task, list_tasks
+from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
 from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -17,6 +17,7 @@ __all__ = [
     "AutoencodeSettings",
     "AutoencodeTask",
     "Case",
+    "CaseSource",
     "Context",
     "Draw",
     "FieldsSettings",
@@ -25,12 +26,14 @@ __all__ = [
     "GenerateSettings",
     "GenerateTask",
     "GridRollout",
+    "Made",
     "MeshRollout",
     "Prediction",
     "Report",
     "RolloutSettings",
     "RolloutTask",
     "Samples",
+    "Spec",
     "Task",
     "Verdict",
     "get_task",

@@ -110,8 +110,8 @@ def _anchored(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator:
     model: Any = task.model
     if not hasattr(model, "decode"):
         raise InputError(f"{type(model).__name__} cannot decode frozen anchors; use method='interleaved'")
-    if model.patching != "tree":
-        raise InputError("anchored prediction needs patches from a tree: build the model with patching='tree'")
+    if model.patching != "ball_tree":
+        raise InputError("anchored prediction needs patches from a tree: build the model with patching='ball_tree'")
     n, device = len(graph.pos), task.device
     anchors = random_subset(n, min(task.spec.nodes, n), generator)
     chosen = task.inputs(some_nodes(graph, anchors).to(device))

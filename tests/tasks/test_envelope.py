@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import pyvista as pv
+from meshops.tasks.envelope import DESCRIPTORS, Envelope, FeatureRange
 
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import InputError
 from meshops.tasks.cases import BodySurface
-from meshops.tasks.envelope import DESCRIPTORS, Envelope, FeatureRange
 
 
 def box(length=1.0, width=0.4, height=0.3, clearance=0.05) -> np.ndarray:

@@ -188,7 +188,7 @@ def test_stored_clusters_are_used_wherever_frames_are_read(tmp_path: Path, monke
     plain = task.rollout(frames._replace(cluster=None))
     assert report.cases[data.cases[0]]["n_rmse@3"] == task.judge(samples, 0)["error"]
     assert plain.shape == task.rollout(frames).shape
-    tree, _ = made(data, RolloutSettings(horizon=2), name="graphvit", **model | {"clustering": "tree"})
+    tree, _ = made(data, RolloutSettings(horizon=2), name="graphvit", **model | {"clustering": "ball_tree"})
     assert stored_cluster_size(task.model) == 10 and stored_cluster_size(tree.model) == 0
 
 

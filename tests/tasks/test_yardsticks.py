@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from meshops.tasks.yardsticks import Example, Yardsticks, unit_box
 
 
@@ -26,9 +25,10 @@ def test_unit_box_of_a_flat_shape():
 
 def test_figures_of_the_published_split():
     """0.81, 0.27 and 0.28 for the pressure, 0.71 for the shear of the nearest shape (runs 1-24 / 25-30)."""
+    from meshops.training.evaluate import _example
+
     from meshops.datasets import create
     from meshops.training.config import TaskConfig
-    from meshops.training.evaluate import _example
     from meshops.training.run import make_spec
 
     train, test = (create("ahmed_mini", split=split) for split in ("train", "test"))

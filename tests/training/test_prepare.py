@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from meshops.training.prepare import decide_symmetry, prepare_cases
 from rich.console import Console
 from torch.testing import assert_close
 
@@ -14,7 +15,6 @@ from meshops.aero.conditions import FlowConditions
 from meshops.datasets import AhmedMini, registry
 from meshops.datasets.mesh_files import MeshFiles
 from meshops.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-from meshops.training.prepare import decide_symmetry, prepare_cases
 from meshops.training.run import make_spec, train
 
 TASK = TaskConfig(nodes=64, radii=(), potential_flow=False, passes=1)
