@@ -6,8 +6,9 @@ from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.graph_samples import GraphSamples
 from meshops.tasks.prediction import Prediction, Verdict
-from meshops.tasks.report import Report
+from meshops.tasks.report import Report, means
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
 from meshops.tasks.rollout_grid import GridRollout
 from meshops.tasks.rollout_mesh import MeshRollout
@@ -25,6 +26,7 @@ __all__ = [
     "FieldsTask",
     "GenerateSettings",
     "GenerateTask",
+    "GraphSamples",
     "GridRollout",
     "Made",
     "MeshRollout",
@@ -38,4 +40,5 @@ __all__ = [
     "Verdict",
     "get_task",
     "list_tasks",
+    "means",
 ]

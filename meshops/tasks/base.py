@@ -174,9 +174,10 @@ class Task(nn.Module, ABC, Generic[S, B]):
         """
 
     @classmethod
-    @abstractmethod
     def fit(cls, model: nn.Module, samples: S, settings: object) -> Self:
-        """Task with the statistics of the training samples (float64)."""
+        """Task with the statistics of the training samples (float64); by default there are none."""
+        del settings
+        return cls(model, samples.spec)
 
     @classmethod
     @abstractmethod
