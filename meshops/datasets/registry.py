@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, MissingDataError, listing
+from meshops.errors import InputError, MissingDataError, did_you_mean, listing
 
 AnyDataset: TypeAlias = CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
 T = TypeVar("T", bound=type)
@@ -97,7 +97,10 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
     allowed = inspect.signature(known.maker).parameters
     unknown = sorted(set(options_) - set(allowed))
     if unknown:
-        raise InputError(f"{key}: unknown option {listing(unknown)}; allowed: {listing(options(key))}")
+        raise InputError(
+            f"{key}: unknown option {listing(unknown)}; {did_you_mean(unknown[0], options(key))}"
+            f"allowed: {listing(options(key))}"
+        )
     if "root" not in allowed:
         if root is not None:
             raise InputError(f"{key} is shipped with meshops and takes no folder, got root={str(root)!r}; leave it out")
@@ -139,5 +142,5 @@ def detect(root: str | Path) -> str:
 def _registered(name: str) -> tuple[str, Registered]:
     key = name.lower().replace("-", "_")
     if key not in _DATASETS:
-        raise InputError(f"no dataset '{name}'; known: {listing(names(), 40)}")
+        raise InputError(f"no dataset '{name}'; {did_you_mean(key, _DATASETS)}known: {listing(names(), 40)}")
     return key, _DATASETS[key]

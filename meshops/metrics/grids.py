@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError
+from meshops.metrics.registry import register_metric
 
 EPS = 1e-7  # of The Well
 
 
+@register_metric("vrmse", needs="grid")
 def vrmse(prediction: Tensor, truth: Tensor, *, dim: int) -> Tensor:
     """VRMSE over the last ``dim`` axes.
 
@@ -36,6 +38,7 @@ def vrmse(prediction: Tensor, truth: Tensor, *, dim: int) -> Tensor:
     return (error / (truth.double().var(axes, correction=1) + EPS)).sqrt()
 
 
+@register_metric("nmse", needs="grid")
 def nmse(prediction: Tensor, truth: Tensor, *, dim: int) -> Tensor:
     """MSE / mean(truth^2) over the channels and the grid: ``[..., c, *grid] -> [...]`` float64."""
     _check(prediction, truth)
@@ -85,6 +88,7 @@ def energy_spectrum(values: Tensor, *, dim: int, spacing: Sequence[float] | None
     return torch.arange(top + 1, dtype=torch.float64), energy
 
 
+@register_metric("band_errors", needs="grid")
 def band_errors(
     prediction: Tensor, truth: Tensor, *, dim: int, spacing: Sequence[float] | None = None, bands: int = 3
 ) -> Tensor:

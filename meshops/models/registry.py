@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from fnmatch import fnmatch
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 
 F = TypeVar("F", bound=Callable[..., nn.Module])
 _MODELS: dict[str, Callable[..., nn.Module]] = {}
@@ -41,8 +40,7 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     allowed = _arguments(maker)
     unknown = [key for key in arguments if key not in allowed]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], allowed, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(unknown[0], allowed)
         raise InputError(f"model '{name}' has no argument {listing(unknown)}; {hint}allowed: {listing(allowed, 40)}")
     return maker(**arguments)
 
@@ -71,8 +69,7 @@ def model_takes(name: str) -> frozenset[str]:
 
 def _registered(name: str) -> Callable[..., nn.Module]:
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, _MODELS)
         raise InputError(f"unknown model '{name}'; {hint}registered: {listing(list_models())}")
     return _MODELS[name]
 

@@ -9,13 +9,12 @@ names.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 
 Needs = Literal["positions", "edges"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,7 +108,6 @@ def create_positional(
 
 def _registered(name: str) -> Registered:
     if name not in _PARTITIONERS:
-        near = difflib.get_close_matches(name, _PARTITIONERS, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, _PARTITIONERS)
         raise InputError(f"unknown partitioner '{name}'; {hint}registered: {listing(list_partitioners(), 40)}")
     return _PARTITIONERS[name]

@@ -24,7 +24,7 @@ from torch_geometric.data import Data
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.tasks.report import Report
 
 Plain: TypeAlias = "bool | int | float | str | Sequence[Plain] | Mapping[str, Plain] | None"
@@ -261,7 +261,8 @@ def get_task(kind: str) -> type[Task]:  # type: ignore[type-arg]
         InputError: Unknown kind; lists those there are.
     """
     if kind not in _KINDS:
-        raise InputError(f"kind must be one of {listing(list_tasks())}, got '{kind}'")
+        hint = did_you_mean(kind, _KINDS)
+        raise InputError(f"{hint}kind must be one of {listing(list_tasks())}, got '{kind}'")
     return _KINDS[kind]
 
 

@@ -312,7 +312,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         fine = {name: array.numpy() for name, array in self.physical(values, frame, case.flow).items()}
         return Prediction(
             case=case, fields={name: case.to_mesh(array) for name, array in fine.items()}, truth=case.truth,
-            errors=known_errors(case, fine), forces=case.forces(fine, self.spec),
+            errors=known_errors(case, fine, self.spec.metrics), forces=case.forces(fine, self.spec),
             true_forces=case.forces(case.truth, self.spec) if case.truth and not case.refined else None,
             numbers=self._case_numbers(prepared, values), cues=bool(self.spec.cues()) and used,
             seconds=time.perf_counter() - start,

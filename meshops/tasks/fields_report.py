@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -48,10 +48,10 @@ class Judged(NodePredictor, Protocol):
 def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], context: Context) -> Report:
     """Errors on every case and their averages.
 
-    ``<field>_rel_l2``, ``_mae``, ``_r2`` (``_rel_l2_area`` where cells have areas), ``drag_error`` and ``lift_error``
-    (mean absolute error of C_D and C_L against the integrated true fields), ``drag_rank_correlation``, and for learnt
-    numbers ``<number>_error``. Baselines: the training mean everywhere, and for a model that uses features of the mesh
-    itself the model without them, as for a CAD triangulation.
+    ``<field>_rel_l2``, ``_mae``, ``_r2`` (``_rel_l2_area`` where cells have areas) and those of ``spec.metrics``,
+    ``drag_error`` and ``lift_error`` (mean absolute error of C_D and C_L against the integrated true fields),
+    ``drag_rank_correlation``, and for learnt numbers ``<number>_error``. Baselines: the training mean everywhere, and
+    for a model that uses features of the mesh itself the model without them, as for a CAD triangulation.
     """
     cases, spec = as_cases(data), task.spec
     tables: dict[str, dict[str, Row]] = {"": {}, FOR_STL: {}, "mean": {}}
@@ -88,7 +88,7 @@ def case_row(
 ) -> Row:
     """Errors of predicted fields of one case against what is known of it."""
     row: Row = {}
-    errors = known_errors(case, fields)
+    errors = known_errors(case, fields, spec.metrics)
     for name in sorted(errors, key=lambda name: spec.short(name) == name):  # those with a role first
         row |= {f"{spec.short(name)}_{key}": value for key, value in errors[name].items()}
     found, true = case.forces(fields, spec), case.forces(case.truth, spec)
@@ -103,14 +103,15 @@ def case_row(
     return row
 
 
-def known_errors(case: Case, fields: Mapping[str, Array]) -> dict[str, Row]:
+def known_errors(case: Case, fields: Mapping[str, Array], metrics: Sequence[str] = ()) -> dict[str, Row]:
     """Errors of each field whose truth is known, over the nodes that belong to a cell."""
     out = {}
     keep = torch.as_tensor(case.used)
     area = case.graph.get("area") if case.body is not None and not case.refined else None
     for name, truth in case.truth.items():
         predicted = torch.as_tensor(np.asarray(case.to_mesh(fields[name])))
-        out[name] = field_errors(predicted[keep], torch.as_tensor(truth)[keep], None if area is None else area[keep])
+        areas = None if area is None else area[keep]
+        out[name] = field_errors(predicted[keep], torch.as_tensor(truth)[keep], areas, extra=metrics)
     return out
 
 

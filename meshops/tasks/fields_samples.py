@@ -152,6 +152,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         "dim": graph.pos.shape[1], "inputs": _input_names(graph), "loss": settings.loss, "weights": settings.weights,
         "conditions": _chosen_conditions(cases, settings), "numbers": _chosen_numbers(cases, settings),
         "number_weight": settings.number_weight,
+        "metrics": settings.metrics,
         "location": "cell" if graph.get("location") == "cell" else "point",
     }  # fmt: skip
     quantities = (*shared["conditions"], *shared["numbers"])

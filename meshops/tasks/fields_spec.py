@@ -10,6 +10,7 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import FeatureSpec
 from meshops.data.mesh_graph import field_slices
 from meshops.errors import InputError, listing
+from meshops.metrics.fields import field_metrics
 from meshops.metrics.losses import get_loss
 from meshops.tasks.base import Plain, Spec
 
@@ -43,6 +44,7 @@ class FieldsSettings:
         conditions: Named conditions of the cases the model is told; default: all that differ between cases.
         numbers: Named results of the cases that are learnt beside the fields, e.g. cd.
         number_weight: Weight of those in the loss.
+        metrics: Further metrics of every field in reports, by name: see meshops.metrics.list_metrics("field", "area").
     """
 
     fields: tuple[str, ...] | None = None
@@ -59,11 +61,13 @@ class FieldsSettings:
     conditions: tuple[str, ...] | None = None
     numbers: tuple[str, ...] = ()
     number_weight: float = 0.1
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         for name in self.loss:
             get_loss(name)
+        field_metrics(self.metrics)
         _at_least("task.passes", self.passes, 1)
         _at_least("task.max_sources", self.max_sources, 1)
         if self.nodes is not None and self.nodes < 0:
@@ -108,6 +112,7 @@ class FieldsSpec(Spec):
         nodes: Nodes per training subset; 0: whole meshes.
         loss, weights: Of each field, or one for all.
         number_weight: Weight of the numbers in the loss.
+        metrics: Further metrics of every field in reports.
         hide: How often the features of the mesh itself are hidden in training.
     """
 
@@ -131,6 +136,7 @@ class FieldsSpec(Spec):
     loss: tuple[str, ...] = ("relative_l2",)
     weights: tuple[float, ...] = (1.0,)
     number_weight: float = 0.1
+    metrics: tuple[str, ...] = ()
     hide: float = 0.0
 
     def __post_init__(self) -> None:
