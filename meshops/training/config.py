@@ -85,7 +85,7 @@ class TrainConfig:
             raise InputError(f"train.lr must be positive, got {self.lr}")
         if not 0 <= self.ema < 1:
             raise InputError(f"train.ema is a decay in [0, 1), got {self.ema}")
-        if not 0 <= self.warmup <= 1:
+        if self.warmup < 0 or (self.warmup > 1 and self.schedule != "noam"):  # noam may stop while it still rises
             raise InputError(f"train.warmup is a share of the steps in [0, 1], got {self.warmup}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"train.betas must be in [0, 1), got {list(self.betas)}")
