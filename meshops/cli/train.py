@@ -131,6 +131,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
         kind = kind or kind_of(path)
         arguments = ["--config", str(path), *arguments[1:]]
+    if kind == "stages":
+        raise InputError(f"{source}kind 'stages' is a run file that names others: meshops train STAGES.yaml")
     if kind not in (None, *list_tasks()):
         raise InputError(f"{source}kind must be one of {', '.join([*list_tasks(), 'stages'])}, got {kind!r}")
     chosen = kind or "fields"
