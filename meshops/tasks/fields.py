@@ -31,7 +31,7 @@ from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
-from meshops.tasks.base import CaseSource, Context, Draw, Plain, Stored, Task
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task
 from meshops.tasks.cases import Case, Source, graph_case, open_case
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, as_graph, make_samples, prepare
@@ -81,13 +81,9 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     # ---- from cases to a task
 
     @classmethod
-    def samples(
-        cls, data: CaseSource, settings: FieldsSettings, *, held_out: int = 0, start: Task | None = None,  # type: ignore[override, type-arg]
-        context: Context | None = None,
-    ) -> FieldsSamples:  # fmt: skip
+    def samples(cls, data: CaseSource, settings: FieldsSettings, context: Context = ALONE) -> FieldsSamples:  # type: ignore[override]
         """Prepared cases; see :func:`meshops.tasks.fields_samples.make_samples`."""
-        del start
-        return make_samples(data, settings, held_out, context or Context())
+        return make_samples(data, settings, context)
 
     @classmethod
     def fit(cls, model: nn.Module, samples: FieldsSamples, settings: FieldsSettings) -> Self:  # type: ignore[override]
@@ -370,12 +366,12 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             )
         return alike
 
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Errors of fields, forces and numbers on every case; see :func:`meshops.tasks.fields_report.fields_report`.
 
         Asked: ``method`` and ``passes`` of the prediction.
         """
-        return fields_report(self, data, self.asking(asked), context or Context())
+        return fields_report(self, data, self.asking(asked), context)
 
 
 def output_normalizer(spec: FieldsSpec, graphs: Sequence[MeshGraph]) -> Normalizer:

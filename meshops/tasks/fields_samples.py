@@ -80,7 +80,7 @@ class FieldsSamples(Samples):
         return self.decided
 
 
-def make_samples(data: CaseSource, settings: FieldsSettings, held_out: int, context: Context) -> FieldsSamples:
+def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -> FieldsSamples:
     """Read every case once: features, fields, conditions, descriptors.
 
     Raises:
@@ -92,7 +92,7 @@ def make_samples(data: CaseSource, settings: FieldsSettings, held_out: int, cont
     if spec.bodies:
         spec, reason = decide_symmetry(cases, spec)
         decided = (reason,)
-    kept = training_count(len(cases), held_out)
+    kept = training_count(len(cases), context.held_out)
     graphs: list[MeshGraph] = []
     descriptors, sizes = [], []
     rows = track(range(len(cases)), "reading the cases", console=context.console, transient=True,
