@@ -68,7 +68,7 @@ def names(kind: type | None = None) -> tuple[str, ...]:
 
 
 def dataset_class(name: str) -> Callable[..., AnyDataset]:
-    """What :func:`create` calls for a name.
+    """Class of a dataset.
 
     Raises:
         InputError: Unknown name.

@@ -6,9 +6,10 @@ from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.graph_samples import GraphSamples
 from meshops.tasks.matrix import matrix_table, tasks_of
 from meshops.tasks.prediction import Prediction, Verdict
-from meshops.tasks.report import Report
+from meshops.tasks.report import Report, means
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
 from meshops.tasks.rollout_grid import GridRollout
 from meshops.tasks.rollout_mesh import MeshRollout
@@ -26,6 +27,7 @@ __all__ = [
     "FieldsTask",
     "GenerateSettings",
     "GenerateTask",
+    "GraphSamples",
     "GridRollout",
     "Made",
     "MeshRollout",
@@ -40,5 +42,6 @@ __all__ = [
     "get_task",
     "list_tasks",
     "matrix_table",
+    "means",
     "tasks_of",
 ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -173,9 +174,10 @@ class Task(nn.Module, ABC, Generic[S, B]):
         """
 
     @classmethod
-    @abstractmethod
     def fit(cls, model: nn.Module, samples: S, settings: object) -> Self:
-        """Task with the statistics of the training samples (float64)."""
+        """Task with the statistics of the training samples (float64); by default there are none."""
+        del settings
+        return cls(model, samples.spec)
 
     @classmethod
     @abstractmethod
@@ -234,8 +236,8 @@ class Task(nn.Module, ABC, Generic[S, B]):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.parameters()).device
+        """Where the model is; one on integers may have buffers only."""
+        return next(chain(self.parameters(), self.buffers())).device
 
     def asking(self, asked: Mapping[str, Plain]) -> dict[str, Plain]:
         """What is asked, over what the run was asked; None counts as not asked.

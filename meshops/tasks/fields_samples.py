@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 4  # cases on which mirror symmetry is decided
 ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
+GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
 KEPT = ("pos", "x", "edge_index", "cluster", "time", "grid_shape", "spacing", "periodic", "name")
 
 
@@ -158,6 +159,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     shared["quantity_units"] = tuple(cases.quantity_units.get(name, "") for name in quantities)
     if not _is_body(cases, graph, settings):
         return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
+    shared["inputs"] = tuple(_input_names(graph)[i] for i in _own_columns(graph))
     roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
     volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
     return FieldsSpec(
@@ -183,6 +185,11 @@ def _input_names(graph: MeshGraph) -> tuple[str, ...]:
         return ()
     names = tuple(graph.get("x_names") or ())
     return names if len(names) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
+
+
+def _own_columns(graph: MeshGraph) -> list[int]:
+    """Input channels of a body beside those that say again where its nodes are and how they face."""
+    return [i for i, name in enumerate(_input_names(graph)) if name not in GEOMETRY]
 
 
 def _chosen_conditions(cases: CaseDataset, settings: FieldsSettings) -> tuple[str, ...]:
@@ -240,7 +247,7 @@ def prepare(
         frame = frame_of(graph, at, spec.domain)
         reynolds = at.reynolds(frame.length) if spec.features.reynolds else None
         computed = node_features(graph, frame, spec.features, spec.domain, reynolds=reynolds)
-        x = computed if not spec.inputs else torch.cat([computed, graph.x], 1)
+        x = computed if not spec.inputs else torch.cat([computed, graph.x[:, _own_columns(graph)]], 1)
         out = MeshGraph(pos=frame.points(graph.pos), x=x)
         if graph.get("area") is not None:
             out.area = graph.area
@@ -259,8 +266,7 @@ def _check_graph(graph: MeshGraph, spec: FieldsSpec) -> None:
             f"{graph.label}: the mesh is {graph.pos.shape[1]}-D, the model was made for {spec.dim}-D meshes"
             + ("; extrude the mesh or train a model on 2-D cases" if spec.dim == 3 else "")
         )
-    x = graph.get("x")
-    found = 0 if x is None else x.shape[1]
+    found = len(_own_columns(graph) if spec.bodies else _input_names(graph))
     if found != len(spec.inputs):
         raise InputError(
             f"{graph.label}: the graph has {found} input channels in x, the model takes {listing(spec.inputs)}"
