@@ -50,22 +50,20 @@ class GraphList(CaseDataset):
         if not isinstance(pos, Tensor):
             raise InputError(f"{label} has no positions; set data.pos to a float tensor [n, d] in metres")
         if isinstance(data, MeshGraph):
-            return data.validate()
+            return _named(data).validate()
         kept = {key: value for key, value in data.to_dict().items() if key not in ("conditions", "numbers", "flow")}
         graph = MeshGraph(**kept)
         graph.pos = pos.float()
         y = data.get("y")
         if isinstance(y, Tensor):
             graph.y = (y.unsqueeze(1) if y.dim() == 1 else y).float()
-            if not graph.get("y_names"):
-                graph.y_names, graph.y_sizes = ("y",), (graph.y.shape[1],)
         x = data.get("x")
         if isinstance(x, Tensor):
             graph.x = (x.unsqueeze(1) if x.dim() == 1 else x).float()
         for key in ("conditions", "numbers", "flow"):
             if data.get(key) is not None:
                 graph[key] = data[key]
-        return graph.validate()
+        return _named(graph).validate()
 
     def _check_alike(self) -> None:
         def form(graph: MeshGraph) -> tuple[object, ...]:
@@ -117,3 +115,13 @@ class GraphList(CaseDataset):
     def standin(cls, root: str | Path, num: int = 4) -> Path:
         """There is nothing on disk to stand in for."""
         raise InputError(f"a list of graphs has no files; got {root} for {listing(range(num))}")
+
+
+def _named(graph: MeshGraph) -> MeshGraph:
+    """The graph with its values as one field ``y`` where it names none."""
+    y = graph.get("y")
+    if y is None or graph.get("y_names"):
+        return graph
+    out = graph.clone_shallow()
+    out.y_names, out.y_sizes = ("y",), (y.flatten(1).shape[1],)
+    return out

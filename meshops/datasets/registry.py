@@ -67,6 +67,15 @@ def names(kind: type | None = None) -> tuple[str, ...]:
     )
 
 
+def dataset_class(name: str) -> Callable[..., AnyDataset]:
+    """Class of a dataset.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    return _registered(name)[1].maker
+
+
 def options(name: str) -> tuple[str, ...]:
     """Options that :func:`create` takes for a dataset beside ``root`` and ``split``.
 

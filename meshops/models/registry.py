@@ -21,9 +21,15 @@ def register_model(function: F) -> F:
     return function
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Registered names that match a pattern such as ``"mspt_*"``, sorted."""
-    return sorted(name for name in _MODELS if fnmatch(name, pattern))
+def list_models(pattern: str = "*", *, published: bool | None = None) -> list[str]:
+    """Registered names that match a pattern such as ``"mspt_*"``, sorted.
+
+    Args:
+        pattern: With ``*`` and ``?``.
+        published: True: only published sizes of an architecture; False: only the architectures; None: both.
+    """
+    chosen = (name for name, maker in _MODELS.items() if published in (None, _is_size(name, maker)))
+    return sorted(name for name in chosen if fnmatch(name, pattern))
 
 
 def create_model(name: str, **arguments: Any) -> nn.Module:
@@ -65,6 +71,14 @@ def model_takes(name: str) -> frozenset[str]:
         maker = inspect.signature(maker, eval_str=True).return_annotation
     takes: frozenset[str] = getattr(maker, "takes", frozenset())
     return takes
+
+
+def _is_size(name: str, maker: Callable[..., nn.Module]) -> bool:
+    """A function that is not the architecture it returns by another way of making it."""
+    return (
+        not inspect.isclass(maker)
+        and inspect.signature(maker, eval_str=True).return_annotation.__name__.lower() != name
+    )
 
 
 def _registered(name: str) -> Callable[..., nn.Module]:

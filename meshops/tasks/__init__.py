@@ -7,6 +7,7 @@ from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
 from meshops.tasks.graph_samples import GraphSamples
+from meshops.tasks.matrix import matrix_table, tasks_of
 from meshops.tasks.prediction import Prediction, Verdict
 from meshops.tasks.report import Report, means
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
@@ -40,5 +41,7 @@ __all__ = [
     "Verdict",
     "get_task",
     "list_tasks",
+    "matrix_table",
     "means",
+    "tasks_of",
 ]

@@ -57,9 +57,7 @@ def test_a_file_is_short_and_shown_on_its_page(path: Path) -> None:
     assert f"{{literalinclude}} {path.name}\n" in (FOLDER / f"{path.stem.removeprefix('my_')}.md").read_text()
 
 
-def test_a_dataset_is_recognised_checked_learnt_and_judged(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dataset_is_recognised_checked_learnt_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plates = load("my_dataset").Plates.standin(tmp_path)
     given = ("--import", "my_dataset")
     assert run("data", "check", str(plates), *given) == 0
