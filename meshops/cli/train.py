@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import yaml
@@ -35,7 +36,9 @@ The run folder (--out) holds config.yaml, model.ckpt, metrics.json, log.jsonl an
 Ctrl-C ends the step that runs, leaves a run that --resume continues, and exits with code 130.
 On several GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml, or --train.devices 4
 
-settings and defaults (kinds: {kinds}; datasets: {datasets}):
+{known}
+
+settings and defaults:
 """
 
 
@@ -128,6 +131,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
         kind = kind or kind_of(path)
         arguments = ["--config", str(path), *arguments[1:]]
+    if kind == "stages":
+        raise InputError(f"{source}kind 'stages' is a run file that names others: meshops train STAGES.yaml")
     if kind not in (None, *list_tasks()):
         raise InputError(f"{source}kind must be one of {', '.join([*list_tasks(), 'stages'])}, got {kind!r}")
     chosen = kind or "fields"
@@ -174,10 +179,12 @@ def _parser(kind: str) -> ArgumentParser:
 def _usage() -> str:
     """Help: what all kinds share once, then the task block of each kind."""
     from meshops.datasets import names
+    from meshops.models import list_models
 
-    text = USAGE.format(
-        recipes=", ".join(sorted(recipes())), kinds=", ".join([*list_tasks(), "stages"]), datasets=", ".join(names())
-    )
+    known = {"kinds": [*list_tasks(), "stages"], "datasets": names(), "models": list_models()}
+    lines = (f"{what + ':':10} {', '.join(values)}" for what, values in known.items())
+    wrapped = "\n".join(fill(line, 100, subsequent_indent=" " * 11) for line in lines)
+    text = USAGE.format(recipes=", ".join(sorted(recipes())), known=wrapped)
     whole = {kind: _groups(_parser(kind).format_help()) for kind in list_tasks()}
     first = next(iter(whole.values()))
     shared = [block for block in first[1:] if "--task." not in block]

@@ -34,7 +34,8 @@ class GraphList(CaseDataset):
         self.transform, self.cache = None, GraphCache(False)
         self.first = first
         self.graphs = [self._converted(graph, first + i) for i, graph in enumerate(graphs)]
-        self.cases = tuple(str(graph.get("name") or f"graph_{first + i}") for i, graph in enumerate(self.graphs))
+        given = [str(graph.name) for graph in self.graphs]
+        self.cases = tuple(f"{n}_{first + i}" if given.count(n) > 1 else n for i, n in enumerate(given))
         self.fields = self.graphs[0].fields
         self.units = tuple(self.graphs[0].get("y_units") or ("",) * len(self.fields))
         flow = graphs[0].get("flow")
@@ -50,7 +51,9 @@ class GraphList(CaseDataset):
         if not isinstance(pos, Tensor):
             raise InputError(f"{label} has no positions; set data.pos to a float tensor [n, d] in metres")
         if isinstance(data, MeshGraph):
-            return _named(data).validate()
+            named = _named(data.clone_shallow())
+            named.name = data.get("name") or f"graph_{number}"
+            return named.validate()
         kept = {key: value for key, value in data.to_dict().items() if key not in ("conditions", "numbers", "flow")}
         graph = MeshGraph(**kept)
         graph.pos = pos.float()
@@ -63,6 +66,7 @@ class GraphList(CaseDataset):
         for key in ("conditions", "numbers", "flow"):
             if data.get(key) is not None:
                 graph[key] = data[key]
+        graph.name = data.get("name") or f"graph_{number}"
         return _named(graph).validate()
 
     def _check_alike(self) -> None:

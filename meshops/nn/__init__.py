@@ -5,7 +5,7 @@ from meshops.nn.causal_tower import CausalTower
 from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
 from meshops.nn.flow import draw_times, flow_pair, integrate, masked_loss
-from meshops.nn.grid_model import GridModel, LossPairs, PointsOnGrid, on_grid
+from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.integer_linear import IntegerLinear, to_integers
 from meshops.nn.mesh_model import Clusters, LearnsWithTruth, MeshInputs, MeshModel, mesh_inputs
 from meshops.nn.message_passing import EdgeLinear, RowGRUCell, RowMLP
@@ -47,7 +47,6 @@ __all__ = [
     "PatchMemory",
     "PointEmbedding",
     "PointInputs",
-    "PointsOnGrid",
     "QuantLinear",
     "RaggedPlan",
     "RotaryPositions",
@@ -68,7 +67,6 @@ __all__ = [
     "masked_loss",
     "mesh_bits",
     "mesh_inputs",
-    "on_grid",
     "point_inputs",
     "quantize",
     "ragged_attention",

@@ -42,7 +42,7 @@ class TrainConfig:
         weight_decay: Decoupled weight decay.
         betas: Of the optimiser.
         schedule: cosine (to zero), noam (falls as 1 / sqrt(step)) or step_decay (5 % less every 5,000 steps).
-        warmup: Fraction of the steps with rising learning rate.
+        warmup: Fraction of the steps with rising learning rate; noam may have more than 1.
         ema: Decay of the averaged weights that are evaluated and saved; 0: off.
         clip: Largest gradient norm; 0: off.
         precision: 32-true, bf16-mixed or 16-mixed.
@@ -85,8 +85,9 @@ class TrainConfig:
             raise InputError(f"train.lr must be positive, got {self.lr}")
         if not 0 <= self.ema < 1:
             raise InputError(f"train.ema is a decay in [0, 1), got {self.ema}")
-        if self.warmup < 0 or (self.warmup > 1 and self.schedule != "noam"):  # noam may stop while it still rises
-            raise InputError(f"train.warmup is a share of the steps in [0, 1], got {self.warmup}")
+        longest = float("inf") if self.schedule == "noam" else 1  # noam may rise over more steps than the run has
+        if not 0 <= self.warmup <= longest or self.warmup == float("inf"):
+            raise InputError(f"train.warmup is a share of the steps in [0, {longest}], got {self.warmup}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"train.betas must be in [0, 1), got {list(self.betas)}")
         for name, allowed in CHOICES.items():

@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from meshops.errors import CheckpointError
+from meshops.errors import CheckpointError, InputError
 from meshops.io import replacing
 from meshops.tasks.base import B, S, Task
 from meshops.training.callbacks import AveragedWeights, LogLines, RandomState, StepProgress, StopOnSignal
@@ -63,6 +63,7 @@ def fit(
         console: Shows progress.
 
     Raises:
+        InputError: The weights became infinite or NaN.
         Stopped: Ctrl-C or SIGTERM; the step that ran was finished and ``checkpoints/last.ckpt`` written.
     """
     screen = console or Console(quiet=True)
@@ -105,6 +106,8 @@ def fit(
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         average.load_state_dict(state["callbacks"]["AveragedWeights"])
         average.copy_to(module)
+    if not all(bool(p.isfinite().all()) for p in task.parameters()):
+        raise InputError("the learnt weights are not finite: lower train.lr and start anew")
 
 
 @contextmanager

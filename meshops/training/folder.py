@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -46,11 +46,16 @@ def open_folder(config: RunConfig, *, resume: bool = False, overwrite: bool = Fa
     with lock:
         if is_first_rank():
             _hold(lock.fileno(), folder)
-        if resume:
-            check_same(folder, config)
-        elif is_first_rank():
-            _start(folder, config, overwrite)
-        yield folder
+        try:
+            if resume:
+                check_same(folder, config)
+            elif is_first_rank():
+                _start(folder, config, overwrite)
+            yield folder
+        except InputError:
+            if is_first_rank():
+                _sweep(folder)
+            raise
 
 
 def is_first_rank() -> bool:
@@ -66,11 +71,10 @@ def _hold(handle: int, folder: Path) -> None:
 
 
 def _start(folder: Path, config: RunConfig, overwrite: bool) -> None:
-    used = [name for name in LEFT if (folder / name).is_file()]
-    used += ["checkpoints/last.ckpt"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
-    if used and not overwrite:
+    kept = _kept(folder)
+    if kept and not overwrite:
         raise InputError(
-            f"{folder}: holds a run already ({listing(used)}); continue it with --resume, remove it with --overwrite, "
+            f"{folder}: holds a run already ({listing(kept)}); continue it with --resume, remove it with --overwrite, "
             "or choose another --out"
         )
     for name in LEFT:
@@ -80,6 +84,22 @@ def _start(folder: Path, config: RunConfig, overwrite: bool) -> None:
         path.unlink(missing_ok=True)
     (folder / "checkpoints").mkdir()
     write_text(folder / "config.yaml", yaml.safe_dump(plain(config.to_dict()), sort_keys=False))
+
+
+def _kept(folder: Path) -> list[str]:
+    """What is worth keeping of a run that is there; settings and a log alone are not."""
+    return [name for name in ("model.ckpt", "metrics.json", "checkpoints/last.ckpt") if (folder / name).is_file()]
+
+
+def _sweep(folder: Path) -> None:
+    """Leave nothing of a run that was refused before its first step."""
+    if _kept(folder) or (folder / "log.jsonl").is_file():
+        return
+    for name in ("config.yaml", "run.lock"):
+        (folder / name).unlink(missing_ok=True)
+    for empty in (folder / "checkpoints", folder):
+        with suppress(OSError):  # something else is in it
+            empty.rmdir()
 
 
 def check_same(folder: Path, config: RunConfig) -> None:

@@ -38,7 +38,7 @@ class TaskModule(LightningModule):  # type: ignore[misc]
         looked = loss.device.type == "cpu" or self.global_step % CHECK_EVERY == 0
         if looked and not bool(torch.isfinite(loss)):
             raise InputError(
-                f"the loss is {float(loss)} at step {self.global_step}: lower train.lr, or look for bad values"
+                f"the loss is {float(loss.detach())} at step {self.global_step}: lower train.lr, or look for bad values"
                 " with 'meshops data check'"
             )
         self.log_dict({f"train/{key}": value.detach() for key, value in parts.items()}, batch_size=1)

@@ -154,7 +154,10 @@ def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, c
     for line in task.finished(samples, context):
         context.console.print(line)
     info: dict[str, Plain] = {
-        "data": {"name": config.data.name, "training cases": samples.cases},
+        "data": {
+            "name": config.data.name, "training cases": samples.cases,
+            **({"decided": "; ".join(notes)} if (notes := samples.notes()) else {}),
+        },
         "model": {"weights": count_weights(task.model)},
         "run": {
             "date": time.strftime("%Y-%m-%d"), "steps": config.train.steps,

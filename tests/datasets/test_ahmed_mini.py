@@ -19,7 +19,7 @@ def test_splits_fields_and_size_on_disk():
     assert train.cases == tuple(f"run_{run}" for run in range(1, 25))
     assert test.cases == tuple(f"run_{run}" for run in range(25, 31))
     assert train.fields == ("pMean", "wallShearStressMean") and train.units == ("m^2/s^2", "m^2/s^2")
-    assert train.conditions.shear_sign == -1 and train.conditions.speed == 1.0
+    assert train.flow.shear_sign == -1 and train.flow.speed == 1.0
     assert PACK.stat().st_size < 8e6
 
 

@@ -49,7 +49,7 @@ def test_pressure_and_shear_make_the_published_drag(ahmed_root: Path):
         graph, area = data[i], data.parameters(i)["frontal-area"]
         pressure = -(graph.field("pMean")[:, None] * graph.normal * graph.area[:, None]).sum(0)
         friction = data.flow.shear_sign * (graph.field("wallShearStressMean") * graph.area[:, None]).sum(0)
-        drag = float((pressure + friction)[0]) / (data.conditions.dynamic_pressure * area)
+        drag = float((pressure + friction)[0]) / (data.flow.dynamic_pressure * area)
         assert drag == pytest.approx(data.numbers_of(i)["cd"], rel=0.02)
 
 

@@ -16,7 +16,7 @@ class Numbers(CaseDataset):
 
     def __init__(self, num: int, *, cache: bool = True, transform=None) -> None:
         self.cases = tuple(f"case_{i}" for i in range(num))
-        self.conditions, self.fields, self.units = FlowConditions(), ("p",), ("Pa",)
+        self.flow, self.fields, self.units = FlowConditions(), ("p",), ("Pa",)
         self.transform, self.cache = transform, GraphCache(cache)
         self.num_reads = 0
 

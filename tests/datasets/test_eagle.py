@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from meshops.datasets import Eagle, create_mesh_trajectories, detect
+from meshops.datasets import Eagle, create, detect
 from meshops.datasets.eagle.dataset import PRESSURE_MEAN, PRESSURE_STD, VELOCITY_MEAN, VELOCITY_STD
 from meshops.datasets.eagle.files import jet_case, split_of, write_eagle_case
 from meshops.datasets.formats import npy_rows as rows
@@ -185,7 +185,7 @@ def _list(label: Tensor | None) -> list[int]:
 
 
 def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets.eagle.dataset import dataset as eagle
+    from meshops.datasets.eagle import dataset as eagle
 
     root = Eagle.standin(tmp_path / "e", 3, frames=3, nodes=60)
     data = Eagle(root)
@@ -217,7 +217,7 @@ def test_our_clusters_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_clusters_beside_data_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets.eagle.dataset import dataset as eagle
+    from meshops.datasets.eagle import dataset as eagle
 
     def refuse(*_: Any) -> None:
         raise PermissionError("read-only")
@@ -311,7 +311,7 @@ def test_a_nan_is_found(root: Path) -> None:
 def test_the_stand_in_is_found_and_sound(tmp_path: Path) -> None:
     root = Eagle.standin(tmp_path / "e")
     assert detect(root) == "eagle"
-    data = create_mesh_trajectories("eagle", root, "all")
+    data = create("eagle", root, "all")
     assert len(data) == 4 and data.lengths == (12,) * 4 and not list(data.check())
     window = data.window(1, 0, 12)
     assert 250 <= window.pos.shape[1] <= 350 and (window.pos[1] != window.pos[0]).any()
@@ -337,9 +337,9 @@ def test_cases_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
 
 
 def test_names_and_options_are_checked(root: Path) -> None:
-    with pytest.raises(InputError, match="on meshes 'mgn'; known: 'eagle', 'mesh_graph_nets'"):
-        create_mesh_trajectories("mgn", root)
+    with pytest.raises(InputError, match=r"no dataset 'mgn'; known: .*'eagle', .*'mesh_graph_nets'"):
+        create("mgn", root)
     with pytest.raises(InputError, match="unknown option 'color'; allowed: 'splits', 'cluster_cache', 'cluster_root'"):
-        create_mesh_trajectories("eagle", root, color=1)
+        create("eagle", root, color=1)
     with pytest.raises(InputError, match="eagle: the folder of the data is needed"):
-        create_mesh_trajectories("eagle")
+        create("eagle")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from meshops.datasets import MeshGraphNets, create_mesh_trajectories, detect
+from meshops.datasets import MeshGraphNets, create, detect
 from meshops.datasets.formats.tfrecord import encode_example, write_records
 from meshops.datasets.mesh_graph_nets.files import cylinder_case, write_mesh_graph_nets
 from meshops.errors import InputError, MissingDataError
@@ -107,7 +107,7 @@ def test_splits(root: Path) -> None:
 
 
 def test_only_the_frames_asked_for_are_copied(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.datasets.mesh_graph_nets.dataset import dataset as mesh_graph_nets
+    from meshops.datasets.mesh_graph_nets import dataset as mesh_graph_nets
 
     copied = []
     stack = np.stack
@@ -219,7 +219,7 @@ def test_a_nan_is_found(root: Path) -> None:
 def test_the_stand_in_is_found_and_sound(tmp_path: Path) -> None:
     root = MeshGraphNets.standin(tmp_path / "set")
     assert detect(root) == "mesh_graph_nets"
-    data = create_mesh_trajectories("mesh-graph-nets", root, "all")
+    data = create("mesh-graph-nets", root, "all")
     assert len(data) == 4 and not list(data.check())
     meta = json.loads((root / "meta.json").read_text())
     assert meta["trajectory_length"] == 12 and meta["features"]["velocity"]["shape"] == [12, -1, 2]

@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 import torch
 
-from meshops.datasets import NavierStokes, create_trajectories, detect
+from meshops.datasets import NavierStokes, create, detect
 from meshops.datasets.geo_fno.navier_stokes import FILE
 from meshops.errors import InputError, MissingDataError
 
@@ -46,7 +46,7 @@ def test_axes_and_splits(tmp_path: Path, v73: bool) -> None:
 def test_standin(tmp_path: Path) -> None:
     root = NavierStokes.standin(tmp_path, 2)
     assert detect(root) == "navier_stokes"
-    data = create_trajectories("navier_stokes", root, "all")
+    data = create("navier_stokes", root, "all")
     assert len(data) == 2 and data.shapes[0] == (64, 64) and data.lengths[0] == 20 and list(data.check()) == []
     held = scipy.io.loadmat(root / FILE)
     assert held["u"].shape == (2, 64, 64, 20) and held["a"].shape == (2, 64, 64)

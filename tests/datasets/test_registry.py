@@ -12,12 +12,20 @@ def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_roo
     kinds = ("Airfoil", "AirfRANS", "Darcy", "Elasticity", "Pipe", "Plasticity")
     roots = {name.lower(): getattr(datasets, name).standin(tmp_path / name, 2) for name in kinds}
     roots |= {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
-    roots["mesh_files"] = datasets.registry.MeshFiles.standin(tmp_path / "files", 2)
-    assert datasets.names() == tuple(sorted(roots))
-    for name in datasets.names():
+    roots["mesh_files"] = datasets.MeshFiles.standin(tmp_path / "files", 2)
+    assert datasets.names(datasets.CaseDataset) == tuple(sorted(roots))
+    for name in datasets.names(datasets.CaseDataset):
         data = datasets.create(name, root=roots[name], split="all")
+        assert isinstance(data, datasets.CaseDataset)
         assert len(data) > 0 and len(data.units) == len(data.fields)
         assert data.fields == data[0].fields
+
+
+def test_the_names_of_all_kinds():
+    kinds = (datasets.CaseDataset, datasets.TrajectoryDataset, datasets.MeshTrajectoryDataset)
+    parts = [datasets.names(kind) for kind in kinds]
+    assert sorted(name for part in parts for name in part) == list(datasets.names())
+    assert parts[1] == ("cfdbench", "navier_stokes", "pdebench", "the_well") and "eagle" in parts[2]
 
 
 def test_dashes_and_capitals_are_the_same():

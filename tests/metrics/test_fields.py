@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from meshops.errors import InputError
-from meshops.metrics import field_errors, mean_absolute_error, r2_score, relative_l2, spearman
+from meshops.metrics.fields import field_errors, mean_absolute_error, r2_score, relative_l2, spearman
+from meshops.tasks.report import means
 
 
 def test_relative_l2_is_the_ratio_of_norms():
@@ -26,14 +27,10 @@ def test_wrong_direction_of_a_vector_counts():
     assert mean_absolute_error(-truth, truth) == pytest.approx(3.0)
 
 
-def test_zero_truth_has_no_relative_error() -> None:
+def test_zero_truth_has_no_relative_error():
     assert math.isnan(relative_l2(torch.ones(3), torch.zeros(3)))
-    assert field_errors(torch.ones(3), torch.zeros(3), torch.ones(3)) == {
-        "rel_l2": None,
-        "mae": 1.0,
-        "r2": None,
-        "rel_l2_area": None,
-    }
+    row = field_errors(torch.ones(3), torch.zeros(3), torch.ones(3))
+    assert row == {"rel_l2": None, "mae": 1.0, "r2": None, "rel_l2_area": None}
 
 
 def test_shapes_must_agree():
@@ -59,3 +56,21 @@ def test_rank_correlation():
     assert spearman([1.0, 2.0, 3.0], [10.0, 20.0, 25.0]) == pytest.approx(1)
     assert spearman([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == pytest.approx(-1)
     assert math.isnan(spearman([1.0], [1.0]))
+
+
+def test_field_metrics_average_over_cases_not_over_nodes():
+    rows = {
+        "small": field_errors(torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([1.0])),
+        "large": field_errors(torch.ones(9), torch.ones(9), torch.ones(9)),
+    }
+    assert means(rows)["rel_l2"] == pytest.approx(0.5)
+    assert means(rows)["rel_l2_area"] == pytest.approx(0.5)
+    assert means({}) == {}
+    assert means(rows)["mae"] == pytest.approx(0.5)
+
+
+def test_means_are_over_what_is_defined():
+    zero, known = (field_errors(torch.ones(2), truth) for truth in (torch.zeros(2), torch.tensor([2.0, 2.0])))
+    assert means({"zero": zero, "known": known})["rel_l2"] == pytest.approx(0.5)
+    assert means({"zero": zero})["rel_l2"] is None and means({"zero": zero})["mae"] == 1
+    assert "mae" not in means({"all": known, "some": {"rel_l2": 0.1}})

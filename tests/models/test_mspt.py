@@ -17,8 +17,9 @@ from meshops.models import MSPT, create_model, list_models
 from meshops.models.mspt import MSPTBlock, MSPTInputs
 from meshops.nn.point_model import grid_distances
 from meshops.partition import assign
+from meshops.tasks import Draw, FieldsSettings, FieldsSpec, FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples
 from meshops.testing import check_model, random_graphs
-from meshops.training.stream import StepStream
 
 # Released code, instantiated (Pipe equals Airfoil).
 PARAMETERS = {
@@ -310,10 +311,16 @@ def test_patches_of_the_file_are_runs_of_the_file_in_training_and_prediction() -
         high = place.masked_fill(~mask, -1).amax(2)
         return float((high - place.masked_fill(~mask, n).amin(2))[mask.any(2)].median())
 
+    def task(model: MSPT, case: MeshGraph, nodes: int) -> Any:
+        spec = FieldsSpec(fields=("y",), sizes=(1,), units=("",), dim=3, inputs=("x",), nodes=nodes)
+        samples = FieldsSamples(spec=spec, graphs=[case], held_out=(), offers=frozenset({"points"}), names=("case",))
+        made = FieldsTask.fit(model, samples, FieldsSettings())
+        return made.batch(samples, [Draw(0, 1), Draw(0, 2)])
+
     assert span(case) == -(-n // patches) - 1
     for nodes in (n, n // 2):
-        stream = StepStream([case], nodes=nodes, batch_size=2, steps=1, seed=0)
-        assert span(stream.batch(0)) < 1.25 * n / patches
+        drawn = task(model, case, nodes)
+        assert span(drawn) < 1.25 * n / patches and len(drawn.pos) == 2 * nodes
     for index in interleave(n, n // 3, torch.Generator().manual_seed(0)):
         assert span(MeshGraph(pos=case.pos[index], x=case.x[index])) < 1.25 * n / patches
 

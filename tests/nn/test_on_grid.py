@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from meshops.models import create_model
+from meshops.models import MSPT, Transformer, Transolver, create_model
 from meshops.nn.on_grid import OnGrid, grid_edges, grid_nodes
 
 
@@ -81,6 +81,24 @@ def test_samples_of_a_batch_do_not_see_each_other(name: str) -> None:
         assert_close(both[1:2], grid(fields[1:2]), rtol=1e-4, atol=1e-5)
         assert_close(both[[2, 0, 1]], grid(fields[[2, 0, 1]]), rtol=1e-4, atol=1e-5)
     assert both.shape == (3, 3, 6, 4)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_models_of_points_take_any_grid_with_gradients(dim: int) -> None:
+    size = {"pos_dim": dim, "channels": 24, "depth": 1, "num_heads": 2}
+    fields = torch.randn(2, 3, *(6, 5, 4)[:dim], requires_grad=True)
+    for model in (
+        Transolver(3, 2, num_slices=4, **size), Transformer(3, 2, **size), MSPT(3, 2, num_patches=2, **size),
+        MSPT(3, 2, num_patches=3, patching="file", variant="reference", **size),
+    ):  # fmt: skip
+        made = OnGrid(model, spacing=(1.0,) * dim, periodic=(False,) * dim, extent=3.0)
+        out = made(fields)
+        assert out.shape == (2, 2, *fields.shape[2:])
+        assert_close(out[1:], made(fields[1:]), rtol=1e-4, atol=1e-5)
+        (gradient,) = torch.autograd.grad(out[0].square().sum(), fields)
+        assert bool(gradient[0].any()) and not bool(gradient[1].any())
+        pairs = made.loss_pairs(fields, torch.zeros_like(out))
+        assert_close(pairs.prediction, out.movedim(1, -1).flatten(0, -2))
 
 
 def test_a_shift_along_a_periodic_axis_shifts_what_a_graph_model_of_states_says() -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvista as pv
-from meshops.tasks.surrogate import Prediction, Surrogate
 
 from meshops.aero.conditions import FlowConditions
 from meshops.datasets import AhmedMini, registry
 from meshops.errors import InputError
 from meshops.solvers.ahmed_body import ahmed_body
-from meshops.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-from meshops.training.run import train
+from meshops.surrogate import Surrogate, load
+from meshops.tasks import FieldsSettings, Prediction
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 
 MODEL = {"name": "mspt", "channels": 16, "depth": 2, "num_heads": 2, "num_patches": 8}
 CLOSE = 1e-4
@@ -30,18 +30,18 @@ class AirAndWater(AhmedMini):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.conditions = replace(self.conditions, viscosity=1e-6)
+        self.flow = replace(self.flow, viscosity=1e-6)
 
 
 @pytest.fixture(scope="module")
 def surrogate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surrogate]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.DATASETS, "viscous", AirAndWater)
+        patch.setitem(registry._DATASETS, "viscous", registry.Registered(AirAndWater))
         config = RunConfig(
             out=str(tmp_path_factory.mktemp("pose") / "run"),
             model=MODEL,
             data=DataConfig(name="viscous", test=""),
-            task=TaskConfig(nodes=1024, radii=(0.16, 0.32), max_sources=512, passes=1, mesh_cues=True),
+            task=FieldsSettings(nodes=1024, radii=(0.16, 0.32), max_sources=512, passes=1, mesh_cues=True),
             train=TrainConfig(steps=40, batch_size=1, lr=3e-3, threads=1),
         )
         yield train(config).surrogate
@@ -73,8 +73,8 @@ def agree(first: Prediction, second: Prediction, pressure: float = 1.0, turn: np
     shear = first.fields["wallShearStressMean"] @ (np.eye(3) if turn is None else turn).T
     for one, other in ((first.fields["pMean"], second.fields["pMean"]), (shear, second.fields["wallShearStressMean"])):
         assert np.linalg.norm(other - pressure * one) < CLOSE * pressure * np.linalg.norm(one)
-    assert first.judgement is not None and second.judgement is not None
-    assert second.judgement.level == first.judgement.level and second.cues == first.cues
+    assert first.verdict is not None and second.verdict is not None
+    assert second.verdict.level == first.verdict.level and second.cues == first.cues
 
 
 @pytest.mark.parametrize("shift", [(-1.0, 0, 0), (0, 0.5, 0), (1e4, -2e3, 0)], ids=["along", "sideways", "10 km"])
@@ -96,7 +96,7 @@ def test_in_millimetres(surrogate, mesh, plain):
         surrogate.predict(large)
     taken = surrogate.predict(large, scale=1.0)  # said explicitly: then it is a body of a kilometre
     assert any("millimetres" in note for note in taken.case.notes)
-    assert taken.judgement.level == "outside" and "log Reynolds number" in taken.judgement.sentence
+    assert taken.verdict.level == "outside" and "log Reynolds number" in taken.verdict.sentence
 
 
 def test_axes_turned_with_the_conditions(surrogate, mesh, plain):
@@ -104,37 +104,37 @@ def test_axes_turned_with_the_conditions(surrogate, mesh, plain):
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     for turn in (about_z @ about_x, np.eye(3)[[1, 2, 0]]):
-        axes = {key: tuple(turn @ getattr(surrogate.spec.conditions, key)) for key in ("flow", "up")}
-        conditions = replace(surrogate.spec.conditions, **axes)
-        agree(plain, surrogate.predict(moved(mesh, lambda p, r=turn: p @ r.T), conditions=conditions), turn=turn)
+        axes = {key: tuple(turn @ getattr(surrogate.spec.flow, key)) for key in ("flow", "up")}
+        flow = replace(surrogate.spec.flow, **axes)
+        agree(plain, surrogate.predict(moved(mesh, lambda p, r=turn: p @ r.T), flow=flow), turn=turn)
 
 
 def test_speed_and_density_at_equal_reynolds_number(surrogate, mesh, plain):
-    trained = surrogate.spec.conditions
+    trained = surrogate.spec.flow
     fast = replace(trained, speed=30.0, density=1.2, viscosity=36 * trained.viscosity)
-    prediction = surrogate.predict(mesh, conditions=fast)
+    prediction = surrogate.predict(mesh, flow=fast)
     agree(plain, prediction, pressure=900.0)  # kinematic, as in training
     assert np.allclose(prediction.forces.pressure, 900 * 1.2 * np.array(plain.forces.pressure), rtol=1e-3)
-    pascal = surrogate.predict(mesh, conditions=replace(fast, kinematic=False, reference_pressure=1e5))
+    pascal = surrogate.predict(mesh, flow=replace(fast, kinematic=False, reference_pressure=1e5))
     assert np.allclose(pascal.forces.pressure, prediction.forces.pressure, rtol=1e-3)
     gauge = pascal.fields["pMean"].astype(np.float64) - 1e5
     assert np.abs(gauge - 1.2 * prediction.fields["pMean"]).max() < 0.01  # a pressure of 1e5 has steps of 0.008
-    force_on_body = surrogate.predict(mesh, conditions=replace(fast, kinematic=False, shear_sign=1))
+    force_on_body = surrogate.predict(mesh, flow=replace(fast, kinematic=False, shear_sign=1))
     assert np.allclose(force_on_body.fields["wallShearStressMean"], -1080 * plain.fields["wallShearStressMean"],
                        rtol=1e-3, atol=1e-3)  # fmt: skip
     assert force_on_body.forces.cd == pytest.approx(plain.forces.cd, rel=CLOSE)
 
 
 def test_another_reynolds_number_is_another_flow(surrogate, mesh, plain):
-    slow = surrogate.predict(mesh, conditions=replace(surrogate.spec.conditions, speed=0.2))
-    assert slow.judgement.level == "outside" and "log Reynolds number" in slow.judgement.sentence
+    slow = surrogate.predict(mesh, flow=replace(surrogate.spec.flow, speed=0.2))
+    assert slow.verdict.level == "outside" and "log Reynolds number" in slow.verdict.sentence
     assert abs(slow.forces.cd - plain.forces.cd) > 1e-3
     with pytest.raises(InputError, match="viscosity"):
-        surrogate.predict(mesh, conditions=FlowConditions(speed=20))
+        surrogate.predict(mesh, flow=FlowConditions(speed=20))
 
 
 def test_a_body_higher_above_the_ground_is_noticed(surrogate, mesh):
-    judged = surrogate.predict(moved(mesh, lambda p: p + np.array([0, 0, 0.3]))).judgement
+    judged = surrogate.predict(moved(mesh, lambda p: p + np.array([0, 0, 0.3]))).verdict
     assert judged.level == "outside" and "ground clearance / length" in judged.sentence
 
 
@@ -145,8 +145,8 @@ def test_a_body_without_mirror_plane_is_outside(surrogate):
         surrogate.predict(body),
         surrogate.predict(moved(body, lambda p: p + 0.3 * p[:, [1]] * [0, 0, 1])),
     )
-    assert surrogate.spec.conditions.symmetric and straight.judgement.level != "outside"
-    assert sheared.judgement.level == "outside" and "no mirror plane" in sheared.judgement.sentence
+    assert surrogate.spec.flow.symmetric and straight.verdict.level != "outside"
+    assert sheared.verdict.level == "outside" and "no mirror plane" in sheared.verdict.sentence
     assert any("no mirror plane" in note for note in sheared.case.notes)
     assert not any("no mirror plane" in note for note in straight.case.notes)
 
@@ -165,19 +165,19 @@ def test_mirrored_fields_on_a_body_with_a_mirror_plane(surrogate, mesh):
 
 def test_held_out_shapes_are_not_called_outside(surrogate):
     data = AhmedMini("test")
-    levels = [surrogate.predict(data.mesh(i)).judgement.level for i in range(3)]
+    levels = [surrogate.predict(data.mesh(i)).verdict.level for i in range(3)]
     assert "outside" not in levels
 
 
 def test_other_conditions_on_an_opened_case(surrogate, mesh, plain):
     """The features of the case are made anew when its conditions change."""
     case = surrogate.predict(moved(mesh, lambda p: p)).case
-    flow = replace(surrogate.spec.conditions, flow=(-1.0, 0.0, 0.0))
-    assert abs(surrogate.predict(case, conditions=flow).forces.cl - plain.forces.cl) > 1e-4
-    agree(plain, surrogate.predict(case, conditions=surrogate.spec.conditions))
+    flow = replace(surrogate.spec.flow, flow=(-1.0, 0.0, 0.0))
+    assert abs(surrogate.predict(case, flow=flow).forces.cl - plain.forces.cl) > 1e-4
+    agree(plain, surrogate.predict(case, flow=surrogate.spec.flow))
 
 
 def test_survives_the_checkpoint(surrogate, mesh, plain, tmp_path: Path):
-    again = Surrogate.load(surrogate.save(tmp_path / "model.ckpt"))
+    again = load(surrogate.save(tmp_path / "model.ckpt"))
     assert again.spec == surrogate.spec
     agree(plain, again.predict(mesh))

@@ -46,5 +46,5 @@ class Ellipsoids(base.CaseDataset):
 
 @pytest.fixture
 def ellipsoids(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(registry.DATASETS, "ellipsoids", Ellipsoids)
+    monkeypatch.setitem(registry._DATASETS, "ellipsoids", registry.Registered(Ellipsoids))
     return "ellipsoids"

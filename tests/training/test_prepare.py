@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from meshops.training.prepare import decide_symmetry, prepare_cases
 from rich.console import Console
 from torch.testing import assert_close
 
 from meshops.aero.conditions import FlowConditions
 from meshops.datasets import AhmedMini, registry
 from meshops.datasets.mesh_files import MeshFiles
-from meshops.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-from meshops.training.run import make_spec, train
+from meshops.errors import InputError
+from meshops.tasks import FieldsSettings, FieldsTask
+from meshops.tasks.fields_samples import decide_symmetry, make_spec
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 
-TASK = TaskConfig(nodes=64, radii=(), potential_flow=False, passes=1)
-QUIET = Console(quiet=True)
+TASK = FieldsSettings(nodes=64, radii=(), potential_flow=False, passes=1)
 
 
 class Few(AhmedMini):
@@ -53,12 +53,12 @@ class Lopsided(Few):
 class Windy(Few):
     """Each case at a speed of its own, in Pa of air."""
 
-    def conditions_of(self, index):
-        return replace(self.conditions, speed=10.0 * (index + 1), density=1.2, kinematic=False)
+    def flow_of(self, index):
+        return replace(self.flow, speed=10.0 * (index + 1), density=1.2, kinematic=False)
 
     def read(self, index):
         graph = super().read(index)
-        graph.y = graph.y * self.conditions_of(index).pressure_scale
+        graph.y = graph.y * self.flow_of(index).pressure_scale
         return graph
 
 
@@ -69,53 +69,50 @@ class Windy(Few):
 def test_cases_are_folded_only_where_shape_and_fields_have_a_mirror_plane(data, symmetric, words):
     cases = data()
     spec, why = decide_symmetry(cases, make_spec(cases, TASK))
-    assert spec.conditions.symmetric is symmetric and words in why
-    graph = prepare_cases(cases, spec, QUIET).graphs[0]
+    assert spec.flow.symmetric is symmetric and words in why
+    graph = FieldsTask.samples(cases, TASK).graphs[0]
     assert bool((graph.pos[:, 1] >= 0).all()) is symmetric
 
 
 def test_conditions_that_deny_symmetry_are_obeyed():
     data = Few()
-    data.conditions = replace(data.conditions, symmetric=False)
+    data.flow = replace(data.flow, symmetric=False)
     spec, why = decide_symmetry(data, make_spec(data, TASK))
-    assert not spec.conditions.symmetric and "the conditions say" in why
+    assert not spec.flow.symmetric and "the conditions say" in why
 
 
 def test_a_run_says_and_stores_what_it_decided(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(registry.DATASETS, "yawed", Yawed)
+    monkeypatch.setitem(registry._DATASETS, "yawed", registry.Registered(Yawed))
     result = train(run(tmp_path / "run", DataConfig(name="yawed", test="")), console=Console())
     assert "mirror symmetry is not used" in capsys.readouterr().out
-    assert "not mirrored" in result.surrogate.info["data"]["symmetry"]
+    assert "not mirrored" in result.surrogate.info["data"]["decided"]
     prediction = result.surrogate.predict(Few().mesh(0))
     pressure = prediction.fields["pMean"]
-    assert not result.surrogate.spec.conditions.symmetric and np.isfinite(pressure).all()
+    assert not result.surrogate.spec.flow.symmetric and np.isfinite(pressure).all()
 
 
-def test_each_case_has_its_own_conditions():
+def test_each_case_has_its_own_flow():
     """Fields in Pa at several speeds are the same training data as kinematic ones at unit speed."""
     (one, other), graphs = (Few(), Windy()), []
     for data in (one, other):
-        graphs.append(prepare_cases(data, make_spec(data, TASK), QUIET).graphs)
+        graphs.append(FieldsTask.samples(data, TASK).graphs)
     for first, second in zip(*graphs, strict=True):
         assert_close(second.y, first.y, rtol=1e-5, atol=1e-7)
         assert_close(second.x, first.x)
 
 
-def test_metrics_use_the_conditions_of_each_case(monkeypatch, tmp_path):
+def test_reports_use_the_flow_of_each_case(monkeypatch, tmp_path):
     """The same model judged on both: relative errors and coefficients agree."""
-    monkeypatch.setitem(registry.DATASETS, "few", Few)
+    monkeypatch.setitem(registry._DATASETS, "few", registry.Registered(Few))
     result = train(run(tmp_path / "run", DataConfig(name="few", test="test")))
-    from meshops.training.evaluate import evaluate
-
-    windy = evaluate(result.surrogate, Windy("test"), training=Windy())
+    few, windy = result.report, result.surrogate.evaluate(Windy("test"), training=Windy())
     for name in ("pressure_rel_l2", "shear_rel_l2", "drag_error", "lift_error"):
-        assert windy[name] == pytest.approx(result.metrics[name], rel=1e-3)
-        assert windy["yardsticks"]["nearest"][name] == pytest.approx(
-            result.metrics["yardsticks"]["nearest"][name], rel=1e-3
-        )
+        assert windy.mean[name] == pytest.approx(few.mean[name], rel=1e-3)
+        assert windy.baselines["nearest"][name] == pytest.approx(few.baselines["nearest"][name], rel=1e-3)
 
 
-def test_no_forces_from_fields_without_conditions(monkeypatch, tmp_path):
+@pytest.mark.parametrize("geometry", ["auto", "body"])
+def test_no_forces_from_fields_of_an_unstated_flow(geometry, tmp_path):
     """A field that is merely called pressure, in a folder of files: pictures and errors, no drag."""
     for split, source in (("train", "train"), ("test", "test")):
         (tmp_path / "files" / split).mkdir(parents=True)
@@ -125,15 +122,17 @@ def test_no_forces_from_fields_without_conditions(monkeypatch, tmp_path):
             for name in ("pMean", "wallShearStressMean"):
                 del mesh.point_data[name]
             mesh.save(tmp_path / "files" / split / f"case_{i}.vtp")
-    assert not MeshFiles(tmp_path / "files").conditions_stated
+    assert not MeshFiles(tmp_path / "files").flow_stated
     files = DataConfig(name="mesh_files", root=str(tmp_path / "files"), test="test")
-    result = train(run(tmp_path / "run", files))
-    assert result.surrogate.spec.pressure == "pressure"
-    assert "pressure_rel_l2" in result.metrics and "drag_error" not in result.metrics
+    settings = run(tmp_path / "run", files)
+    result = train(replace(settings, task=replace(TASK, geometry=geometry)))
+    assert result.surrogate.spec.pressure == ("pressure" if geometry == "body" else None)
+    assert result.surrogate.spec.bodies is (geometry == "body")
+    assert "pressure_rel_l2" in result.report.mean and "drag_error" not in result.report.mean
     prediction = result.surrogate.predict(tmp_path / "files" / "test" / "case_0.vtp")
     assert prediction.forces is None and prediction.true_forces is None
-    with pytest.raises(Exception, match="states no flow conditions"):
-        result.surrogate.predict(tmp_path / "files" / "test" / "case_0.vtp", conditions=FlowConditions(speed=30))
+    with pytest.raises(InputError, match="states no flow conditions"):
+        result.surrogate.predict(tmp_path / "files" / "test" / "case_0.vtp", flow=FlowConditions(speed=30))
 
 
 def run(out: Path, data: DataConfig) -> RunConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,20 +13,17 @@ import yaml
 
 import meshops
 from meshops.errors import CheckpointError, InputError
-from meshops.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-from meshops.training.run import train
+from meshops.tasks import FieldsSettings, FieldsTask
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 
 MODEL = {"name": "mspt", "channels": 16, "depth": 2, "num_heads": 2, "num_patches": 4, "dropout": 0.1}
+TASK = FieldsSettings(nodes=64, radii=(0.2,), max_sources=256, passes=1)
 
 
-def config(out: Path, **changes) -> RunConfig:
+def config(out: Path, **changes: Any) -> RunConfig:
     settings = {"steps": 12, "batch_size": 2, "val_every": 6, "threads": 1} | changes
     return RunConfig(
-        out=str(out),
-        model=MODEL,
-        data=DataConfig(name="ellipsoids"),
-        task=TaskConfig(nodes=64, radii=(0.2,), max_sources=256, passes=1),
-        train=TrainConfig(**settings),
+        out=str(out), model=MODEL, data=DataConfig(name="ellipsoids"), task=TASK, train=TrainConfig(**settings)
     )
 
 
@@ -35,16 +33,19 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_leaves_a_usable_folder(ellipsoids, tmp_path):
     result = train(config(tmp_path / "run"))
-    assert {"config.yaml", "model.ckpt", "metrics.json", "checkpoints", "logs"} <= {
+    assert {"config.yaml", "model.ckpt", "metrics.json", "log.jsonl", "checkpoints"} <= {
         p.name for p in (tmp_path / "run").iterdir()
     }
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert 0 < metrics["pressure_rel_l2"] < 2 and set(metrics["yardsticks"]) == {"mean", "nearest", "average"}
+    assert 0 < metrics["mean"]["pressure_rel_l2"] < 2 and set(metrics["baselines"]) == {"mean", "nearest", "average"}
     assert set(metrics["cases"]) == {"test_0", "test_1"}
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]["steps"] == 12
     again = meshops.load(tmp_path / "run" / "model.ckpt")
-    assert again.spec == result.surrogate.spec
-    assert (tmp_path / "run" / "logs" / "csv" / "metrics.csv").read_text().count("\n") >= 2
+    assert again.spec == result.surrogate.spec and again.info == result.surrogate.info
+    assert again.info["held_out"]["mean"] == metrics["mean"]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 12]
+    assert all(line["train/loss"] > 0 and line["lr"] >= 0 for line in lines)
 
 
 @pytest.mark.parametrize("validation", [0, 1])
@@ -52,24 +53,23 @@ def test_resuming_equals_not_stopping_bit_for_bit(ellipsoids, tmp_path, validati
     """Interrupted after 8 of 12 steps (checkpoint at 6), resumed: same weights as one run, dropout included."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     train(config(whole, validation=validation))
+    original, seen = FieldsTask.batch, [0]
 
-    from meshops.training.stream import StepStream
-
-    original = StepStream.batch
-
-    def interrupted(self, step):
-        if step == 8:
+    def interrupted(self, samples, draws):
+        seen[0] += 1
+        if seen[0] == 9:
             raise KeyboardInterrupt
-        return original(self, step)
+        return original(self, samples, draws)
 
-    monkeypatch.setattr(StepStream, "batch", interrupted)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FieldsTask, "batch", interrupted)
         train(config(halves, validation=validation))
     assert not (halves / "model.ckpt").exists()
-    monkeypatch.setattr(StepStream, "batch", original)
     train(config(halves, validation=validation), resume=True)
     first, second = weights(whole), weights(halves)
     assert all(torch.equal(first[name], second[name]) for name in first)
+    logs = [(folder / "log.jsonl").read_text() for folder in (whole, halves)]
+    assert logs[0] == logs[1]
 
 
 def test_the_average_is_what_is_saved(ellipsoids, tmp_path):
@@ -83,9 +83,8 @@ def test_the_average_is_what_is_saved(ellipsoids, tmp_path):
 
 def test_training_learns(ellipsoids, tmp_path):
     settings = config(tmp_path / "run", steps=120, lr=4e-3)
-    result = train(replace(settings, model=MODEL | {"dropout": 0.0}))
-    mean = result.metrics["yardsticks"]["mean"]["pressure_rel_l2"]
-    assert result.metrics["pressure_rel_l2"] < 0.5 * mean
+    report = train(replace(settings, model=MODEL | {"dropout": 0.0})).report
+    assert report.mean["pressure_rel_l2"] < 0.5 * report.baselines["mean"]["pressure_rel_l2"]
 
 
 def test_resume_messages(ellipsoids, tmp_path):
@@ -102,7 +101,33 @@ def test_impossible_settings(ellipsoids, tmp_path):
     with pytest.raises(InputError, match="no argument 'dept'"):
         train(replace(config(tmp_path / "b"), model={"name": "mspt", "dept": 3}))
     with pytest.raises(InputError, match="no field 'T'"):
-        train(replace(config(tmp_path / "c"), task=TaskConfig(fields=("T",))))
+        train(replace(config(tmp_path / "c"), task=FieldsSettings(fields=("T",))))
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         train(config(tmp_path / "file" / "run"))
+
+
+def test_refused_runs_leave_nothing(ellipsoids, tmp_path):
+    """Nothing that would stand in the way of the next try with the same folder."""
+    with pytest.raises(InputError, match="no argument 'dept'"):
+        train(replace(config(tmp_path / "run"), model={"name": "mspt", "dept": 3}))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(config(tmp_path / "run"), resume=True)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(InputError, match="no argument 'dept'"):
+        train(replace(config(tmp_path / "mine"), model={"name": "mspt", "dept": 3}))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_never_reached_a_checkpoint_is_not_in_the_way(ellipsoids, tmp_path, monkeypatch):
+    def stopped(self, samples, draws):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FieldsTask, "batch", stopped)
+        train(config(tmp_path / "run"))
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    train(config(tmp_path / "run", steps=2))

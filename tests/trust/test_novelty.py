@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import pyvista as pv
-from meshops.tasks.envelope import DESCRIPTORS, Envelope, FeatureRange
 
+from meshops.aero.body_surface import BodySurface
 from meshops.aero.conditions import FlowConditions
+from meshops.aero.descriptors import DESCRIPTORS
 from meshops.errors import InputError
-from meshops.tasks.cases import BodySurface
+from meshops.trust import Novelty
+from meshops.trust.novelty import FeatureRange
 
 
 def box(length=1.0, width=0.4, height=0.3, clearance=0.05) -> np.ndarray:
@@ -55,30 +57,30 @@ def test_the_reynolds_number_is_a_descriptor_where_the_viscosity_is_known():
 
 
 @pytest.fixture(scope="module")
-def envelope() -> Envelope:
+def novelty() -> Novelty:
     rng = np.random.default_rng(0)
     sizes = rng.uniform([0.9, 0.35, 0.25, 0.03], [1.1, 0.45, 0.35, 0.07], (20, 4))
-    return Envelope(np.array([box(*row) for row in sizes]), tuple(f"s{i}" for i in range(20)))
+    return Novelty(np.array([box(*row) for row in sizes]), tuple(f"s{i}" for i in range(20)))
 
 
-def test_levels(envelope):
-    assert envelope.judge(box()).level == "inside"
-    widest = float(envelope.values[:, 1].max())
-    assert envelope.judge(box(width=widest + 0.02)).level == "edge"
-    far = envelope.judge(box(length=2.0))
+def test_levels(novelty):
+    assert novelty.judge(box()).level == "inside"
+    widest = float(novelty.values[:, 1].max())
+    assert novelty.judge(box(width=widest + 0.02)).level == "edge"
+    far = novelty.judge(box(length=2.0))
     assert far.level == "outside"
     assert "width / length" in far.sentence and "extrapolation" in far.sentence
     assert not dict((row[0], row[5]) for row in far.rows)["width / length"]
 
 
-def test_size_alone_says_nothing(envelope):
-    assert envelope.judge(box(5.0, 2.0, 1.5, 0.25)).level == "inside"
+def test_size_alone_says_nothing(novelty):
+    assert novelty.judge(box(5.0, 2.0, 1.5, 0.25)).level == "inside"
 
 
-def test_nodes_unlike_those_of_the_training_count(envelope):
+def test_nodes_unlike_those_of_the_training_count(novelty):
     rng = np.random.default_rng(0)
     seen = [rng.uniform(0, 1, (500, 3)) for _ in range(3)]
-    known = Envelope(envelope.values, envelope.shapes, FeatureRange.over(("a", "b", "c"), seen))
+    known = Novelty(novelty.values, novelty.shapes, FeatureRange.over(("a", "b", "c"), seen))
     assert known.judge(box(), seen[0] * [1.05, 1, 1]).level == "inside"
     for share, level in ((0.02, "inside"), (0.15, "edge"), (0.5, "outside")):
         nodes = seen[0].copy()
@@ -89,33 +91,33 @@ def test_nodes_unlike_those_of_the_training_count(envelope):
         assert level == "inside" or judged.sentence.endswith(": b.")
 
 
-def test_a_shape_without_mirror_plane_is_outside(envelope):
-    judged = envelope.judge(box(), lopsided=0.07)
+def test_a_shape_without_mirror_plane_is_outside(novelty):
+    judged = novelty.judge(box(), lopsided=0.07)
     assert judged.level == "outside" and "no mirror plane (7 % of its area" in judged.sentence
 
 
-def test_absurd_lengths_are_refused(envelope):
-    envelope.check_length(10.0, "car.stl")
+def test_absurd_lengths_are_refused(novelty):
+    novelty.check_length(10.0, "car.stl")
     for length, words in ((1000.0, r"millimetres\? Then pass --scale 0\.001 "), (0.01, "another unit")):
         with pytest.raises(InputError, match=rf"car.stl: the body is {length:g} m long, .*{words}"):
-            envelope.check_length(length, "car.stl")
+            novelty.check_length(length, "car.stl")
 
 
-def test_a_training_shape_is_its_own_nearest(envelope):
-    judged = envelope.judge(envelope.values[7])
+def test_a_training_shape_is_its_own_nearest(novelty):
+    judged = novelty.judge(novelty.values[7])
     assert judged.nearest == "s7" and judged.distance == pytest.approx(0)
 
 
-def test_units_are_guessed(envelope):
-    assert "millimetres" in envelope.unit_hint(box(1000, 400, 300, 50))
-    assert "--scale 0.001" in envelope.unit_hint(box(1000, 400, 300, 50))
-    assert "check its unit" in envelope.unit_hint(box(10, 4, 3, 0.5))
-    assert envelope.unit_hint(box()) == ""
+def test_units_are_guessed(novelty):
+    assert "millimetres" in novelty.unit_hint(box(1000, 400, 300, 50))
+    assert "--scale 0.001" in novelty.unit_hint(box(1000, 400, 300, 50))
+    assert "check its unit" in novelty.unit_hint(box(10, 4, 3, 0.5))
+    assert novelty.unit_hint(box()) == ""
 
 
-def test_survives_the_checkpoint(envelope):
-    again = Envelope.from_dict(envelope.to_dict())
-    assert np.array_equal(again.values, envelope.values) and again.shapes == envelope.shapes and again.features is None
+def test_survives_the_checkpoint(novelty):
+    again = Novelty.from_dict(novelty.to_dict())
+    assert np.array_equal(again.values, novelty.values) and again.shapes == novelty.shapes and again.features is None
     seen = FeatureRange.over(("a",), [np.array([[0.0], [2.0]]), np.array([[-1.0]])])
-    back = Envelope.from_dict(Envelope(envelope.values, envelope.shapes, seen).to_dict()).features
+    back = Novelty.from_dict(Novelty(novelty.values, novelty.shapes, seen).to_dict()).features
     assert back is not None and (back.names, back.low.tolist(), back.high.tolist()) == (("a",), [-1.0], [2.0])
