@@ -23,7 +23,7 @@ BESIDE = {
     "datasets": {"ops", "partition", "data", "aero", "solvers"},
     "viz": {"ops", "metrics", "partition", "data", "aero"},
     "bench": {"ops", "partition"},
-    "testing": {"ops", "partition", "data"},
+    "testing": {"ops", "partition", "data", "aero", "solvers", "datasets"},
 }
 BELOW = {name: set(LOWER[:place]) for place, name in enumerate(LOWER)} | BESIDE
 BELOW["metrics"] = {"ops"}

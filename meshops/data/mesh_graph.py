@@ -36,8 +36,8 @@ class MeshGraph(Data):  # type: ignore[misc]
     Attributes:
         pos: ``[n, d]`` float32, node positions in metres (d = 2 or 3).
         x, x_names: ``[n, c_in]`` node features and one name per *channel*.
-        y, y_names, y_sizes, y_units: ``[n, c_out]`` targets in physical units; one name, one number of
-            channels and one unit per *field* (a vector field is one field of d channels).
+        y, y_names, y_sizes, y_units: ``[n, c_out]`` targets in physical units (``[n, t, c_out]`` of a trajectory); one
+            name, one number of channels and one unit per *field* (a vector field is one field of d channels).
         normal, area: ``[n, d]`` outward unit normals and ``[n]`` areas (m^2) or volumes (m^3) of the nodes.
         edge_index: ``[2, e]``, optional.
         node_type: ``[n]`` int64, optional.
@@ -93,12 +93,12 @@ class MeshGraph(Data):  # type: ignore[misc]
         return field_slices(self.fields, sizes)
 
     def field(self, name: str) -> Tensor:
-        """Values of one target field, ``[n]`` for a scalar and ``[n, k]`` for a vector."""
+        """Values of one target field, ``[n]`` for a scalar and ``[n, k]`` for a vector; with time ``[n, t]``, ...."""
         slices = self.field_slices()
         if name not in slices:
             raise InputError(f"{self.label}: no field '{name}'; fields present: {listing(slices)}")
-        values: Tensor = self.y[:, slices[name]]
-        return values[:, 0] if values.shape[1] == 1 else values
+        values: Tensor = self.y[..., slices[name]]
+        return values[..., 0] if values.shape[-1] == 1 else values
 
     @property
     def label(self) -> str:
@@ -185,8 +185,8 @@ def _check_names(graph: MeshGraph) -> Iterable[str]:
     y, names = graph.get("y"), graph.fields
     if y is not None and names:
         sizes = tuple(_first(graph.get("y_sizes")) or (1,) * len(names))
-        if len(sizes) != len(names) or sum(sizes) != y.shape[1]:
-            yield f"'y' has {y.shape[1]} channels but y_names {names} with y_sizes {sizes} describe {sum(sizes)}"
+        if len(sizes) != len(names) or sum(sizes) != y.shape[-1]:
+            yield f"'y' has {y.shape[-1]} channels but y_names {names} with y_sizes {sizes} describe {sum(sizes)}"
     x, x_names = graph.get("x"), _first(graph.get("x_names"))
     if x is not None and x_names and len(x_names) != x.shape[1]:
         yield f"'x' has {x.shape[1]} channels but {len(x_names)} x_names"
@@ -219,7 +219,7 @@ def _non_finite(key: str, value: Tensor, graph: MeshGraph) -> str:
     what = f"'{key}'"
     if key == "y":
         for name, channels in graph.field_slices().items():
-            if channels.start <= column < channels.stop:
+            if channels.start <= column % value.shape[-1] < channels.stop:
                 what = f"field '{name}'"
     return (
         f"{what} holds {int(bad.any(1).sum())} NaN or infinite rows, the first at node {row}; "

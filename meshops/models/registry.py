@@ -74,11 +74,11 @@ def model_takes(name: str) -> frozenset[str]:
 
 
 def _is_size(name: str, maker: Callable[..., nn.Module]) -> bool:
-    """A function that is not the architecture it returns by another way of making it."""
-    return (
-        not inspect.isclass(maker)
-        and inspect.signature(maker, eval_str=True).return_annotation.__name__.lower() != name
-    )
+    """A function that is not just another way to make the architecture it returns."""
+    if inspect.isclass(maker):
+        return False
+    returned: type = inspect.signature(maker, eval_str=True).return_annotation
+    return returned.__name__.lower() != name
 
 
 def _registered(name: str) -> Callable[..., nn.Module]:
