@@ -21,7 +21,7 @@ from meshops.models import registry as models
 from meshops.partition import registry as partitioners
 from meshops.tasks import FieldsSettings
 from meshops.tasks import base as tasks
-from meshops.testing import check_model, check_partitioner, random_graphs
+from meshops.testing import check_dataset, check_model, check_partitioner, random_graphs
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "extend"
 FILES = sorted(FOLDER.glob("my_*.py"))
@@ -58,15 +58,17 @@ def test_a_file_is_short_and_shown_on_its_page(path: Path) -> None:
 
 
 def test_a_dataset_is_recognised_checked_learnt_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plates = load("my_dataset").Plates.standin(tmp_path)
-    given = ("--import", "my_dataset")
-    assert run("data", "check", str(plates), *given) == 0
+    given = load("my_dataset").Plates
+    plates = given.standin(tmp_path)
+    check_dataset(given(plates, "train"))
+    known = ("--import", "my_dataset")
+    assert run("data", "check", str(plates), *known) == 0
     model = ["--model.name", "transolver", "--model.channels", "8", "--model.depth", "1"]
     out = tmp_path / "run"
-    assert run("train", "--data.name", "", "--data.root", str(plates), "--out", str(out), *model, *QUICK, *given) == 0
+    assert run("train", "--data.name", "", "--data.root", str(plates), "--out", str(out), *model, *QUICK, *known) == 0
     written = json.loads((out / "metrics.json").read_text())
     capsys.readouterr()
-    assert run("evaluate", str(out / "model.ckpt"), "--data", str(plates), "--json", *given) == 0
+    assert run("evaluate", str(out / "model.ckpt"), "--data", str(plates), "--json", *known) == 0
     assert json.loads(capsys.readouterr().out)["mean"] == written["mean"]
     assert meshops.load(out / "model.ckpt").spec.conditions == ("load",)  # type: ignore[attr-defined]
 
