@@ -20,6 +20,7 @@ from meshops.data.graph_files import cell_edges
 from meshops.data.grid import grid_shape, grid_values
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
+from meshops.datasets.graph_list import graphs_of
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError
@@ -40,7 +41,7 @@ def as_trajectories(
     """
     if isinstance(data, TrajectoryDataset | MeshTrajectoryDataset):
         return data
-    graphs = [data[index] for index in range(len(data))]
+    graphs = graphs_of(data)  # type: ignore[arg-type]
     if graphs and all(graph.get("grid_shape") is not None for graph in graphs):
         return GridTrajectories(graphs)
     return GraphTrajectories(graphs)

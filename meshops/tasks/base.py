@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -235,7 +236,7 @@ class Task(nn.Module, ABC, Generic[S, B]):
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.parameters()).device
+        return next(chain(self.parameters(), self.buffers())).device  # layers of integers have no parameters
 
     def asking(self, asked: Mapping[str, Plain]) -> dict[str, Plain]:
         """What is asked, over what the run was asked; None counts as not asked.
