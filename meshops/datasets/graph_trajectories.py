@@ -151,7 +151,9 @@ def _checked(graphs: Sequence[Data]) -> tuple[list[Data], tuple[str, ...], tuple
         nodes = pos.shape[-2]
         moves = pos.dim() == 3
         if not isinstance(y, Tensor) or y.dim() != 3 or len(y) != nodes or (moves and len(pos) != y.shape[1]):
-            found = tuple(y.shape) if isinstance(y, Tensor) else "nothing"
+            found = str(tuple(y.shape)) if isinstance(y, Tensor) else "nothing"
+            if isinstance(y, Tensor) and y.dim() < 3:
+                found += ": a finished case, no trajectory; those are learnt by kind: fields"
             raise InputError(
                 f"graph {name}: y must be [n, t, c] for the {nodes} nodes{' and the frames' if moves else ''} of pos "
                 f"{tuple(pos.shape)}, got {found}"

@@ -8,6 +8,7 @@ of a case; named results are learnt by a pooled head beside the model.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -216,7 +217,8 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             name: relative_l2(values[:, channels], case.y[:, channels])
             for name, channels in self.spec.slices().items()
         }  # fmt: skip
-        return {**errors, "error": sum(errors.values()) / len(errors)}
+        known = [value for value in errors.values() if math.isfinite(value)]
+        return {**errors, "error": sum(known) / len(known) if known else math.nan}
 
     # ---- use
 

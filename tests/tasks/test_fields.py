@@ -285,6 +285,22 @@ def test_validation_on_a_field_that_is_zero_ends_nothing(tmp_path: Path) -> None
     assert result.report.mean["y_rel_l2"] is not None and len(result.report.cases) == 4
 
 
+def test_validation_is_over_what_is_defined(tmp_path: Path) -> None:
+    """One of two fields is zero in one of two cases: the other errors still choose the weights."""
+    from meshops.training import RunConfig, TrainConfig, train
+
+    names = {"y_names": ("a", "b"), "y_sizes": (1, 1)}
+    data = [Data(pos=torch.rand(20, 2), y=torch.rand(20, 2), **names) for _ in range(5)]
+    data[-1].y[:, 1] = 0
+    settings = TrainConfig(steps=1, batch_size=1, validation=2, val_every=1, accelerator="cpu", threads=1, ema=0.0)
+    result = train(RunConfig(out=str(tmp_path / "run"), model=SMALL, train=settings), data=data, test=data[3:])
+    (line,) = [json.loads(t) for t in (tmp_path / "run" / "log.jsonl").read_text().splitlines() if "val/" in t]
+    first, second = result.report.cases["graph_0"], result.report.cases["graph_1"]
+    assert line["val/b"] == pytest.approx(first["b_rel_l2"]) and second["b_rel_l2"] is None
+    whole = ((first["a_rel_l2"] + first["b_rel_l2"]) / 2 + second["a_rel_l2"]) / 2  # type: ignore[operator]
+    assert line["val/error"] == pytest.approx(whole)
+
+
 def test_a_spec_survives_its_checkpoint_and_says_what_does_not_fit() -> None:
     spec = FieldsSpec(
         fields=("p", "u"), sizes=(1, 2), units=("Pa", "m/s"), dim=2, conditions=("speed",), numbers=("cd",),
