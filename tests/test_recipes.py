@@ -21,7 +21,7 @@ from meshops.tasks.mesh_states import MeshRolloutSpec
 from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSettings, AutoencodeSpec
 from meshops.training import RunConfig, StagesConfig
-from meshops.training.optim import schedule
+from meshops.nn.optim import schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("models/*/*.yaml"), *ROOT.glob("meshops/recipes/*.yaml")])

@@ -25,7 +25,7 @@ from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
 from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
-from meshops.tasks.cases import Case, Source
+from meshops.aero.cases import Case, Source
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
@@ -73,7 +73,7 @@ class Surrogate:
         cues: bool | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
-        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.tasks.cases.Case`.
+        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.aero.cases.Case`.
 
         Args:
             source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, a graph, or an opened case.

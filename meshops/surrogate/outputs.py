@@ -13,7 +13,7 @@ import torch
 
 from meshops.io import write_json
 from meshops.surrogate.base import Surrogate
-from meshops.tasks.cases import Case
+from meshops.aero.cases import Case
 from meshops.tasks.fields_report import FOR_STL
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.prediction import Prediction

@@ -2,7 +2,7 @@
 
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
-from meshops.tasks.cases import Case
+from meshops.aero.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask

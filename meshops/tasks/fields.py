@@ -34,7 +34,7 @@ from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task
-from meshops.tasks.cases import Case, Source, check_conditions, graph_case, open_case
+from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, as_graph, make_samples, prepare
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -229,7 +229,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         flow: FlowConditions | None = None,
         conditions: Mapping[str, float] | None = None,
     ) -> Case:
-        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.tasks.cases.open_case`.
+        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.aero.cases.open_case`.
 
         Raises:
             InputError: It cannot be used; the message says why.

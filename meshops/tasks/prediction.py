@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshops.aero.forces import Forces
-from meshops.tasks.cases import Case
+from meshops.aero.cases import Case
 from meshops.tasks.report import Row
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch import Tensor
 from meshops.errors import InputError
 from meshops.tasks.base import B, S, Task
 from meshops.training.config import TrainConfig
-from meshops.training.optim import make_optimizer, parameter_groups, schedule
+from meshops.nn.optim import make_optimizer, parameter_groups, schedule
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU; each look waits for the device
 

@@ -8,7 +8,7 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import integrate_forces
 from meshops.aero.silhouette import projected_area
 from meshops.errors import InputError
-from meshops.tasks.cases import BodySurface
+from meshops.aero.body_surface import BodySurface
 
 
 @pytest.fixture(scope="module")

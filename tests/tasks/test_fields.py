@@ -19,7 +19,8 @@ from meshops.metrics.fields import relative_l2
 from meshops.surrogate import Surrogate
 from meshops.tasks import FieldsSettings, FieldsSpec, FieldsTask, Prediction
 from meshops.tasks.build import build_model
-from meshops.tasks.fields_samples import FieldsSamples, prepare
+from meshops.aero.prepare import prepare
+from meshops.tasks.fields_samples import FieldsSamples
 
 
 def graph(n: int = 40, seed: int = 0, **more: Any) -> MeshGraph:

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from meshops.errors import InputError
 from meshops.training import TrainConfig
-from meshops.training.optim import Lion, make_optimizer, warmup_cosine
+from meshops.nn.optim import Lion, make_optimizer, warmup_cosine
 
 
 def test_lion_follows_algorithm_2():
