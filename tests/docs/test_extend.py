@@ -16,15 +16,17 @@ from torch_geometric.data import Data
 import meshops
 from meshops.cli.main import main
 from meshops.datasets import registry as datasets
+from meshops.metrics import registry as metrics
 from meshops.models import registry as models
 from meshops.partition import registry as partitioners
+from meshops.tasks import FieldsSettings
 from meshops.tasks import base as tasks
-from meshops.testing import check_model, check_partitioner, random_graphs
+from meshops.testing import check_dataset, check_model, check_partitioner, random_graphs
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "extend"
 FILES = sorted(FOLDER.glob("my_*.py"))
 QUICK = ["--train.steps", "3", "--train.threads", "1", "--train.accelerator", "cpu"]
-REGISTERS = (datasets._DATASETS, models._MODELS, partitioners._PARTITIONERS, tasks._KINDS)
+REGISTERS = (datasets._DATASETS, metrics._METRICS, models._MODELS, partitioners._PARTITIONERS, tasks._KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -56,15 +58,17 @@ def test_a_file_is_short_and_shown_on_its_page(path: Path) -> None:
 
 
 def test_a_dataset_is_recognised_checked_learnt_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plates = load("my_dataset").Plates.standin(tmp_path)
-    given = ("--import", "my_dataset")
-    assert run("data", "check", str(plates), *given) == 0
+    given = load("my_dataset").Plates
+    plates = given.standin(tmp_path)
+    check_dataset(given(plates, "train"))
+    known = ("--import", "my_dataset")
+    assert run("data", "check", str(plates), *known) == 0
     model = ["--model.name", "transolver", "--model.channels", "8", "--model.depth", "1"]
     out = tmp_path / "run"
-    assert run("train", "--data.name", "", "--data.root", str(plates), "--out", str(out), *model, *QUICK, *given) == 0
+    assert run("train", "--data.name", "", "--data.root", str(plates), "--out", str(out), *model, *QUICK, *known) == 0
     written = json.loads((out / "metrics.json").read_text())
     capsys.readouterr()
-    assert run("evaluate", str(out / "model.ckpt"), "--data", str(plates), "--json", *given) == 0
+    assert run("evaluate", str(out / "model.ckpt"), "--data", str(plates), "--json", *known) == 0
     assert json.loads(capsys.readouterr().out)["mean"] == written["mean"]
     assert meshops.load(out / "model.ckpt").spec.conditions == ("load",)  # type: ignore[attr-defined]
 
@@ -88,6 +92,17 @@ def test_a_partitioner_passes_the_shared_checks_and_cuts_for_mspt(tmp_path: Path
     model = meshops.create_model("mspt", in_channels=0, out_channels=1, num_patches=4, patching="slabs")
     graph = random_graphs([50])[0]
     assert model(model.unpack(graph)).shape == (50, 1)
+
+
+def test_a_metric_is_reported_when_asked(tmp_path: Path) -> None:
+    load("my_metric")
+    graphs = [Data(pos=torch.rand(30, 2), y=torch.rand(30, 1)) for _ in range(3)]
+    config = meshops.RunConfig(
+        task=FieldsSettings(metrics=("p95",)), model={"name": "transolver", "channels": 8, "depth": 1},
+        out=str(tmp_path), train=meshops.TrainConfig(steps=3),
+    )  # fmt: skip
+    report = meshops.train(config, data=graphs[:2], test=graphs[2:]).report
+    assert 0 < report.numbers()["y_mae"] < report.numbers()["y_p95"] < 2
 
 
 def test_a_task_learns_and_its_checkpoint_is_judged_alike(tmp_path: Path) -> None:

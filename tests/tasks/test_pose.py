@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvista as pv
-from meshops.tasks.surrogate import Prediction, Surrogate
 
 from meshops.aero.conditions import FlowConditions
 from meshops.datasets import AhmedMini, registry

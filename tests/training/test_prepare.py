@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from meshops.training.prepare import decide_symmetry
 from rich.console import Console
 from torch.testing import assert_close
 
