@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +13,42 @@ from meshops.aero.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache
 from meshops.errors import InputError, listing
+
+
+def graphs_of(data: Sequence[Data]) -> list[Data]:
+    """The graphs of a list, a tuple or a PyG dataset.
+
+    Raises:
+        InputError: It is something else.
+    """
+    listed = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    if not listed or isinstance(data, str | bytes | Mapping | Tensor | Data):
+        raise InputError(
+            f"the data are a {type(data).__name__}; give a data set or a list of torch_geometric.data.Data"
+        )
+    return [data[index] for index in range(len(data))]
+
+
+def named_numbers(graph: Data, key: str, label: str) -> dict[str, float]:
+    """``conditions`` or ``numbers`` of a graph.
+
+    Raises:
+        InputError: They are no dictionary of finite numbers.
+    """
+    values = graph.get(key)
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise InputError(f"{label}: {key} must be a dictionary of numbers, got {type(values).__name__}")
+    out = {}
+    for name, value in values.items():
+        try:
+            out[str(name)] = float(value)
+        except (TypeError, ValueError):
+            out[str(name)] = math.nan
+        if not math.isfinite(out[str(name)]):
+            raise InputError(f"{label}: {key}: '{name}' must be a number, got {value!r}")
+    return out
 
 
 class GraphList(CaseDataset):
@@ -50,6 +87,9 @@ class GraphList(CaseDataset):
         pos = data.get("pos")
         if not isinstance(pos, Tensor):
             raise InputError(f"{label} has no positions; set data.pos to a float tensor [n, d] in metres")
+        for key in ("x", "y"):
+            if not isinstance(data.get(key), Tensor | None):
+                raise InputError(f"{label}: {key} is a {type(data[key]).__name__}; set data.{key} to a tensor [n, c]")
         if isinstance(data, MeshGraph):
             named = _named(data.clone_shallow())
             named.name = data.get("name") or f"graph_{number}"
@@ -59,6 +99,8 @@ class GraphList(CaseDataset):
         graph.pos = pos.float()
         y = data.get("y")
         if isinstance(y, Tensor):
+            if y.dim() > 2:
+                raise InputError(f"{label}: y is {list(y.shape)}: a trajectory [n, t, c] is for kind: rollout")
             graph.y = (y.unsqueeze(1) if y.dim() == 1 else y).float()
         x = data.get("x")
         if isinstance(x, Tensor):
@@ -108,12 +150,7 @@ class GraphList(CaseDataset):
         return self._numbers(index, "numbers")
 
     def _numbers(self, index: int, key: str) -> dict[str, float]:
-        values = self.graphs[self.position(index)].get(key)
-        if values is None:
-            return {}
-        if not isinstance(values, dict):
-            raise InputError(f"{self.cases[index]}: {key} must be a dictionary of numbers, got {type(values).__name__}")
-        return {str(name): float(value) for name, value in values.items()}
+        return named_numbers(self.graphs[self.position(index)], key, self.cases[index])
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:

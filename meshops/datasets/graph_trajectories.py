@@ -20,6 +20,7 @@ from meshops.data.graph_files import cell_edges
 from meshops.data.grid import grid_shape, grid_values
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
+from meshops.datasets.graph_list import graphs_of
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError
@@ -40,7 +41,7 @@ def as_trajectories(
     """
     if isinstance(data, TrajectoryDataset | MeshTrajectoryDataset):
         return data
-    graphs = [data[index] for index in range(len(data))]
+    graphs = graphs_of(data)  # type: ignore[arg-type]
     if graphs and all(graph.get("grid_shape") is not None for graph in graphs):
         return GridTrajectories(graphs)
     return GraphTrajectories(graphs)
@@ -150,7 +151,9 @@ def _checked(graphs: Sequence[Data]) -> tuple[list[Data], tuple[str, ...], tuple
         nodes = pos.shape[-2]
         moves = pos.dim() == 3
         if not isinstance(y, Tensor) or y.dim() != 3 or len(y) != nodes or (moves and len(pos) != y.shape[1]):
-            found = tuple(y.shape) if isinstance(y, Tensor) else "nothing"
+            found = str(tuple(y.shape)) if isinstance(y, Tensor) else "nothing"
+            if isinstance(y, Tensor) and y.dim() < 3:
+                found += ": a finished case, no trajectory; those are learnt by kind: fields"
             raise InputError(
                 f"graph {name}: y must be [n, t, c] for the {nodes} nodes{' and the frames' if moves else ''} of pos "
                 f"{tuple(pos.shape)}, got {found}"

@@ -24,7 +24,7 @@ from meshops.models import create_model
 from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
 from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
-from meshops.tasks.base import CaseSource, Context, Made, Plain, Spec, Stored, Task
+from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.cases import Case, Source
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
@@ -109,7 +109,7 @@ class Surrogate:
         return replace(made, verdict=None if self.novelty is None else self.novelty.of_case(task, case))
 
     def evaluate(
-        self, data: CaseSource, *, training: CaseSource | None = None, context: Context | None = None, **asked: Plain
+        self, data: CaseSource, *, training: CaseSource | None = None, context: Context = ALONE, **asked: Plain
     ) -> Report:
         """Errors on cases with known truth.
 

@@ -77,19 +77,27 @@ class Made:
 
 @dataclass(frozen=True)
 class Context:
-    """Where samples are made and cases are judged.
+    """What samples are made with, and where cases are judged.
 
     Attributes:
+        held_out: The last so many cases are kept for validation.
+        start: Trained task that is built on or continued (``task.start``).
         console: Where progress goes.
         folder: Of the run: caches and pictures; None: none are written.
         device: Where models work.
         reuse: A cache in the folder may be read.
     """
 
+    held_out: int = 0
+    start: Task | None = None  # type: ignore[type-arg]
     console: Console = field(default_factory=lambda: Console(quiet=True))
     folder: Path | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     reuse: bool = False
+
+
+ALONE = Context()
+"""No folder, no progress, on the CPU."""
 
 
 class Samples(ABC):
@@ -156,18 +164,13 @@ class Task(nn.Module, ABC, Generic[S, B]):
 
     @classmethod
     @abstractmethod
-    def samples(
-        cls, data: CaseSource, settings: object, *, held_out: int = 0, start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
-    ) -> S:  # fmt: skip
-        """Training samples of cases; the last ``held_out`` cases are for validation.
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> S:
+        """Training samples of cases, some of them for validation.
 
         Args:
             data: Cases.
             settings: The ``task:`` block.
-            held_out: Cases kept for validation.
-            start: Trained task that this one builds on (``task.start``).
-            context: Where progress and caches go.
+            context: What is held out, what it starts from, where progress and caches go.
 
         Raises:
             InputError: The cases cannot be used for this task; says why.
@@ -197,7 +200,7 @@ class Task(nn.Module, ABC, Generic[S, B]):
         """Errors of one held-out case, among them ``"error"``, by which weights are chosen."""
 
     @abstractmethod
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Errors on every case; ``asked`` overrides what the run was asked, see :attr:`asked`."""
 
     def predict(self, case: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +139,20 @@ def graph_case(
     return Case(
         mesh, graph, spec.location, graph.label, truth, spec.at(flow), dict(conditions or {}), dict(numbers or {}), body
     )
+
+
+def check_conditions(given: Iterable[str], spec: FieldsSpec) -> None:
+    """See that the model knows the conditions a prediction is asked for.
+
+    Raises:
+        InputError: It was not trained with one.
+    """
+    unknown = [name for name in given if name not in spec.conditions]
+    if unknown:
+        raise InputError(
+            f"the model was not trained with the condition {listing(unknown)}; it takes {listing(spec.conditions)}; "
+            "leave it out, or train on cases that state it"
+        )
 
 
 def open_case(
@@ -286,14 +300,8 @@ def _conditions(mesh: Mesh, spec: FieldsSpec, label: str, given: Mapping[str, fl
     """Conditions of the spec: given ones first, then single numbers stored in the file.
 
     Raises:
-        InputError: One is missing, or one is given that the model was not trained with.
+        InputError: One is missing.
     """
-    unknown = [name for name in given if name not in spec.conditions]
-    if unknown:
-        raise InputError(
-            f"{label}: the model was not trained with the condition {listing(unknown)}; it takes "
-            f"{listing(spec.conditions)}; leave it out, or train on cases that state it"
-        )
     out = {name: float(given[name]) if name in given else _scalar(mesh, name) for name in spec.conditions}
     missing = [name for name, value in out.items() if value is None]
     if missing:

@@ -8,6 +8,7 @@ of a case; named results are learnt by a pooled head beside the model.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -25,14 +26,15 @@ from meshops.aero.frame import Frame
 from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer, Statistics
+from meshops.datasets.graph_list import named_numbers
 from meshops.metrics.fields import relative_l2
 from meshops.metrics.losses import get_loss
 from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
-from meshops.tasks.base import CaseSource, Context, Draw, Plain, Stored, Task
-from meshops.tasks.cases import Case, Source, graph_case, open_case
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task
+from meshops.tasks.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, as_graph, make_samples, prepare
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -81,13 +83,9 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     # ---- from cases to a task
 
     @classmethod
-    def samples(
-        cls, data: CaseSource, settings: FieldsSettings, *, held_out: int = 0, start: Task | None = None,  # type: ignore[override, type-arg]
-        context: Context | None = None,
-    ) -> FieldsSamples:  # fmt: skip
+    def samples(cls, data: CaseSource, settings: FieldsSettings, context: Context = ALONE) -> FieldsSamples:  # type: ignore[override]
         """Prepared cases; see :func:`meshops.tasks.fields_samples.make_samples`."""
-        del start
-        return make_samples(data, settings, held_out, context or Context())
+        return make_samples(data, settings, context)
 
     @classmethod
     def fit(cls, model: nn.Module, samples: FieldsSamples, settings: FieldsSettings) -> Self:  # type: ignore[override]
@@ -215,7 +213,8 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             name: relative_l2(values[:, channels], case.y[:, channels])
             for name, channels in self.spec.slices().items()
         }  # fmt: skip
-        return {**errors, "error": sum(errors.values()) / len(errors)}
+        known = [value for value in errors.values() if math.isfinite(value)]
+        return {**errors, "error": sum(known) / len(known) if known else math.nan}
 
     # ---- use
 
@@ -235,6 +234,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         Raises:
             InputError: It cannot be used; the message says why.
         """
+        check_conditions(conditions or (), self.spec)
         if isinstance(source, Case):
             if flow is not None and self.spec.at(flow) != source.flow:
                 source.flow, source.prepared = self.spec.at(flow), None
@@ -243,8 +243,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             return source
         if isinstance(source, Data):
             graph = source if isinstance(source, MeshGraph) else as_graph(source)
-            stated = {**(graph.get("conditions") or {}), **(conditions or {})}
-            return graph_case(graph, self.spec, flow=flow, conditions=stated, numbers=graph.get("numbers"))
+            stated, known = (named_numbers(graph, key, graph.label) for key in ("conditions", "numbers"))
+            return graph_case(
+                graph, self.spec, flow=flow, conditions={**stated, **(conditions or {})}, numbers=known
+            )  # fmt: skip
         size = self.cell_size if refine else None
         return open_case(
             source, self.spec, scale=scale, region=region, names=names, cell_size=size, flow=flow, conditions=conditions
@@ -370,12 +372,12 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             )
         return alike
 
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Errors of fields, forces and numbers on every case; see :func:`meshops.tasks.fields_report.fields_report`.
 
         Asked: ``method`` and ``passes`` of the prediction.
         """
-        return fields_report(self, data, self.asking(asked), context or Context())
+        return fields_report(self, data, self.asking(asked), context)
 
 
 def output_normalizer(spec: FieldsSpec, graphs: Sequence[MeshGraph]) -> Normalizer:

@@ -20,7 +20,9 @@ from meshops.aero.frame import Frame
 from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
-from meshops.datasets.graph_list import GraphList
+from meshops.datasets.graph_list import GraphList, graphs_of
+from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
+from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import ROLE_NAMES, FieldsSettings, FieldsSpec
@@ -80,7 +82,7 @@ class FieldsSamples(Samples):
         return self.decided
 
 
-def make_samples(data: CaseSource, settings: FieldsSettings, held_out: int, context: Context) -> FieldsSamples:
+def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -> FieldsSamples:
     """Read every case once: features, fields, conditions, descriptors.
 
     Raises:
@@ -92,7 +94,7 @@ def make_samples(data: CaseSource, settings: FieldsSettings, held_out: int, cont
     if spec.bodies:
         spec, reason = decide_symmetry(cases, spec)
         decided = (reason,)
-    kept = training_count(len(cases), held_out)
+    kept = training_count(len(cases), context.held_out)
     graphs: list[MeshGraph] = []
     descriptors, sizes = [], []
     rows = track(range(len(cases)), "reading the cases", console=context.console, transient=True,
@@ -116,16 +118,16 @@ def as_cases(data: CaseSource) -> CaseDataset:
     """Cases of a data set, or of a list of PyG ``Data``.
 
     Raises:
-        InputError: The data are trajectories.
+        InputError: The data are trajectories, or something else.
     """
     if isinstance(data, CaseDataset):
         return data
-    if isinstance(data, Sequence):
-        return GraphList(data)
-    raise InputError(
-        f"kind 'fields' learns finished cases, and {type(data).__name__} holds trajectories; use kind: rollout, "
-        "autoencode or generate"
-    )
+    if isinstance(data, TrajectoryDataset | MeshTrajectoryDataset):
+        raise InputError(
+            f"kind 'fields' learns finished cases, and {type(data).__name__} holds trajectories; use kind: rollout, "
+            "autoencode or generate"
+        )
+    return GraphList(graphs_of(data))
 
 
 def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
@@ -143,6 +145,8 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         )
     sizes = {name: s.stop - s.start for name, s in graph.field_slices().items()}
     chosen = tuple(settings.fields or graph.fields)
+    if not chosen:
+        raise InputError(f"{graph.label}: no field to learn; give y [n, c], and y_names and y_sizes of its fields")
     for name in chosen:
         graph.field(name)  # says which fields there are
     units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))

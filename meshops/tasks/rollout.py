@@ -19,7 +19,7 @@ from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
-from meshops.tasks.base import CaseSource, Context, Plain, Samples, Spec, Task, training_count
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, training_count
 
 RolloutLoss = Literal["mse", "nmse", "mae"]
 LOSSES: tuple[str, ...] = get_args(RolloutLoss)
@@ -158,19 +158,10 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
         _SPACES[cls.space] = cls
 
     @classmethod
-    def samples(
-        cls,
-        data: CaseSource,
-        settings: object,
-        *,
-        held_out: int = 0,
-        start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
-    ) -> RolloutSamples[D]:
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> RolloutSamples[D]:
         """Windows of trajectories on grids or meshes; see the base class."""
-        del start
         found = as_trajectories(data)
-        return space_of(found).samples(found, settings, held_out=held_out, context=context)
+        return space_of(found).samples(found, settings, context)
 
     @classmethod
     def fit(cls, model: nn.Module, samples: RolloutSamples[D], settings: object) -> Self:

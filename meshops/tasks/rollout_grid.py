@@ -21,7 +21,7 @@ from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.on_grid import OnGrid
 from meshops.ops.scores import check_fields
 from meshops.ops.segment import segment_mean
-from meshops.tasks.base import CaseSource, Context, Plain, Task, spread
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain, spread
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms, grid_rollout_spec
 from meshops.tasks.report import Report, Row
 from meshops.tasks.rollout import (
@@ -78,19 +78,10 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         self.asked = {"steps": STEPS, "stride": 1, "cases": 0, "windows": WINDOWS}
 
     @classmethod
-    def samples(
-        cls,
-        data: CaseSource,
-        settings: object,
-        *,
-        held_out: int = 0,
-        start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
-    ) -> RolloutSamples[TrajectoryDataset]:
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> RolloutSamples[TrajectoryDataset]:
         """Windows of trajectories on grids; see the base class."""
-        del start, context
         assert isinstance(data, TrajectoryDataset) and isinstance(settings, RolloutSettings)
-        kept, steps = kept_for_training(data, held_out), settings.window(settings.pushforward + 1)
+        kept, steps = kept_for_training(data, context.held_out), settings.window(settings.pushforward + 1)
         if steps > settings.pushforward + 1:
             raise InputError(
                 f"on grids gradients go through one step: task.horizon must be {settings.pushforward + 1}, one more "
@@ -267,7 +258,7 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         guess = self(windows[:, :-1], constants.expand(len(windows), *constants.shape))
         return {"error": float(vrmse(guess, windows[:, -1], dim=self.spec.dim).mean())}
 
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Errors of one step in physical units beside keeping the last frame, and along rollouts.
 
         Args:
@@ -276,7 +267,6 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
             **asked: ``steps`` of the rollouts, which start at the first frames (fewer where a trajectory is short);
                 ``stride``; ``cases``, trajectories at most (0: all); ``windows`` of one step per trajectory.
         """
-        context = context or Context()
         found, wanted = self.trajectories(data), self.numbers(asked)
         self._check(found)
         count = min(wanted["cases"] or len(found), len(found))

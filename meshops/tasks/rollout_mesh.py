@@ -21,7 +21,7 @@ from meshops.data.normalize import Normalizer
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshTrajectoryDataset, MeshWindow
 from meshops.errors import InputError, listing, some
 from meshops.nn.mesh_model import LearnsWithTruth
-from meshops.tasks.base import CaseSource, Context, Plain, Task
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain
 from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.rollout import (
@@ -65,20 +65,13 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
 
     @classmethod
     def samples(
-        cls,
-        data: CaseSource,
-        settings: object,
-        *,
-        held_out: int = 0,
-        start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
+        cls, data: CaseSource, settings: object, context: Context = ALONE
     ) -> RolloutSamples[MeshTrajectoryDataset]:
         """Windows of trajectories on meshes; see the base class."""
-        del start, context
         assert isinstance(data, MeshTrajectoryDataset) and isinstance(settings, RolloutSettings)
         if settings.history > 1:
             raise InputError(f"on meshes the model sees one frame: task.history must be 1, got {settings.history}")
-        kept, steps = kept_for_training(data, held_out), settings.window(HORIZON)
+        kept, steps = kept_for_training(data, context.held_out), settings.window(HORIZON)
         span, given = steps * settings.stride + 1, data.spec
         windows = numbered_windows(
             data.lengths,
@@ -274,7 +267,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         ours, kept = (n_rmse(guess, truth, self.spec, self.norm.scale) for guess in guesses)
         return ours, kept
 
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """N-RMSE of rollouts from the first frame of every trajectory, after 1, 10, 50, ... and all steps.
 
         Args:
@@ -289,7 +282,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         rows: dict[str, Row] = {}
         kept: dict[str, Row] = {}
         with judging(self):
-            for index in progress(count, context or Context()):
+            for index in progress(count, context):
                 curves = self._curves(found, index, steps, wanted["stride"])
                 rows[found.cases[index]], kept[found.cases[index]] = (_at(curve, marks) for curve in curves)
         return Report(

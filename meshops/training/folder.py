@@ -21,7 +21,7 @@ from meshops.io import plain, write_text
 from meshops.training.config import RunConfig, flat
 
 FREE = {"out", "train.accelerator", "train.devices", "train.threads"}  # what a resumed run may change
-LEFT = ("config.yaml", "model.ckpt", "metrics.json", "log.jsonl", "checkpoints", "logs")
+LEFT = ("config.yaml", "model.ckpt", "metrics.json", "log.jsonl", "latents.pt", "checkpoints", "logs")
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _sweep(folder: Path) -> None:
     """Leave nothing of a run that was refused before its first step."""
     if _kept(folder) or (folder / "log.jsonl").is_file():
         return
-    for name in ("config.yaml", "run.lock"):
+    for name in ("config.yaml", "latents.pt", "run.lock"):
         (folder / name).unlink(missing_ok=True)
     for empty in (folder / "checkpoints", folder):
         with suppress(OSError):  # something else is in it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -45,9 +46,11 @@ class TaskModule(LightningModule):  # type: ignore[misc]
         return loss
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
-        """Errors of one whole case, averaged over cases by Lightning."""
+        """Errors of one whole case, averaged by Lightning over the cases where they are defined."""
         errors = self.task.judge(self.samples, self.samples.held_out[int(batch)])
-        self.log_dict({f"val/{key}": value for key, value in errors.items()}, batch_size=1, sync_dist=True)
+        for key, value in errors.items():
+            known = math.isfinite(value)
+            self.log(f"val/{key}", value if known else 0.0, batch_size=int(known), sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser and learning rate by step; normalisation layers, biases and vectors are not decayed."""

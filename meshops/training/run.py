@@ -71,11 +71,13 @@ def train(
         torch.manual_seed(config.train.seed)
         clock = Clock()
         cases = _cases(config.data, config.data.train) if data is None else data
-        context = Context(screen, folder, device_of(config.train), reuse=resume)
         start = setting(config, "start")
-        begun = load(str(start)).task if start else None
+        context = Context(
+            held_out=config.train.validation, start=load(str(start)).task if start else None, console=screen,
+            folder=folder, device=device_of(config.train), reuse=resume,
+        )  # fmt: skip
         kind = get_task(config.kind)
-        samples = kind.samples(cases, config.task, held_out=config.train.validation, start=begun, context=context)
+        samples = kind.samples(cases, config.task, context)
         task = _task(kind, config, samples, screen)
         clock.tick("prepare")
         _fit(task, samples, config.train, folder, resume, screen)

@@ -119,7 +119,7 @@ def graphs(count: int = 3, frames: int = 6, nodes: int = 20) -> list[Data]:
 def made(data: Any, settings: RolloutSettings, held_out: int = 0, name: str = "meshgraphnet", **model: Any) -> Any:
     """Task and samples, built as a run does."""
     torch.manual_seed(0)
-    samples: Any = RolloutTask.samples(data, settings, held_out=held_out)
+    samples: Any = RolloutTask.samples(data, settings, Context(held_out=held_out))
     known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
     task = RolloutTask.fit(create_model(name, **known | {"channels": 8, "depth": 1} | model), samples, settings)
     return task, samples
