@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Self
@@ -12,8 +13,11 @@ from meshops.data.mesh_graph import field_slices
 from meshops.errors import InputError, listing
 from meshops.metrics.losses import get_loss
 from meshops.tasks.base import Plain, Spec
+from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
 Domain = Literal["graph", "surface", "volume"]
+MOST_PASSES = 1000
+GEOMETRIES = ("auto", "body", "none")
 ROLES = ("pressure", "shear", "velocity")
 # Names under which solvers and public sets store the fields that get integrated and made free of density and speed.
 ROLE_NAMES = {
@@ -64,18 +68,20 @@ class FieldsSettings:
         """Refuse what makes no sense."""
         for name in self.loss:
             get_loss(name)
-        _at_least("task.passes", self.passes, 1)
-        _at_least("task.max_sources", self.max_sources, 1)
-        if self.nodes is not None and self.nodes < 0:
-            raise InputError(f"task.nodes must be positive, or 0 for whole meshes, got {self.nodes}")
-        if not self.weights or min(self.weights) < 0 or sum(self.weights) <= 0:
+        check_counts(1, "task.", passes=self.passes, max_sources=self.max_sources)
+        check_counts(0, "task.", nodes=self.nodes)
+        check_fractions("task.", hide_cues=self.hide_cues)
+        check_amounts("task.", number_weight=self.number_weight)
+        if self.passes > MOST_PASSES:
+            raise InputError(f"task.passes must be at most {MOST_PASSES}, got {self.passes}")
+        if not self.loss:
+            raise InputError("task.loss must name a loss for all fields, or one per field, got []")
+        if not all(0 <= weight < math.inf for weight in self.weights) or not any(self.weights):
             raise InputError(f"task.weights must not be negative and not all 0, got {list(self.weights)}")
-        if self.radii and min(self.radii) <= 0:
+        if not all(0 < radius < math.inf for radius in self.radii):
             raise InputError(f"task.radii must be positive, in body heights, got {list(self.radii)}")
-        if not 0 <= self.hide_cues <= 1:
-            raise InputError(f"task.hide_cues is a share of the steps in [0, 1], got {self.hide_cues}")
-        if self.number_weight < 0:
-            raise InputError(f"task.number_weight must not be negative, got {self.number_weight}")
+        if self.geometry not in GEOMETRIES:
+            raise InputError(f"task.geometry must be one of {listing(GEOMETRIES)}, got '{self.geometry}'")
 
     def features(self, flow: FlowConditions) -> FeatureSpec:
         """Features of a body in a flow."""
@@ -243,8 +249,3 @@ class FieldsSpec(Spec):
             made["features"] = FeatureSpec.from_dict(features)
         plain = super().from_dict({key: value for key, value in values.items() if key not in made})
         return replace(plain, **made)  # type: ignore[arg-type]
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{name} must be at least {least}, got {value}")

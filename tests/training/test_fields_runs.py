@@ -112,8 +112,14 @@ def test_the_verbs_from_generation_to_prediction(tmp_path: Path, capsys: pytest.
         (["generate", "darcy", "--out", "{}/a", "--resolution", "8"], "--resolution is for grids"),
         (["generate", "darcy", "--out", "{}/a", "--frames", "8"], "--frames is for trajectories"),
         (["generate", "darcy", "--out", "{}/a", "--option", "colour=3"], "unknown option 'colour'"),
-        (["train", "--kind", "fields", "--model.name", "mspt", "--data.name", "mesh_files"], "the folder of the data is needed"),
-        (["train", "--kind", "cells"], "kind must be one of autoencode, fields, generate, rollout, stages, got 'cells'"),
+        (
+            ["train", "--kind", "fields", "--model.name", "mspt", "--data.name", "mesh_files"],
+            "the folder of the data is needed",
+        ),
+        (
+            ["train", "--kind", "cells"],
+            "kind must be one of autoencode, fields, generate, rollout, stages, got 'cells'",
+        ),
     ],
 )
 def test_bad_commands(arguments: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
