@@ -57,7 +57,11 @@ def cases(model: Any, name: str, channels: int) -> list[MeshGraph]:
     return graphs
 
 
-def check(name: str) -> None:
+GRAPHS_AND_GRIDS = [name for name in list_models() if model_takes(name) & {"points", "graph", "grid"}]
+
+
+@pytest.mark.parametrize("name", GRAPHS_AND_GRIDS)
+def test_every_model_keeps_the_contract(name: str) -> None:
     if name == "fno" and not optional.available("neuralop"):
         pytest.skip("needs the package neuraloperator")
     torch.manual_seed(0)
@@ -68,17 +72,3 @@ def check(name: str) -> None:
     tolerance = 1e-2 if name == "amq" else 1e-3  # roundings flip
     graphs = cases(model, name, given["in_channels"])
     check_model(model, graphs, any_order=not in_order, rtol=tolerance, atol=tolerance)
-
-
-GRAPHS_AND_GRIDS = [name for name in list_models() if model_takes(name) & {"points", "graph", "grid"}]
-
-
-@pytest.mark.parametrize("name", [name for name in GRAPHS_AND_GRIDS if name in list_models(published=False)])
-def test_every_architecture_keeps_the_contract(name: str) -> None:
-    check(name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in GRAPHS_AND_GRIDS if name in list_models(published=True)])
-def test_every_published_size_keeps_the_contract(name: str) -> None:
-    check(name)
