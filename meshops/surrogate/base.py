@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
@@ -25,7 +26,6 @@ from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
 from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
-from meshops.aero.cases import Case, Source
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report

@@ -19,6 +19,7 @@ from meshops.data.sampling import interleave, random_subset
 from meshops.errors import InputError, listing
 from meshops.ops.tree import locate, median_split
 from meshops.partition.dense import assign
+from meshops.tasks.base import judging
 from meshops.tasks.fields_spec import FieldsSpec
 
 Method = Literal["interleaved", "anchored"]
@@ -29,19 +30,12 @@ Parts = Iterator[tuple[float, tuple[Tensor, Tensor]]]
 class NodePredictor(Protocol):
     """What is needed of a task: its model, its spec, normalised inputs, and normalised fields of a batch."""
 
+    model: nn.Module
     spec: FieldsSpec
-    training: bool
-
-    @property
-    def model(self) -> nn.Module:
-        """The network."""
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
-
-    def train(self, mode: bool = True) -> object:
-        """Training mode on or off."""
+        """Where the model is."""
 
     def inputs(self, graph: Data) -> MeshGraph:
         """Normalised positions and inputs."""
@@ -50,7 +44,6 @@ class NodePredictor(Protocol):
         """Normalised fields ``[n, c]``."""
 
 
-@torch.no_grad()
 def predict_nodes(
     task: NodePredictor,
     graph: MeshGraph,
@@ -64,7 +57,7 @@ def predict_nodes(
     """Normalised fields ``[n, c]`` of a prepared graph.
 
     Args:
-        task: Model and normalisation; put into evaluation mode.
+        task: Model and normalisation.
         graph: From ``FieldsTask.prepare``.
         method: See the module text. ``"anchored"`` needs a model with ``encode`` and ``decode``.
         passes: Number of different interleavings (or anchor sets) averaged.
@@ -79,9 +72,7 @@ def predict_nodes(
         raise InputError(f"method must be one of {listing(METHODS)}, got '{method}'")
     if chunk_size < 1 or passes < 1:
         raise InputError(f"chunk_size and passes must be at least 1, got {chunk_size} and {passes}")
-    was_training = task.training
-    task.train(False)
-    try:
+    with judging(task.model):
         if not task.spec.nodes:
             return task(graph.to(task.device)).cpu()
         run = _interleaved if method == "interleaved" else _anchored
@@ -93,8 +84,6 @@ def predict_nodes(
                 if progress is not None:
                     progress((i + done) / passes)
         return total
-    finally:
-        task.train(was_training)
 
 
 def _interleaved(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator: torch.Generator) -> Parts:
