@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 from amq_study import BACKBONES, PROBLEMS, learn
+from meshops.tasks.graph_surrogate import FieldsSurrogate
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.models import create_model
 from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
-from meshops.tasks.graph_surrogate import FieldsSurrogate
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from meshops.tasks.rollout_surrogate import RolloutSurrogate
+from meshops.training.evaluate_rollout import evaluate_rollout, one_step_windows
+from meshops.training.rollout import train_rollout
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from meshops.datasets import create_trajectories
-from meshops.tasks.rollout_surrogate import RolloutSurrogate
 from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
-from meshops.training.evaluate_rollout import evaluate_rollout, one_step_windows
-from meshops.training.rollout import train_rollout
 
 SIZE = {"channels": 96, "num_heads": 4, "depth": 4}
 IAP = {"name": "iap", "budget": 1024, "p_min": 2, "p_max": 8, **SIZE, "depth": 3}

@@ -15,11 +15,11 @@ import time
 from typing import Any
 
 import torch
+from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask
+from meshops.training.graphs import evaluate_mesh_rollout, read_frames
 
 from meshops.datasets import create_mesh_trajectories
 from meshops.models import create_model
-from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask
-from meshops.training.graphs import evaluate_mesh_rollout, read_frames
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "MeshGraphNet": ("meshgraphnet", {"channels": 64, "depth": 8}, 0),

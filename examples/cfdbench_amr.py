@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from meshops.training.rollout import train_rollout
 from rich.console import Console
 
 from meshops.datasets import CFDBench
 from meshops.partition import RefineByCriteria
 from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
-from meshops.training.rollout import train_rollout
 from meshops.viz import patches_picture
 
 

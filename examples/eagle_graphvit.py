@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from meshops.tasks.mesh_rollout import frames_of
+from meshops.training.graphs import train_mesh_rollout
 from rich.console import Console
 
 from meshops.cli.main import main as meshops
 from meshops.datasets import Eagle
-from meshops.tasks.mesh_rollout import frames_of
 from meshops.training.config import DataConfig, MeshRolloutRunConfig, MeshRolloutTaskConfig, TrainConfig
-from meshops.training.graphs import train_mesh_rollout
 from meshops.viz.plane import plane_picture
 
 

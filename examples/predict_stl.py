@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from meshops.tasks.outputs import write_prediction
 from rich.console import Console
 
 import meshops
 from meshops.cli.train import parse
 from meshops.data.writers import write_mesh
 from meshops.solvers.ahmed_body import ahmed_body
-from meshops.tasks.outputs import write_prediction
 from meshops.training.run import train
 
 

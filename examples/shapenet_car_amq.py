@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from meshops.tasks.outputs import write_prediction
 from rich.console import Console
 
 from meshops.datasets import ShapeNetCar
-from meshops.tasks.outputs import write_prediction
 from meshops.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from meshops.training.run import train
 

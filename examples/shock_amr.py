@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from meshops.training.rollout import train_rollout
 from rich.console import Console
 
 from meshops.datasets import TheWell
 from meshops.datasets.the_well.files import write_well
 from meshops.solvers.riemann import riemann_2d
 from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
-from meshops.training.rollout import train_rollout
 from meshops.viz import frames_picture, patches_picture
 
 

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from meshops.training.evaluate_rollout import evaluate_rollout
+from meshops.training.rollout import train_rollout
 from rich.console import Console
 
 from meshops.datasets import TheWell
 from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
-from meshops.training.evaluate_rollout import evaluate_rollout
-from meshops.training.rollout import train_rollout
 from meshops.viz import patches_picture, tradeoff_picture
 
 

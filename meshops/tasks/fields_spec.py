@@ -138,7 +138,12 @@ class FieldsSpec(Spec):
     hide: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that roles, losses and weights fit the fields."""
+        """Check that sizes, units, roles, losses and weights fit the fields."""
+        if not self.fields or not len(self.fields) == len(self.sizes) == len(self.units):
+            raise InputError(
+                f"give a name, a size and a unit for every field, got {listing(self.fields)} with sizes "
+                f"{list(self.sizes)} and units {list(self.units)}"
+            )
         for role in ROLES:
             name = getattr(self, role)
             if name is not None and name not in self.fields:

@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 
 import meshops
 from meshops.errors import CheckpointError, InputError
-from meshops.tasks import FieldsSettings, FieldsTask, Report
+from meshops.tasks import FieldsTask, Report
 from meshops.training import RunConfig, TrainConfig, train
 from meshops.training.folder import FREE, open_folder
 from meshops.training.run import RunResult
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_cannot_be_read_again_is_not_put_in_place(
         if len(written) == 4:
             Path(path).write_bytes(Path(path).read_bytes()[:1000])
 
-    with monkeypatch.context() as patch, pytest.raises(Exception):  # noqa: B017, PT011 (torch's own)
+    with monkeypatch.context() as patch, pytest.raises(Exception):  # noqa: B017 (torch's own)
         patch.setattr(torch, "save", cuts)
         run(config(tmp_path / "run"))
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from meshops.aero.conditions import FlowConditions
-from meshops.errors import InputError
 from meshops.aero.body_surface import BodySurface
+from meshops.aero.conditions import FlowConditions
 from meshops.aero.descriptors import DESCRIPTORS
+from meshops.errors import InputError
 from meshops.trust import Novelty
 from meshops.trust.novelty import FeatureRange
 
