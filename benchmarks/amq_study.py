@@ -76,10 +76,9 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
     """All assignments of one problem, backbone and seed."""
     import torch
 
-    from meshops.data.mesh_graph import MeshGraph
-    from meshops.models import create_model
     from meshops.nn.quantized import quantize
-    from meshops.tasks.fields import FieldsSpec, FieldsTask
+    from meshops.tasks import FieldsSettings, FieldsTask
+    from meshops.tasks.build import build_model
 
     problem, backbone, seed, args = job
     done = Path(args["out"]) / f"rows_{problem}_{backbone}_{seed}.json"
@@ -87,16 +86,15 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
         rows: list[dict[str, Any]] = json.loads(done.read_text())
         return rows
     torch.set_num_threads(1)
-    stored = torch.load(Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt", weights_only=True)
-    graphs = [MeshGraph(**values) for values in stored]
-    training, test = graphs[: args["cases"]], graphs[args["cases"] :]
-    spec = FieldsSpec.of(training[0])
+    samples = read(Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt", args["cases"])
+    training, test = samples.graphs, samples.held_out
+    known = samples.spec.model_arguments()
     torch.manual_seed(seed)
-    sizes: dict[str, Any] = spec.model_arguments()
-    if not spec.inputs and backbone == "mppde":
+    sizes = dict(BACKBONES[backbone])
+    if not samples.spec.inputs and backbone == "mppde":
         sizes["fourier"] = 3
-    plain = create_model(backbone, **sizes, **BACKBONES[backbone])
-    task = FieldsTask.fit(plain, spec, training)
+    plain, _ = build_model({"name": backbone, **sizes}, known, samples.offers)
+    task = FieldsTask.fit(plain, samples, FieldsSettings())
     learn(task, training, args["pretrain"], 2e-3, seed)
     base = {"problem": problem, "backbone": backbone, "seed": seed}
     rows = [base | {"assignment": "float32", "budget": 32.0, "cost": 1024.0, "error": judge(task, test, None)[0]}]
@@ -105,13 +103,13 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
         torch.manual_seed(seed + 100)
         uniform = assignment == "uniform"
         bits = tuple(int(b) for b in BUDGETS) if uniform else tuple(sorted({b for v in LADDERS.values() for b in v}))
-        arguments = BACKBONES[backbone] | ({"fourier": sizes["fourier"]} if "fourier" in sizes else {})
-        model: Any = create_model(
-            "amq", **spec.model_arguments(), backbone=backbone, arguments=arguments, bits=bits, budget=5.0,
-            budgets=BUDGETS, ladders=None if uniform else LADDERS, assignment=assignment, explore=args["steps"] // 5,
-        )  # fmt: skip
+        chosen = {
+            "name": "amq", "backbone": backbone, "arguments": sizes, "bits": bits, "budget": 5.0, "budgets": BUDGETS,
+            "ladders": None if uniform else LADDERS, "assignment": assignment, "explore": args["steps"] // 5,
+        }  # fmt: skip
+        model: Any = build_model(chosen, known, samples.offers)[0]
         model.main = quantize(deepcopy(plain), bits)
-        tuned = FieldsTask(model, spec, task.input_norm, task.output_norm, task.position)
+        tuned = FieldsTask.fit(model, samples, FieldsSettings())
         if assignment == "auxiliary":
             learn(tuned, training, args["steps"], 1e-3, seed, alone=True)
         learn(tuned, training, args["steps"], 1e-3, seed)
@@ -125,13 +123,23 @@ def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]
     return rows
 
 
+def read(path: Path, cases: int) -> Any:
+    """Samples of stored cases; those behind the first ``cases`` are held out."""
+    import torch
+
+    from meshops.data.mesh_graph import MeshGraph
+    from meshops.tasks import Context, FieldsSettings, FieldsTask
+
+    graphs = [MeshGraph(**values) for values in torch.load(path, weights_only=True)]
+    return FieldsTask.samples(graphs, FieldsSettings(), Context(held_out=len(graphs) - cases))
+
+
 def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alone: bool = False) -> None:
     """Adam with a cosine schedule on batches of four graphs; ``alone``: only the auxiliary network."""
     import torch
     from torch_geometric.data import Batch
 
-    from meshops.tasks.fields import wanted_fields
-    from meshops.training.optim import parameter_groups
+    from meshops.nn.optim import parameter_groups
 
     task.train()
     generator = torch.Generator().manual_seed(seed)
@@ -142,7 +150,7 @@ def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alo
         batch = Batch.from_data_list([graphs[i] for i in chosen])
         if alone:
             inputs = task.model.unpack(task.inputs(batch))
-            loss = task.model.teach(inputs, task.output_norm(wanted_fields(batch, task.spec)))
+            loss = task.model.teach(inputs, task.output_norm(batch.y))
         else:
             loss = task.loss(batch)["loss"]
         optimizer.zero_grad()
@@ -161,14 +169,13 @@ def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, fl
     from meshops.nn.bit_budget import bit_operations
     from meshops.nn.costs import row_costs
     from meshops.nn.quantized import MeshBits, assigned
-    from meshops.tasks.fields import wanted_fields
 
     errors, costs, ranks = [], [], []
     model = task.model
     with torch.no_grad():
         for graph in graphs:
             inputs = model.unpack(task.inputs(graph))
-            truth = task.output_norm(wanted_fields(graph, task.spec))
+            truth = task.output_norm(graph.y)
             if budget is None:
                 out = model(inputs)
             else:
@@ -197,23 +204,21 @@ def time_integers(out: Path, args: Any) -> dict[tuple[str, str, str, float], flo
     import torch
     from torch_geometric.data import Batch
 
-    from meshops.data.mesh_graph import MeshGraph
-    from meshops.models import create_model
     from meshops.nn.integer_linear import to_integers
     from meshops.nn.quantized import assigned
-    from meshops.tasks.fields import FieldsSpec
+    from meshops.tasks.build import build_model
 
     found: dict[tuple[str, str, str, float], float] = {}
     for problem, backbone, assignment in product(PROBLEMS, BACKBONES, ASSIGNMENTS):
-        stored = torch.load(out / f"{problem}_{args.nodes}_{args.cases}.pt", weights_only=True)
-        batch = Batch.from_data_list([MeshGraph(**values) for values in stored[:32]])
-        spec = FieldsSpec.of(batch[0])
+        samples = read(out / f"{problem}_{args.nodes}_{args.cases}.pt", args.cases)
+        batch = Batch.from_data_list([*samples.graphs, *samples.held_out][:32])
         uniform = assignment == "uniform"
-        model: Any = create_model(
-            "amq", **spec.model_arguments(), backbone=backbone, arguments=BACKBONES[backbone], assignment=assignment,
-            bits=(3, 4, 5, 6, 8) if uniform else (2, 3, 4, 5, 6, 7), budgets=BUDGETS[:4],
-            ladders=None if uniform else {b: LADDERS[b] for b in BUDGETS[:4]},
-        )  # fmt: skip
+        chosen = {
+            "name": "amq", "backbone": backbone, "arguments": BACKBONES[backbone], "assignment": assignment,
+            "bits": (3, 4, 5, 6, 8) if uniform else (2, 3, 4, 5, 6, 7), "budgets": BUDGETS[:4],
+            "ladders": None if uniform else {b: LADDERS[b] for b in BUDGETS[:4]},
+        }  # fmt: skip
+        model: Any = build_model(chosen, samples.spec.model_arguments(), samples.offers)[0]
         to_integers(model)
         inputs = model.unpack(batch)
         scores = torch.randn(len(inputs.pos)) if assignment == "oracle" else None

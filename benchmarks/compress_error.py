@@ -11,12 +11,11 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from amq_study import BACKBONES, PROBLEMS, learn
-from meshops.tasks.graph_surrogate import FieldsSurrogate
+from amq_study import BACKBONES, PROBLEMS, learn, read
 
-from meshops.data.mesh_graph import MeshGraph
-from meshops.models import create_model
-from meshops.tasks.fields import FieldsSpec, FieldsTask, relative_errors
+from meshops.surrogate import Surrogate
+from meshops.tasks import FieldsSettings, FieldsTask
+from meshops.tasks.build import build_model
 
 
 def main() -> None:
@@ -24,22 +23,22 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", default="runs/study_amq")
     options.add_argument("--steps", type=int, default=300)
+    options.add_argument("--nodes", type=int, default=200, help="as in the study")
+    options.add_argument("--cases", type=int, default=64, help="as in the study")
     args = options.parse_args()
     torch.set_num_threads(1)
     for problem, backbone in product(PROBLEMS, BACKBONES):
-        stored = torch.load(Path(args.data) / f"{problem}_200_64.pt", weights_only=True)
-        graphs = [MeshGraph(**values) for values in stored]
-        training, test = graphs[:64], graphs[64:]
-        spec = FieldsSpec.of(training[0])
+        samples = read(Path(args.data) / f"{problem}_{args.nodes}_{args.cases}.pt", args.cases)
         torch.manual_seed(0)
-        arguments = {**spec.model_arguments(), **BACKBONES[backbone]}
-        task = FieldsTask.fit(create_model(backbone, **arguments), spec, training)
-        learn(task, training, args.steps, 2e-3, 0)
-        large = FieldsSurrogate(task, backbone, arguments)
-        errors = []
+        chosen = {"name": backbone, **BACKBONES[backbone]}
+        model, made = build_model(chosen, samples.spec.model_arguments(), samples.offers)
+        task = FieldsTask.fit(model, samples, FieldsSettings())
+        task.made = made
+        learn(task, samples.graphs, args.steps, 2e-3, 0)
+        large, errors = Surrogate(task), []
         for surrogate in (large, large.compress()):
-            found = [relative_errors(surrogate.predict(graph.clone()), graph) for graph in test]
-            errors.append(sum(sum(each.values()) / len(each) for each in found) / len(found))
+            rows = [surrogate.task.judge(samples, case) for case in samples.held_out]
+            errors.append(sum(row["error"] for row in rows) / len(rows))
         print(f"{problem}, {backbone}: float32 {errors[0]:.5f}, 8-bit integers {errors[1]:.5f}, "
               f"{100 * (errors[1] / errors[0] - 1):+.2f} %", flush=True)  # fmt: skip
 

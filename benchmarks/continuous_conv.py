@@ -72,12 +72,12 @@ def row(name: str, threads: int) -> dict[str, Any]:
 def kernel(kind: str) -> dict[str, float]:
     """Seconds and memory of one evaluation, and the largest relative difference from ours on some queries."""
     from meshops.data.latent_grid import LatentGrid
-    from meshops.nn.continuous_conv import ContinuousConv
+    from meshops.nn.neighborhood_conv import NeighborhoodConv
 
     torch.manual_seed(0)
     grid = LatentGrid(low=(0.0, 0.0), high=(1.0, 1.0), shape=(256, 256), periodic=(True, True))
     near = grid.from_points(torch.rand(2**18, 2), max_neighbors=NEIGHBORS)
-    conv = ContinuousConv(IN, OUT, dim=2)
+    conv = NeighborhoodConv(IN, OUT, dim=2)
     x = torch.randn(2**18, IN)
 
     def definition(rows: slice) -> torch.Tensor:

@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
 
     import meshops
+    from meshops.aero.cases import open_case
     from meshops.data.surface import refine
     from meshops.solvers.ahmed_body import ahmed_body
-    from meshops.tasks.cases import open_case
 
     body = ahmed_body(1.044, 0.36, 0.29, 0.1, 0.2, 20.0, 0.05)
     area = float(body.compute_cell_sizes(length=False, volume=False)["Area"].sum())
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     case = open_case(mesh, surrogate.spec)
     result: dict[str, float] = {"cells": mesh.n_cells, "open_s": time.perf_counter() - start}
     start = time.perf_counter()
-    case.prepared = surrogate.task.prepare(case.graph, surrogate.spec)
+    surrogate.task.prepared(case)
     result["features_s"] = time.perf_counter() - start
     for method in args.methods:
         fields = []

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from meshops.tasks.rollout_surrogate import RolloutSurrogate
-from meshops.training.evaluate_rollout import evaluate_rollout, one_step_windows
-from meshops.training.rollout import train_rollout
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from meshops.datasets import create_trajectories
-from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
+from meshops.datasets import TheWell
+from meshops.surrogate import load
+from meshops.tasks import RolloutSettings
+from meshops.tasks.rollout_grid import one_step_windows
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 
 SIZE = {"channels": 96, "num_heads": 4, "depth": 4}
 IAP = {"name": "iap", "budget": 1024, "p_min": 2, "p_max": 8, **SIZE, "depth": 3}
@@ -47,16 +47,17 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any =
 ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}  # PyTorch leaves it out
 
 
-def settings(name: str, args: argparse.Namespace, residual: bool) -> RolloutRunConfig:
+def settings(name: str, args: argparse.Namespace, residual: bool) -> RunConfig:
     """Settings of one run."""
     model = dict(MODELS[name])
     if name == "amr":
         model["thresholds"] = thresholds(args.root, args.stride)
-    return RolloutRunConfig(
+    return RunConfig(
+        kind="rollout",
         out=f"{args.out}/{name}{'-residual' if residual else ''}",
         model=model,
         data=DataConfig(name="the_well", root=args.root),
-        task=RolloutTaskConfig(stride=args.stride, steps=199 // args.stride - 1, residual=residual),
+        task=RolloutSettings(stride=args.stride, steps=199 // args.stride - 1, residual=residual),
         train=TrainConfig(steps=args.steps, batch_size=args.batch, lr=1e-3, weight_decay=0.01, seed=args.seed),
     )
 
@@ -65,7 +66,7 @@ def thresholds(root: str, stride: int, tokens: int = 1024) -> list[float]:
     """Thresholds that give AMR-Transformer as many tokens as the others have, on the training data."""
     from meshops.partition import RefineByCriteria
 
-    data = create_trajectories("the_well", root=root, split="train")
+    data = TheWell(root, "train")
     frames = torch.cat([data.window(i, 0, data.lengths[i])[:: 2 * stride] for i in range(len(data))])
     limits = RefineByCriteria(velocity=data.spec.velocity, max_size=32).calibrated(frames, tokens).thresholds
     return [float(v) for v in (limits.gradient, limits.vorticity, limits.momentum, limits.shear)]
@@ -73,10 +74,10 @@ def thresholds(root: str, stride: int, tokens: int = 1024) -> list[float]:
 
 def measure(folder: Path, root: str, stride: int) -> dict[str, Any]:
     """Tokens, FLOPs and seconds of one forward and of one training step per sample."""
-    surrogate = RolloutSurrogate.load(folder / "model.ckpt")
-    task = surrogate.task
-    data = create_trajectories("the_well", root=root, split="test")
-    frames, constants, target = next(iter(one_step_windows(data, 0, task.spec.history, stride, 4)))
+    task = load(folder / "model.ckpt").task
+    data = TheWell(root, "test")
+    batch = next(one_step_windows(data, 0, task.spec.history, stride, 4))
+    frames, constants = batch.frames, batch.constants
     with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter, torch.no_grad():
         task(frames, constants)
     model: Any = task.model
@@ -89,7 +90,7 @@ def measure(folder: Path, root: str, stride: int) -> dict[str, Any]:
     task.train()
     for _ in range(3):
         start = time.perf_counter()
-        task.loss({"frames": frames, "constants": constants, "target": target})["loss"].backward()
+        task.loss(batch)["loss"].backward()
         best = min(best, time.perf_counter() - start)
     return {
         "tokens": tokens,
@@ -101,12 +102,12 @@ def measure(folder: Path, root: str, stride: int) -> dict[str, Any]:
 
 def elasticity(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     """One-step VRMSE of a trained IAP at five budgets."""
-    surrogate = RolloutSurrogate.load(folder / "model.ckpt")
-    data = create_trajectories("the_well", root=args.root, split="test")
+    task = load(folder / "model.ckpt").task
+    data = TheWell(args.root, "test")
     out = {}
     for budget in BUDGETS:
-        surrogate.task.model.tokenizer.budget = budget  # type: ignore[union-attr]
-        out[str(budget)] = evaluate_rollout(surrogate.task, data, steps=1, stride=args.stride, windows=16)["vrmse"]
+        task.model.tokenizer.budget = budget  # type: ignore[union-attr]
+        out[str(budget)] = float(task.evaluate(data, steps=1, stride=args.stride, windows=16).mean["vrmse"])
     return out
 
 
@@ -118,13 +119,15 @@ def table(out: Path) -> str:
     ]
     for path in sorted(out.glob("*/result.json")):
         r = json.loads(path.read_text())
-        weights, last = f"{r['weights'] / 1e6:.2f} M", f"{r['rollout']['vrmse'][-1]:.3f}"
+        weights, last = f"{r['weights'] / 1e6:.2f} M", f"{r['curves']['vrmse'][-1]:.3f}"
+        floor = f"{r['baselines']['token floor']['vrmse']:.4f}" if "token floor" in r["baselines"] else ""
         tokens = "" if r["tokens"] is None else f"{r['tokens']:.0f}"
         lines.append(
             f"| {path.parent.name} | {tokens} | {weights} | {r['gflops']:.2f} | {r['step_seconds']:.3f} |"
-            f" {r['vrmse']:.4f} | {r['nmse']:.2e} | {r['floor']['vrmse']:.4f} | {last} |"
+            f" {r['mean']['vrmse']:.4f} | {r['mean']['nmse']:.2e} | {floor} | {last} |"
         )
-        persistence = r["persistence"]["vrmse"], r["persistence"]["nmse"], r["rollout"]["vrmse_persistence"][-1]
+        kept = r["baselines"]["keep last frame"]
+        persistence = kept["vrmse"], kept["nmse"], r["curves"]["vrmse_kept"][-1]
     lines.append("| keep last frame | | | | | {:.4f} | {:.2e} | | {:.3f} |".format(*persistence))
     return "\n".join(lines)
 
@@ -154,8 +157,8 @@ def main() -> None:
     for name in [] if args.table or args.remeasure else args.models.split(","):
         config = settings(name, args, args.residual)
         start = time.perf_counter()
-        result = train_rollout(config, console=Console())
-        row = {**result.metrics, "minutes": (time.perf_counter() - start) / 60}
+        result = train(config, overwrite=True, console=Console())
+        row = {**result.report.to_dict(), "minutes": (time.perf_counter() - start) / 60}
         row |= measure(result.folder, args.root, args.stride)
         if name.startswith("iap"):
             row["elasticity"] = elasticity(result.folder, args)

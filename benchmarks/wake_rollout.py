@@ -15,11 +15,11 @@ import time
 from typing import Any
 
 import torch
-from meshops.tasks.mesh_rollout import MeshRolloutSpec, MeshRolloutTask
-from meshops.training.graphs import evaluate_mesh_rollout, read_frames
 
-from meshops.datasets import create_mesh_trajectories
-from meshops.models import create_model
+from meshops.datasets import Eagle
+from meshops.tasks import RolloutSettings, RolloutTask
+from meshops.tasks.base import Draw
+from meshops.tasks.build import build_model
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "MeshGraphNet": ("meshgraphnet", {"channels": 64, "depth": 8}, 0),
@@ -37,31 +37,25 @@ def main() -> None:
     options.add_argument("--horizon", type=int, default=3)
     options.add_argument("--networks", nargs="+", default=list(NETWORKS))
     args = options.parse_args()
-    train, test = (create_mesh_trajectories("eagle", root=args.data, split=split) for split in ("train", "test"))
+    train, test = (Eagle(args.data, split) for split in ("train", "test"))
     print("| network | weights | steps | N-RMSE +1 | +10 | end | first frame kept, end |")
     print("|---|---|---|---|---|---|---|")
     for title in args.networks:
         name, arguments, pushforward = NETWORKS[title]
         torch.manual_seed(0)
-        given = train.spec
-        spec = MeshRolloutSpec(
-            fields=given.fields, sizes=given.sizes, units=given.units, weights=given.weights, forced=given.forced,
-            pushforward=pushforward,
-        )  # fmt: skip
-        model = create_model(name, **spec.model_arguments(), **arguments)
-        length = args.horizon + 1
-        windows = [(i, s) for i in range(len(train)) for s in range(train.lengths[i] - length + 1)]
-        some = windows[:: max(1, len(windows) // 32)]
-        task = MeshRolloutTask.fit(model, spec, (read_frames(train, i, s, length) for i, s in some))
-        steps = learn(task, train, windows, length, args.seconds)
-        metrics = evaluate_mesh_rollout(task.eval(), test, min(test.lengths) - 1)
-        values = list(metrics["n_rmse"].values())
+        settings = RolloutSettings(horizon=args.horizon, pushforward=pushforward)
+        samples = RolloutTask.samples(train, settings)
+        model, _ = build_model({"name": name, **arguments}, samples.spec.model_arguments(), samples.offers)
+        task = RolloutTask.fit(model, samples, settings)
+        steps = learn(task, samples, args.seconds)
+        report = task.evaluate(test, steps=min(test.lengths) - 1)
+        values, kept = list(report.mean.values()), list(report.baselines["first frame kept"].values())
         weights = sum(p.numel() for p in model.parameters())
         print(f"| {title} | {weights:,} | {steps} | {values[0]:.3f} | {values[1]:.3f} | {values[-1]:.3f} | "
-              f"{metrics['first_frame_kept']:.3f} |", flush=True)  # fmt: skip
+              f"{kept[-1]:.3f} |", flush=True)  # fmt: skip
 
 
-def learn(task: Any, data: Any, windows: list[tuple[int, int]], length: int, seconds: float) -> int:
+def learn(task: Any, samples: Any, seconds: float) -> int:
     """Adam until the time is over; the learning rate falls with the time that is left."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-3)
@@ -69,8 +63,8 @@ def learn(task: Any, data: Any, windows: list[tuple[int, int]], length: int, sec
     while (left := 1 - (time.perf_counter() - start) / seconds) > 0:
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * left
-        i, first = windows[int(torch.randint(len(windows), (), generator=generator))]
-        loss = task.loss([read_frames(data, i, first, length)])["loss"]
+        draw = Draw(int(torch.randint(len(samples), (), generator=generator)), steps)
+        loss = task.loss(task.batch(samples, [draw]))["loss"]
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)

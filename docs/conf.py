@@ -31,7 +31,7 @@ autodoc_preserve_defaults = True
 maximum_signature_line_length = 100
 napoleon_use_ivar = True
 napoleon_use_rtype = False
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "ref.python"]  # annotations such as Case, which two modules have
 
 
 class HelpText(SphinxDirective):

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from meshops.training.rollout import train_rollout
 from rich.console import Console
 
 from meshops.datasets import CFDBench
 from meshops.partition import RefineByCriteria
-from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
+from meshops.tasks import RolloutSettings
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 from meshops.viz import patches_picture
 
 
@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     some = torch.cat([data.window(i, data.lengths[i] // 2, 1) for i in range(min(len(data), 16))])
     tokenizer = RefineByCriteria(velocity=data.spec.velocity, max_size=16).calibrated(some, args.tokens)
     limits = tokenizer.thresholds
-    config = RolloutRunConfig(
+    config = RunConfig(
+        kind="rollout",
         out=str(out / "run"),
         model={
             "name": "amrtransformer", "max_size": 16, "channels": 64, "depth": 2 if args.smoke else 4, "hidden": 128,
@@ -44,22 +45,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             "mask_channel": 2 + data.spec.constants.index("fluid"),
         },
         data=DataConfig(name="cfdbench", root=str(root), options={"problem": args.problem}),
-        task=RolloutTaskConfig(loss="nmse", steps=4, residual=True),
+        task=RolloutSettings(loss="nmse", steps=4, residual=True),
         train=TrainConfig(steps=4 if args.smoke else args.steps, batch_size=4, lr=1e-3),
     )  # fmt: skip
-    result = train_rollout(config, console=Console())
+    result = train(config, overwrite=True, console=Console())
     test = CFDBench(root, "test", problem=args.problem)
-    task = result.surrogate.task
+    task, report = result.surrogate.task, result.report
     frame = test.window(0, test.lengths[0] - 2, 1)
     regions = task.model.patches(task.encode(frame[None], test.constants(0)[None]))  # type: ignore[operator]
     speed = frame[0].norm(dim=0)
     patches_picture(speed, regions, out / "regions.png", label="speed, m/s")
     numbers = {
         "tokens": float(regions.count[0]),
-        "nmse": result.metrics["nmse"],
-        "nmse_keep_last_frame": result.metrics["persistence"]["nmse"],
-        "nmse_floor": result.metrics["floor"]["nmse"],
-        "mae": result.metrics["one_step"]["mae"],
+        "nmse": report.mean["nmse"],
+        "nmse_keep_last_frame": report.baselines["keep last frame"]["nmse"],
+        "nmse_floor": report.baselines["token floor"]["nmse"],
+        "mae": report.mean["mae"],
     }
     sys.stdout.write("".join(f"{name:<24}{value:10.4g}\n" for name, value in numbers.items()))
     sys.stdout.write(f"written: {out / 'regions.png'}\n")

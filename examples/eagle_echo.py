@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         wanted = "--num 10 --train 8 --test 2 --points 500 --frames 50 --option spin_up=12"
         assert command(["generate", "wake", *wanted.split(), "--out", str(data)]) == 0
     few = "--task.frames 5 --task.learn_frames 5 --train.steps 2 --task.samples 2 --model.cells 16 --model.depth 1"
-    run = ["train", str(RUN), "--stage", "all", "--data.root", str(data), "--out", str(out / "run")]
+    run = ["train", str(RUN), "--overwrite", "--data.root", str(data), "--out", str(out / "run")]
     assert command([*run, *(f"{few} --model.channels 16 --model.num_heads 2".split() if args.smoke else [])]) == 0
 
     generator = meshops.load(str(out / "run" / "3_wake_generator" / "model.ckpt")).task

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from meshops.tasks.mesh_rollout import frames_of
-from meshops.training.graphs import train_mesh_rollout
 from rich.console import Console
 
 from meshops.cli.main import main as meshops
 from meshops.datasets import Eagle
-from meshops.training.config import DataConfig, MeshRolloutRunConfig, MeshRolloutTaskConfig, TrainConfig
+from meshops.tasks import RolloutSettings
+from meshops.tasks.mesh_states import Frames
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 from meshops.viz.plane import plane_picture
 
 
@@ -35,28 +35,29 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         wanted = "--num 10 --train 8 --test 2 --points 500 --frames 50 --option spin_up=12"
         assert meshops(["generate", "wake", *wanted.split(), "--out", str(root)]) == 0
     small = {"channels": 16, "tokens": 32, "depth": 2, "attention_depth": 1}
-    config = MeshRolloutRunConfig(
+    config = RunConfig(
+        kind="rollout",
         out=str(out / "run"),
         model={"name": "graphvit", "cluster_size": 20} | (small if args.smoke else {"channels": 64, "tokens": 128}),
         data=DataConfig(name="eagle", root=str(root)),
-        task=MeshRolloutTaskConfig(horizon=2 if args.smoke else 3, steps=5 if args.smoke else 40),
+        task=RolloutSettings(horizon=2 if args.smoke else 3, steps=5 if args.smoke else 40),
         train=TrainConfig(steps=3 if args.smoke else args.steps, batch_size=1, lr=1e-3, weight_decay=0.0),
     )
-    result = train_mesh_rollout(config, console=Console())
+    result = train(config, overwrite=True, console=Console())
 
     data = Eagle(root, "test")
     window = data.window(0, 0, config.task.steps + 1)
-    frames = frames_of(window)
-    predicted = result.surrogate.rollout(frames)
-    integers = result.surrogate.compress().rollout(frames)
+    task = result.surrogate.task
+    predicted = task.rollout(window)
+    integers = result.surrogate.compress().task.rollout(window)
     speed, wanted_speed = predicted[-1, :, :2].norm(dim=1), window.state[-1, :, :2].norm(dim=1)
     panels = {"speed": wanted_speed, "predicted": speed, "error": (speed - wanted_speed).abs()}
     plane_picture(window.pos[-1], window.triangles[-1], panels, out / "wake.png", title=f"after {len(predicted)} steps")
-    inputs = result.surrogate.task.inputs(frames, 0, result.surrogate.task.norm(frames["state"][0]))
+    inputs = task.inputs(Frames.of(window), 0, task.norm(window.state[0]))
     return {
         "clusters_of_20_nodes": inputs.counts()["clusters"],
-        **{f"n_rmse_{step}": round(value, 3) for step, value in result.metrics["n_rmse"].items()},
-        "first_frame_kept": round(result.metrics["first_frame_kept"], 3),
+        **{name.replace("@", "_"): round(value, 3) for name, value in result.report.numbers().items()},
+        "first_frame_kept": round(result.report.baselines["first frame kept"][f"n_rmse@{config.task.steps}"], 3),
         "integers_differ_by": round(float((integers - predicted).norm() / predicted.norm()), 4),
     }
 

@@ -14,14 +14,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from meshops.tasks.outputs import write_prediction
 from rich.console import Console
 
 import meshops
 from meshops.cli.train import parse
 from meshops.data.writers import write_mesh
 from meshops.solvers.ahmed_body import ahmed_body
-from meshops.training.run import train
+from meshops.surrogate.outputs import write_prediction
+from meshops.training import train
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float | str]:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float | str]:
     surrogate = trained(folder, args.smoke) if args.checkpoint is None else meshops.load(args.checkpoint)
     prediction = surrogate.predict(path)
     files = write_prediction(prediction, surrogate, folder, "shape", report=True)
-    forces, place = prediction.forces, prediction.judgement
+    forces, place = prediction.forces, prediction.verdict
     assert forces is not None and place is not None and files.report is not None
     sys.stdout.write(f"Cd {forces.cd:.4f}  Cl {forces.cl:.4f}  frontal area {forces.frontal_area:.4f} m^2\n")
     sys.stdout.write(f"{place.sentence}\nreport: {files.report}\n")
@@ -65,7 +65,7 @@ def trained(folder: Path, smoke: bool) -> meshops.Surrogate:
     if smoke:
         settings += ["--train.steps", "10", "--train.threads", "1"]
         settings += ["--task.potential_flow", "false", "--task.radii", "[0.1]", "--task.passes", "1"]
-    return train(parse(settings), console=Console(stderr=True)).surrogate
+    return train(parse(settings), overwrite=True, console=Console(stderr=True)).surrogate
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

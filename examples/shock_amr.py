@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from meshops.training.rollout import train_rollout
 from rich.console import Console
 
 from meshops.datasets import TheWell
 from meshops.datasets.the_well.files import write_well
 from meshops.solvers.riemann import riemann_2d
-from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
+from meshops.tasks import RolloutSettings
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 from meshops.viz import frames_picture, patches_picture
 
 
@@ -34,21 +34,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         runs = [riemann_2d(seed, resolution=cells, frames=frames) for seed in range(num)]
         write_well({"train": runs[:-2], "test": runs[-2:]}, root, name="riemann_2d")
 
-    config = RolloutRunConfig(
+    config = RunConfig(
+        kind="rollout",
         out=str(out / "run"),
         model={"name": "amrtransformer", "max_size": cells // 4, "channels": 64, "depth": 4, "hidden": 128},
         data=DataConfig(name="the_well", root=str(root)),
-        task=RolloutTaskConfig(stride=1 if args.smoke else 2, steps=5 if args.smoke else 15, residual=True),
+        task=RolloutSettings(stride=1 if args.smoke else 2, steps=5 if args.smoke else 15, residual=True),
         train=TrainConfig(steps=4 if args.smoke else args.steps, batch_size=4, lr=1e-3),
     )
-    result = train_rollout(config, console=Console())
-    surrogate, test = result.surrogate, TheWell(root, "test")
+    result = train(config, overwrite=True, console=Console())
+    task, report, test = result.surrogate.task, result.report, TheWell(root, "test")
 
     steps, stride = config.task.steps, config.task.stride
     truth = test.window(0, 0, steps * stride + 1)[::stride]
-    predicted = surrogate.rollout(truth[:1], steps)
-    fields = surrogate.task.encode(truth[None, steps // 2][None], test.constants(0)[None])
-    regions = surrogate.task.model.patches(fields)  # type: ignore[operator]
+    predicted = task.rollout(truth[:1], steps)
+    fields = task.encode(truth[None, steps // 2][None], test.constants(0)[None])
+    regions = task.model.patches(fields)  # type: ignore[operator]
     patches_picture(truth[steps // 2, 0], regions, out / "regions.png", label="density, kg/m^3",
                     title=f"{int(regions.count[0]):,} tokens, a regular grid has {(cells // 2) ** 2:,}")  # fmt: skip
     shown = [0, steps // 2, steps - 1]
@@ -58,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )  # fmt: skip
     numbers = {
         "tokens": float(regions.count[0]),
-        "one_step_vrmse": result.metrics["vrmse"],
-        "keep_last_frame_vrmse": result.metrics["persistence"]["vrmse"],
-        "floor_vrmse": result.metrics["floor"]["vrmse"],
-        "rollout_vrmse_last": result.metrics["rollout"]["vrmse"][-1],
+        "one_step_vrmse": report.mean["vrmse"],
+        "keep_last_frame_vrmse": report.baselines["keep last frame"]["vrmse"],
+        "floor_vrmse": report.baselines["token floor"]["vrmse"],
+        "rollout_vrmse_last": report.curves["vrmse"][-1],
         "largest_density_error": float((predicted[-1, 0] - truth[-1, 0]).abs().max()),
     }
     sys.stdout.write("".join(f"{name:<24}{value:10.4g}\n" for name, value in numbers.items()))

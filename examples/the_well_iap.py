@@ -14,12 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from meshops.training.evaluate_rollout import evaluate_rollout
-from meshops.training.rollout import train_rollout
 from rich.console import Console
 
 from meshops.datasets import TheWell
-from meshops.training.config import DataConfig, RolloutRunConfig, RolloutTaskConfig, TrainConfig
+from meshops.tasks import RolloutSettings
+from meshops.training import DataConfig, RunConfig, TrainConfig, train
 from meshops.viz import patches_picture, tradeoff_picture
 
 
@@ -37,24 +36,25 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         start *= -(-n // 8)
     budgets = [start * factor for factor in (2, 4, 6, 8, 12)]
 
-    config = RolloutRunConfig(
+    config = RunConfig(
+        kind="rollout",
         out=str(out / "run"),
         model={
             "name": "iap", "budget": budgets[2], "p_min": 2, "p_max": 8, "budget_range": [budgets[0], budgets[-1]],
             "decoder": args.decoder, "channels": 96, "depth": 4, "num_heads": 4,
         },
         data=DataConfig(name="the_well", root=str(root)),
-        task=RolloutTaskConfig(history=2, steps=4 if args.smoke else 15, residual=True),
+        task=RolloutSettings(history=2, steps=4 if args.smoke else 15, residual=True),
         train=TrainConfig(steps=4 if args.smoke else args.steps, batch_size=2, lr=1e-3),
     )  # fmt: skip
-    result = train_rollout(config, console=Console())
+    result = train(config, overwrite=True, console=Console())
     task = result.surrogate.task
     model = task.model
 
     errors = {}
     for budget in budgets:
         model.tokenizer.budget = budget  # type: ignore[union-attr]
-        errors[budget] = evaluate_rollout(task, test, steps=1, windows=8)["vrmse"]
+        errors[budget] = task.evaluate(test, steps=1, windows=8).mean["vrmse"]
     tradeoff_picture({"IAP": list(errors.items())}, out / "tokens.png", title="one network, several budgets")
     model.tokenizer.budget = budgets[2]  # type: ignore[union-attr]
     frames_seen = test.window(0, 0, task.spec.history)
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if len(test.shapes[0]) == 2:
         patches_picture(frames_seen[-1, 0], chosen, out / "patches.png", label=test.spec.channels[0])
     numbers = {f"vrmse_at_{budget}": error for budget, error in errors.items()}
-    numbers["keep_last_frame_vrmse"] = result.metrics["persistence"]["vrmse"]
-    numbers["rollout_vrmse_last"] = result.metrics["rollout"]["vrmse"][-1]
+    numbers["keep_last_frame_vrmse"] = result.report.baselines["keep last frame"]["vrmse"]
+    numbers["rollout_vrmse_last"] = result.report.curves["vrmse"][-1]
     sys.stdout.write("".join(f"{name:<24}{value:10.4g}\n" for name, value in numbers.items()))
     sys.stdout.write(f"written: {out / 'tokens.png'}, {out / 'patches.png'}\n")
     return numbers

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         assert command(wanted) == 0
     few = "--task.frames 9 --train.steps 2 --model.channels 16 --model.depth 1 --model.num_heads 2 --task.samples 2"
     few += " --train.validation 1"
-    run = ["train", str(RUN), "--stage", "all", "--data.root", str(data), "--out", str(out / "run")]
+    run = ["train", str(RUN), "--overwrite", "--data.root", str(data), "--out", str(out / "run")]
     assert command([*run, *(few.split() if args.smoke else [])]) == 0
 
     generator = meshops.load(str(out / "run" / "3_vorticity_generator" / "model.ckpt")).task

@@ -7,6 +7,7 @@ The command line prints the message alone and leaves with exit code 2; from Pyth
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Iterable
 
@@ -61,6 +62,12 @@ def listing(names: Iterable[object], limit: int = 12) -> str:
         return "none"
     rest = len(shown) - limit
     return ", ".join(shown[:limit]) + (f" (and {rest} more)" if rest > 0 else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"did you mean 'mspt'? "`` where a known name is near, else nothing."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean '{near[0]}'? " if near else ""
 
 
 def some(numbers: Iterable[object]) -> str:

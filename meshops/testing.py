@@ -1,9 +1,11 @@
-"""Checks that every partitioner and every model of meshops passes; run them on yours.
+"""Checks that every partitioner, every model and every dataset of meshops passes; run them on yours.
 
-    from meshops.testing import check_model, check_partitioner
+    from meshops.testing import check_dataset, check_model, check_partitioner, check_standin
 
     check_partitioner(MyPartitioner(patch_size=16))
     check_model(MyModel(in_channels=2, out_channels=4), random_graphs([40, 23], num_features=2))
+    check_dataset(MyCars("folder"))
+    check_standin("my_cars", "an/empty/folder")
 
 A check that fails raises ``AssertionError`` and says which property does not hold.
 """
@@ -11,14 +13,16 @@ A check that fails raises ``AssertionError`` and says which property does not ho
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import MeshGraph, check_graph
 from meshops.errors import InputError
 from meshops.ops.neighbors import knn_search
 from meshops.partition.partition import Partition
@@ -48,6 +52,8 @@ def check_partitioner(
 ) -> None:
     """Every node in one patch, patches independent of the order of the nodes and of the batch, bad input refused.
 
+    Plain PyG ``Data`` works like a ``MeshGraph``.
+
     Args:
         partitioner: PyG transform that stores a :class:`meshops.partition.Partition`.
         sizes: Number of nodes of the graphs it is tried on.
@@ -67,6 +73,7 @@ def check_partitioner(
     _check_batch(Partition.of(partitioner(Batch.from_data_list(graphs))), parts, "partitioning a batch")
     together = Batch.from_data_list([partitioner(graph) for graph in graphs])
     _check_batch(Partition.of(together), parts, "batching partitioned graphs")
+    _check_plain(partitioner, graphs, parts)
     flat = graphs[0].pos * torch.tensor([1.0] * (dim - 1) + [0.0])
     for name, pos in {"coinciding": torch.ones(20, dim), "in a plane": flat}.items():
         part = Partition.of(partitioner(MeshGraph(pos=pos)))
@@ -84,7 +91,7 @@ def check_model(
 
     Args:
         model: Module with ``takes``, ``unpack`` and ``forward(inputs)``; used in evaluation mode.
-        graphs: Two or more graphs the model takes.
+        graphs: Two or more graphs the model takes; for models of grids alone, equal grids.
         any_order: The order of the nodes must not matter (false for models that group nodes as they are numbered).
         rtol: Relative tolerance of comparisons.
         atol: Absolute tolerance of comparisons.
@@ -100,7 +107,7 @@ def check_model(
             assert out.dim() == 2 and out.shape[0] == graph.num_nodes, f"one row per node expected, got {out.shape}"
             assert bool(out.isfinite().all()), "the output is not finite"
             assert bool((out != out[0]).any()) or len(out) == 1, "all nodes get the same values"
-            if any_order:
+            if any_order and model.takes != {"grid"}:
                 _check_order(model, graph, out, rtol, atol)
             if "graph" in model.takes:  # type: ignore[operator]
                 _check_edges(model, graph, rtol, atol)
@@ -111,10 +118,172 @@ def check_model(
         model.train(was_training)
 
 
+def check_dataset(dataset: Any) -> None:
+    """The contract of a dataset: sound cases, the same at every read, alike in what they hold.
+
+    Length, names, negative and missing indices; graphs that validate, with the fields and units of the set; for
+    trajectories the shapes of windows and constants, and that a window is part of a longer one; conditions, numbers and
+    flow of finished cases; and that ``check()`` finds nothing.
+
+    Args:
+        dataset: A :class:`~meshops.datasets.base.CaseDataset`, a
+            :class:`~meshops.datasets.trajectory.TrajectoryDataset` or a
+            :class:`~meshops.datasets.mesh_trajectory.MeshTrajectoryDataset` without damaged cases.
+    """
+    from meshops.datasets.base import CaseDataset
+    from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
+    from meshops.datasets.trajectory import TrajectoryDataset
+
+    _check_sequence(dataset)
+    if isinstance(dataset, CaseDataset):
+        _check_cases(dataset)
+    elif isinstance(dataset, TrajectoryDataset):
+        _check_grid_windows(dataset)
+    elif isinstance(dataset, MeshTrajectoryDataset):
+        _check_mesh_windows(dataset)
+    else:
+        raise AssertionError(f"{type(dataset).__name__} is none of the three kinds of datasets, see meshops.datasets")
+    problems = [str(problem) for problem in dataset.check()]
+    assert problems == [], f"check() finds fault with sound cases: {problems[:3]}"
+    assert type(dataset).__name__ in repr(dataset), f"repr does not name the class: {dataset!r}"
+
+
+def check_standin(name: str, root: str | Path, num: int = 4, **options: Any) -> Any:
+    """The stand-in of a registered dataset is recognised by its files, can be opened, and passes :func:`check_dataset`.
+
+    Args:
+        name: Registered name.
+        root: Folder to write it into.
+        num: Number of cases.
+        **options: Further arguments of ``standin``.
+
+    Returns:
+        The dataset, all cases.
+    """
+    from meshops.datasets import create, detect
+    from meshops.datasets.registry import dataset_class
+
+    written = dataset_class(name).standin(root, num, **options)
+    folder = written if written.is_dir() else written.parent
+    assert detect(folder) == name, f"the files of the stand-in are taken for '{detect(folder)}'"
+    dataset = create(name, written, split="all")
+    assert len(dataset) >= min(num, 2), f"{num} cases were asked for, {len(dataset)} are there"
+    check_dataset(dataset)
+    return dataset
+
+
+def _check_sequence(dataset: Any) -> None:
+    """Length, names and indices."""
+    n = len(dataset)
+    assert n > 0 and n == len(dataset.cases), f"{n} cases with {len(dataset.cases)} names"
+    assert all(isinstance(case, str) and case for case in dataset.cases), "cases must have names"
+    assert len(set(dataset.cases)) == n, "two cases have the same name"
+    count = 0
+    for index, graph in enumerate(dataset):
+        assert check_graph(graph) == [], f"case {index}: {check_graph(graph)}"
+        _same_graph(graph, dataset[index], f"case {index} is another at the second read")
+        changed = dataset[index]
+        changed.pos = changed.pos + 1
+        _same_graph(graph, dataset[index], f"a change of the graph that was handed out changes case {index}")
+        count += 1
+    assert count == n, f"iteration gives {count} of {n} cases"
+    _same_graph(dataset[-1], dataset[n - 1], "index -1 is not the last case")
+    for wrong in (n, -n - 1):
+        try:
+            dataset[wrong]
+        except IndexError as error:
+            assert str(n) in str(error), f"the message does not say how many cases there are: {error}"
+        else:
+            raise AssertionError(f"index {wrong} of {n} cases is accepted")
+
+
+def _check_cases(dataset: Any) -> None:
+    """Finished cases: fields, units, and what is known beside the fields."""
+    from meshops.aero.conditions import FlowConditions
+
+    assert dataset.fields and len(dataset.units) == len(dataset.fields), "one unit per field is needed"
+    forms = set()
+    for index, graph in enumerate(dataset):
+        wanted = tuple(dataset.fields)
+        assert graph.fields == wanted, f"case {index} has the fields {graph.fields}, not {wanted}"
+        sizes = {name: part.stop - part.start for name, part in graph.field_slices().items()}
+        inputs = 0 if graph.get("x") is None else graph.x.shape[1]
+        forms.add((graph.pos.shape[1], inputs, tuple(sizes.items()), tuple(graph.get("x_names") or ())))
+        assert isinstance(dataset.flow_of(index), FlowConditions), f"case {index} has no flow conditions"
+        for what in ("conditions_of", "numbers_of", "parameters"):
+            found = getattr(dataset, what)(index)
+            good = isinstance(found, dict) and all(isinstance(k, str) and math.isfinite(v) for k, v in found.items())
+            assert good, f"{what}({index}) must be names with finite numbers, got {found}"
+        for role, path in dataset.required_files(index).items():
+            assert path.is_file(), f"the {role} file of case {index} is missing: {path}"
+    assert len(forms) == 1, f"cases differ in dimension, inputs or sizes of fields: {sorted(map(str, forms))}"
+
+
+def _check_grid_windows(dataset: Any) -> None:
+    """Trajectories on grids."""
+    spec = dataset.spec
+    assert len(spec.periodic) == spec.dim and len(spec.units) in (0, len(spec.channels)), "the spec does not fit itself"
+    assert all(0 <= channel < len(spec.channels) for channel in spec.velocity), "velocity names no channel"
+    for index, length in enumerate(dataset.lengths):
+        grid = tuple(dataset.shapes[index])
+        whole, constants = dataset.window(index, 0, length), dataset.constants(index)
+        assert len(grid) == spec.dim, f"trajectory {index}: a grid {grid} in {spec.dim} dimensions"
+        wanted = (length, len(spec.channels), *grid)
+        assert tuple(whole.shape) == wanted and whole.dtype == torch.float32, f"frames must be float32 {wanted}"
+        wanted = (len(spec.constants), *grid)
+        assert tuple(constants.shape) == wanted, f"constants must be {wanted}, got {tuple(constants.shape)}"
+        first = length // 2
+        _equal(dataset.window(index, first, 1), whole[first : first + 1], "a window is not part of a longer one")
+        _check_missing_frames(dataset, index, length)
+        assert all(math.isfinite(value) for value in dataset.parameters(index).values()), "parameters must be finite"
+
+
+def _check_mesh_windows(dataset: Any) -> None:
+    """Trajectories on meshes."""
+    spec = dataset.spec
+    assert len(spec.fields) == len(spec.sizes) == len(spec.units), "one size and one unit per field are needed"
+    for index, length in enumerate(dataset.lengths):
+        whole = dataset.window(index, 0, length)
+        t, n, _ = whole.pos.shape
+        shapes = (len(whole), t, *whole.state.shape, *whole.node_type.shape)
+        assert shapes == (length, length, length, n, spec.channels, length, n), f"trajectory {index}: shapes {shapes}"
+        for frame in (0, length - 1):
+            edges = whole.edges(frame)
+            assert edges.shape[0] == 2 and 0 <= int(edges.min()) <= int(edges.max()) < n, "an edge leads nowhere"
+        first = length // 2
+        part = dataset.window(index, first, 1)
+        for name in ("pos", "state", "node_type"):
+            found = getattr(whole, name)[first : first + 1]
+            _equal(getattr(part, name), found, f"{name} of a window is not part of that of a longer one")
+        _check_missing_frames(dataset, index, length)
+
+
+def _check_missing_frames(dataset: Any, index: int, length: int) -> None:
+    for start, count in ((0, length + 1), (-1, 1), (length, 1), (0, 0)):
+        try:
+            dataset.window(index, start, count)
+        except InputError:
+            continue
+        raise AssertionError(f"{count} frames from {start} of a trajectory of {length} are accepted")
+
+
+def _same_graph(one: Any, other: Any, message: str) -> None:
+    assert set(one.keys()) == set(other.keys()), message
+    for key, value in one.to_dict().items():
+        same = torch.equal(value, other[key]) if isinstance(value, Tensor) else _plain(value) == _plain(other[key])
+        assert same, f"{message} ({key})"
+
+
+def _plain(value: Any) -> Any:
+    """Arrays of other packages are compared by their sizes only."""
+    return tuple(value.shape) if hasattr(value, "shape") else value
+
+
 def _predict(model: nn.Module, graph: Any) -> Tensor:
+    """``[n, c]``; models of grids give ``[b, c, *grid]``."""
     unpack: Any = model.unpack
     out: Tensor = model(unpack(graph))
-    return out
+    return out if out.dim() < 3 else out.movedim(1, -1).flatten(0, -2)
 
 
 def _check_contract(model: nn.Module) -> None:
@@ -192,7 +361,26 @@ def _check_batch(together: Partition, parts: Sequence[Partition], what: str) -> 
     _equal(together.batch.cpu(), torch.tensor(graphs), f"{what} loses which graph a patch belongs to")
 
 
+def _check_plain(partitioner: Callable[[Any], Any], graphs: Sequence[Any], parts: Sequence[Partition]) -> None:
+    """PyG ``Data`` is partitioned like our graphs, alone and in a batch, and left as it was."""
+    plain = [Data(**graph.to_dict()) for graph in graphs]
+    before = [set(data.keys()) for data in plain]
+    cut = [partitioner(data) for data in plain]
+    assert [set(data.keys()) for data in plain] == before, "the graph that was given is changed"
+    together = Batch.from_data_list(cut)
+    _check_batch(Partition.of(together), parts, "batching partitioned graphs of class Data")
+    _check_batch(Partition.of(partitioner(Batch.from_data_list(plain))), parts, "partitioning a batch of class Data")
+    for one, part in zip(together.to_data_list(), parts, strict=True):
+        _equal(Partition.of(one).perm, part.perm, "taking a batch of class Data apart gives other patches")
+
+
 def _check_refusal(partitioner: Callable[[Any], Any], dim: int) -> None:
+    try:
+        partitioner(Data(x=torch.zeros(5, dim)))
+    except InputError as error:
+        assert "'pos'" in str(error), f"the message does not say that pos is missing: {error}"
+    else:
+        raise AssertionError("a graph without positions is accepted")
     pos = torch.zeros(5, dim)
     pos[3, 0] = torch.nan
     try:

@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     data = open_data(name, root=root, split=args.split, **extra)
     training = open_data(name, root=root, split="train", **extra) if args.yardsticks else None
     folder = Path(output_folder(args.pictures)) if args.pictures else None
-    context = Context(console(), folder, surrogate.task.device)
+    context = Context(console=console(), folder=folder, device=surrogate.task.device)
     report = surrogate.evaluate(data, training=training, context=context, **key_values(args.ask))
     if args.json:
         print_json(report.to_dict())

@@ -25,13 +25,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(verb: str, description: str, epilog: str = "") -> Parser:
-    """Parser of one verb."""
-    return Parser(
+    """Parser of one verb; ``--import`` is followed before a verb runs, and is here for its help."""
+    made = Parser(
         prog=f"meshops {verb}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument("--import", metavar="MODULE", help="a module of yours, whose models, datasets, ... register")
+    return made
 
 
 def console(quiet: bool = False) -> Console:

@@ -11,7 +11,7 @@ from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import warn
 from meshops.ops.neighbors import knn_search, radius_search
-from meshops.partition.checks import graph_ptr
+from meshops.partition.checks import graph_ptr, positions_of
 
 VTK_TRIANGLE = 5
 
@@ -37,9 +37,8 @@ class KNNGraph(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Any) -> Any:
         """Set ``edge_index [2, e]``; raises ``InputError`` when a graph has too few nodes."""
-        found = knn_search(data.pos, self.k, ptr=graph_ptr(data), loop=self.loop, period=self.period)
-        data.edge_index = found.edge_index
-        return data
+        found = knn_search(positions_of(data), self.k, ptr=graph_ptr(data), loop=self.loop, period=self.period)
+        return _with_edges(data, found.edge_index)
 
     def __repr__(self) -> str:
         return f"KNNGraph(k={self.k})"
@@ -73,16 +72,24 @@ class RadiusGraph(BaseTransform):  # type: ignore[misc]
     def forward(self, data: Any) -> Any:
         """Set ``edge_index [2, e]``."""
         found = radius_search(
-            data.pos, self.radius, max_neighbors=self.max_neighbors, ptr=graph_ptr(data), loop=self.loop,
+            positions_of(data), self.radius, max_neighbors=self.max_neighbors, ptr=graph_ptr(data), loop=self.loop,
             period=self.period,
         )  # fmt: skip
         if found.num_cut:
             warn(f"radius graph: {found.report()} (radius {self.radius:g}, max_neighbors {self.max_neighbors})")
-        data.edge_index = found.edge_index
-        return data
+        return _with_edges(data, found.edge_index)
 
     def __repr__(self) -> str:
         return f"RadiusGraph(radius={self.radius:g})"
+
+
+def _with_edges(data: Any, edge_index: Tensor) -> Any:
+    """The graph with other edges; what described the old ones goes with them."""
+    for key in ("edge_attr", "edge_weight"):
+        if data.get(key) is not None:
+            del data[key]
+    data.edge_index = edge_index
+    return data
 
 
 def triangle_edges(triangles: Tensor, num_nodes: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
+from meshops.partition.checks import grid_shape_of
 
 
 def grid_graph(
@@ -63,17 +63,10 @@ def grid_shape(graph: Any) -> tuple[int, ...]:
     Raises:
         InputError: The graph is no grid, or the grids of the batch differ.
     """
-    shape = graph.get("grid_shape")
+    shape = grid_shape_of(graph)
     if shape is None:
         raise InputError("the graph is no regular grid (it has no grid_shape); make it with meshops.data.grid_graph")
-    if bool((shape != shape[0]).any()):
-        raise InputError(
-            f"the grids of the batch differ: {[tuple(s) for s in shape.tolist()]}; batch grids of one shape"
-        )
-    out = tuple(int(n) for n in shape[0])
-    if math.prod(out) * shape.shape[0] != graph.num_nodes:
-        raise InputError(f"{graph.num_nodes} nodes are not {shape.shape[0]} grid(s) of shape {out}")
-    return out
+    return shape
 
 
 def grid_values(graph: Any, name: str = "y") -> Tensor:

@@ -58,26 +58,6 @@ class Neighborhood:
         """The same on another device."""
         return Neighborhood(*(getattr(self, f.name).to(device) for f in fields(self)))
 
-    @classmethod
-    def of_edges(cls, edge_index: Tensor, pos: Tensor, queries: Tensor, *, scale: float = 1.0) -> Neighborhood:
-        """Given edges from sources to queries, all of a query with the same weight.
-
-        Args:
-            edge_index: ``[2, e]`` source, query.
-            pos: ``[n, d]`` of the sources.
-            queries: ``[q, d]``.
-            scale: Length that offsets are counted in.
-        """
-        order = torch.argsort(edge_index[1], stable=True)
-        source, query = edge_index[:, order]
-        count = torch.bincount(query, minlength=len(queries))
-        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        offset = (queries[query] - pos[source]) / scale
-        index, offset, valid = _padded(ptr, source, offset, int(count.max()) if len(source) else 1)
-        weight = valid / valid.sum(1, keepdim=True).clamp(min=1)
-        distance = offset.norm(dim=2).masked_fill(~valid, math.inf).amin(1)
-        return cls(index, offset, weight.to(offset.dtype), count, distance)
-
 
 @dataclass(frozen=True, kw_only=True)
 class LatentGrid:

@@ -25,7 +25,7 @@ NODE_ARRAYS = ("pos", "x", "y", "normal", "area", "node_type", "weight", "node_i
 CELL_ARRAYS = ("points", "cell_size", "cell_nodes", "cell_type", "cell_num_faces", "face_size", "face_nodes")
 # Attributes that hold the patches of ``meshops.partition``.
 PATCH_ARRAYS = (
-    "patch_perm", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius",
+    "patch_index", "patch_size", "patch_count", "patch_level", "patch_center", "patch_radius",
     "cover_index", "cover_size", "cover_count", "cover_level",
 )  # fmt: skip
 
@@ -36,8 +36,8 @@ class MeshGraph(Data):  # type: ignore[misc]
     Attributes:
         pos: ``[n, d]`` float32, node positions in metres (d = 2 or 3).
         x, x_names: ``[n, c_in]`` node features and one name per *channel*.
-        y, y_names, y_sizes, y_units: ``[n, c_out]`` targets in physical units; one name, one number of
-            channels and one unit per *field* (a vector field is one field of d channels).
+        y, y_names, y_sizes, y_units: ``[n, c_out]`` targets in physical units (``[n, t, c_out]`` of a trajectory); one
+            name, one number of channels and one unit per *field* (a vector field is one field of d channels).
         normal, area: ``[n, d]`` outward unit normals and ``[n]`` areas (m^2) or volumes (m^3) of the nodes.
         edge_index: ``[2, e]``, optional.
         node_type: ``[n]`` int64, optional.
@@ -50,7 +50,7 @@ class MeshGraph(Data):  # type: ignore[misc]
             because they survive batching by concatenation.
         cell_num_faces, face_size, face_nodes: faces of polyhedra: cell i has ``cell_num_faces[i]`` faces
             (0 for other cell types); face j has ``face_size[j]`` points in ``face_nodes``.
-        patch_perm, patch_size: set by partitioners, read through ``meshops.partition.Partition.of``.
+        patch_index, patch_size: set by partitioners, read through ``meshops.partition.Partition.of``.
         source: file the case came from; ``name``: short label.
 
     Example:
@@ -61,11 +61,9 @@ class MeshGraph(Data):  # type: ignore[misc]
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Offset point and node indices when graphs are put into one batch."""
+        """Offset point indices when graphs are put into one batch; PyG offsets node indices, keys with ``index``."""
         if key in ("cell_nodes", "face_nodes"):
             return self.num_points
-        if key in ("patch_perm", "patch_index", "node_index", "cover_index"):
-            return self.num_nodes
         return super().__inc__(key, value, *args, **kwargs)
 
     @property
@@ -95,12 +93,12 @@ class MeshGraph(Data):  # type: ignore[misc]
         return field_slices(self.fields, sizes)
 
     def field(self, name: str) -> Tensor:
-        """Values of one target field, ``[n]`` for a scalar and ``[n, k]`` for a vector."""
+        """Values of one target field, ``[n]`` for a scalar and ``[n, k]`` for a vector; with time ``[n, t]``, ...."""
         slices = self.field_slices()
         if name not in slices:
             raise InputError(f"{self.label}: no field '{name}'; fields present: {listing(slices)}")
-        values: Tensor = self.y[:, slices[name]]
-        return values[:, 0] if values.shape[1] == 1 else values
+        values: Tensor = self.y[..., slices[name]]
+        return values[..., 0] if values.shape[-1] == 1 else values
 
     @property
     def label(self) -> str:
@@ -187,8 +185,8 @@ def _check_names(graph: MeshGraph) -> Iterable[str]:
     y, names = graph.get("y"), graph.fields
     if y is not None and names:
         sizes = tuple(_first(graph.get("y_sizes")) or (1,) * len(names))
-        if len(sizes) != len(names) or sum(sizes) != y.shape[1]:
-            yield f"'y' has {y.shape[1]} channels but y_names {names} with y_sizes {sizes} describe {sum(sizes)}"
+        if len(sizes) != len(names) or sum(sizes) != y.shape[-1]:
+            yield f"'y' has {y.shape[-1]} channels but y_names {names} with y_sizes {sizes} describe {sum(sizes)}"
     x, x_names = graph.get("x"), _first(graph.get("x_names"))
     if x is not None and x_names and len(x_names) != x.shape[1]:
         yield f"'x' has {x.shape[1]} channels but {len(x_names)} x_names"
@@ -202,7 +200,7 @@ def _check_indices(graph: MeshGraph) -> Iterable[str]:
         "edge_index": int(graph.num_nodes or 0),
         "cell_nodes": graph.num_points,
         "face_nodes": graph.num_points,
-        "patch_perm": int(graph.num_nodes or 0),
+        "patch_index": int(graph.num_nodes or 0),
     }
     for key, limit in limits.items():
         value = graph.get(key)
@@ -221,7 +219,7 @@ def _non_finite(key: str, value: Tensor, graph: MeshGraph) -> str:
     what = f"'{key}'"
     if key == "y":
         for name, channels in graph.field_slices().items():
-            if channels.start <= column < channels.stop:
+            if channels.start <= column % value.shape[-1] < channels.stop:
                 what = f"field '{name}'"
     return (
         f"{what} holds {int(bad.any(1).sum())} NaN or infinite rows, the first at node {row}; "

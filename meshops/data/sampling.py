@@ -13,12 +13,21 @@ import torch
 from torch import Tensor
 from torch_geometric.transforms import BaseTransform
 
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import CELL_ARRAYS, NODE_ARRAYS, PATCH_ARRAYS, MeshGraph
 from meshops.errors import InputError
-from meshops.partition.checks import graph_ptr
+from meshops.partition.checks import graph_ptr, positions_of
 
-PER_NODE = ("pos", "x", "y", "normal", "area", "node_type")
-KEPT = ("x_names", "y_names", "y_sizes", "y_units", "globals", "name", "source")
+LEFT_BEHIND = {
+    *CELL_ARRAYS,
+    *PATCH_ARRAYS,
+    "grid_shape",
+    "spacing",
+    "periodic",
+    "source_arrays",
+    "cluster",
+    "face",
+    "num_nodes",
+}
 
 
 def random_subset(num_nodes: int, size: int, generator: torch.Generator | None = None) -> Tensor:
@@ -71,17 +80,22 @@ class Subsample(BaseTransform):  # type: ignore[misc]
             raise InputError(f"fraction must be in (0, 1], got {fraction}")
         self.fraction, self.seed = fraction, seed
 
-    def forward(self, data: Any) -> MeshGraph:
-        """The part, nodes in their order; raises ``InputError`` for a batch."""
+    def forward(self, data: Any) -> Any:
+        """The part, of the same class, nodes in their order; raises ``InputError`` for a batch."""
         if graph_ptr(data) is not None:
             raise InputError("subsample the graphs before they are put into a batch")
-        n = len(data.pos)
+        pos = positions_of(data)
+        n = len(pos)
         chosen = random_subset(n, max(1, round(self.fraction * n)), torch.Generator().manual_seed(self.seed))
-        rows = chosen.to(data.pos.device)
-        out = MeshGraph(**{key: data[key][rows] for key in PER_NODE if data.get(key) is not None}, location="free")
-        for key in KEPT:
-            if data.get(key) is not None:
-                out[key] = data[key]
+        rows = chosen.to(pos.device)
+        out = type(data)()
+        for key, value in data.to_dict().items():
+            if value is None or key in LEFT_BEHIND or "edge" in key:
+                continue
+            node = isinstance(value, Tensor) and (key in NODE_ARRAYS or (n > 1 and data.is_node_attr(key)))
+            out[key] = value[rows] if node else value
+        if isinstance(out, MeshGraph):
+            out.location = "free"
         return out
 
     def __repr__(self) -> str:

@@ -9,15 +9,17 @@ from meshops.datasets.eagle.dataset import Eagle
 from meshops.datasets.geo_fno.dataset import Airfoil, Darcy, Elasticity, Pipe, Plasticity
 from meshops.datasets.geo_fno.navier_stokes import NavierStokes
 from meshops.datasets.graph_list import GraphList
-from meshops.datasets.mesh_files import MeshFiles
+from meshops.datasets.graph_trajectories import GraphTrajectories, GridTrajectories, as_trajectories
+from meshops.datasets.mesh_files import MeshFiles, write_graphs
 from meshops.datasets.mesh_graph_nets.dataset import MeshGraphNets
 from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.pdebench.dataset import PDEBench
-from meshops.datasets.registry import create, detect, names, open_data, register_dataset
+from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.datasets.registry import create, detect, names, open_data, options, register_dataset
 from meshops.datasets.shapenet_car.dataset import ShapeNetCar
 from meshops.datasets.shapenet_car.drag import CarDrag, car_drag
 from meshops.datasets.the_well.dataset import TheWell
-from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
+from meshops.datasets.trajectory import GridSpec, Trajectories, TrajectoryDataset
 
 __all__ = [
     "AhmedML",
@@ -32,7 +34,9 @@ __all__ = [
     "Eagle",
     "Elasticity",
     "GraphList",
+    "GraphTrajectories",
     "GridSpec",
+    "GridTrajectories",
     "MeshFiles",
     "MeshGraphNets",
     "MeshSpec",
@@ -42,13 +46,18 @@ __all__ = [
     "PDEBench",
     "Pipe",
     "Plasticity",
+    "PointTrajectories",
     "ShapeNetCar",
     "TheWell",
+    "Trajectories",
     "TrajectoryDataset",
+    "as_trajectories",
     "car_drag",
     "create",
     "detect",
     "names",
     "open_data",
+    "options",
     "register_dataset",
+    "write_graphs",
 ]

@@ -91,7 +91,7 @@ class GraphList(CaseDataset):
             if not isinstance(data.get(key), Tensor | None):
                 raise InputError(f"{label}: {key} is a {type(data[key]).__name__}; set data.{key} to a tensor [n, c]")
         if isinstance(data, MeshGraph):
-            named = data.clone_shallow()
+            named = _named(data.clone_shallow())
             named.name = data.get("name") or f"graph_{number}"
             return named.validate()
         kept = {key: value for key, value in data.to_dict().items() if key not in ("conditions", "numbers", "flow")}
@@ -102,8 +102,6 @@ class GraphList(CaseDataset):
             if y.dim() > 2:
                 raise InputError(f"{label}: y is {list(y.shape)}: a trajectory [n, t, c] is for kind: rollout")
             graph.y = (y.unsqueeze(1) if y.dim() == 1 else y).float()
-            if not graph.get("y_names"):
-                graph.y_names, graph.y_sizes = ("y",), (graph.y.shape[1],)
         x = data.get("x")
         if isinstance(x, Tensor):
             graph.x = (x.unsqueeze(1) if x.dim() == 1 else x).float()
@@ -111,7 +109,7 @@ class GraphList(CaseDataset):
             if data.get(key) is not None:
                 graph[key] = data[key]
         graph.name = data.get("name") or f"graph_{number}"
-        return graph.validate()
+        return _named(graph).validate()
 
     def _check_alike(self) -> None:
         def form(graph: MeshGraph) -> tuple[object, ...]:
@@ -158,3 +156,13 @@ class GraphList(CaseDataset):
     def standin(cls, root: str | Path, num: int = 4) -> Path:
         """There is nothing on disk to stand in for."""
         raise InputError(f"a list of graphs has no files; got {root} for {listing(range(num))}")
+
+
+def _named(graph: MeshGraph) -> MeshGraph:
+    """The graph with its values as one field ``y`` where it names none."""
+    y = graph.get("y")
+    if y is None or graph.get("y_names"):
+        return graph
+    out = graph.clone_shallow()
+    out.y_names, out.y_sizes = ("y",), (y.flatten(1).shape[1],)
+    return out

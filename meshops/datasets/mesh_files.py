@@ -2,7 +2,8 @@
 
     <root>/train/*.vtu, <root>/test/*.vtu       or <root>/*.vtu: the last tenth is tested on
 
-Any format that :func:`meshops.read` knows will do. A file without extent along z is a plane mesh.
+Any format that :func:`meshops.read` knows will do. A file without extent along z is a plane mesh. A table ``cases.csv``
+with a row per case gives conditions and numbers, see :mod:`meshops.datasets.case_table`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from meshops.aero.conditions import FlowConditions
 from meshops.data.graph_files import arrays_of, read_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_root, one_of
+from meshops.datasets.case_table import CaseTable
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing
 from meshops.io import replacing
@@ -31,12 +33,14 @@ class MeshFiles(CaseDataset):
         split: ``"train"``, ``"test"`` or ``"all"``.
         inputs: Arrays at the points given to the model, in this order.
         fields: Arrays at the points to predict; None: all others of the first file.
+        conditions: Columns of the table that were set: a model may be told them.
+        numbers: Columns that came out.
         cache: Keep read cases in memory.
         transform: Applied to each graph that is handed out.
 
     Raises:
         MissingDataError: No folder, or no mesh files in it.
-        InputError: Unknown split, or an array that the first file lacks.
+        InputError: Unknown split, an array that the first file lacks, or a column that the table lacks.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class MeshFiles(CaseDataset):
         *,
         inputs: Sequence[str] = (),
         fields: Sequence[str] | None = None,
+        conditions: Sequence[str] = (),
+        numbers: Sequence[str] = (),
         cache: bool = True,
         transform: Transform | None = None,
     ) -> None:
@@ -54,16 +60,44 @@ class MeshFiles(CaseDataset):
         self.paths = self._choose(split)
         self.cases = tuple(path.stem for path in self.paths)
         self.flow, self.flow_stated = FlowConditions(ground=None), False
-        self.inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        self.inputs = _names(inputs)
         self.transform, self.cache = transform, GraphCache(cache)
         present = arrays_of(self.paths[0])
-        wanted = (fields,) if isinstance(fields, str) else fields
-        self.fields = tuple(name for name in present if name not in self.inputs) if wanted is None else tuple(wanted)
+        others = tuple(name for name in present if name not in self.inputs)
+        self.fields = others if fields is None else _names(fields)
         missing = [name for name in (*self.inputs, *self.fields) if name not in present]
         if missing or not self.fields:
             what = f"no array {listing(missing)}" if missing else "no field left to predict"
             raise InputError(f"{self.paths[0]}: {what} at the points; arrays there: {listing(present)}")
         self.units = ("",) * len(self.fields)
+        self.condition_names, self.number_names = _names(conditions), _names(numbers)
+        self._read_table()
+
+    def _read_table(self) -> None:
+        path = self.root / "cases.csv"
+        self.table = CaseTable.read(path) if path.is_file() else None
+        if self.table is None:
+            wanted = (*self.condition_names, *self.number_names)
+            if wanted:
+                raise MissingDataError(f"mesh_files: no table {path} with {listing(wanted)}; write one, a row per case")
+            return
+        self.table.check(self.number_names, "numbers")
+        self.table.check(self.condition_names, "conditions")
+        self.quantity_units = dict(self.table.units)
+
+    def conditions_of(self, index: int) -> dict[str, float]:
+        """What was set, from the table."""
+        return self._quantities(index, self.condition_names)
+
+    def numbers_of(self, index: int) -> dict[str, float]:
+        """What came out, from the table."""
+        return self._quantities(index, self.number_names)
+
+    def _quantities(self, index: int, names: Sequence[str]) -> dict[str, float]:
+        if self.table is None:
+            return {}
+        row = self.table.row(self.paths[self.position(index)])
+        return {name: row[name] for name in names if name in row}
 
     def _choose(self, split: str) -> list[Path]:
         folders = [self.root / "train", self.root / "test"]
@@ -96,6 +130,11 @@ class MeshFiles(CaseDataset):
 
         graphs = [generate_mesh("darcy", seed, num_points=200) for seed in range(num)]
         return write_graphs([g for g in graphs if isinstance(g, MeshGraph)], root, test=max(1, num // 4))
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    """Names, where a single one may be given as it is."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def mesh_files(folder: Path) -> list[Path]:

@@ -14,12 +14,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, MissingDataError, listing
+from meshops.errors import InputError, MissingDataError, did_you_mean, listing
 
 AnyDataset: TypeAlias = CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
 T = TypeVar("T", bound=type)
@@ -67,6 +67,15 @@ def names(kind: type | None = None) -> tuple[str, ...]:
     )
 
 
+def dataset_class(name: str) -> type[AnyDataset]:
+    """Class of a dataset.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    return cast("type[AnyDataset]", _registered(name)[1].maker)
+
+
 def options(name: str) -> tuple[str, ...]:
     """Options that :func:`create` takes for a dataset beside ``root`` and ``split``.
 
@@ -97,7 +106,10 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
     allowed = inspect.signature(known.maker).parameters
     unknown = sorted(set(options_) - set(allowed))
     if unknown:
-        raise InputError(f"{key}: unknown option {listing(unknown)}; allowed: {listing(options(key))}")
+        raise InputError(
+            f"{key}: unknown option {listing(unknown)}; {did_you_mean(unknown[0], options(key))}"
+            f"allowed: {listing(options(key))}"
+        )
     if "root" not in allowed:
         if root is not None:
             raise InputError(f"{key} is shipped with meshops and takes no folder, got root={str(root)!r}; leave it out")
@@ -139,5 +151,5 @@ def detect(root: str | Path) -> str:
 def _registered(name: str) -> tuple[str, Registered]:
     key = name.lower().replace("-", "_")
     if key not in _DATASETS:
-        raise InputError(f"no dataset '{name}'; known: {listing(names(), 40)}")
+        raise InputError(f"no dataset '{name}'; {did_you_mean(key, _DATASETS)}known: {listing(names(), 40)}")
     return key, _DATASETS[key]

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError
+from meshops.metrics.registry import register_metric
 from meshops.ops.checks import check_values
 
 Calibration = Literal["quantile", "interval"]
@@ -45,6 +46,7 @@ class SpreadSkill(NamedTuple):
     ratio: Tensor
 
 
+@register_metric("crps", unit="field", needs="ensemble")
 def crps(samples: Tensor, truth: Tensor, *, fair: bool = False) -> Tensor:
     r"""Continuous ranked probability score of each entry; for k = 1 the absolute error.
 
@@ -104,6 +106,7 @@ def spread_skill(
     return _spread_skill(samples, truth, _axes(truth, axes), _weights(truth, weights, node_axis))
 
 
+@register_metric("missing_variance", needs="ensemble")
 def missing_variance(samples: Tensor, truth: Tensor) -> Tensor:
     """What the variance of an ensemble lacks to explain the error of its mean, mean over the nodes.
 
@@ -157,6 +160,7 @@ def rank_histogram(samples: Tensor, truth: Tensor, *, weights: Tensor | None = N
     return _rank_histogram(samples, truth, _weights(truth, weights, node_axis))
 
 
+@register_metric("rmsce", needs="ensemble")
 def rmsce(
     samples: Tensor,
     truth: Tensor,
@@ -203,6 +207,7 @@ def rmsce(
     return _calibration_error(_rank_histogram(samples, truth, _weights(truth, weights, node_axis)), kind)
 
 
+@register_metric("relative_l2", needs="series")
 def relative_l2(
     prediction: Tensor,
     truth: Tensor,
@@ -236,6 +241,7 @@ def relative_l2(
     return relative_mse(prediction, truth, axes=axes, weights=weights, node_axis=node_axis).sqrt()
 
 
+@register_metric("relative_mse", needs="series")
 def relative_mse(
     prediction: Tensor,
     truth: Tensor,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError, warn
+from meshops.metrics.registry import register_metric
 from meshops.ops import knn_search
 from meshops.ops.checks import check_values
 
@@ -197,6 +198,7 @@ def frechet_physics_distance(real: Tensor, generated: Tensor, *, model: PhysicsF
     )
 
 
+@register_metric("frechet_distance", needs="features")
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     r"""Squared 2-Wasserstein distance of the Gaussians with the means and covariances of two sets.
 

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError
+from meshops.metrics.registry import register_metric
 
 EPS = 1e-7  # of The Well
 
 
+@register_metric("vrmse", needs="grid")
 def vrmse(prediction: Tensor, truth: Tensor, *, dim: int) -> Tensor:
     """VRMSE over the last ``dim`` axes.
 
@@ -36,6 +38,7 @@ def vrmse(prediction: Tensor, truth: Tensor, *, dim: int) -> Tensor:
     return (error / (truth.double().var(axes, correction=1) + EPS)).sqrt()
 
 
+@register_metric("nmse", needs="grid")
 def nmse(prediction: Tensor, truth: Tensor, *, dim: int) -> Tensor:
     """MSE / mean(truth^2) over the channels and the grid: ``[..., c, *grid] -> [...]`` float64."""
     _check(prediction, truth)
@@ -55,6 +58,14 @@ def grid_errors(prediction: Tensor, truth: Tensor, *, dim: int) -> dict[str, Ten
         "mse": difference.square().mean(axes),
         "mae": difference.abs().mean(axes),
     }
+
+
+def channel_errors(prediction: Tensor, truth: Tensor, names: Sequence[str], *, dim: int) -> dict[str, Tensor]:
+    """:func:`grid_errors` and ``vrmse_<name>`` of each channel; the NMSE of a truth that is zero everywhere is NaN."""
+    errors = grid_errors(prediction, truth, dim=dim)
+    errors["nmse"] = errors["nmse"].masked_fill(truth.flatten(-dim - 1).eq(0).all(-1), torch.nan)
+    each = vrmse(prediction, truth, dim=dim)
+    return errors | {f"vrmse_{name}": each[:, place] for place, name in enumerate(names)}
 
 
 def energy_spectrum(values: Tensor, *, dim: int, spacing: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
@@ -85,6 +96,7 @@ def energy_spectrum(values: Tensor, *, dim: int, spacing: Sequence[float] | None
     return torch.arange(top + 1, dtype=torch.float64), energy
 
 
+@register_metric("band_errors", needs="grid")
 def band_errors(
     prediction: Tensor, truth: Tensor, *, dim: int, spacing: Sequence[float] | None = None, bands: int = 3
 ) -> Tensor:

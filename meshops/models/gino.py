@@ -1,6 +1,6 @@
 """GINO-like baseline (Li et al., 2309.00583): points to a regular grid, a network on the grid, and back to the points.
 
-Departures: both ways are the continuous convolution of :mod:`meshops.nn.continuous_conv`, whose weights sum to 1 in
+Departures: both ways are the continuous convolution of :mod:`meshops.nn.neighborhood_conv`, whose weights sum to 1 in
 every neighbourhood, instead of a sum over a radius; the network on the grid is a U-Net, or the FNO of
 ``neuraloperator`` as in the paper; geometry enters by the positions instead of a signed distance.
 """
@@ -18,8 +18,8 @@ from meshops.errors import InputError
 from meshops.models.fno import FNO
 from meshops.models.registry import register_model
 from meshops.models.unet import UNet
-from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.mlp import MLP
+from meshops.nn.neighborhood_conv import NeighborhoodConv
 from meshops.nn.point_model import PointInputs, point_inputs
 
 
@@ -64,11 +64,11 @@ class GINO(nn.Module):
             low=(-extent,) * pos_dim, high=(extent,) * pos_dim, shape=(cells,) * pos_dim, periodic=(False,) * pos_dim
         )
         self.lift = nn.Linear(in_channels + pos_dim, channels)
-        self.to_grid = ContinuousConv(channels, channels, dim=pos_dim)
+        self.to_grid = NeighborhoodConv(channels, channels, dim=pos_dim)
         self.cues = nn.Linear(2, channels, bias=False)
         maker: Any = UNet if body == "unet" else FNO
         self.body = maker(channels, channels, dim=pos_dim, channels=channels, depth=depth)
-        self.to_points = ContinuousConv(channels, channels, dim=pos_dim)
+        self.to_points = NeighborhoodConv(channels, channels, dim=pos_dim)
         self.head = MLP([2 * channels, 2 * channels, out_channels])
 
     def unpack(self, graph: Any) -> PointInputs:

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from meshops.errors import InputError
 from meshops.models.registry import register_model
-from meshops.nn.mesh_model import Clustering, Clusters, MeshInputs, MeshModel
+from meshops.nn.mesh_model import Clusters, MeshInputs, MeshModel
 from meshops.nn.message_passing import EdgeLinear, RowGRUCell, RowMLP
 from meshops.nn.ragged import RaggedPlan, ragged_attention
 from meshops.nn.row_linear import RAW_BITS, Part, RowLinear, SplitLinear
 from meshops.ops.segment import segment_mean, segment_sum
+from meshops.partition.registry import create_positional
 
 FREQUENCIES = range(-3, 5)
 
@@ -122,8 +123,8 @@ class GraphViT(MeshModel):
         attention_depth: Blocks of attention.
         num_heads: Attention heads.
         cluster_size: Nodes in a cluster (published: 10 to 40).
-        clustering: Where a graph brings no clusters (``graph.cluster``): ``"tree"``, leaves of a ball tree, or
-            ``"kmeans"``, clusters of equal size as published (slower).
+        clustering: Where a graph brings no clusters (``graph.cluster``): the registered partitioner that
+            finds them: ``"ball_tree"``, or ``"kmeans"``, clusters of equal size as published (slower).
         pooling: ``"gru"`` as published or ``"mean"``, which does not depend on the order of the members.
         split: Evaluate first edge layers on nodes.
         neighbors: Edges to this many nearest nodes where a graph has none.
@@ -144,17 +145,15 @@ class GraphViT(MeshModel):
         attention_depth: int = 4,
         num_heads: int = 4,
         cluster_size: int = 20,
-        clustering: Clustering = "tree",
+        clustering: str = "ball_tree",
         pooling: Literal["gru", "mean"] = "gru",
         split: bool = True,
         neighbors: int = 8,
     ) -> None:
         super().__init__()
-        if cluster_size < 1 or pooling not in ("gru", "mean") or clustering not in ("tree", "kmeans"):
-            raise InputError(
-                "cluster_size must be at least 1, pooling gru or mean, clustering tree or kmeans; got "
-                f"{cluster_size}, '{pooling}', '{clustering}'"
-            )
+        if cluster_size < 1 or pooling not in ("gru", "mean"):
+            raise InputError(f"cluster_size must be at least 1, pooling gru or mean; got {cluster_size}, '{pooling}'")
+        create_positional(clustering, patch_size=cluster_size)  # refuses unknown names
         self.cluster_size, self.clustering, self.neighbors = cluster_size, clustering, neighbors
         self.out_channels = out_channels
         code = 16 * pos_dim

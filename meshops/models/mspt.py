@@ -14,13 +14,13 @@ of any size.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError
 from meshops.models.mspt_reference import ReferenceBlock
 from meshops.models.registry import register_model
 from meshops.nn.mlp import MLP
@@ -29,15 +29,12 @@ from meshops.nn.point_model import PointEmbedding
 from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
 from meshops.ops import scatter_patches
-from meshops.partition.ball_tree import BallTree
-from meshops.partition.checks import graph_ptr
-from meshops.partition.curves import CurvePatches
+from meshops.partition.checks import graph_ptr, positions_of
 from meshops.partition.dense import DensePatches, Partitioner, dense_patches
-from meshops.partition.octree import Octree
+from meshops.partition.registry import create_positional
 from meshops.typing import Bool, Float, Int
 
-Patching = Literal["tree", "hilbert", "morton", "octree", "file"]
-PATCHING = get_args(Patching)
+IN_ORDER = "file"  # runs of nodes as they are numbered: the only way to patch that is no partitioner
 
 
 class MSPTInputs(NamedTuple):
@@ -119,8 +116,9 @@ class MSPT(nn.Module):
         variant: ``"paper"`` or ``"reference"``.
         mask_padding: Keep padded slots out of attention and pooling. Default: True for the paper, False for the
             reference, which has no mask.
-        patching: ``"tree"``; ``"hilbert"`` or ``"morton"``: equal runs along a curve through the nodes; ``"octree"``:
-            leaves of at most ``patch_size`` nodes; ``"file"``: runs of consecutive nodes, as the released scripts do.
+        patching: A registered partitioner that works on positions: ``"ball_tree"``; ``"hilbert"`` or ``"morton"``:
+            equal runs along a curve through the nodes; ``"octree"``: leaves of at most ``patch_size`` nodes; ... Or
+            ``"file"``: runs of consecutive nodes, as the released scripts do.
         dropout: Dropout in attention output and feed-forward layers.
         time: Condition on a scalar time per graph.
         unified_pos: Replace positions by their distances to a regular grid of this many points per axis in [-1, 1]^d.
@@ -153,7 +151,7 @@ class MSPT(nn.Module):
         rotary_wavelengths: tuple[float, float] = (0.05, 4.0),
         variant: Variant = "paper",
         mask_padding: bool | None = None,
-        patching: Patching = "tree",
+        patching: str = "ball_tree",
         dropout: float = 0.0,
         time: bool = False,
         unified_pos: int | None = None,
@@ -228,7 +226,7 @@ class MSPT(nn.Module):
 
     def unpack(self, graph: Any) -> MSPTInputs:
         """Tensors of a graph or a batch: positions, features and the patches built from the positions."""
-        patches = self.patches(graph.pos, graph_ptr(graph))
+        patches = self.patches(positions_of(graph), graph_ptr(graph))
         return MSPTInputs(graph.pos, graph.get("x"), patches.index, patches.mask, graph.get("time"))
 
     def patches(self, pos: Float[Tensor, "n d"], ptr: Int[Tensor, " b1"] | None = None) -> DensePatches:
@@ -314,34 +312,26 @@ class MSPT(nn.Module):
 
 
 def make_partitioner(
-    patching: Patching, *, num_patches: int | None, patch_size: int | None, num_supernodes: int = 1
+    patching: str, *, num_patches: int | None, patch_size: int | None, num_supernodes: int = 1
 ) -> Partitioner | None:
     """What cuts graphs into patches of ``num_supernodes`` sub-blocks each; None: runs of nodes as they are numbered.
 
     Raises:
         InputError: Unknown name, or numbers that it cannot make.
     """
-    if patching not in PATCHING:
-        raise InputError(f"patching must be one of {listing(PATCHING)}, got '{patching}'")
+    if patching == IN_ORDER:
+        return None
+    if num_supernodes == 1:
+        made: Partitioner = create_positional(patching, patch_size=patch_size, num_patches=num_patches)
+        return made
+    create_positional(patching, patch_size=patch_size, num_patches=num_patches)  # its message names these numbers
     block = None if patch_size is None else max(1, patch_size // num_supernodes)
     blocks = None if num_patches is None else num_patches * num_supernodes
-    if patching == "tree":
-        if num_supernodes & (num_supernodes - 1):
-            raise InputError(f"num_supernodes must be a power of two with the tree, got {num_supernodes}")
-        if num_patches is not None:
-            BallTree(num_patches=num_patches)  # its message names num_patches, not num_patches * num_supernodes
-        return BallTree(block, num_patches=blocks, multiple=num_supernodes)
-    if patching == "octree":
-        if num_patches is not None or patch_size is None:
-            raise InputError("an octree has as many leaves as it needs: give patch_size, the nodes of a leaf at most")
-        if num_supernodes != 1:
-            raise InputError(
-                f"leaves of an octree have no sub-blocks: num_supernodes must be 1 with it, got {num_supernodes}"
-            )
-        return Octree(patch_size)
-    if patching == "file":
-        return None
-    return CurvePatches(block, num_patches=blocks, curve=patching, multiple=num_supernodes)
+    try:
+        made = create_positional(patching, patch_size=block, num_patches=blocks, multiple=num_supernodes)
+    except InputError as error:
+        raise InputError(f"patches of '{patching}' with num_supernodes={num_supernodes}: {error}") from None
+    return made
 
 
 def _size(defaults: dict[str, Any], changes: dict[str, Any]) -> MSPT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from fnmatch import fnmatch
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 
 F = TypeVar("F", bound=Callable[..., nn.Module])
 _MODELS: dict[str, Callable[..., nn.Module]] = {}
@@ -22,9 +21,15 @@ def register_model(function: F) -> F:
     return function
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Registered names that match a pattern such as ``"mspt_*"``, sorted."""
-    return sorted(name for name in _MODELS if fnmatch(name, pattern))
+def list_models(pattern: str = "*", *, published: bool | None = None) -> list[str]:
+    """Registered names that match a pattern such as ``"mspt_*"``, sorted.
+
+    Args:
+        pattern: With ``*`` and ``?``.
+        published: True: only published sizes of an architecture; False: only the architectures; None: both.
+    """
+    chosen = (name for name, maker in _MODELS.items() if published in (None, _is_size(name, maker)))
+    return sorted(name for name in chosen if fnmatch(name, pattern))
 
 
 def create_model(name: str, **arguments: Any) -> nn.Module:
@@ -41,8 +46,7 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     allowed = _arguments(maker)
     unknown = [key for key in arguments if key not in allowed]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], allowed, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(unknown[0], allowed)
         raise InputError(f"model '{name}' has no argument {listing(unknown)}; {hint}allowed: {listing(allowed, 40)}")
     return maker(**arguments)
 
@@ -69,10 +73,17 @@ def model_takes(name: str) -> frozenset[str]:
     return takes
 
 
+def _is_size(name: str, maker: Callable[..., nn.Module]) -> bool:
+    """A function that is not just another way to make the architecture it returns."""
+    if inspect.isclass(maker):
+        return False
+    returned: type = inspect.signature(maker, eval_str=True).return_annotation
+    return returned.__name__.lower() != name
+
+
 def _registered(name: str) -> Callable[..., nn.Module]:
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, _MODELS)
         raise InputError(f"unknown model '{name}'; {hint}registered: {listing(list_models())}")
     return _MODELS[name]
 

@@ -1,23 +1,76 @@
 """Layers."""
 
+from meshops.nn.bit_budget import assign_bits, bit_operations, mesh_bits
+from meshops.nn.causal_tower import CausalTower
+from meshops.nn.continuous_conv import ContinuousConv
+from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
+from meshops.nn.flow import draw_times, flow_pair, integrate, masked_loss
+from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.integer_linear import IntegerLinear, to_integers
+from meshops.nn.mesh_model import Clusters, LearnsWithTruth, MeshInputs, MeshModel, mesh_inputs
+from meshops.nn.message_passing import EdgeLinear, RowGRUCell, RowMLP
 from meshops.nn.mlp import MLP
+from meshops.nn.model import Model
+from meshops.nn.neighborhood_conv import NeighborhoodConv
+from meshops.nn.number_head import NumberHead
+from meshops.nn.on_grid import OnGrid
 from meshops.nn.patch_attention import PatchAttention, PatchMemory
+from meshops.nn.point_model import PointEmbedding, PointInputs, point_inputs
 from meshops.nn.pooling import SupernodePool
-from meshops.nn.quantized import MeshBits, QuantLinear, assigned, quantize
+from meshops.nn.quantized import BitPlan, MeshBits, QuantLinear, assigned, quantize
+from meshops.nn.ragged import RaggedPlan, ragged_attention
 from meshops.nn.rotary import RotaryPositions, rotate
+from meshops.nn.row_linear import RowLinear, SplitLinear
+from meshops.nn.transformer import Attention, TransformerBlock
 
 __all__ = [
     "MLP",
+    "Attention",
+    "BitPlan",
+    "CausalTower",
+    "Clusters",
+    "ContinuousConv",
+    "EdgeLinear",
+    "GridModel",
     "IntegerLinear",
+    "LayerCost",
+    "LearnsWithTruth",
+    "LossPairs",
     "MeshBits",
+    "MeshInputs",
+    "MeshModel",
+    "Model",
+    "NeighborhoodConv",
+    "NumberHead",
+    "OnGrid",
     "PatchAttention",
     "PatchMemory",
+    "PointEmbedding",
+    "PointInputs",
     "QuantLinear",
+    "RaggedPlan",
     "RotaryPositions",
+    "RowCosts",
+    "RowGRUCell",
+    "RowLinear",
+    "RowMLP",
+    "SplitLinear",
     "SupernodePool",
+    "TransformerBlock",
+    "assign_bits",
     "assigned",
+    "bit_operations",
+    "cost_report",
+    "draw_times",
+    "flow_pair",
+    "integrate",
+    "masked_loss",
+    "mesh_bits",
+    "mesh_inputs",
+    "point_inputs",
     "quantize",
+    "ragged_attention",
     "rotate",
+    "row_costs",
     "to_integers",
 ]

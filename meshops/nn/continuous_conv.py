@@ -1,138 +1,134 @@
-r"""Continuous convolution: features of points where they are wanted, from those of their neighbours.
+r"""Continuous convolution on any graph: ``ContinuousConv(16, 64)(x, pos, edge_index)``.
 
-    y(q) = b + sum_v w(q, v) K(q - v) f(v),   K(d) = reshape(W2 phi(d)) + K0
-    phi(d) = gelu(W1 [sin, cos](2 pi d B) + b1)
+    y(i) = b + mean_{j -> i} K((p_i - p_j) / length) x(j)
 
-(CALM-PDE, 2505.12944, eq. 4-6; Wang et al. 2018). The kernel is linear in phi, so the sums can change places,
-
-    g(q, r) = sum_v w(q, v) phi_r(q - v) f(v),   y(q) = b + sum_r A_r g(q, r),
-
-which is the same number without one matrix per neighbour; a constant phi carries K0. Departures: offsets are counted in
-cells of the latent grid, so weights do not depend on the resolution, and B has a standard deviation of 0.4 (CALM-PDE's
-6 per unit of length is about 0.2 per cell, too smooth to tell points of a cell apart; 0.4 is our choice); weights sum
-to 1 in every neighbourhood, without which training diverges (CALM-PDE, table of ablations).
+with the kernel K of :mod:`meshops.nn.neighborhood_conv`, learned and continuous in the offset (Wang et al. 2018; Li et
+al. 2020, "graph kernel network"). Nodes with about equally many neighbours are worked on together, so that one node
+with very many does not widen the rows of all others.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
-from torch.utils.checkpoint import checkpoint
 
 from meshops.data.latent_grid import Neighborhood
 from meshops.errors import InputError
-from meshops.typing import Float
-
-CHUNK_BYTES = 2**25  # of intermediate values at a time: about what the caches of a CPU hold
+from meshops.nn.neighborhood_conv import NeighborhoodConv
+from meshops.ops.checks import check_index, check_positions
+from meshops.typing import Float, Int
 
 
 class ContinuousConv(nn.Module):
-    """Convolution with a learned continuous kernel.
+    """Convolution with a learned continuous kernel over the edges of a graph, as other convolutions of PyG.
 
     Args:
-        in_channels: Features of a source.
-        out_channels: Features of a query.
+        in_channels: Features of a node that sends.
+        out_channels: Features of a node that receives.
         dim: Number of space dimensions.
-        hidden: Width of phi.
+        length: Length that offsets are counted in, about that of an edge, in the unit of ``pos``: the kernel changes
+            over this distance.
+        hidden: Width of the perceptron in the kernel.
         frequencies: Number of random frequencies.
-        deviation: Standard deviation of the frequencies, periods per cell.
-        modulation: Number of queries with a scale and a shift of phi of their own (the nodes of a fixed grid); 0: none.
-        chunk_size: Queries at a time; None: so many that the intermediate values fit the cache. Results are the same
-            but for the order of sums.
+        deviation: Standard deviation of the frequencies, periods per ``length``.
+        chunk_size: Nodes at a time; None: so many that the intermediate values fit the cache.
+
+    Raises:
+        InputError: A length that is not positive.
 
     Example:
-        >>> near = Neighborhood.of_edges(torch.tensor([[0, 1], [0, 0]]), torch.rand(2, 2), torch.rand(1, 2))
-        >>> ContinuousConv(3, 8, dim=2)(torch.rand(2, 3), near).shape
-        torch.Size([1, 8])
+        >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> ContinuousConv(16, 64)(torch.rand(3, 16), torch.rand(3, 3), edges).shape
+        torch.Size([3, 64])
     """
-
-    frequency: Tensor
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         *,
-        dim: int,
+        dim: int = 3,
+        length: float = 1.0,
         hidden: int = 32,
         frequencies: int = 16,
         deviation: float = 0.4,
-        modulation: int = 0,
         chunk_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels, self.dim, self.chunk_size = in_channels, out_channels, dim, chunk_size
-        self.register_buffer("frequency", torch.randn(dim, frequencies) * deviation)
-        self.lift = nn.Linear(2 * frequencies, hidden)
-        bound = math.sqrt(3 / in_channels)
-        self.kernel = nn.Parameter(torch.empty(hidden + 1, in_channels, out_channels).uniform_(-bound, bound))
-        with torch.no_grad():
-            self.kernel[:-1] /= math.sqrt(hidden)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.modulation = nn.Parameter(torch.stack([torch.ones(modulation, hidden), torch.zeros(modulation, hidden)])) \
-            if modulation else None  # fmt: skip
+        if not 0 < length < float("inf"):
+            raise InputError(f"length must be positive, about the length of an edge, got {length}")
+        self.length = length
+        self.conv = NeighborhoodConv(
+            in_channels, out_channels, dim=dim, hidden=hidden, frequencies=frequencies, deviation=deviation,
+            chunk_size=chunk_size,
+        )  # fmt: skip
 
-    def forward(self, x: Float[Tensor, "n *s c"], near: Neighborhood) -> Float[Tensor, "q *s c2"]:
-        """Features of the queries.
+    def reset_parameters(self) -> None:
+        """Draw frequencies and weights anew."""
+        self.conv.reset_parameters()
+
+    def forward(
+        self,
+        x: Float[Tensor, "n *s c"],
+        pos: Float[Tensor, "n d"] | tuple[Float[Tensor, "n d"], Float[Tensor, "q d"]],
+        edge_index: Int[Tensor, "2 e"],
+    ) -> Float[Tensor, "q *s c2"]:
+        """Features of the receivers; those without an edge get the bias.
 
         Args:
-            x: Features of the sources; a middle axis (frames, samples) shares geometry and kernel.
-            near: Sources of each query.
+            x: Features of the senders; a middle axis (frames, samples) shares geometry and kernel.
+            pos: Positions of the nodes, or a pair: of the senders and of the receivers (bipartite graphs).
+            edge_index: Sender and receiver of each edge; in any order.
 
         Raises:
-            InputError: Another number of channels or dimensions.
+            InputError: Shapes that do not fit, or edges that lead to nodes that are not there.
         """
-        if x.shape[-1] != self.in_channels or x.dim() not in (2, 3):
-            raise InputError(f"x must be [n, s, {self.in_channels}] or [n, {self.in_channels}], got {tuple(x.shape)}")
-        if near.offset.shape[-1] != self.dim:
-            raise InputError(f"the convolution is {self.dim}-D, the neighbourhood is {near.offset.shape[-1]}-D")
-        series = x if x.dim() == 3 else x.unsqueeze(1)
-        queries = near.index.shape[0]
-        step = self.chunk_size or self._chunk(near.index.shape[1], series.shape[1])
-        parts = []
-        for first in range(0, queries, step):
-            rows = slice(first, min(first + step, queries))
-            scale, shift = self._modulation(rows, near.index.device)
-            part = (series, near.index[rows], near.offset[rows], near.weight[rows], scale, shift)
-            if queries > step and torch.is_grad_enabled():
-                parts.append(checkpoint(self._chunk_forward, *part, use_reentrant=False))
-            else:
-                parts.append(self._chunk_forward(*part))
-        y = torch.cat(parts) if len(parts) != 1 else parts[0]
-        return y if x.dim() == 3 else y.squeeze(1)
+        senders, receivers = pos if isinstance(pos, tuple) else (pos, pos)
+        for place in (senders, receivers):
+            check_positions(place, "position")
+        if len(x) != len(senders):
+            raise InputError(f"x must have one row per position of a sender ({len(senders)}), got {len(x)}")
+        if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+            raise InputError(f"edge_index must be [2, e] (sender, receiver), got {tuple(edge_index.shape)}")
+        check_index(edge_index[0], len(senders), "edge_index[0]")
+        check_index(edge_index[1], len(receivers), "edge_index[1]")
+        self.conv.check(x, senders.shape[1])
+        bias: Tensor = self.conv.bias
+        out = bias.expand(len(receivers), *x.shape[1:-1], -1)
+        for rows, near in neighborhoods(edge_index, senders, receivers, self.length):
+            out = out.index_copy(0, rows, self.conv(x, near))
+        return out
 
-    def features(self, offset: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """Phi and the constant, ``[..., d] -> [..., hidden + 1]``."""
-        angle = 2 * math.pi * (offset @ self.frequency)
-        phi = self.lift(torch.cat([angle.sin(), angle.cos()], -1))
-        if scale is not None and shift is not None:
-            phi = phi * scale.unsqueeze(-2) + shift.unsqueeze(-2)
-        return pad(gelu(phi), (0, 1), value=1.0)
+    def extra_repr(self) -> str:
+        """Length of an offset."""
+        return f"length={self.length:g}"
 
-    def _chunk_forward(
-        self, x: Tensor, index: Tensor, offset: Tensor, weight: Tensor, scale: Tensor | None, shift: Tensor | None
-    ) -> Tensor:
-        q, k = index.shape
-        phi = self.features(offset, scale, shift) * weight.unsqueeze(2)
-        seen = x.index_select(0, index.flatten()).view(q, k, -1)
-        mixed = torch.bmm(phi.transpose(1, 2), seen).view(q, -1, x.shape[1], self.in_channels)  # [q, r, s, c]
-        kernel = self.kernel.flatten(0, 1)
-        return torch.addmm(
-            self.bias, mixed.transpose(1, 2).reshape(q * x.shape[1], -1), kernel
-        ).view(q, x.shape[1], -1)  # fmt: skip
 
-    def _modulation(self, rows: slice, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-        if self.modulation is None:
-            return None, None
-        query = torch.arange(rows.start, rows.stop, device=device).remainder(self.modulation.shape[1])
-        scale, shift = self.modulation[:, query]
-        return scale, shift
+def neighborhoods(
+    edge_index: Tensor, pos: Tensor, queries: Tensor, length: float
+) -> Iterator[tuple[Tensor, Neighborhood]]:
+    """Receivers that have edges, and what they see, in groups of 1, 2, 3 to 4, 5 to 8, ... edges.
 
-    def _chunk(self, neighbors: int, series: int) -> int:
-        """Queries whose intermediate values take :data:`CHUNK_BYTES`."""
-        width = self.kernel.shape[0]
-        numbers = neighbors * (2 * width + series * self.in_channels) + 2 * width * series * self.in_channels
-        return max(256, CHUNK_BYTES // (4 * numbers))
+    Args:
+        edge_index: ``[2, e]`` sender, receiver.
+        pos: ``[n, d]`` of the senders.
+        queries: ``[q, d]`` of the receivers.
+        length: That offsets are counted in.
+    """
+    sender, receiver = edge_index[:, torch.argsort(edge_index[1], stable=True)]
+    count = torch.bincount(receiver, minlength=len(queries))
+    start = count.cumsum(0) - count
+    width = 1
+    while width < 2 * int(count.max() if len(count) else 0):
+        rows = ((count > width // 2) & (count <= width)).nonzero()[:, 0]
+        if len(rows):
+            place = torch.arange(width, device=rows.device)
+            taken = place < count[rows].unsqueeze(1)
+            index = sender[(start[rows].unsqueeze(1) + place).clamp(max=len(sender) - 1)] * taken
+            offset = (queries[rows].unsqueeze(1) - pos[index]) / length * taken.unsqueeze(2)
+            weight = taken.to(offset.dtype) / count[rows].unsqueeze(1)
+            nearest = offset.detach().norm(dim=2).masked_fill(~taken, torch.inf).amin(1)
+            yield rows, Neighborhood(index, offset, weight, count[rows], nearest)
+        width *= 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,9 @@ from meshops.errors import InputError
 from meshops.ops.neighbors import knn_search
 from meshops.ops.pointers import pointers
 from meshops.ops.segment import segment_mean
-from meshops.partition.ball_tree import BallTree
-from meshops.partition.checks import graph_ptr
-from meshops.partition.cluster import SameSizeKMeans
+from meshops.partition.checks import graph_ptr, positions_of
+from meshops.partition.registry import create_positional
 
-Clustering = Literal["tree", "kmeans"]
 Criterion = Callable[[Tensor], dict[str, Tensor]]
 
 
@@ -98,13 +96,13 @@ class MeshModel(nn.Module):
         takes: Graphs; edges are found by neighbours where one has none.
         neighbors: Edges to this many nearest nodes where a graph has no edges.
         cluster_size: Nodes of a cluster; 0: no clusters.
-        clustering: How clusters are found where a graph has none stored: ``"tree"`` (ball tree) or ``"kmeans"``.
+        clustering: Registered partitioner that finds clusters where a graph has none stored: ``"ball_tree"``, ...
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"graph"})
     neighbors: int = 8
     cluster_size: int = 0
-    clustering: Clustering = "tree"
+    clustering: str = "ball_tree"
 
     def unpack(self, graph: Any) -> MeshInputs:
         """Tensors of a graph or of a batch of graphs; see :func:`mesh_inputs`."""
@@ -116,9 +114,7 @@ class MeshModel(nn.Module):
         return {}
 
 
-def mesh_inputs(
-    graph: Any, *, neighbors: int = 8, cluster_size: int = 0, clustering: Clustering = "tree"
-) -> MeshInputs:
+def mesh_inputs(graph: Any, *, neighbors: int = 8, cluster_size: int = 0, clustering: str = "ball_tree") -> MeshInputs:
     """Tensors of a graph or of a batch of graphs.
 
     Args:
@@ -130,24 +126,24 @@ def mesh_inputs(
     Raises:
         InputError: No edges and too few nodes to find some.
     """
-    ptr = graph_ptr(graph)
-    ptr = torch.tensor([0, len(graph.pos)], device=graph.pos.device) if ptr is None else ptr
+    pos, ptr = positions_of(graph), graph_ptr(graph)
+    ptr = torch.tensor([0, len(pos)], device=pos.device) if ptr is None else ptr
     x = graph.get("x")
-    x = graph.pos.new_zeros(len(graph.pos), 0) if x is None else x
+    x = pos.new_zeros(len(pos), 0) if x is None else x
     edges = graph.get("edge_index")
     if edges is None:
         least = int(ptr.diff().min())
-        edges = knn_search(graph.pos, min(neighbors, least - 1), ptr=ptr).edge_index if least > 1 else None
+        edges = knn_search(pos, min(neighbors, least - 1), ptr=ptr).edge_index if least > 1 else None
     if edges is None or edges.shape[1] == 0:
         raise InputError(
             "a graph without edges: give edge_index, or a graph of at least two nodes so that neighbours are found"
         )
-    sender, receiver, bounds = sorted_edges(edges, len(graph.pos))
+    sender, receiver, bounds = sorted_edges(edges, len(pos))
     clusters = find_clusters(graph, ptr, cluster_size, clustering) if cluster_size else None
-    return MeshInputs(graph.pos, x, sender, receiver, bounds, ptr, clusters)
+    return MeshInputs(pos, x, sender, receiver, bounds, ptr, clusters)
 
 
-def find_clusters(graph: Any, ptr: Tensor, size: int, clustering: Clustering) -> Clusters:
+def find_clusters(graph: Any, ptr: Tensor, size: int, clustering: str) -> Clusters:
     """Clusters stored with a graph (``graph.cluster [n]``), or found; graph j owns nodes ``ptr[j]:ptr[j + 1]``."""
     label, pos = graph.get("cluster"), graph.pos
     if label is not None:
@@ -155,8 +151,7 @@ def find_clusters(graph: Any, ptr: Tensor, size: int, clustering: Clustering) ->
         bounds = pointers(torch.bincount(label))
         owner = torch.searchsorted(ptr, perm[bounds[:-1]], right=True) - 1
         return Clusters(perm, bounds, segment_mean(pos[perm], bounds), _starts(owner, len(ptr) - 1))
-    maker = BallTree(size) if clustering == "tree" else SameSizeKMeans(size)
-    found = maker.partition(pos, ptr)
+    found = create_positional(clustering, patch_size=size).partition(pos, ptr)
     return Clusters(found.perm, found.ptr, found.center, _starts(found.batch, len(ptr) - 1))
 
 

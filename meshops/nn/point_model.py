@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from meshops.errors import InputError
 from meshops.nn.mlp import MLP
-from meshops.partition.checks import graph_ptr
+from meshops.partition.checks import graph_ptr, positions_of
 from meshops.typing import Float
 
 
@@ -42,11 +42,11 @@ def point_inputs(graph: Any) -> PointInputs:
         >>> point_inputs(MeshGraph(pos=torch.rand(5, 2))).graph_ptr
         tensor([0, 5])
     """
-    ptr = graph_ptr(graph)
-    ptr = torch.tensor([0, len(graph.pos)], device=graph.pos.device) if ptr is None else ptr
+    pos, ptr = positions_of(graph), graph_ptr(graph)
+    ptr = torch.tensor([0, len(pos)], device=pos.device) if ptr is None else ptr
     x = graph.get("x")
-    x = graph.pos.new_zeros(len(graph.pos), 0) if x is None else x
-    return PointInputs(graph.pos, x, ptr, graph.get("time"))
+    x = pos.new_zeros(len(pos), 0) if x is None else x
+    return PointInputs(pos, x, ptr, graph.get("time"))
 
 
 class PointEmbedding(nn.Module):

@@ -1,10 +1,14 @@
 """Operations: tensors in, tensors out. Callers never choose an implementation, :mod:`meshops.ops.dispatch` does."""
 
 from meshops.ops.attention import patch_attention
+from meshops.ops.curves import curve_order, hilbert_decode, hilbert_encode, morton_decode, morton_encode
 from meshops.ops.dispatch import explain, operation
+from meshops.ops.integer import integer_linear
+from meshops.ops.integer_backend import explain_backend
 from meshops.ops.neighbors import Neighbors, farthest_point_sampling, knn_search, nearest, radius_search
 from meshops.ops.patches import gather_patches, scatter_patches
-from meshops.ops.pyramid import largest_mask, split_best, split_in_steps, sum_pyramid
+from meshops.ops.pointers import pointers
+from meshops.ops.pyramid import largest_mask, split_best, split_in_steps, sum_pyramid, upsample
 from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight, quantize_rows, quantize_weight
 from meshops.ops.scores import FlowMaps, block_sum, flow_maps, graph_gradient, sobel_score
 from meshops.ops.segment import (
@@ -30,21 +34,29 @@ __all__ = [
     "MedianSplit",
     "Neighbors",
     "block_sum",
+    "curve_order",
     "explain",
+    "explain_backend",
     "fake_quantize_rows",
     "fake_quantize_weight",
     "farthest_point_sampling",
     "flow_maps",
     "gather_patches",
     "graph_gradient",
+    "hilbert_decode",
+    "hilbert_encode",
+    "integer_linear",
     "knn_search",
     "largest_mask",
     "locate",
     "median_split",
+    "morton_decode",
+    "morton_encode",
     "nearest",
     "node_boxes",
     "operation",
     "patch_attention",
+    "pointers",
     "quantize_rows",
     "quantize_weight",
     "radius_search",
@@ -67,4 +79,5 @@ __all__ = [
     "split_best",
     "split_in_steps",
     "sum_pyramid",
+    "upsample",
 ]

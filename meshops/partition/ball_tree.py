@@ -15,10 +15,12 @@ from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import InputError
 from meshops.ops.tree import median_split
-from meshops.partition.checks import checked_positions, graph_ptr
+from meshops.partition.checks import checked_positions, graph_ptr, positions_of
 from meshops.partition.partition import Hierarchy, Partition
+from meshops.partition.registry import register_partitioner
 
 
+@register_partitioner("ball_tree")
 class BallTree(BaseTransform):  # type: ignore[misc]
     """Group the nodes of a graph, or of each graph of a batch, into equal-size patches.
 
@@ -51,13 +53,13 @@ class BallTree(BaseTransform):  # type: ignore[misc]
     ) -> None:
         if (patch_size is None) == (num_patches is None):
             raise InputError("BallTree needs either patch_size or num_patches, not both")
+        if multiple < 1 or multiple & (multiple - 1):
+            raise InputError(f"multiple must be a power of two, got {multiple}")
         if patch_size is not None and patch_size < 1:
             raise InputError(f"patch_size must be at least 1, got {patch_size}")
         if num_patches is not None and (num_patches < 1 or num_patches & (num_patches - 1)):
             low = 1 << max(num_patches.bit_length() - 1, 0)
             raise InputError(f"num_patches must be a power of two, got {num_patches}; try {low} or {2 * low}")
-        if multiple < 1 or multiple & (multiple - 1):
-            raise InputError(f"multiple must be a power of two, got {multiple}")
         if axes not in ("widest", "cyclic"):
             raise InputError(f"axes must be 'widest' or 'cyclic', got '{axes}'")
         if not math.isfinite(angle):
@@ -70,7 +72,7 @@ class BallTree(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Any) -> Any:
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
-        return self.partition(data.pos, graph_ptr(data)).store(data)
+        return self.partition(positions_of(data), graph_ptr(data)).store(data)
 
     @torch.no_grad()
     def partition(self, pos: Tensor, ptr: Tensor | None = None) -> Partition:
@@ -109,6 +111,12 @@ class BallTree(BaseTransform):  # type: ignore[misc]
         axes = "" if self.axes == "widest" else f", axes='{self.axes}'"
         multiple = "" if self.multiple == 1 else f", multiple={self.multiple}"
         return f"BallTree({given}{axes}{f', angle={self.angle:g}' if self.angle else ''}{multiple})"
+
+
+@register_partitioner("kd_tree")
+def kd_tree(patch_size: int | None = None, *, num_patches: int | None = None, multiple: int = 1) -> BallTree:
+    """Halves along the axes in turn, the classical k-d tree; arguments as for :class:`BallTree`."""
+    return BallTree(patch_size, num_patches=num_patches, axes="cyclic", multiple=multiple)
 
 
 def turned(pos: Tensor, angle: float) -> Tensor:

@@ -28,7 +28,7 @@ from meshops.ops.pyramid import score_keys, split_best, split_in_steps, sum_pyra
 from meshops.ops.scores import check_fields, graph_gradient, sobel_score
 from meshops.ops.segment import scatter_sum
 from meshops.partition.cell_pyramid import CellPyramid
-from meshops.partition.checks import graph_ptr
+from meshops.partition.checks import graph_ptr, grid_shape_of, periodic_axes, positions_of
 from meshops.partition.grid_patches import GridPatches
 from meshops.partition.partition import Partition
 
@@ -159,18 +159,16 @@ class TokenBudget(BaseTransform):  # type: ignore[misc]
         Raises:
             InputError: The graph has no such values, or the budget is too small for one of the graphs.
         """
-        values = data.get(self.field)
+        pos, values = positions_of(data), data.get(self.field)
         if values is None:
             raise InputError(f"the graph has no '{self.field}' to score; give field='x' or 'y'")
         values = values.flatten(1)
-        if data.get("grid_shape") is not None:
-            shape = tuple(int(n) for n in data.grid_shape[0])
+        shape = grid_shape_of(data)
+        if shape is not None:
             fields = values.unflatten(0, (-1, *shape)).movedim(-1, 1)
-            wrap = data.get("periodic")
-            chosen = self
-            if self.periodic is None and wrap is not None:
-                chosen = self._with_periodic([bool(p) for p in wrap[0]])
-            return chosen.patches(fields).partition(data.pos)
+            wrap = periodic_axes(data)
+            chosen = self if self.periodic is not None or wrap is None else self._with_periodic(wrap)
+            return chosen.patches(fields).partition(pos)
         return self._on_mesh(data, values)
 
     def _on_mesh(self, data: Any, values: Tensor) -> Partition:

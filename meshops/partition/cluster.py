@@ -18,13 +18,15 @@ from torch_geometric.transforms import BaseTransform
 from meshops.errors import InputError
 from meshops.ops.neighbors import knn_search
 from meshops.ops.segment import scatter_sum
-from meshops.partition.checks import checked_positions, graph_ptr
+from meshops.partition.checks import checked_positions, graph_ptr, positions_of
 from meshops.partition.curves import CurvePatches
 from meshops.partition.partition import Partition
+from meshops.partition.registry import register_partitioner
 
 NEAR = 6  # clusters that a node may move to
 
 
+@register_partitioner("kmeans")
 class SameSizeKMeans(BaseTransform):  # type: ignore[misc]
     """Group the nodes of a graph, or of each graph of a batch, into compact clusters of equal size.
 
@@ -53,7 +55,7 @@ class SameSizeKMeans(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Any) -> Any:
         """Store the clusters on (a shallow copy of) the graph; read them with ``Partition.of``."""
-        return self.partition(data.pos, graph_ptr(data)).store(data)
+        return self.partition(positions_of(data), graph_ptr(data)).store(data)
 
     @torch.no_grad()
     def partition(self, pos: Tensor, ptr: Tensor | None = None) -> Partition:

@@ -24,16 +24,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import InputError
 from meshops.ops.pyramid import upsample
 from meshops.ops.scores import check_fields, flow_maps, length
+from meshops.partition.checks import graph_ptr, grid_shape_of, periodic_axes, positions_of
 from meshops.partition.cover import Cover
 from meshops.partition.criteria_mesh import mesh_cover
 from meshops.partition.grid_patches import GridPatches, block_mean, pad_high, to_blocks
@@ -41,7 +42,7 @@ from meshops.partition.thresholds import Strain, Thresholds
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefineByCriteria:
+class RefineByCriteria(BaseTransform):  # type: ignore[misc]
     """Tokeniser, see the docstring of the module.
 
     Attributes:
@@ -198,10 +199,10 @@ class RefineByCriteria:
             low, high = (low, middle) if mean(middle) <= tokens else (middle, high)
         return replace(self, thresholds=self.thresholds.scaled(high))
 
-    def __call__(self, data: Any) -> Any:
+    def forward(self, data: Any) -> Any:
         """Store the regions on (a shallow copy of) a grid or mesh graph or a batch; read them with ``Cover.of``."""
-        num_graphs = 1 if data.get("ptr") is None else data.ptr.numel() - 1
-        return self.cover(data).store(copy(data), num_graphs)
+        ptr = graph_ptr(data)
+        return self.cover(data).store(data, 1 if ptr is None else ptr.numel() - 1)
 
     @torch.no_grad()
     def cover(self, data: Any, *, parts: bool = False) -> Cover:
@@ -210,23 +211,24 @@ class RefineByCriteria:
         Raises:
             InputError: The graph has no such values, or see :meth:`patches` and :func:`mesh_cover`.
         """
-        values = data.get(self.field)
+        pos, values = positions_of(data), data.get(self.field)
         if values is None:
             raise InputError(f"the graph has no '{self.field}' with a velocity; give field='x' or 'y'")
         values = values.flatten(1)
-        if data.get("grid_shape") is None:
+        shape = grid_shape_of(data)
+        if shape is None:
             if self.parts != 2 or self.criteria != "paper":
                 raise InputError("on meshes cells are halved by the criteria of the paper: parts=2, criteria='paper'")
             return mesh_cover(
                 data, values, velocity=self.velocity, max_size=self.max_size, min_cell=self.min_cell,
                 thresholds=self.thresholds, top=self.top, strain=self.kelvin_helmholtz, parts=parts,
             )  # fmt: skip
-        shape = tuple(int(n) for n in data.grid_shape[0])
         grids = values.unflatten(0, (-1, *shape)).movedim(-1, 1)
         refine = self
-        if self.periodic is None and data.get("periodic") is not None:
-            refine = replace(self, periodic=[bool(p) for p in data.periodic[0]])
-        return refine.patches(grids).cover(data.pos, parts=parts)
+        wrap = periodic_axes(data)
+        if self.periodic is None and wrap is not None:
+            refine = replace(self, periodic=wrap)
+        return refine.patches(grids).cover(pos, parts=parts)
 
     def _maps(self, values: Tensor, mask: Tensor | None, full: Sequence[int]) -> _PaperMaps | _ReferenceMaps:
         velocity = values[:, list(self.velocity)]

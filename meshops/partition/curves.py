@@ -14,8 +14,9 @@ from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import InputError
 from meshops.ops.curves import MAX_DEPTH, curve_order, grid_positions, hilbert_encode, morton_encode
-from meshops.partition.checks import checked_positions, graph_ptr
+from meshops.partition.checks import checked_positions, graph_ptr, positions_of
 from meshops.partition.partition import Partition
+from meshops.partition.registry import register_partitioner
 
 Curve = Literal["hilbert", "morton"]
 
@@ -60,7 +61,7 @@ class CurvePatches(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Any) -> Any:
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
-        return self.partition(data.pos, graph_ptr(data)).store(data)
+        return self.partition(positions_of(data), graph_ptr(data)).store(data)
 
     @torch.no_grad()
     def partition(self, pos: Tensor, ptr: Tensor | None = None) -> Partition:
@@ -106,6 +107,18 @@ class CurvePatches(BaseTransform):  # type: ignore[misc]
         given = f"patch_size={self.patch_size}" if self.patch_size is not None else f"num_patches={self.num_patches}"
         multiple = "" if self.multiple == 1 else f", multiple={self.multiple}"
         return f"CurvePatches({given}, curve='{self.curve}'{multiple})"
+
+
+@register_partitioner("hilbert")
+def hilbert(patch_size: int | None = None, *, num_patches: int | None = None, multiple: int = 1) -> CurvePatches:
+    """Equal runs along the Hilbert curve; arguments as for :class:`CurvePatches`."""
+    return CurvePatches(patch_size, num_patches=num_patches, curve="hilbert", multiple=multiple)
+
+
+@register_partitioner("morton")
+def morton(patch_size: int | None = None, *, num_patches: int | None = None, multiple: int = 1) -> CurvePatches:
+    """Equal runs along the Morton curve; arguments as for :class:`CurvePatches`."""
+    return CurvePatches(patch_size, num_patches=num_patches, curve="morton", multiple=multiple)
 
 
 def _untie(pos: Tensor, code: Tensor, order: Tensor, ptr: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ from meshops.errors import InputError
 from meshops.ops.checks import check_index
 from meshops.ops.segment import sort_index
 from meshops.optional import require
-from meshops.partition.checks import checked_positions, graph_ptr
+from meshops.partition.checks import checked_positions, graph_ptr, positions_of
 from meshops.partition.partition import Partition
+from meshops.partition.registry import register_partitioner
 
 
+@register_partitioner("metis", needs="edges")
 class Metis(BaseTransform):  # type: ignore[misc]
     """Group the nodes of a graph, or of each graph of a batch, so that few edges run between patches.
 
@@ -40,9 +42,10 @@ class Metis(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Any) -> Any:
         """Store the patches on (a shallow copy of) the graph; read them with ``Partition.of``."""
+        pos = positions_of(data)
         if data.get("edge_index") is None:
             raise InputError("METIS cuts edges and the graph has none; add some first, e.g. KNNGraph(k=8)(graph)")
-        return self.partition(data.pos, data.edge_index, graph_ptr(data)).store(data)
+        return self.partition(pos, data.edge_index, graph_ptr(data)).store(data)
 
     @torch.no_grad()
     def partition(self, pos: Tensor, edge_index: Tensor, ptr: Tensor | None = None) -> Partition:

@@ -34,8 +34,9 @@ from meshops.ops.curves import (
     search_segments,
     shared_with_previous,
 )
-from meshops.partition.checks import checked_positions, graph_ptr
+from meshops.partition.checks import checked_positions, graph_ptr, positions_of
 from meshops.partition.partition import Hierarchy, Partition
+from meshops.partition.registry import register_partitioner
 
 
 class Octree(BaseTransform):  # type: ignore[misc]
@@ -76,7 +77,7 @@ class Octree(BaseTransform):  # type: ignore[misc]
     def forward(self, data: Any) -> Any:
         """Store the leaves on (a shallow copy of) the graph; read them with ``Partition.of``."""
         ptr = graph_ptr(data)
-        part = self.partition(data.pos, ptr)
+        part = self.partition(positions_of(data), ptr)
         data = part.store(data)
         num_graphs = 1 if ptr is None else ptr.shape[0] - 1
         data.patch_count = torch.bincount(part.batch, minlength=num_graphs)  # the last graphs may have no leaves
@@ -125,6 +126,21 @@ class Octree(BaseTransform):  # type: ignore[misc]
             f"Octree(capacity={self.capacity}, max_depth={self.max_depth}, min_depth={self.min_depth}, "
             f"balance={self.balance})"
         )
+
+
+@register_partitioner("octree")
+def octree(
+    patch_size: int | None = None, *, num_patches: int | None = None, max_depth: int | None = None, min_depth: int = 0,
+    balance: bool = False,
+) -> Octree:  # fmt: skip
+    """Leaves of at most ``patch_size`` nodes; other arguments as for :class:`Octree`.
+
+    Raises:
+        InputError: A number of patches is asked for.
+    """
+    if num_patches is not None or patch_size is None:
+        raise InputError("an octree has as many leaves as it needs: give patch_size, the nodes of a leaf at most")
+    return Octree(patch_size, max_depth=max_depth, min_depth=min_depth, balance=balance)
 
 
 @dataclass(frozen=True, eq=False)

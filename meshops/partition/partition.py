@@ -77,24 +77,20 @@ class Partition:
         """The partition a partitioner has stored on a graph or on a batch of graphs.
 
         Raises:
-            InputError: The graph holds none, or the graphs of the batch are not of class ``MeshGraph``.
+            InputError: The graph holds none.
         """
-        if graph.get("patch_perm") is None:
+        if graph.get("patch_index") is None:
             raise InputError(
                 "the graph has no patches; apply a partitioner first, e.g. BallTree(patch_size=256)(graph)"
             )
-        perm, size, count = graph.patch_perm, graph.patch_size, graph.patch_count
-        if count.numel() > 1 and bool((torch.bincount(perm, minlength=perm.numel()) != 1).any()):
-            raise InputError(
-                "the patches of the graphs were not offset when they were batched: use MeshGraph, not Data"
-            )
+        perm, size, count = graph.patch_index, graph.patch_size, graph.patch_count
         ptr = torch.cat([size.new_zeros(1), size.cumsum(0)])
         batch = torch.repeat_interleave(torch.arange(count.numel(), device=size.device), count)
         return cls(perm, ptr, graph.patch_level, graph.patch_center, graph.patch_radius, batch)
 
     def store(self, graph: Any) -> Any:
         """Write the partition on a graph, in the form that survives PyG batching."""
-        graph.patch_perm, graph.patch_size, graph.patch_count = self.perm, self.size, torch.bincount(self.batch)
+        graph.patch_index, graph.patch_size, graph.patch_count = self.perm, self.size, torch.bincount(self.batch)
         graph.patch_level, graph.patch_center, graph.patch_radius = self.level, self.center, self.radius
         return graph
 

@@ -1,13 +1,15 @@
 """What is learnt and how it is judged: one contract, four kinds."""
 
+from meshops.aero.cases import Case
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import Context, Draw, Samples, Task, get_task, list_tasks
-from meshops.tasks.cases import Case
+from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.graph_samples import GraphSamples
+from meshops.tasks.matrix import matrix_table, tasks_of
 from meshops.tasks.prediction import Prediction, Verdict
-from meshops.tasks.report import Report
+from meshops.tasks.report import Report, means
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
 from meshops.tasks.rollout_grid import GridRollout
 from meshops.tasks.rollout_mesh import MeshRollout
@@ -17,6 +19,7 @@ __all__ = [
     "AutoencodeSettings",
     "AutoencodeTask",
     "Case",
+    "CaseSource",
     "Context",
     "Draw",
     "FieldsSettings",
@@ -24,15 +27,21 @@ __all__ = [
     "FieldsTask",
     "GenerateSettings",
     "GenerateTask",
+    "GraphSamples",
     "GridRollout",
+    "Made",
     "MeshRollout",
     "Prediction",
     "Report",
     "RolloutSettings",
     "RolloutTask",
     "Samples",
+    "Spec",
     "Task",
     "Verdict",
     "get_task",
     "list_tasks",
+    "matrix_table",
+    "means",
+    "tasks_of",
 ]

@@ -24,7 +24,7 @@ from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.nn.causal_tower import check_frames, compression
 from meshops.ops.segment import segment_sum
-from meshops.tasks.base import CaseSource, Context, Draw, Plain, Stored, Task, spread, training_count
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task, spread, training_count
 from meshops.tasks.checks import check_counts
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.windows import (
@@ -89,23 +89,16 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         self.refined: dict[str, float] = {}
 
     @classmethod
-    def samples(
-        cls,
-        data: CaseSource,
-        settings: object,
-        *,
-        held_out: int = 0,
-        start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
-    ) -> AutoencodeSamples:
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> AutoencodeSamples:
         """Windows of the first trajectories; with ``start``, an auto-encoder that is trained further (``begun``)."""
         assert isinstance(settings, AutoencodeSettings)
+        start = context.start
         if start is not None and not isinstance(start, AutoencodeTask):
             raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind '{cls.kind}'")
         if settings.refine and start is None:
             raise InputError("refining needs an auto-encoder to start from; give task.start, e.g. runs/.../model.ckpt")
         points = PointTrajectories(data, settings.fields if start is None else _fields(start, settings))
-        kept = training_count(len(points), held_out)
+        kept = training_count(len(points), context.held_out)
         check_lengths(points.lengths[:kept], settings.frames, settings.stride)
         for length in points.lengths[kept:]:
             check_lengths((length,), settings.frames, settings.stride)
@@ -115,7 +108,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         start.spec.check(points.spec)
         chosen = {name: getattr(settings, name) for name in ("frames", "points", "targets", "kl", "noise")}
         samples = AutoencodeSamples(points, replace(start.spec, **chosen), settings, kept)
-        samples.begun = _begun(start, samples, context or Context())
+        samples.begun = _begun(start, samples, context)
         return samples
 
     @classmethod
@@ -193,7 +186,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         return ["trajectories before and after refining: {before:.4f}, {after:.4f}".format(**self.refined)]
 
     @torch.no_grad()
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Relative L2 errors of reconstructed trajectories, by the part of the points the encoder saw.
 
         Args:

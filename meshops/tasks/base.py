@@ -10,7 +10,8 @@ and the command line know it. Which samples a step sees is a function of (seed, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.tasks.report import Report
 
 Plain: TypeAlias = "bool | int | float | str | Sequence[Plain] | Mapping[str, Plain] | None"
@@ -77,19 +79,32 @@ class Made:
 
 @dataclass(frozen=True)
 class Context:
-    """Where samples are made and cases are judged.
+    """What samples are made with, and where cases are judged.
 
     Attributes:
+        held_out: The last so many cases are kept for validation.
+        start: Trained task that is built on or continued (``task.start``).
         console: Where progress goes.
         folder: Of the run: caches and pictures; None: none are written.
         device: Where models work.
         reuse: A cache in the folder may be read.
     """
 
+    held_out: int = 0
+    start: Task | None = None  # type: ignore[type-arg]
     console: Console = field(default_factory=lambda: Console(quiet=True))
     folder: Path | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     reuse: bool = False
+
+    def track(self, count: int, what: str = "testing") -> Iterable[int]:
+        """Numbers of cases, with a bar on a terminal."""
+        screen = self.console
+        return track(range(count), what, console=screen, transient=True, disable=not screen.is_terminal)
+
+
+ALONE = Context()
+"""No folder, no progress, on the CPU."""
 
 
 class Samples(ABC):
@@ -156,27 +171,23 @@ class Task(nn.Module, ABC, Generic[S, B]):
 
     @classmethod
     @abstractmethod
-    def samples(
-        cls, data: CaseSource, settings: object, *, held_out: int = 0, start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
-    ) -> S:  # fmt: skip
-        """Training samples of cases; the last ``held_out`` cases are for validation.
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> S:
+        """Training samples of cases, some of them for validation.
 
         Args:
             data: Cases.
             settings: The ``task:`` block.
-            held_out: Cases kept for validation.
-            start: Trained task that this one builds on (``task.start``).
-            context: Where progress and caches go.
+            context: What is held out, what it starts from, where progress and caches go.
 
         Raises:
             InputError: The cases cannot be used for this task; says why.
         """
 
     @classmethod
-    @abstractmethod
     def fit(cls, model: nn.Module, samples: S, settings: object) -> Self:
-        """Task with the statistics of the training samples (float64)."""
+        """Task with the statistics of the training samples (float64); by default there are none."""
+        del settings
+        return cls(model, samples.spec)
 
     @classmethod
     @abstractmethod
@@ -196,7 +207,7 @@ class Task(nn.Module, ABC, Generic[S, B]):
         """Errors of one held-out case, among them ``"error"``, by which weights are chosen."""
 
     @abstractmethod
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Errors on every case; ``asked`` overrides what the run was asked, see :attr:`asked`."""
 
     def predict(self, case: object) -> object:
@@ -235,8 +246,8 @@ class Task(nn.Module, ABC, Generic[S, B]):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return next(chain(self.parameters(), self.buffers())).device  # layers of integers have no parameters
+        """Where the model is; one on integers may have buffers only."""
+        return next(chain(self.parameters(), self.buffers())).device
 
     def asking(self, asked: Mapping[str, Plain]) -> dict[str, Plain]:
         """What is asked, over what the run was asked; None counts as not asked.
@@ -260,7 +271,8 @@ def get_task(kind: str) -> type[Task]:  # type: ignore[type-arg]
         InputError: Unknown kind; lists those there are.
     """
     if kind not in _KINDS:
-        raise InputError(f"kind must be one of {listing(list_tasks())}, got '{kind}'")
+        hint = did_you_mean(kind, _KINDS)
+        raise InputError(f"{hint}kind must be one of {listing(list_tasks())}, got '{kind}'")
     return _KINDS[kind]
 
 
@@ -273,8 +285,10 @@ def training_count(count: int, held_out: int) -> int:
     """How many of ``count`` cases are left when the last ``held_out`` are for validation.
 
     Raises:
-        InputError: None would be left.
+        InputError: There are none, or none would be left.
     """
+    if not count:
+        raise InputError("there is no case to learn from")
     if not 0 <= held_out < count:
         raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
     return count - held_out
@@ -284,6 +298,18 @@ def spread(count: int, most: int) -> list[int]:
     """Up to ``most`` numbers from 0 to ``count - 1``, evenly spread, the ends among them."""
     picked = min(count, most)
     return sorted({round(i * (count - 1) / max(picked - 1, 1)) for i in range(picked)})
+
+
+@contextmanager
+def judging(module: nn.Module) -> Iterator[None]:
+    """A task or model in evaluation mode, without gradients."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
 
 
 def _tuples(value: Plain) -> Plain:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeVar
 
+from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import FeatureSpec
-from meshops.data.mesh_graph import field_slices
 from meshops.errors import InputError, listing
+from meshops.metrics.fields import field_metrics
 from meshops.metrics.losses import get_loss
 from meshops.tasks.base import Plain, Spec
 from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
-Domain = Literal["graph", "surface", "volume"]
+T = TypeVar("T")
 MOST_PASSES = 1000
 GEOMETRIES = ("auto", "body", "none")
-ROLES = ("pressure", "shear", "velocity")
-# Names under which solvers and public sets store the fields that get integrated and made free of density and speed.
-ROLE_NAMES = {
-    "pressure": ("pMean", "pMeanTrim", "pressure", "p", "point_scalars"),
-    "shear": ("wallShearStressMean", "wallShearStressMeanTrim", "wallShearStress", "shear"),
-    "velocity": ("UMean", "UMeanTrim", "velocity", "U"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +41,7 @@ class FieldsSettings:
         conditions: Named conditions of the cases the model is told; default: all that differ between cases.
         numbers: Named results of the cases that are learnt beside the fields, e.g. cd.
         number_weight: Weight of those in the loss.
+        metrics: Further metrics of every field in reports, by name: see meshops.metrics.list_metrics("field", "area").
     """
 
     fields: tuple[str, ...] | None = None
@@ -63,11 +58,13 @@ class FieldsSettings:
     conditions: tuple[str, ...] | None = None
     numbers: tuple[str, ...] = ()
     number_weight: float = 0.1
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         for name in self.loss:
             get_loss(name)
+        field_metrics(self.metrics)
         check_counts(1, "task.", passes=self.passes, max_sources=self.max_sources)
         check_counts(0, "task.", nodes=self.nodes)
         check_fractions("task.", hide_cues=self.hide_cues)
@@ -92,62 +89,32 @@ class FieldsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldsSpec(Spec):
-    """What is learnt. Plain values: it goes into the checkpoint as it is.
+class FieldsSpec(CaseSpec, Spec):
+    """What is learnt of cases. Plain values: it goes into the checkpoint as it is.
 
     Attributes:
-        fields: Names of the fields, as in the files.
-        sizes: Channels of each (1 scalar, d vector).
-        units: Unit of each.
-        dim: Space dimensions.
-        inputs: Names of the input channels of the data.
-        conditions: Names of the conditions the model is told.
-        numbers: Names of the results that are learnt.
-        domain: ``"graph"``: inputs as they are; ``"surface"``, ``"volume"``: of a body in a flow.
-        location: ``"cell"`` or ``"point"``: where the fields live in the files.
-        pressure, shear, velocity: Fields with these roles, None if there is none.
-        flow: Flow of the training cases, where a prediction is not asked for another; ``flow.symmetric`` says whether
-            mirror images share one half.
-        flow_stated: The flow is known. Else fields keep their unit and nothing is integrated to forces.
-        features: Which features of the body are computed; None: none.
         nodes: Nodes per training subset; 0: whole meshes.
         loss, weights: Of each field, or one for all.
         number_weight: Weight of the numbers in the loss.
+        metrics: Further metrics of every field in reports.
         hide: How often the features of the mesh itself are hidden in training.
     """
 
-    fields: tuple[str, ...]
-    sizes: tuple[int, ...]
-    units: tuple[str, ...]
-    dim: int
-    inputs: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = ()
-    numbers: tuple[str, ...] = ()
-    domain: Domain = "graph"
-    location: Literal["cell", "point"] = "point"
-    pressure: str | None = None
-    shear: str | None = None
-    velocity: str | None = None
-    flow: FlowConditions = field(default_factory=FlowConditions)
-    flow_stated: bool = False
-    features: FeatureSpec | None = None
     nodes: int = 0
     loss: tuple[str, ...] = ("relative_l2",)
     weights: tuple[float, ...] = (1.0,)
     number_weight: float = 0.1
+    metrics: tuple[str, ...] = ()
     hide: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that sizes, units, roles, losses and weights fit the fields."""
+        """Check that sizes, units, losses and weights fit the fields."""
         if not self.fields or not len(self.fields) == len(self.sizes) == len(self.units):
             raise InputError(
                 f"give a name, a size and a unit for every field, got {listing(self.fields)} with sizes "
                 f"{list(self.sizes)} and units {list(self.units)}"
             )
-        for role in ROLES:
-            name = getattr(self, role)
-            if name is not None and name not in self.fields:
-                raise InputError(f"{role} field '{name}' is not among the fields; fields: {listing(self.fields)}")
+        super().__post_init__()
         for what, given in (("loss", self.loss), ("weights", self.weights)):
             if len(given) not in (1, len(self.fields)):
                 raise InputError(
@@ -155,102 +122,20 @@ class FieldsSpec(Spec):
                     "give one for all, or one per field"
                 )
 
-    @property
-    def channels(self) -> int:
-        """Output channels of the model."""
-        return sum(self.sizes)
-
-    @property
-    def bodies(self) -> bool:
-        """Cases are bodies in a flow: features of the body are computed."""
-        return self.features is not None
-
-    def slices(self) -> dict[str, slice]:
-        """Channel range of each field."""
-        return field_slices(self.fields, self.sizes)
-
-    def feature_names(self) -> tuple[str, ...]:
-        """Name of each input channel of a prepared case: features of the body, then the inputs of the data."""
-        computed = () if self.features is None else self.features.names(self.domain)
-        return (*computed, *self.inputs)
-
-    def varying_names(self) -> tuple[str, ...]:
-        """Those that differ between the nodes of a case and do not come from the mesh itself."""
-        if self.features is None:
-            return ()
-        left = {*self.features.constants, *self.cues(), *self.inputs}
-        return tuple(name for name in self.feature_names() if name not in left)
-
-    def cues(self) -> tuple[str, ...]:
-        """Features that come from the mesh itself."""
-        return () if self.features is None else self.features.cues(self.domain)
-
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know."""
         width = len(self.feature_names()) + len(self.conditions)
         return {"in_channels": width, "out_channels": self.channels, "pos_dim": self.dim, "dim": self.dim}
 
-    def short(self, name: str) -> str:
-        """Name of a field in tables: its role, else its own."""
-        return next((role for role in ROLES if getattr(self, role) == name), name)
-
-    def per_field(self, values: tuple[Plain, ...]) -> dict[str, Plain]:
+    def per_field(self, values: tuple[T, ...]) -> dict[str, T]:
         """One value for each field, of one per field or one for all."""
-        given = values * (len(self.fields) if len(values) == 1 else 1)
-        return dict(zip(self.fields, given, strict=True))
-
-    def scaling(self, flow: FlowConditions) -> dict[str, tuple[float, float]]:
-        """Shift and scale of each field: ``(value - shift) / scale`` is free of density and speed.
-
-        Pressure and shear count in rho U^2, the shear as the force on the body; velocities in U; others stay as they
-        are, and so do all when the flow is not stated.
-        """
-        out = dict.fromkeys(self.fields, (0.0, 1.0))
-        if self.flow_stated:
-            roles = {
-                self.pressure: (flow.reference_pressure, flow.pressure_scale),
-                self.shear: (0.0, flow.shear_sign * flow.pressure_scale),
-                self.velocity: (0.0, flow.speed),
-            }
-            out |= {name: values for name, values in roles.items() if name is not None}
-        return out
-
-    def units_at(self, flow: FlowConditions) -> tuple[str, ...]:
-        """Unit of each field in this flow: pressure and shear may be asked for in another than trained on."""
-        if not self.flow_stated or flow.kinematic == self.flow.kinematic:
-            return self.units
-        stress = "m^2/s^2" if flow.kinematic else "Pa"
-        return tuple(
-            stress if name in (self.pressure, self.shear) else unit
-            for name, unit in zip(self.fields, self.units, strict=True)
-        )
-
-    def at(self, flow: FlowConditions | None) -> FlowConditions:
-        """Flow of a case for this task: that given, else that of the training, folded as in training.
-
-        Raises:
-            InputError: A flow is given, but that of the training is not stated.
-        """
-        if flow is None or flow == self.flow:
-            return self.flow
-        if not self.flow_stated:
-            raise InputError(
-                "the training data states no flow conditions, so that a prediction cannot be made for others; "
-                "leave the conditions out, or train on data that states them"
-            )
-        return replace(flow, symmetric=self.flow.symmetric)
-
-    def to_dict(self) -> dict[str, Plain]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
+        return dict(zip(self.fields, values * (len(self.fields) if len(values) == 1 else 1), strict=True))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Plain]) -> Self:
         """Inverse of :meth:`to_dict`."""
         flow, features = values["flow"], values["features"]
         assert isinstance(flow, dict)
-        made: dict[str, object] = {"flow": FlowConditions.from_dict(flow), "features": None}
-        if isinstance(features, dict):
-            made["features"] = FeatureSpec.from_dict(features)
-        plain = super().from_dict({key: value for key, value in values.items() if key not in made})
-        return replace(plain, **made)  # type: ignore[arg-type]
+        plain = super().from_dict({key: value for key, value in values.items() if key not in ("flow", "features")})
+        made = FeatureSpec.from_dict(features) if isinstance(features, dict) else None
+        return replace(plain, flow=FlowConditions.from_dict(flow), features=made)

@@ -20,7 +20,7 @@ from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.flow import Method, draw_times, flow_pair, integrate, masked_loss
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import CaseSource, Context, Draw, Plain, Samples, Stored, Task, training_count
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Samples, Stored, Task, training_count
 from meshops.tasks.checks import check_counts
 from meshops.tasks.forecast import Forecaster, check_run
 from meshops.tasks.forecast_scores import ForecastSettings, calibrate, judge_forecasts
@@ -165,32 +165,25 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
         self._parts: dict[str, AutoencodeTask] = {}  # no submodule: it is neither trained nor among the weights
 
     @classmethod
-    def samples(
-        cls,
-        data: CaseSource,
-        settings: object,
-        *,
-        held_out: int = 0,
-        start: Task | None = None,  # type: ignore[type-arg]
-        context: Context | None = None,
-    ) -> GenerateSamples:
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> GenerateSamples:
         """Latents of all segments of the first trajectories, made by the auto-encoder ``start`` and kept in a file."""
         assert isinstance(settings, GenerateSettings)
+        start = context.start
         if start is None:
             raise InputError("a generator needs an auto-encoder; give task.start, e.g. runs/.../model.ckpt")
         if not isinstance(start, AutoencodeTask):
             raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind 'autoencode'")
-        here, stride, frames = context or Context(), settings.stride, start.spec.frames
+        stride, frames = settings.stride, start.spec.frames
         points = PointTrajectories(data, start.spec.fields)
         start.spec.check(points.spec)
-        kept = training_count(len(points), held_out)
+        kept = training_count(len(points), context.held_out)
         check_lengths(points.lengths[:kept], frames, stride)
         for length in points.lengths[kept:]:
             check_lengths((length,), frames, stride)
         check_stride(start.spec, stride)
         if settings.given is not None:
             check_run("given", settings.given, frames - 1, start.model.time_factor)
-        start.to(here.device)
+        start.to(context.device)
         begin = time.perf_counter()
 
         def encoded(cases: range, name: str) -> Latents:
@@ -198,12 +191,12 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
                 start,
                 points,
                 cases,
-                None if here.folder is None else here.folder / name,
+                None if context.folder is None else context.folder / name,
                 every=settings.every or max(1, frames // 2),
                 stride=stride,
                 runs=settings.tasks[1] + settings.tasks[2] > 0,
-                reuse=here.reuse,
-                console=here.console,
+                reuse=context.reuse,
+                console=context.console,
             )
 
         latents = encoded(range(kept), FILE)
@@ -306,7 +299,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
             return [*out, f"note: the spread was not calibrated: {error}"]
         return [*out, f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})"]
 
-    def evaluate(self, data: CaseSource, *, context: Context | None = None, **asked: Plain) -> Report:
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
         """Ensembles of forecasts from the first frames of every trajectory, scored against the truth.
 
         Args:
@@ -325,7 +318,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
             self.to(context.device)
         points = PointTrajectories(data, self.autoencoder.spec.fields)
         self.autoencoder.spec.check(points.spec)
-        return judge_forecasts(self, points, ForecastSettings(**chosen), context or Context())
+        return judge_forecasts(self, points, ForecastSettings(**chosen), context)
 
     def standardised(self, latent: Tensor) -> Tensor:
         """``[b, d, t, *cells]``, zero mean and unit variance per channel."""

@@ -72,11 +72,13 @@ def train(
         torch.manual_seed(config.train.seed)
         clock, device = Clock(), device_of(config.train)
         cases = _cases(config.data, config.data.train) if data is None else data
-        context = Context(screen, folder, device, reuse=resume)
         start = setting(config, "start")
-        begun = load(str(start)).task if start else None
+        context = Context(
+            held_out=config.train.validation, start=load(str(start)).task if start else None, console=screen,
+            folder=folder, device=device, reuse=resume,
+        )  # fmt: skip
         kind = get_task(config.kind)
-        samples = kind.samples(cases, config.task, held_out=config.train.validation, start=begun, context=context)
+        samples = kind.samples(cases, config.task, context)
         task = _task(kind, config, samples, screen)
         clock.tick("prepare")
         _fit(task, samples, config.train, folder, resume, screen)
@@ -201,8 +203,9 @@ def _write(surrogate: Surrogate, report: Report, folder: Path, screen: Console) 
     surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
     surrogate.save(folder / "model.ckpt")
     report.write(folder / "metrics.json")
+    report.write_page(folder / "errors.html")
     pictures = "".join(f", {path.name}" for path in report.pictures)
-    screen.print(f"written to {folder}: model.ckpt, metrics.json{pictures}")
+    screen.print(f"written to {folder}: model.ckpt, metrics.json, errors.html{pictures}")
 
 
 def _finished(folder: Path) -> RunResult | None:

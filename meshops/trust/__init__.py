@@ -1,6 +1,11 @@
 """How far a surrogate can be trusted: is a case like the training set, and what does no training give."""
 
-from meshops.trust.novelty import Novelty
+from meshops.trust.novelty import FeatureRange, Novelty
 from meshops.trust.yardsticks import Yardsticks, yardstick_rows
 
-__all__ = ["Novelty", "Yardsticks", "yardstick_rows"]
+__all__ = [
+    "FeatureRange",
+    "Novelty",
+    "Yardsticks",
+    "yardstick_rows",
+]

@@ -1,11 +1,9 @@
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshops.data.latent_grid import LatentGrid, Neighborhood
+from meshops.data.latent_grid import LatentGrid
 from meshops.errors import InputError
 
 
@@ -114,16 +112,6 @@ def test_spacing_and_multiples() -> None:
     box = LatentGrid.over((0, 0), (4.0, 1.0), spacing=0.13, multiple=4, periodic=(True, False))
     assert box.shape == (32, 8) and box.spacing == (0.125, 0.125)
     assert LatentGrid.over((0.0,), (1.0,), spacing=0.25).shape == (4,)
-
-
-def test_neighbourhood_of_edges_has_equal_weights() -> None:
-    edges = torch.tensor([[2, 0, 1], [1, 1, 0]])
-    pos = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
-    queries = torch.tensor([[1.0, 1.0], [0.0, 1.0], [5.0, 5.0]])
-    near = Neighborhood.of_edges(edges, pos, queries, scale=2.0)
-    torch.testing.assert_close(near.weight, torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]))
-    torch.testing.assert_close(near.offset[0, 0], torch.tensor([0.0, 0.5]))
-    assert near.num_empty == 1 and math.isinf(float(near.nearest[2]))
 
 
 def test_what_cannot_be() -> None:

@@ -52,15 +52,15 @@ def test_point_graph_and_cloud() -> None:
 
 
 def test_batching_offsets_points_and_nodes_apart() -> None:
-    one = square(patch_perm=torch.tensor([1, 0]), patch_size=torch.tensor([2]))
-    two = square(patch_perm=torch.tensor([0, 1]), patch_size=torch.tensor([1, 1]))
+    one = square(patch_index=torch.tensor([1, 0]), patch_size=torch.tensor([2]))
+    two = square(patch_index=torch.tensor([0, 1]), patch_size=torch.tensor([1, 1]))
     batch = Batch.from_data_list([one, two])
     assert batch.cell_nodes.tolist() == [0, 1, 2, 0, 2, 3, 4, 5, 6, 4, 6, 7]
     assert batch.edge_index.tolist() == [[0, 1, 2, 3], [1, 0, 3, 2]]
-    assert batch.patch_perm.tolist() == [1, 0, 2, 3] and batch.patch_size.tolist() == [2, 1, 1]
+    assert batch.patch_index.tolist() == [1, 0, 2, 3] and batch.patch_size.tolist() == [2, 1, 1]
     assert pointers(batch.cell_size).tolist() == [0, 3, 6, 9, 12]
     again = batch.to_data_list()
-    assert torch.equal(again[1].cell_nodes, two.cell_nodes) and torch.equal(again[1].patch_perm, two.patch_perm)
+    assert torch.equal(again[1].cell_nodes, two.cell_nodes) and torch.equal(again[1].patch_index, two.patch_index)
     loaded = next(iter(DataLoader([one, two], batch_size=2)))
     assert loaded.field("tau").shape == (4, 3) and loaded.fields == ("p", "tau")
 
@@ -108,7 +108,7 @@ def test_copies_share_tensors_but_not_the_container() -> None:
         ({"cell_nodes": torch.tensor([0, 1, 2, 0, 2, 4])}, r"'cell_nodes' holds index 4, allowed 0..3"),
         ({"cell_nodes": torch.tensor([0, 1, 2, 0, 2, -1])}, r"'cell_nodes' holds index -1, allowed 0..3"),
         ({"edge_index": torch.tensor([[0], [2]])}, r"'edge_index' holds index 2, allowed 0..1"),
-        ({"patch_perm": torch.tensor([0, 5])}, r"'patch_perm' holds index 5, allowed 0..1"),
+        ({"patch_index": torch.tensor([0, 5])}, r"'patch_index' holds index 5, allowed 0..1"),
         ({"cell_size": torch.tensor([3, 4])}, "'cell_size' sums to 7 for 6 cell_nodes"),
     ],
 )

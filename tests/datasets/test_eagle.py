@@ -337,7 +337,7 @@ def test_cases_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
 
 
 def test_names_and_options_are_checked(root: Path) -> None:
-    with pytest.raises(InputError, match="no dataset 'mgn'; known: .*'eagle', .*'mesh_graph_nets'"):
+    with pytest.raises(InputError, match=r"no dataset 'mgn'; known: .*'eagle', .*'mesh_graph_nets'"):
         create("mgn", root)
     with pytest.raises(InputError, match="unknown option 'color'; allowed: 'splits', 'cluster_cache', 'cluster_root'"):
         create("eagle", root, color=1)

@@ -258,8 +258,8 @@ def test_unified_pos_replaces_positions_by_distances() -> None:
 @pytest.mark.parametrize(
     ("patching", "changes"),
     [
-        ("tree", {"patch_size": 8}),
-        ("tree", {"patch_size": 8, "num_supernodes": 4}),
+        ("ball_tree", {"patch_size": 8}),
+        ("ball_tree", {"patch_size": 8, "num_supernodes": 4}),
         ("hilbert", {"num_patches": 5}),
         ("hilbert", {"patch_size": 9, "num_supernodes": 3}),
         ("morton", {"num_patches": 5, "num_supernodes": 3, "rotary": True}),
@@ -290,9 +290,11 @@ def spread(model: MSPT, pos: Tensor) -> float:
 def test_patches_of_every_kind_are_compact_but_those_of_the_file() -> None:
     """Nodes in random order: 16 patches of 64 in the unit cube; a ball of that volume has a mean radius of 0.18."""
     pos = torch.rand(1024, 3, generator=torch.Generator().manual_seed(0))
-    found = {name: spread(small(patching=name, num_patches=16), pos) for name in ("tree", "hilbert", "morton", "file")}
+    found = {
+        name: spread(small(patching=name, num_patches=16), pos) for name in ("ball_tree", "hilbert", "morton", "file")
+    }
     found["octree"] = spread(small(patching="octree", num_patches=None, patch_size=128), pos)
-    assert max(found[name] for name in ("tree", "hilbert", "morton", "octree")) < 0.3 < 0.4 < found["file"]
+    assert max(found[name] for name in ("ball_tree", "hilbert", "morton", "octree")) < 0.3 < 0.4 < found["file"]
 
 
 def test_patches_of_the_file_are_runs_of_the_file_in_training_and_prediction() -> None:
@@ -388,15 +390,16 @@ def test_compiles_whole(backend: str, n: int) -> None:
         ({"num_heads": 3}, "num_heads=3 and channels=16; try num_heads=2"),
         ({"num_heads": 3, "variant": "reference"}, "num_heads must divide channels"),
         ({"num_patches": 6}, "power of two, got 6; try 4 or 8"),
-        ({"num_supernodes": 3}, "num_supernodes must be a power of two with the tree, got 3"),
+        ({"num_supernodes": 3}, "'ball_tree' with num_supernodes=3: multiple must be a power of two, got 3"),
         ({"variant": "published"}, "'paper' or 'reference', got 'published'"),
         ({"variant": "reference", "rotary": True}, "reference variant has no rotary positions"),
         ({"patch_size": 8}, "num_patches or patch_size, not both; got 4 and 8"),
-        ({"patching": "linear"}, "patching must be one of 'tree', 'hilbert', 'morton', 'octree', 'file', got 'linear'"),
+        ({"patching": "hilbrt"}, "unknown partitioner 'hilbrt'; did you mean 'hilbert'"),
+        ({"patching": "metis"}, "'metis' needs edges, and models cut by positions alone; use one of 'ball_tree'"),
         ({"patching": "octree"}, "as many leaves as it needs: give patch_size"),
         (
             {"patching": "octree", "patch_size": 8, "num_patches": None, "num_supernodes": 2},
-            "leaves of an octree have no sub-blocks: num_supernodes must be 1 with it, got 2",
+            "'octree' with num_supernodes=2: partitioner 'octree' has no option 'multiple'",
         ),
         ({"pooling": "median"}, "'mean', 'max' or 'linear'"),
         ({"pooling": "linear"}, "patch_size"),

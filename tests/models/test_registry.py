@@ -13,6 +13,13 @@ def test_names() -> None:
     assert list_models("mspt_*") == sorted(list_models("mspt_*")) and len(list_models("mspt_*")) == 7
 
 
+def test_architectures_and_published_sizes() -> None:
+    sizes, plain = list_models(published=True), list_models(published=False)
+    assert sorted(sizes + plain) == list_models() and not set(sizes) & set(plain)
+    assert {"fno", "mspt", "echogenerator"} <= set(plain) and {"iap_2d", "mspt_darcy", "mp_pde_e1"} <= set(sizes)
+    assert list_models("fn*", published=False) == ["fno"]
+
+
 def test_a_published_size_takes_changes() -> None:
     model = create_model("mspt_elasticity", depth=2, patch_size=64)
     assert isinstance(model, MSPT)

@@ -94,7 +94,7 @@ def test_batch_without_ptr() -> None:
     graphs = random_graphs([40, 25])
     batch = Batch.from_data_list(graphs)
     plain = Data(pos=batch.pos, batch=batch.batch)
-    assert torch.equal(BallTree(8)(plain).patch_perm, BallTree(8)(batch).patch_perm)
+    assert torch.equal(BallTree(8)(plain).patch_index, BallTree(8)(batch).patch_index)
     with pytest.raises(InputError, match="'batch' must be sorted"):
         BallTree(8)(Data(pos=batch.pos, batch=batch.batch.flip(0)))
 
@@ -137,10 +137,10 @@ class Partitioned(Dataset[MeshGraph]):
 
 def test_runs_in_forked_workers_after_it_ran_in_the_parent() -> None:
     data = Partitioned()
-    expected = [data[i].patch_perm for i in range(4)]
+    expected = [data[i].patch_index for i in range(4)]
     loader = DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context="fork")
     for graph, perm in zip(loader, expected, strict=True):
-        assert torch.equal(graph.patch_perm, perm)
+        assert torch.equal(graph.patch_index, perm)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -138,7 +138,7 @@ def test_transform_stores_the_patches_and_batches() -> None:
     partitioner = CurvePatches(8)
     batch = Batch.from_data_list([partitioner(graph) for graph in graphs])
     assert torch.equal(Partition.of(batch).perm, partitioner.partition(batch.pos, batch.ptr).perm)
-    assert graphs[0].get("patch_perm") is None
+    assert graphs[0].get("patch_index") is None
     with pytest.raises(InputError, match="'batch' must be sorted"):
         partitioner(MeshGraph(pos=batch.pos, batch=batch.batch.flip(0)))
 

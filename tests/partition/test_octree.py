@@ -393,7 +393,7 @@ def test_transform_stores_the_leaves() -> None:
     part, direct = Partition.of(batch), octree.partition(batch.pos, batch.ptr)
     for name in ("perm", "ptr", "level", "batch"):
         assert torch.equal(getattr(part, name), getattr(direct, name)), name
-    assert graphs[0].get("patch_perm") is None
+    assert graphs[0].get("patch_index") is None
     with pytest.raises(InputError, match="'batch' must be sorted"):
         octree(MeshGraph(pos=batch.pos, batch=batch.batch.flip(0)))
 

@@ -131,11 +131,11 @@ def test_empty_patches_at_the_end_stay_with_their_graph() -> None:
     assert Partition.of(Batch.from_data_list(graphs)).batch.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_patches_of_plain_data_are_refused_in_a_batch() -> None:
-    graphs = [BallTree(4)(Data(pos=torch.rand(9, 3))) for _ in range(2)]
-    assert Partition.of(graphs[0]).num_nodes == 9
-    with pytest.raises(InputError, match="use MeshGraph, not Data"):
-        Partition.of(Batch.from_data_list(graphs))
+def test_patches_of_plain_data_are_kept_in_a_batch() -> None:
+    graphs = [BallTree(4)(Data(pos=torch.rand(n, 3))) for n in (9, 1, 30)]
+    part, single = Partition.of(Batch.from_data_list(graphs)), [Partition.of(graph) for graph in graphs]
+    assert torch.equal(part.perm, torch.cat([p.perm + first for p, first in zip(single, (0, 9, 10), strict=True)]))
+    assert part.batch.tolist() == [i for i, p in enumerate(single) for _ in range(p.num_patches)]
 
 
 def test_hierarchy_from_partitions() -> None:

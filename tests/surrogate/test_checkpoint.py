@@ -71,14 +71,17 @@ DAMAGE = {
     **{f"{key} is empty": put({}, key) for key in ("model", "spec", "weights", "memory")},
     "version is text": put("two", "version"), "newer": put(99, "version"),
     "no name of the model": without("model", "name"), "no such model": put("nothing", "model", "name"),
-    "no such argument": put(1, "model", "arguments", "colour"), "other width": put(16, "model", "arguments", "channels"),
-    "absurd argument": put(-3, "model", "arguments", "depth"), "text for a number": put("x", "model", "arguments", "depth"),
+    "no such argument": put(1, "model", "arguments", "colour"),
+    "other width": put(16, "model", "arguments", "channels"),
+    "absurd argument": put(-3, "model", "arguments", "depth"),
+    "text for a number": put("x", "model", "arguments", "depth"),
     "no such kind": put("dreams", "kind"), "another kind": put("generate", "kind"),
     "no fields": put((), "spec", "fields"), "fields is 3": put(3, "spec", "fields"), "no flow": without("spec", "flow"),
     "an unknown flow": put({"wind": 3}, "spec", "flow"), "a speed of 0": put(0.0, "spec", "flow", "speed"),
     "a word as dim": put("two", "spec", "dim"), "one weight less": without("weights", "position"),
     "weights as text": put("heavy", "weights", "position"), "novelty of nothing": put({}, "novelty"),
-    "info of text": put("mine", "info"), "asked of text": put("all", "asked"), "a part of nothing": put({"a": {}}, "parts"),
+    "info of text": put("mine", "info"), "asked of text": put("all", "asked"),
+    "a part of nothing": put({"a": {}}, "parts"),
 }  # fmt: skip
 
 
@@ -184,7 +187,7 @@ def zero_folder(folder: Path) -> Path:
 def test_a_test_field_that_is_zero_everywhere(tmp_path: Path, capsys: Any) -> None:
     root = zero_folder(tmp_path / "data")
     command = ["train", "--data.name", "mesh_files", "--data.root", str(root), "--model", json.dumps(MODEL), "--out",
-               str(tmp_path / "run"), "--train.steps", "2", "--train.batch_size", "1", "--train.accelerator", "cpu"]  # fmt: skip
+               str(tmp_path / "run"), "--train.steps", "2", "--train.batch_size", "1"]  # fmt: skip
     assert main(command) == 0
     table = capsys.readouterr().out
     assert [row.split() for row in table.splitlines()[1:4]] == [["T"], ["surrogate", "–"], ["mean", "–"]]

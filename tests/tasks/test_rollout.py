@@ -19,11 +19,11 @@ from meshops.errors import InputError
 from meshops.metrics.grids import energy_spectrum, grid_errors, nmse, vrmse
 from meshops.models import AMRTransformer, UNet, create_model
 from meshops.models.registry import model_arguments
+from meshops.nn.optim import noam, schedule, step_decay
 from meshops.tasks import GridRollout, MeshRollout, RolloutSettings, RolloutTask
 from meshops.tasks.base import Context, Draw, Task, get_task, spread
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.rollout_grid import GridBatch, some_frames
-from meshops.training.optim import noam, schedule, step_decay
 
 
 def test_vrmse_is_that_of_the_well() -> None:
@@ -94,7 +94,7 @@ def made(data: Any, settings: RolloutSettings, held_out: int = 0, **model: Any) 
     """Task and samples, built as a run does."""
     torch.manual_seed(0)
     kind = get_task("rollout")
-    samples: Any = kind.samples(data, settings, held_out=held_out)
+    samples: Any = kind.samples(data, settings, Context(held_out=held_out))
     name = model.pop("name", "unet")
     known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
     small = {"channels": 8, "depth": 1} | model
@@ -199,12 +199,12 @@ def test_samples_are_windows_trajectory_by_trajectory(tmp_path: Path) -> None:
     batch = task.batch(samples, [Draw(4, 0), Draw(1, 7)])
     assert torch.equal(batch.frames[0], data.window(1, 1, 1)) and torch.equal(batch.target[1], data.window(0, 3, 1))
     assert len({float(task.batch(samples, [Draw(i, 0)]).target.sum()) for i in range(6)}) == 6
-    part = get_task("rollout").samples(data, settings, held_out=1)
+    part = get_task("rollout").samples(data, settings, Context(held_out=1))
     assert len(part) == 3 and list(part.held_out) == [1] and part.cases == 1
     with pytest.raises(InputError, match=r"a window takes 9 frames .* lower task.history or task.stride"):
         RolloutTask.samples(data, RolloutSettings(history=4, stride=2))
     with pytest.raises(InputError, match=r"validation must be in 0\.\.1, got 2"):
-        RolloutTask.samples(data, settings, held_out=2)
+        RolloutTask.samples(data, settings, Context(held_out=2))
 
 
 def test_statistics_come_from_frames_spread_over_the_set(tmp_path: Path) -> None:

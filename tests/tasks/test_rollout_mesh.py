@@ -119,7 +119,7 @@ def graphs(count: int = 3, frames: int = 6, nodes: int = 20) -> list[Data]:
 def made(data: Any, settings: RolloutSettings, held_out: int = 0, name: str = "meshgraphnet", **model: Any) -> Any:
     """Task and samples, built as a run does."""
     torch.manual_seed(0)
-    samples: Any = RolloutTask.samples(data, settings, held_out=held_out)
+    samples: Any = RolloutTask.samples(data, settings, Context(held_out=held_out))
     known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
     task = RolloutTask.fit(create_model(name, **known | {"channels": 8, "depth": 1} | model), samples, settings)
     return task, samples
@@ -188,7 +188,7 @@ def test_stored_clusters_are_used_wherever_frames_are_read(tmp_path: Path, monke
     plain = task.rollout(frames._replace(cluster=None))
     assert report.cases[data.cases[0]]["n_rmse@3"] == task.judge(samples, 0)["error"]
     assert plain.shape == task.rollout(frames).shape
-    tree, _ = made(data, RolloutSettings(horizon=2), name="graphvit", **model | {"clustering": "tree"})
+    tree, _ = made(data, RolloutSettings(horizon=2), name="graphvit", **model | {"clustering": "ball_tree"})
     assert stored_cluster_size(task.model) == 10 and stored_cluster_size(tree.model) == 0
 
 

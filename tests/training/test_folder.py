@@ -151,7 +151,7 @@ def test_a_run_holds_its_folder_while_it_goes_on(tmp_path: Path) -> None:
 def test_a_checkpoint_that_dies_in_the_middle_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of the second checkpoint is written, then the disk is full: the first is whole and the run goes on from it."""
+    """Half of the second checkpoint is written, then the disk is full: the first is whole, the run goes on from it."""
     whole, half = tmp_path / "whole", tmp_path / "half"
     run(config(whole))
     original, written = torch.save, []

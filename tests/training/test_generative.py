@@ -19,7 +19,7 @@ from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
 from meshops.solvers.registry import generate
 from meshops.surrogate import load
-from meshops.tasks import AutoencodeSettings, AutoencodeTask, Draw, GenerateSettings, GenerateTask
+from meshops.tasks import AutoencodeSettings, AutoencodeTask, Context, Draw, GenerateSettings, GenerateTask
 from meshops.tasks.base import CaseSource
 from meshops.tasks.forecast_scores import calibrate
 from meshops.tasks.latents import encoded_segments
@@ -152,7 +152,7 @@ def test_short_examples_teach_long_trajectories(data: Path, tmp_path: Path, monk
 
 def test_refining_can_draw_every_frame_and_window(data: Path, autoencoder: Path) -> None:
     settings, start = AutoencodeSettings(fields=("vorticity",), frames=5, refine=True), loaded(autoencoder)
-    samples = AutoencodeTask.samples(opened(data, "train"), settings, start=start)
+    samples = AutoencodeTask.samples(opened(data, "train"), settings, Context(start=start))
     assert samples.begun is not None and samples.begun.model is start.model
 
     def draw(number: int) -> Any:
@@ -170,7 +170,7 @@ def test_a_list_of_graphs_is_compressed() -> None:
     torch.manual_seed(0)
     edges = torch.randint(0, 30, (2, 60))
     graphs = [Data(pos=torch.rand(30, 2), y=torch.randn(30, 6, 2), edge_index=edges) for _ in range(3)]
-    samples = AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5), held_out=1)
+    samples = AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5), Context(held_out=1))
     assert (len(samples), samples.cases, samples.describe()) == (4, 2, "3 trajectories, fields y")
     arguments = samples.spec.model_arguments() | {key: value for key, value in MODEL.items() if key != "name"}
     task = AutoencodeTask.fit(create_model("echoautoencoder", **arguments), samples, samples.settings)

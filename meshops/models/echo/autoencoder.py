@@ -17,8 +17,8 @@ from meshops.data.latent_grid import LatentGrid, Neighborhood
 from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.causal_tower import CausalTower, Upsampling, check_frames
-from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.mlp import MLP
+from meshops.nn.neighborhood_conv import NeighborhoodConv
 
 NODE_TYPES, TYPE_CHANNELS = 9, 4
 CLIP = 5.0  # latents are kept inside of +-CLIP
@@ -122,13 +122,13 @@ class EchoAutoencoder(nn.Module):
         known = num_constants + (TYPE_CHANNELS if node_types else 0)
         self.lift = nn.Linear(in_channels + known, lift_channels)
         modulated = self.grid.num_nodes if modulation else 0
-        self.to_grid = ContinuousConv(
+        self.to_grid = NeighborhoodConv(
             lift_channels, channels, dim=dim, hidden=hidden, modulation=modulated, chunk_size=chunk_size
         )
         self.cues = nn.Linear(2, channels, bias=False)
         self.mix = MLP([channels, 4 * channels, channels], activation=nn.GELU)
         self.drop = nn.Linear(channels, lift_channels)
-        self.to_points = ContinuousConv(lift_channels, channels, dim=dim, hidden=hidden, chunk_size=chunk_size)
+        self.to_points = NeighborhoodConv(lift_channels, channels, dim=dim, hidden=hidden, chunk_size=chunk_size)
         self.head = MLP([channels + known, channels, in_channels], activation=nn.GELU)
         self.straight = nn.Linear(channels, in_channels)
 
