@@ -139,7 +139,7 @@ def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alo
     import torch
     from torch_geometric.data import Batch
 
-    from meshops.training.optim import parameter_groups
+    from meshops.nn.optim import parameter_groups
 
     task.train()
     generator = torch.Generator().manual_seed(seed)

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
@@ -67,13 +67,13 @@ def names(kind: type | None = None) -> tuple[str, ...]:
     )
 
 
-def dataset_class(name: str) -> Callable[..., AnyDataset]:
+def dataset_class(name: str) -> type[AnyDataset]:
     """Class of a dataset.
 
     Raises:
         InputError: Unknown name.
     """
-    return _registered(name)[1].maker
+    return cast("type[AnyDataset]", _registered(name)[1].maker)
 
 
 def options(name: str) -> tuple[str, ...]:

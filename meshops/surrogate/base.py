@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
@@ -25,11 +26,11 @@ from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
 from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
-from meshops.tasks.cases import Case, Source
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
 from meshops.trust import Novelty, yardstick_rows
+from meshops.version import __version__
 
 
 @dataclass(eq=False)
@@ -72,7 +73,7 @@ class Surrogate:
         cues: bool | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
-        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.tasks.cases.Case`.
+        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.aero.cases.Case`.
 
         Args:
             source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, a graph, or an opened case.
@@ -226,10 +227,8 @@ def software() -> dict[str, Plain]:
     """Versions that a result depends on."""
     import torch_geometric
 
-    import meshops
-
     return {
-        "meshops": meshops.__version__,
+        "meshops": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torch_geometric": torch_geometric.__version__,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
 from meshops.aero.frame import Frame
@@ -34,7 +35,6 @@ from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task
-from meshops.tasks.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, as_graph, make_samples, prepare
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -229,7 +229,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         flow: FlowConditions | None = None,
         conditions: Mapping[str, float] | None = None,
     ) -> Case:
-        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.tasks.cases.open_case`.
+        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.aero.cases.open_case`.
 
         Raises:
             InputError: It cannot be used; the message says why.

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from meshops.aero.cases import Case, graph_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph
 from meshops.metrics.fields import field_errors, spearman
 from meshops.tasks.base import CaseSource, Context, Plain
-from meshops.tasks.cases import Case, graph_case
 from meshops.tasks.fields_samples import as_cases, case_flow, with_body
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.inference import NodePredictor

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch import Tensor
 from torch_geometric.data import Data
 
-from meshops.aero.body_surface import BodySurface, attach_body
+from meshops.aero.case_spec import ROLE_NAMES
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import body_of, frame_of, node_features
-from meshops.aero.frame import Frame
+from meshops.aero.features import body_of, frame_of
+from meshops.aero.prepare import input_names, own_columns, prepare, surface_of, with_body
 from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
@@ -25,15 +23,10 @@ from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
-from meshops.tasks.fields_spec import ROLE_NAMES, FieldsSettings, FieldsSpec
-
-if TYPE_CHECKING:
-    from meshops.data.cells import Mesh
+from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 
 LOOKED_AT = 4  # cases on which mirror symmetry is decided
 ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
-GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
-KEPT = ("pos", "x", "edge_index", "cluster", "time", "grid_shape", "spacing", "periodic", "name")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -153,7 +146,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     units |= dict(zip(cases.fields, cases.units, strict=True))
     shared: dict[str, Any] = {
         "fields": chosen, "sizes": tuple(sizes[n] for n in chosen), "units": tuple(units[n] for n in chosen),
-        "dim": graph.pos.shape[1], "inputs": _input_names(graph), "loss": settings.loss, "weights": settings.weights,
+        "dim": graph.pos.shape[1], "inputs": input_names(graph), "loss": settings.loss, "weights": settings.weights,
         "conditions": _chosen_conditions(cases, settings), "numbers": _chosen_numbers(cases, settings),
         "number_weight": settings.number_weight,
         "metrics": settings.metrics,
@@ -163,7 +156,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     shared["quantity_units"] = tuple(cases.quantity_units.get(name, "") for name in quantities)
     if not _is_body(cases, graph, settings):
         return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
-    shared["inputs"] = tuple(_input_names(graph)[i] for i in _own_columns(graph))
+    shared["inputs"] = tuple(input_names(graph)[i] for i in own_columns(graph))
     roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
     volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
     return FieldsSpec(
@@ -181,19 +174,6 @@ def _is_body(cases: CaseDataset, graph: MeshGraph, settings: FieldsSettings) -> 
             f"{graph.num_cells} cells; use task.geometry none"
         )
     return settings.geometry == "body" or (settings.geometry == "auto" and able and cases.flow_stated)
-
-
-def _input_names(graph: MeshGraph) -> tuple[str, ...]:
-    x = graph.get("x")
-    if x is None:
-        return ()
-    names = tuple(graph.get("x_names") or ())
-    return names if len(names) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
-
-
-def _own_columns(graph: MeshGraph) -> list[int]:
-    """Input channels of a body beside those that say again where its nodes are and how they face."""
-    return [i for i, name in enumerate(_input_names(graph)) if name not in GEOMETRY]
 
 
 def _chosen_conditions(cases: CaseDataset, settings: FieldsSettings) -> tuple[str, ...]:
@@ -221,85 +201,6 @@ def _offers(graphs: Sequence[MeshGraph], spec: FieldsSpec) -> frozenset[str]:
     shapes = {None if (s := graph.get("grid_shape")) is None else tuple(s.flatten().tolist()) for graph in graphs}
     whole = not spec.nodes and len(shapes) == 1 and None not in shapes
     return frozenset({"points", "graph", "grid"} if whole else {"points", "graph"})
-
-
-def prepare(
-    graph: MeshGraph, spec: FieldsSpec, flow: FlowConditions | None = None,
-    conditions: Mapping[str, float] | None = None, numbers: Mapping[str, float] | None = None,
-) -> tuple[MeshGraph, Frame | None]:  # fmt: skip
-    """A case as the model sees it, not yet normalised: body lengths, fields free of density and speed for bodies.
-
-    Args:
-        graph: The case as read.
-        spec: What is learnt.
-        flow: Of this case; default: that of the spec.
-        conditions: Named conditions, those of the spec among them.
-        numbers: Known named results.
-
-    Raises:
-        InputError: Another dimension, inputs or channels than the spec, or a condition is missing.
-    """
-    _check_graph(graph, spec)
-    frame = None
-    if spec.features is None:
-        out = MeshGraph(**{key: graph[key] for key in KEPT if graph.get(key) is not None})
-        out.x = graph.pos.new_zeros(len(graph.pos), 0) if graph.get("x") is None else graph.x
-        if _complete(graph, spec):
-            out.y = torch.cat([graph.field(name).reshape(len(graph.pos), -1) for name in spec.fields], 1)
-    else:
-        at = spec.at(flow)
-        frame = frame_of(graph, at, spec.domain)
-        reynolds = at.reynolds(frame.length) if spec.features.reynolds else None
-        computed = node_features(graph, frame, spec.features, spec.domain, reynolds=reynolds)
-        x = computed if not spec.inputs else torch.cat([computed, graph.x[:, _own_columns(graph)]], 1)
-        out = MeshGraph(pos=frame.points(graph.pos), x=x)
-        if graph.get("area") is not None:
-            out.area = graph.area
-        if _complete(graph, spec):
-            out.y = _free_fields(graph, frame, spec, at)
-    if spec.conditions:
-        out.conditions = _row(spec.conditions, conditions or {}, f"{graph.label}: the condition")
-    if spec.numbers and numbers and all(name in numbers for name in spec.numbers):
-        out.numbers = _row(spec.numbers, numbers, f"{graph.label}: the number")
-    return out, frame
-
-
-def _check_graph(graph: MeshGraph, spec: FieldsSpec) -> None:
-    if graph.pos.shape[1] != spec.dim:
-        raise InputError(
-            f"{graph.label}: the mesh is {graph.pos.shape[1]}-D, the model was made for {spec.dim}-D meshes"
-            + ("; extrude the mesh or train a model on 2-D cases" if spec.dim == 3 else "")
-        )
-    found = len(_own_columns(graph) if spec.bodies else _input_names(graph))
-    if found != len(spec.inputs):
-        raise InputError(
-            f"{graph.label}: the graph has {found} input channels in x, the model takes {listing(spec.inputs)}"
-        )
-
-
-def _complete(graph: MeshGraph, spec: FieldsSpec) -> bool:
-    return graph.get("y") is not None and all(name in graph.fields for name in spec.fields)
-
-
-def _row(names: Sequence[str], values: Mapping[str, float], what: str) -> Tensor:
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise InputError(f"{what} {listing(missing)} is missing; give it (--set {missing[0]}=VALUE)")
-    return torch.tensor([[float(values[name]) for name in names]])
-
-
-def _free_fields(graph: MeshGraph, frame: Frame, spec: FieldsSpec, flow: FlowConditions) -> Tensor:
-    """``[n, c]`` fields in the frame of the body, free of density and speed."""
-    columns = []
-    scaling = spec.scaling(flow)
-    for name, size in zip(spec.fields, spec.sizes, strict=True):
-        values = graph.field(name).reshape(len(graph.pos), -1)
-        if values.shape[1] != size:
-            raise InputError(f"{graph.label}: field '{name}' has {values.shape[1]} channels, the model has {size}")
-        shift, scale = scaling[name]
-        values = (values - shift) / scale
-        columns.append(frame.vectors(values) if size == 3 else values)
-    return torch.cat(columns, 1)
 
 
 def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, str]:
@@ -333,24 +234,6 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
     """Flow of a case, folded as the task is; that of the training where either states none."""
     return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
-
-
-def with_body(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
-    """A volume graph with the body inside it attached; others as they are."""
-    if spec.domain != "volume" or graph.get("body_pos") is not None:
-        return graph
-    return attach_body(graph, _mesh_of(graph))
-
-
-def surface_of(graph: MeshGraph) -> BodySurface:
-    """The cells of a surface graph, for integration and description."""
-    return BodySurface.of(_mesh_of(graph), graph.label)
-
-
-def _mesh_of(graph: MeshGraph) -> Mesh:
-    from meshops.data.convert import to_pyvista  # VTK
-
-    return to_pyvista(graph)
 
 
 def as_graph(data: Data, position: int = 0) -> MeshGraph:

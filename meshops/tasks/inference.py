@@ -19,7 +19,8 @@ from meshops.data.sampling import interleave, random_subset
 from meshops.errors import InputError, listing
 from meshops.ops.tree import locate, median_split
 from meshops.partition.dense import assign
-from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.checks import check_counts
+from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
 Method = Literal["interleaved", "anchored"]
 METHODS: tuple[str, ...] = ("interleaved", "anchored")
@@ -77,8 +78,9 @@ def predict_nodes(
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {listing(METHODS)}, got '{method}'")
-    if chunk_size < 1 or passes < 1:
-        raise InputError(f"chunk_size and passes must be at least 1, got {chunk_size} and {passes}")
+    check_counts(1, chunk_size=chunk_size, passes=passes)
+    if passes > MOST_PASSES:
+        raise InputError(f"passes must be at most {MOST_PASSES}, got {passes}")
     was_training = task.training
     task.train(False)
     try:

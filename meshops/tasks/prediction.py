@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from meshops.aero.cases import Case
 from meshops.aero.forces import Forces
-from meshops.tasks.cases import Case
 from meshops.tasks.report import Row
 
 if TYPE_CHECKING:

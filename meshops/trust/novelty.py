@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meshops.aero.cases import Case
 from meshops.aero.descriptors import DESCRIPTORS
 from meshops.aero.symmetry import LOPSIDED
 from meshops.errors import InputError
-from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.prediction import Level, Verdict

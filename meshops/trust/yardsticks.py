@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from meshops.aero.cases import Case, graph_case
 from meshops.datasets.base import CaseDataset
 from meshops.tasks.base import CaseSource
-from meshops.tasks.cases import Case, graph_case
 from meshops.tasks.fields_report import case_row, summary
 from meshops.tasks.fields_samples import as_cases, case_flow
 from meshops.tasks.fields_spec import FieldsSpec

@@ -19,11 +19,11 @@ from meshops.errors import InputError
 from meshops.metrics.grids import energy_spectrum, grid_errors, nmse, vrmse
 from meshops.models import AMRTransformer, UNet, create_model
 from meshops.models.registry import model_arguments
+from meshops.nn.optim import noam, schedule, step_decay
 from meshops.tasks import GridRollout, MeshRollout, RolloutSettings, RolloutTask
 from meshops.tasks.base import Context, Draw, Task, get_task, spread
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.rollout_grid import GridBatch, some_frames
-from meshops.training.optim import noam, schedule, step_decay
 
 
 def test_vrmse_is_that_of_the_well() -> None:

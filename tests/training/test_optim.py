@@ -5,8 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from meshops.errors import InputError
+from meshops.nn.optim import Lion, make_optimizer, warmup_cosine
 from meshops.training import TrainConfig
-from meshops.training.optim import Lion, make_optimizer, warmup_cosine
 
 
 def test_lion_follows_algorithm_2():
