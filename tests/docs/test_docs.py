@@ -32,6 +32,7 @@ UNDOCUMENTED = {
     "io",
     "ops.kernels",
     "solvers.developable",
+    "version",
     "viz.film",
     "viz.layout",
     "viz.movie",
