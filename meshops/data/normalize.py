@@ -60,6 +60,10 @@ class Statistics:
         """Standard deviation (biased), never negative."""
         return (self.deviation.clamp(min=0) / self.count).sqrt()
 
+    def box(self) -> Tensor:
+        """``[c + 1]`` middle of the range, and half its longest side: one shift and scale for positions."""
+        return torch.cat([(self.high + self.low) / 2, ((self.high - self.low).max() / 2).view(1)])
+
 
 class Normalizer(nn.Module):
     """``(value - shift) / scale`` per channel; the statistics are buffers and travel with the checkpoint.
@@ -82,6 +86,14 @@ class Normalizer(nn.Module):
     def from_statistics(cls, statistics: Statistics) -> Normalizer:
         """Zero mean and unit variance on the data of the statistics."""
         return cls(statistics.mean, statistics.std)
+
+    @classmethod
+    def by_field(cls, statistics: Statistics, fields: Iterable[slice]) -> Normalizer:
+        """Mean of each channel, one scale per field, so that vectors keep their direction."""
+        scale = statistics.std.clone()
+        for channels in fields:
+            scale[channels] = statistics.std[channels].square().mean().sqrt()
+        return cls(statistics.mean, scale)
 
     @classmethod
     def identity(cls, channels: int) -> Normalizer:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
-from torch_geometric.data import Data
 
 from meshops.aero.case_spec import ROLE_NAMES
 from meshops.aero.conditions import FlowConditions
@@ -34,10 +32,7 @@ class FieldsSamples(Samples):
     """Prepared cases.
 
     Attributes:
-        spec: What is learnt.
         graphs: Training cases as the model sees them, not yet normalised.
-        held_out: Cases for validation.
-        offers: What models can take.
         names: Of all cases.
         descriptors: ``[s, k]`` numbers of the shapes of bodies on surfaces.
         cell_size: Median edge length over body length; None for others.
@@ -55,17 +50,15 @@ class FieldsSamples(Samples):
     cell_points: float | None = None
     decided: tuple[str, ...] = ()
 
-    @property
-    def cases(self) -> int:  # type: ignore[override]
-        """Number of training cases."""
-        return len(self.graphs)
+    def __post_init__(self) -> None:
+        self.cases = len(self.graphs)
 
     def __len__(self) -> int:
         """Number of training cases."""
         return len(self.graphs)
 
     def describe(self) -> str:
-        """Cases and fields."""
+        """Cases, fields and conditions."""
         told = ", ".join(map(self.spec.named, self.spec.conditions))
         told = f", conditions {told}" if told else ""
         return f"{len(self.graphs) + len(self.held_out)} training cases, fields {', '.join(self.spec.fields)}{told}"
@@ -82,19 +75,13 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
         InputError: The cases are trajectories, lack a field, differ in what they hold, or too few are left.
     """
     cases = as_cases(data)
-    spec = make_spec(cases, settings)
-    decided: tuple[str, ...] = ()
+    spec, decided = make_spec(cases, settings), ""
     if spec.bodies:
-        spec, reason = decide_symmetry(cases, spec)
-        decided = (reason,)
+        spec, decided = decide_symmetry(cases, spec)
     kept = training_count(len(cases), context.held_out)
-    graphs: list[MeshGraph] = []
-    descriptors, sizes = [], []
-    rows = track(range(len(cases)), "reading the cases", console=context.console, transient=True,
-                 disable=not context.console.is_terminal)  # fmt: skip
-    for index in rows:
-        graph = with_body(cases[index], spec)
-        flow = case_flow(cases, index, spec)
+    graphs, descriptors, sizes = [], [], []
+    for index in context.track(len(cases), "reading the cases"):
+        graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
         graphs.append(prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))[0])
         if spec.domain == "surface":
             body = surface_of(graph)
@@ -102,9 +89,16 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
             sizes.append(body.resolution(flow))
     size, points = (float(v) for v in np.median(sizes, axis=0)) if sizes else (None, None)
     return FieldsSamples(
-        spec=spec, graphs=graphs[:kept], held_out=graphs[kept:], offers=_offers(graphs, spec), names=tuple(cases.cases),
-        descriptors=np.array(descriptors) if descriptors else None, cell_size=size, cell_points=points, decided=decided,
-    )  # fmt: skip
+        spec=spec,
+        graphs=graphs[:kept],
+        held_out=graphs[kept:],
+        offers=_offers(graphs, spec),
+        names=tuple(cases.cases),
+        descriptors=np.array(descriptors) if descriptors else None,
+        cell_size=size,
+        cell_points=points,
+        decided=(decided,) if decided else (),
+    )
 
 
 def as_cases(data: CaseSource) -> CaseDataset:
@@ -144,26 +138,37 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         graph.field(name)  # says which fields there are
     units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
     units |= dict(zip(cases.fields, cases.units, strict=True))
-    shared: dict[str, Any] = {
-        "fields": chosen, "sizes": tuple(sizes[n] for n in chosen), "units": tuple(units[n] for n in chosen),
-        "dim": graph.pos.shape[1], "inputs": input_names(graph), "loss": settings.loss, "weights": settings.weights,
-        "conditions": _chosen_conditions(cases, settings), "numbers": _chosen_numbers(cases, settings),
-        "number_weight": settings.number_weight,
-        "metrics": settings.metrics,
-        "location": "cell" if graph.get("location") == "cell" else "point",
-    }  # fmt: skip
-    quantities = (*shared["conditions"], *shared["numbers"])
-    shared["quantity_units"] = tuple(cases.quantity_units.get(name, "") for name in quantities)
+    conditions, numbers = _chosen_conditions(cases, settings), _chosen_numbers(cases, settings)
+    spec = FieldsSpec(
+        fields=chosen,
+        sizes=tuple(sizes[name] for name in chosen),
+        units=tuple(units[name] for name in chosen),
+        dim=graph.pos.shape[1],
+        inputs=input_names(graph),
+        conditions=conditions,
+        numbers=numbers,
+        quantity_units=tuple(cases.quantity_units.get(name, "") for name in (*conditions, *numbers)),
+        location="cell" if graph.get("location") == "cell" else "point",
+        nodes=settings.nodes or 0,
+        loss=settings.loss,
+        weights=settings.weights,
+        number_weight=settings.number_weight,
+        metrics=settings.metrics,
+    )
     if not _is_body(cases, graph, settings):
-        return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
-    shared["inputs"] = tuple(input_names(graph)[i] for i in own_columns(graph))
+        return spec
     roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
-    volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
-    return FieldsSpec(
-        **shared, **roles, domain="volume" if volume else "surface", flow=cases.flow, flow_stated=cases.flow_stated,
-        features=settings.features(cases.flow), nodes=2048 if settings.nodes is None else settings.nodes,
+    return replace(
+        spec,
+        **roles,
+        inputs=tuple(spec.inputs[i] for i in own_columns(graph)),
+        domain="volume" if graph.num_cells and int(graph.cell_type[0]) >= 10 else "surface",
+        flow=cases.flow,
+        flow_stated=cases.flow_stated,
+        features=settings.features(cases.flow),
+        nodes=2048 if settings.nodes is None else settings.nodes,
         hide=settings.hide_cues,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )
 
 
 def _is_body(cases: CaseDataset, graph: MeshGraph, settings: FieldsSettings) -> bool:
@@ -234,8 +239,3 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
     """Flow of a case, folded as the task is; that of the training where either states none."""
     return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
-
-
-def as_graph(data: Data, position: int = 0) -> MeshGraph:
-    """A PyG ``Data`` as a graph of ours; see :class:`~meshops.datasets.graph_list.GraphList`."""
-    return GraphList([data], first=position)[0]

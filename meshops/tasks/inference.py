@@ -19,6 +19,7 @@ from meshops.data.sampling import interleave, random_subset
 from meshops.errors import InputError, listing
 from meshops.ops.tree import locate, median_split
 from meshops.partition.dense import assign
+from meshops.tasks.base import judging
 from meshops.tasks.checks import check_counts
 from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
@@ -30,19 +31,12 @@ Parts = Iterator[tuple[float, tuple[Tensor, Tensor]]]
 class NodePredictor(Protocol):
     """What is needed of a task: its model, its spec, normalised inputs, and normalised fields of a batch."""
 
+    model: nn.Module
     spec: FieldsSpec
-    training: bool
-
-    @property
-    def model(self) -> nn.Module:
-        """The network."""
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
-
-    def train(self, mode: bool = True) -> object:
-        """Training mode on or off."""
+        """Where the model is."""
 
     def inputs(self, graph: Data) -> MeshGraph:
         """Normalised positions and inputs."""
@@ -51,7 +45,6 @@ class NodePredictor(Protocol):
         """Normalised fields ``[n, c]``."""
 
 
-@torch.no_grad()
 def predict_nodes(
     task: NodePredictor,
     graph: MeshGraph,
@@ -65,7 +58,7 @@ def predict_nodes(
     """Normalised fields ``[n, c]`` of a prepared graph.
 
     Args:
-        task: Model and normalisation; put into evaluation mode.
+        task: Model and normalisation.
         graph: From ``FieldsTask.prepare``.
         method: See the module text. ``"anchored"`` needs a model with ``encode`` and ``decode``.
         passes: Number of different interleavings (or anchor sets) averaged.
@@ -81,9 +74,7 @@ def predict_nodes(
     check_counts(1, chunk_size=chunk_size, passes=passes)
     if passes > MOST_PASSES:
         raise InputError(f"passes must be at most {MOST_PASSES}, got {passes}")
-    was_training = task.training
-    task.train(False)
-    try:
+    with judging(task.model):
         if not task.spec.nodes:
             return task(graph.to(task.device)).cpu()
         run = _interleaved if method == "interleaved" else _anchored
@@ -95,8 +86,6 @@ def predict_nodes(
                 if progress is not None:
                     progress((i + done) / passes)
         return total
-    finally:
-        task.train(was_training)
 
 
 def _interleaved(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator: torch.Generator) -> Parts:

@@ -1,4 +1,4 @@
-"""Settings are looked at for sense: what is wrong, what was given, what is allowed; in Python and from the command line."""
+"""Settings are looked at for sense: what is wrong, what was given, what is allowed; in Python and in the shell."""
 
 from __future__ import annotations
 
