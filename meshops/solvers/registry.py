@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.solvers.cavity import lid_driven_cavity
 from meshops.solvers.gray_scott import gray_scott
 from meshops.solvers.rayleigh_benard import rayleigh_benard
@@ -44,7 +44,8 @@ def generate(name: str, seed: int = 0, **options: Any) -> Simulation:
         InputError: Unknown name or option; lists those allowed.
     """
     if name not in GENERATORS:
-        raise InputError(f"no generator '{name}'; there are: {listing(sorted(GENERATORS))}")
+        hint = did_you_mean(name, GENERATORS)
+        raise InputError(f"no generator '{name}'; {hint}there are: {listing(sorted(GENERATORS))}")
     maker = GENERATORS[name]
     fixed = maker.keywords if isinstance(maker, partial) else {}
     allowed = [key for key in inspect.signature(maker).parameters if key != "seed" and key not in fixed]

@@ -30,6 +30,7 @@ from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
 from meshops.trust import Novelty, yardstick_rows
+from meshops.version import __version__
 
 
 @dataclass(eq=False)
@@ -226,10 +227,8 @@ def software() -> dict[str, Plain]:
     """Versions that a result depends on."""
     import torch_geometric
 
-    import meshops
-
     return {
-        "meshops": meshops.__version__,
+        "meshops": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torch_geometric": torch_geometric.__version__,

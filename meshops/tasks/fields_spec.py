@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeVar
@@ -16,6 +17,8 @@ from meshops.tasks.base import Plain, Spec
 from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
 T = TypeVar("T")
+MOST_PASSES = 1000
+GEOMETRIES = ("auto", "body", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +67,18 @@ class FieldsSettings:
         field_metrics(self.metrics)
         check_counts(1, "task.", passes=self.passes, max_sources=self.max_sources)
         check_counts(0, "task.", nodes=self.nodes)
-        check_amounts("task.", number_weight=self.number_weight)
         check_fractions("task.", hide_cues=self.hide_cues)
-        if not self.weights or min(self.weights) < 0 or sum(self.weights) <= 0:
+        check_amounts("task.", number_weight=self.number_weight)
+        if self.passes > MOST_PASSES:
+            raise InputError(f"task.passes must be at most {MOST_PASSES}, got {self.passes}")
+        if not self.loss:
+            raise InputError("task.loss must name a loss for all fields, or one per field, got []")
+        if not all(0 <= weight < math.inf for weight in self.weights) or not any(self.weights):
             raise InputError(f"task.weights must not be negative and not all 0, got {list(self.weights)}")
-        if self.radii and min(self.radii) <= 0:
+        if not all(0 < radius < math.inf for radius in self.radii):
             raise InputError(f"task.radii must be positive, in body heights, got {list(self.radii)}")
+        if self.geometry not in GEOMETRIES:
+            raise InputError(f"task.geometry must be one of {listing(GEOMETRIES)}, got '{self.geometry}'")
 
     def features(self, flow: FlowConditions) -> FeatureSpec:
         """Features of a body in a flow."""

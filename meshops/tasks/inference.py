@@ -20,7 +20,8 @@ from meshops.errors import InputError, listing
 from meshops.ops.tree import locate, median_split
 from meshops.partition.dense import assign
 from meshops.tasks.base import judging
-from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.checks import check_counts
+from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
 Method = Literal["interleaved", "anchored"]
 METHODS: tuple[str, ...] = ("interleaved", "anchored")
@@ -70,8 +71,9 @@ def predict_nodes(
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {listing(METHODS)}, got '{method}'")
-    if chunk_size < 1 or passes < 1:
-        raise InputError(f"chunk_size and passes must be at least 1, got {chunk_size} and {passes}")
+    check_counts(1, chunk_size=chunk_size, passes=passes)
+    if passes > MOST_PASSES:
+        raise InputError(f"passes must be at most {MOST_PASSES}, got {passes}")
     with judging(task.model):
         if not task.spec.nodes:
             return task(graph.to(task.device)).cpu()

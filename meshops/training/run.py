@@ -192,8 +192,9 @@ def _write(surrogate: Surrogate, report: Report, folder: Path, screen: Console) 
     surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
     surrogate.save(folder / "model.ckpt")
     report.write(folder / "metrics.json")
+    report.write_page(folder / "errors.html")
     pictures = "".join(f", {path.name}" for path in report.pictures)
-    screen.print(f"written to {folder}: model.ckpt, metrics.json{pictures}")
+    screen.print(f"written to {folder}: model.ckpt, metrics.json, errors.html{pictures}")
 
 
 def _finished(folder: Path) -> RunResult | None:

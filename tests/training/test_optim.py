@@ -46,5 +46,5 @@ def test_only_noam_may_end_while_the_rate_rises() -> None:
     assert TrainConfig(schedule="noam", warmup=1.6).warmup == 1.6
     with pytest.raises(InputError, match=r"train.warmup is a share of the steps in \[0, 1\], got 1.6"):
         TrainConfig(warmup=1.6)
-    with pytest.raises(InputError, match="train.warmup"):
+    with pytest.raises(InputError, match=r"train\.warmup"):
         TrainConfig(schedule="noam", warmup=-0.1)
