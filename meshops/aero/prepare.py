@@ -60,6 +60,17 @@ def prepare(
     return out, frame
 
 
+def restored(values: Tensor, spec: CaseSpec, frame: Frame | None, flow: FlowConditions) -> dict[str, Tensor]:
+    """The way back from :func:`prepare`: fields of ``values [n, c]`` with density and speed, in the axes of the file."""
+    scaling, out = spec.scaling(flow), {}
+    for (name, channels), size in zip(spec.slices().items(), spec.sizes, strict=True):
+        shift, scale = scaling[name]
+        part = values[:, channels] * scale + shift
+        part = frame.restore(part) if frame is not None and size == 3 else part
+        out[name] = part[:, 0] if size == 1 else part
+    return out
+
+
 def with_body(graph: MeshGraph, spec: CaseSpec) -> MeshGraph:
     """A volume graph with the body inside it attached; others as they are."""
     if spec.domain != "volume" or graph.get("body_pos") is not None:

@@ -22,8 +22,8 @@ from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
+from meshops.models.compress import compressed_model, empty_integers
 from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
-from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.fields import FieldsTask
@@ -133,7 +133,7 @@ class Surrogate:
             bits: Bits of the rows, for models that were trained without quantisation.
 
         Raises:
-            InputError: See :func:`meshops.surrogate.compress.compressed_model`.
+            InputError: See :func:`meshops.models.compress.compressed_model`.
         """
         made = self.task.made
         model, name, arguments = compressed_model(self.task.model, made.name, dict(made.arguments), budget, bits)

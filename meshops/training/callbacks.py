@@ -37,7 +37,7 @@ class AveragedWeights(Callback):  # type: ignore[misc]
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self.average: dict[str, Tensor] = {}
-        self._live: dict[str, Tensor] | None = None
+        self._live: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start from the weights as they are, unless a checkpoint brought an average."""
@@ -61,9 +61,7 @@ class AveragedWeights(Callback):  # type: ignore[misc]
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Go on with the weights."""
-        if self._live is not None:
-            _copy(self._live, module)
-            self._live = None
+        _copy(self._live, module)
 
     def copy_to(self, module: LightningModule) -> None:
         """Put the average into the model."""

@@ -23,6 +23,13 @@ ABSURD = 20.0  # bodies this many times longer or shorter than those of the trai
 MARGIN = 0.1  # of its training range: how far a feature may lie outside
 NARROW = 0.02  # least width of that margin, features are of order one
 EDGE, OUTSIDE = 0.05, 0.25  # shares of nodes with a feature outside its range
+UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "inches": 39.37, "feet": 3.281}
+PLACES = {
+    "inside": "The shape lies inside the range of the {} training shapes.",
+    "edge": "The shape lies at the edge of the {} training shapes: expect larger errors than on the held-out shapes.",
+    "outside": "The shape lies outside the {} training shapes: the prediction is an extrapolation and its error is "
+    "unknown.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +141,7 @@ class Novelty:
             for i, (name, unit) in enumerate(DESCRIPTORS.items())
             if value[i] or low[i] or high[i]
         )
-        names = list(DESCRIPTORS)
-        reasons = []
+        names, reasons = list(DESCRIPTORS), []
         if beyond := [names[i] for i in np.argsort(-miss) if miss[i] > margin]:
             reasons.append(f"Out of range: {', '.join(beyond)}.")
         if strange > EDGE:
@@ -146,7 +152,7 @@ class Novelty:
                            "model knows only shapes that have one.")  # fmt: skip
         if level != "inside" and not reasons:
             reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
-        sentence = " ".join([_where(level, len(self.shapes)), *reasons])
+        sentence = " ".join([PLACES[level].format(len(self.shapes)), *reasons])
         return Verdict(level, sentence, distance, self.shapes[nearest], rows)
 
     def check_length(self, length: float, label: str) -> None:
@@ -180,8 +186,7 @@ class Novelty:
     def _unit(self, length: float) -> tuple[str, float] | None:
         """Unit that would bring a length to those of the training, and its factor to metres."""
         ratio = length / float(np.median(self.values[:, 0]))
-        units = ((1000.0, "millimetres"), (100.0, "centimetres"), (39.37, "inches"), (3.281, "feet"))
-        return next(((unit, 1 / factor) for factor, unit in units if 0.5 < ratio / factor < 2.0), None)
+        return next(((unit, 1 / factor) for unit, factor in UNITS.items() if 0.5 < ratio / factor < 2.0), None)
 
     def _distances(self, rows: Array, value: Array) -> Array:
         values = self.values[:, 1:]
@@ -207,13 +212,3 @@ class Novelty:
         features = values["features"]
         rows = np.array(values["values"], dtype=np.float64)
         return cls(rows, tuple(values["shapes"]), None if features is None else FeatureRange.from_dict(features))
-
-
-def _where(level: str, count: int) -> str:
-    return {
-        "inside": f"The shape lies inside the range of the {count} training shapes.",
-        "edge": f"The shape lies at the edge of the {count} training shapes: expect larger errors than on the "
-        "held-out shapes.",
-        "outside": f"The shape lies outside the {count} training shapes: the prediction is an extrapolation and "
-        "its error is unknown.",
-    }[level]
