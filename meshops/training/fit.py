@@ -68,7 +68,15 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
     module, average = TaskModule(task, samples, config), AveragedWeights(config.ema)
     path = folder / "checkpoints" / "last.ckpt"
     stop = StopOnSignal(path)
-    best, last = _checkpoints(folder / "checkpoints", every, validation)
+    best = ModelCheckpoint(
+        path.parent,
+        filename="best",
+        monitor="val/error" if validation else "train/loss",
+        every_n_train_steps=None if validation else every,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(path.parent, filename="last", every_n_train_steps=every, enable_version_counter=False)
     _quiet_lightning()
     trainer = pl.Trainer(
         max_steps=config.steps,
@@ -128,17 +136,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _checkpoints(folder: Path, every: int, validation: bool) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    best = ModelCheckpoint(
-        folder, filename="best", monitor="val/error" if validation else "train/loss",
-        every_n_train_steps=None if validation else every, save_on_train_epoch_end=False, enable_version_counter=False,
-    )  # fmt: skip
-    last = ModelCheckpoint(
-        folder, filename="last", every_n_train_steps=every, save_top_k=1, enable_version_counter=False
-    )  # fmt: skip
-    return best, last
 
 
 def _loggers(folder: Path) -> list[Any]:
