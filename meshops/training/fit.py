@@ -88,7 +88,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         callbacks=[
             average,
             RandomState(),
-            StepProgress(config.steps, console),
+            StepProgress(console),
             LogLines(folder / "log.jsonl"),
             stop,
             best,
