@@ -87,8 +87,8 @@ def test_the_verbs_from_generation_to_prediction(tmp_path: Path, capsys: pytest.
     assert main(["data", "check", str(data)]) == 0
     arguments = '{"channels": 64, "depth": 1}'
     command = ["train", "--kind", "fields", "--data.name", "mesh_files", "--data.root", str(data),
-             "--model.name", "amq","--data.options.inputs", "coefficient", "--model.arguments", arguments, "--train.steps", "2",
-             "--train.batch_size", "1", "--out", str(run)]  # fmt: skip
+             "--model.name", "amq", "--data.options.inputs", "coefficient", "--model.arguments", arguments,
+             "--train.steps", "2", "--train.batch_size", "1", "--out", str(run)]  # fmt: skip
     assert main(command) == 0
     capsys.readouterr()
     small = str(tmp_path / "small.ckpt")
