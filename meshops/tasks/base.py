@@ -69,7 +69,7 @@ class Made:
     Attributes:
         name: Registered name.
         arguments: Of its constructor.
-        integers: Its layers hold integers, see :mod:`meshops.surrogate.compress`.
+        integers: Its layers hold integers, see :mod:`meshops.models.compress`.
     """
 
     name: str

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 from torch_geometric.data import Data
 
-from meshops.cli.generate import drawn
+from meshops.solvers.registry import drawn
 from meshops.cli.main import main
 from meshops.datasets import Eagle, open_data
 from meshops.datasets.point_trajectories import PointTrajectories
