@@ -17,7 +17,7 @@ Departure: ENMA (arXiv 2506.06158) reports an RMSCE without naming levels or est
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -28,6 +28,7 @@ from meshops.metrics.registry import register_metric
 from meshops.ops.checks import check_values
 
 Calibration = Literal["quantile", "interval"]
+ROOTS = ("spread", "skill", "expected")  # averaged as squares: the ratio of a reliable ensemble is 1 only then
 REMEDY = "a rollout that diverged has no score: leave out the sample or cut the steps, and say so beside the figure"
 
 
@@ -325,6 +326,18 @@ def ensemble_errors(
         )
     steps = [_errors(samples[:, step], truth[step], weight) for step in range(truth.shape[0])]
     return {key: torch.stack([row[key] for row in steps]) for key in steps[0]}
+
+
+def mean_scores(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Means of scores over their first axis, cases or time, of what is defined; of :data:`ROOTS` root mean squares.
+
+    Example:
+        >>> mean_scores({"crps": torch.tensor([1.0, 3.0]), "skill": torch.tensor([1.0, 7.0])})
+        {'crps': tensor(2.), 'skill': tensor(5.)}
+    """
+    return {
+        key: values.square().mean(0).sqrt() if key in ROOTS else values.nanmean(0) for key, values in scores.items()
+    }
 
 
 def _errors(samples: Tensor, truth: Tensor, weight: Tensor | None) -> dict[str, Tensor]:

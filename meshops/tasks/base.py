@@ -10,7 +10,8 @@ and the command line know it. Which samples a step sees is a function of (seed, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
@@ -272,6 +273,18 @@ def get_task(kind: str) -> type[Task]:  # type: ignore[type-arg]
 def list_tasks() -> list[str]:
     """Registered kinds, sorted."""
     return sorted(_KINDS)
+
+
+@contextmanager
+def judging(task: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; afterwards the mode there was."""
+    training = task.training
+    task.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        task.train(training)
 
 
 def training_count(count: int, held_out: int) -> int:

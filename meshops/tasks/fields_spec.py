@@ -13,6 +13,7 @@ from meshops.errors import InputError, listing
 from meshops.metrics.fields import field_metrics
 from meshops.metrics.losses import get_loss
 from meshops.tasks.base import Plain, Spec
+from meshops.tasks.checks import at_least
 
 Domain = Literal["graph", "surface", "volume"]
 ROLES = ("pressure", "shear", "velocity")
@@ -68,8 +69,8 @@ class FieldsSettings:
         for name in self.loss:
             get_loss(name)
         field_metrics(self.metrics)
-        _at_least("task.passes", self.passes, 1)
-        _at_least("task.max_sources", self.max_sources, 1)
+        at_least("task.passes", self.passes, 1)
+        at_least("task.max_sources", self.max_sources, 1)
         if self.nodes is not None and self.nodes < 0:
             raise InputError(f"task.nodes must be positive, or 0 for whole meshes, got {self.nodes}")
         if not self.weights or min(self.weights) < 0 or sum(self.weights) <= 0:
@@ -256,8 +257,3 @@ class FieldsSpec(Spec):
             made["features"] = FeatureSpec.from_dict(features)
         plain = super().from_dict({key: value for key, value in values.items() if key not in made})
         return replace(plain, **made)  # type: ignore[arg-type]
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{name} must be at least {least}, got {value}")

@@ -1,69 +1,205 @@
-"""From snapshots on points to ensembles of whole futures, anywhere: what every generator of latents can do."""
+"""From snapshots on points to ensembles of whole futures, anywhere: what a generator of latents can do.
+
+Latents are drawn by flow matching (:mod:`meshops.nn.flow`); fields are made of them by the auto-encoder.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self, TypedDict, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from meshops.data.normalize import Normalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
-from meshops.nn.flow import Method
-from meshops.tasks.autoencode import AutoencodeTask, evaluating
-from meshops.tasks.base import B, S, Stored, Task
+from meshops.nn.flow import Method, integrate
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
-from meshops.tasks.segments import TASKS, GenerateSpec, Known, TaskName
+from meshops.tasks.segments import TASKS, GenerateSpec, Known, TaskName, logarithms
+
+# what is asked when something is known of the start, and of later frames
+ASKED: dict[tuple[bool, bool], TaskName] = {
+    (False, False): "generation",
+    (True, False): "forward",
+    (True, True): "interpolation",
+    (False, True): "inverse",
+}
 
 
-class Forecaster(Task[S, B]):
-    """A generator of latents with the auto-encoder that makes fields of them.
+class Sampling(TypedDict, total=False):
+    """How latents are drawn from noise.
 
     Attributes:
+        steps: Of the integration; default: 10.
+        method: See :func:`meshops.nn.flow.integrate`; default: midpoint.
+        guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters; default: 1.
+    """
+
+    steps: int
+    method: Method
+    guidance: float
+
+
+class Forecaster(Task[Any, dict[str, Tensor]]):
+    """A generator of latents, their normalisation and that of parameters, and the auto-encoder that makes fields.
+
+    Args:
+        model: See :class:`~meshops.models.echo.generator.EchoGenerator`.
         spec: What is generated.
+        norm: Of the channels of the latents.
+        parameter_norm: Of the parameters (or their logarithms).
+
+    Attributes:
         missing_variance: ``[frames, c]`` variance that ensembles lack (below 0: have too much), by frames ahead,
             squared units, from trajectories that were held out (:func:`meshops.tasks.forecast_scores.calibrate`); None:
             not known.
         calibration: How it was found.
     """
 
+    model: Any
     spec: GenerateSpec
-    missing_variance: Tensor | None
-    calibration: dict[str, Stored]
+
+    def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
+        super().__init__(model, spec)
+        self.norm, self.parameter_norm = norm, parameter_norm
+        self.missing_variance: Tensor | None = None
+        self.calibration: dict[str, Stored] = {}
+        self._parts: dict[str, AutoencodeTask] = {}  # no submodule: it is neither trained nor among the weights
 
     @property
-    @abstractmethod
     def autoencoder(self) -> AutoencodeTask:
-        """What makes latents and fields of each other."""
+        """What makes latents and fields of each other.
 
-    @abstractmethod
+        Raises:
+            InputError: There is none.
+        """
+        if "autoencoder" not in self._parts:
+            raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
+        return self._parts["autoencoder"]
+
+    def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
+        """The auto-encoder."""
+        return dict(self._parts)
+
+    def attach(self, parts: Mapping[str, Task]) -> None:  # type: ignore[type-arg]
+        """Take an auto-encoder; it moves with the generator and stays as it is."""
+        self._parts = {"autoencoder": parts["autoencoder"]}  # type: ignore[dict-item]
+
+    def memory(self) -> dict[str, Stored]:
+        """What held-out trajectories said of the spread."""
+        if self.missing_variance is None:
+            return {}
+        return {"missing_variance": self.missing_variance, "calibration": self.calibration}
+
+    def remember(self, memory: Mapping[str, Stored]) -> None:
+        """See the base class."""
+        if "missing_variance" in memory:
+            self.missing_variance = memory["missing_variance"]  # type: ignore[assignment]
+            self.calibration = dict(memory["calibration"])  # type: ignore[arg-type]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the auto-encoder along."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for part in self._parts.values():
+            part._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     def standardised(self, latent: Tensor) -> Tensor:
         """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
+        out: Tensor = self.norm(latent.movedim(1, -1)).movedim(-1, 1)
+        return out
 
-    @abstractmethod
+    def original(self, latent: Tensor) -> Tensor:
+        """Inverse of :meth:`standardised`."""
+        return self.norm.inverse(latent.movedim(1, -1)).movedim(-1, 1)
+
+    def encoded_parameters(self, parameters: Tensor) -> Tensor:
+        """``[b, g]`` normalised.
+
+        Raises:
+            InputError: One that is learnt by its logarithm is not positive.
+        """
+        out: Tensor = self.parameter_norm(logarithms(parameters, self.spec))
+        return out
+
+    def decoded_parameters(self, values: Tensor) -> Tensor:
+        """Inverse of :meth:`encoded_parameters`."""
+        out = self.parameter_norm.inverse(values)
+        logs = torch.tensor(self.spec.logarithmic, device=out.device)
+        return torch.where(logs, out.exp(), out)
+
     def sample(
         self,
         known: Known,
         *,
         parameters: Tensor | None = None,
+        generator: torch.Generator | None = None,
         steps: int = 10,
         method: Method = "midpoint",
         guidance: float = 1.0,
-        generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Latents ``[b, d, t, *cells]`` as the auto-encoder has them, and parameters ``[b, g]`` where generated.
+
+        Observed latents come back as they are, up to rounding.
 
         Args:
             known: What is known.
             parameters: ``[b, g]`` in their units; None: not known.
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
             generator: Of the noise.
+            steps: See :class:`Sampling`, as the next two.
+            method: Of the integration.
+            guidance: Weight.
+
+        Raises:
+            InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
         """
+        if guidance != 1.0 and self.spec.identify:
+            raise InputError(
+                "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
+            )
+        tokens, wanted = known.latent, known.wanted()
+        b, size, device = len(tokens), tokens[0].numel(), tokens.device
+        encoded = None if parameters is None else self.encoded_parameters(parameters)
+        width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
+
+        def velocity(r: Tensor, state: Tensor, told: Tensor | None) -> Tensor:
+            made = self.model(
+                state[:, :size].view_as(tokens),
+                tokens,
+                known.observed,
+                r.expand(b),
+                known.task,
+                hint=known.hint,
+                start=known.start,
+                parameters=told,
+                given=torch.full((b,), told is not None, device=device),
+                noisy_parameters=state[:, size:] if width else None,
+            )
+            parts = [made.latent.masked_fill(~wanted, 0).flatten(1)]
+            return torch.cat(parts + ([made.parameters] if width else []), 1)
+
+        def guided(r: Tensor, state: Tensor) -> Tensor:
+            speed = velocity(r, state, encoded)
+            if guidance == 1.0 or encoded is None:
+                return speed
+            base = velocity(r, state, None)
+            return base + guidance * (speed - base)
+
+        with judging(self):
+            if self.spec.deterministic:
+                nothing = tokens.new_zeros(b, width)
+                end = velocity(tokens.new_zeros(()), torch.cat([tokens.flatten(1), nothing], 1), encoded)
+            else:
+                noise = torch.randn(b, size + width, generator=generator).to(device)
+                start = torch.where(wanted, noise[:, :size].view_as(tokens), tokens)
+                flat = torch.cat([start.flatten(1), noise[:, size:]], 1)
+                end = integrate(guided, flat, steps=steps, method=method)
+            latent = self.original(torch.where(wanted, end[:, :size].view_as(tokens), tokens))
+            return latent, self.decoded_parameters(end[:, size:]) if width else None
 
     def forecast(
         self,
@@ -73,11 +209,9 @@ class Forecaster(Task[S, B]):
         queries: PointFrames | None = None,
         samples: int = 8,
         parameters: Mapping[str, float] | None = None,
-        steps: int = 10,
-        method: Method = "midpoint",
-        guidance: float = 1.0,
         seed: int = 0,
         overlap: int | None = None,
+        **how: Unpack[Sampling],
     ) -> Tensor:
         """The frames that follow, ``[samples, frames, q, c]``, physical units; longer than a segment by windows.
 
@@ -92,12 +226,10 @@ class Forecaster(Task[S, B]):
                 move: of every frame that is predicted, equally many.
             samples: Size of the ensemble, 1 or more; a deterministic model gives one.
             parameters: Of the equation, by name; None: not known.
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: See :meth:`sample`.
             seed: Of the samples.
             overlap: Frames that windows share, ``1 + f j``, all of them predicted ones; None: ``1 + f``, or 1 where the
                 given ones leave no more.
+            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
 
         Raises:
             InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
@@ -113,15 +245,13 @@ class Forecaster(Task[S, B]):
         # where a window is encoded anew; one given frame says nothing of motion, equally many points do
         moves = given.moving or (given.frames == 1 and target.moving and len(given.pos) == int(target.ptr[1]))
         between = target if moves else given
-        count = 1 if self.spec.deterministic else samples
+        known = self._known({0: given}, "forward", samples)
+        told = self._told(parameters, len(known.latent))
         generator = torch.Generator().manual_seed(seed)
-        chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
-        known = self._known({0: given}, "forward").repeat(count)
-        told = self._told(parameters, count)
         made: list[Tensor] = []
         first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
         while True:
-            latent = self._draw(known, told, **chosen)[0]
+            latent = self.sample(known, parameters=told, generator=generator, **how)[0]
             fields = self._fields(latent, _places(target, first, segment))  # [samples, segment, q, c]
             made.append(fields[:, skip:])
             if first + segment >= frames:
@@ -139,10 +269,8 @@ class Forecaster(Task[S, B]):
         *,
         samples: int = 8,
         parameters: Mapping[str, float] | None = None,
-        steps: int = 10,
-        method: Method = "midpoint",
-        guidance: float = 1.0,
         seed: int = 0,
+        **how: Unpack[Sampling],
     ) -> tuple[Tensor, Tensor | None]:
         """One segment from what is known of it: forward, inverse, interpolation, or nothing at all.
 
@@ -152,10 +280,8 @@ class Forecaster(Task[S, B]):
             queries: Points of the result, of one trajectory with as many frames as a segment; values are not read.
             samples: Size of the ensemble; a deterministic model gives one.
             parameters: Of the equation, by name; None: not known (or to be identified).
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: See :meth:`sample`.
             seed: Of the samples.
+            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
 
         Returns:
             Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
@@ -170,11 +296,9 @@ class Forecaster(Task[S, B]):
                 f"{queries.frames}"
             )
         check_counts(1, samples=samples)
-        count = 1 if self.spec.deterministic else samples
-        known = self._known(runs, _task_of(sorted(runs))).repeat(count)
-        generator = torch.Generator().manual_seed(seed)
-        told = self._told(parameters, count)
-        latent, found = self._draw(known, told, steps=steps, method=method, guidance=guidance, generator=generator)
+        known = self._known(runs, ASKED[0 in runs, any(runs)], samples)
+        told, generator = self._told(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
+        latent, found = self.sample(known, parameters=told, generator=generator, **how)
         fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
         return fields, None if found is None else found.cpu()
 
@@ -207,12 +331,8 @@ class Forecaster(Task[S, B]):
         rows = torch.arange(samples.shape[1]).clamp(max=known - 1)
         return (variance + self.missing_variance.cpu()[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
 
-    def _draw(self, known: Known, told: Tensor | None, **chosen: Any) -> tuple[Tensor, Tensor | None]:
-        with evaluating(self):
-            return self.sample(known, parameters=told, **chosen)
-
-    def _known(self, runs: Mapping[int, PointFrames], task: TaskName) -> Known:
-        """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
+    def _known(self, runs: Mapping[int, PointFrames], task: TaskName, samples: int = 1) -> Known:
+        """Runs of frames, encoded each by itself, at their places: a segment per trajectory, or ``samples`` of one."""
         factor, t = self.spec.time_factor, self.spec.latent_frames
         b = max((run.num_trajectories for run in runs.values()), default=1)
         latent = torch.zeros(b, *self.spec.latent, device=self.device)
@@ -229,27 +349,26 @@ class Forecaster(Task[S, B]):
                     f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
                     "frames, and runs must not overlap"
                 )
-            encoded = self.standardised(self.autoencoder.encode(run).to(self.device))
-            latent[:, :, place : place + count] = encoded
+            latent[:, :, place : place + count] = self.standardised(self.autoencoder.encode(run).to(self.device))
             hint[:, place : place + count] = True
             start[:, place] = True
             if first == 0:
                 observed[:, :count] = True
         if bool(hint.all()):
             raise InputError("all frames of the segment are given, there is nothing to generate; give fewer")
-        number = torch.full((b,), TASKS.index(task), device=self.device)
-        return Known(latent, observed, hint, start, number)
+        known = Known(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=self.device))
+        return known.repeat(1 if self.spec.deterministic else samples)
 
     def _told(self, parameters: Mapping[str, float] | None, count: int) -> Tensor | None:
         if parameters is None:
             return None
-        missing = [name for name in self.spec.parameters if name not in parameters]
-        if missing or not self.spec.parameters:
+        names = self.spec.parameters
+        if not names or not set(names) <= set(parameters):
             raise InputError(
-                f"the model takes the parameters {', '.join(self.spec.parameters) or 'none'}, got "
-                f"{', '.join(parameters)}; give all of them or None"
+                f"the model takes the parameters {', '.join(names) or 'none'}, got {', '.join(parameters)}; give all "
+                "of them or None"
             )
-        row = torch.tensor([float(parameters[name]) for name in self.spec.parameters])
+        row = torch.tensor([float(parameters[name]) for name in names])
         return row.expand(count, -1).to(self.device)
 
     def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
@@ -262,15 +381,6 @@ def check_run(name: str, number: int, most: int, factor: int) -> None:
     if (number - 1) % factor or not 1 <= number <= most:
         fits = ", ".join(str(n) for n in range(1, most + 1, factor))
         raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
-
-
-def _task_of(starts: list[int]) -> TaskName:
-    """What is asked when runs begin at these frames."""
-    if not starts:
-        return "generation"
-    if starts == [0]:
-        return "forward"
-    return "inverse" if starts[0] else "interpolation"
 
 
 def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import CheckpointError
 from meshops.io import replacing
-from meshops.tasks.autoencode import AutoencodeTask, evaluating
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.base import judging
 
 FORMAT = "meshops-latents"
 FILE = "latents.pt"
@@ -101,7 +102,7 @@ def _encoded(
     windows = [(i, s) for i in cases for s in range(0, data.lengths[i] - span + 1, every)]
     latents, later, parameters = [], [], []
     quiet = console is None or not console.is_terminal
-    with evaluating(task):
+    with judging(task):
         for index, start in track(windows, "encoding", console=console, transient=True, disable=quiet):
             segment = data.window(index, start, frames, stride).to(task.device)
             latents.append(task.latents_of(segment).mean[0].cpu())

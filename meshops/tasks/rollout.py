@@ -6,8 +6,7 @@ What is learnt and asked is the same; how frames are read, normalised and judged
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, Self, TypeVar, cast, get_args
 
@@ -20,6 +19,7 @@ from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, training_count
+from meshops.tasks.checks import at_least
 
 RolloutLoss = Literal["mse", "nmse", "mae"]
 LOSSES: tuple[str, ...] = get_args(RolloutLoss)
@@ -240,29 +240,6 @@ def kept_for_training(data: TrajectoryDataset | MeshTrajectoryDataset, held_out:
     if not len(data):
         raise InputError("there is no trajectory to learn from")
     return training_count(len(data), held_out)
-
-
-def at_least(name: str, value: object, least: int) -> int:
-    """A whole number of at least ``least``.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    return value
-
-
-@contextmanager
-def judging(task: nn.Module) -> Iterator[None]:
-    """The task in evaluation mode, without gradients."""
-    training = task.training
-    task.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        task.train(training)
 
 
 def progress(count: int, context: Context) -> Iterable[int]:

@@ -21,15 +21,14 @@ from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.on_grid import OnGrid
 from meshops.ops.scores import check_fields
 from meshops.ops.segment import segment_mean
-from meshops.tasks.base import ALONE, CaseSource, Context, Plain, spread
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain, judging, spread
+from meshops.tasks.checks import at_least
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms, grid_rollout_spec
 from meshops.tasks.report import Report, Row
 from meshops.tasks.rollout import (
     RolloutSamples,
     RolloutSettings,
     RolloutTask,
-    at_least,
-    judging,
     kept_for_training,
     numbered_windows,
     progress,

@@ -21,14 +21,13 @@ from meshops.data.normalize import Normalizer
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshTrajectoryDataset, MeshWindow
 from meshops.errors import InputError, listing, some
 from meshops.nn.mesh_model import LearnsWithTruth
-from meshops.tasks.base import ALONE, CaseSource, Context, Plain
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain, judging
 from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.rollout import (
     RolloutSamples,
     RolloutSettings,
     RolloutTask,
-    judging,
     kept_for_training,
     numbered_windows,
     progress,

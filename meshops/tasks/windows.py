@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames
-from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
-from meshops.tasks.base import Plain, Samples, Spec
+from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
 from meshops.tasks.checks import check_amounts, check_counts, check_fractions
+
+CHOSEN = ("frames", "stride", "points", "targets", "kl", "noise")  # settings that a spec takes over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,8 @@ class AutoencodeSettings:
         check_counts(0, "task.", most_points=self.most_points, targets=self.targets, cases=self.cases)
         check_amounts("task.", kl=self.kl, noise=self.noise)
         check_fractions("task.", replay=self.replay)
-        check_points(self.points)
+        if len(self.points) != 2 or not 0 < self.points[0] <= self.points[1] <= 1:
+            raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(self.points)}")
         check_parts(self.test_points, "task.test_points")
         if not 1 <= self.learned <= self.frames:
             raise InputError(
@@ -69,6 +72,10 @@ class AutoencodeSettings:
     def learned(self) -> int:
         """Frames of a training example."""
         return self.learn_frames or self.frames
+
+    def spec(self, data: Mapping[str, Plain]) -> AutoencodeSpec:
+        """What is compressed of data, given as plain values of their spec or of an earlier run's."""
+        return AutoencodeSpec.from_dict({**data, **{name: getattr(self, name) for name in CHOSEN}})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +116,6 @@ class AutoencodeSpec(Spec):
     kl: float = 1e-4
     noise: float = 0.01
 
-    def __post_init__(self) -> None:
-        """Check the part of the points."""
-        check_points(self.points)
-
     @property
     def channels(self) -> int:
         """Channels of all fields."""
@@ -133,13 +136,22 @@ class AutoencodeSpec(Spec):
             "node_types": self.node_types,
         }
 
-    def check(self, data: PointSpec) -> None:
-        """Raise ``InputError`` unless data have these fields and constants."""
-        if (data.fields, data.sizes, data.constants) != (self.fields, self.sizes, self.constants):
+    def opened(self, data: CaseSource, stride: int | None = None) -> PointTrajectories:
+        """The trajectories of a set with these fields.
+
+        Raises:
+            InputError: The set has other fields or constants, or a run asks for another ``stride``.
+        """
+        points = PointTrajectories(data, self.fields)
+        found = points.spec
+        if (found.fields, found.sizes, found.constants) != (self.fields, self.sizes, self.constants):
             raise InputError(
-                f"the data have fields {data.fields} and constants {data.constants}, the auto-encoder has "
+                f"the data have fields {found.fields} and constants {found.constants}, the auto-encoder has "
                 f"{self.fields} and {self.constants}; choose the same with task.fields"
             )
+        if stride not in (None, self.stride):
+            raise InputError(f"task.stride is {stride}, the auto-encoder was trained with {self.stride}; use that")
+        return points
 
 
 class AutoencodeSamples(Samples):
@@ -204,47 +216,26 @@ class AutoencodeSamples(Samples):
         return whole.subsample(1.0, most=most, generator=torch.Generator().manual_seed(index))
 
 
-def offered_spec(data: PointSpec, settings: AutoencodeSettings) -> AutoencodeSpec:
-    """What a dataset offers, as a task."""
-    return AutoencodeSpec(
-        fields=data.fields,
-        sizes=data.sizes,
-        units=data.units,
-        low=data.low,
-        high=data.high,
-        periodic=data.periodic,
-        time_step=data.time_step * settings.stride,
-        frames=settings.frames,
-        stride=settings.stride,
-        constants=data.constants,
-        node_types=data.node_types,
-        points=settings.points,
-        targets=settings.targets,
-        kl=settings.kl,
-        noise=settings.noise,
-    )
+def count_learnt(points: PointTrajectories, held_out: int, frames: int, stride: int) -> int:
+    """How many trajectories are learnt when the last ``held_out`` are for validation.
+
+    Raises:
+        InputError: None would be left, or :func:`check_lengths` of them or of one that is held out.
+    """
+    kept = training_count(len(points), held_out)
+    for lengths in (points.lengths[:kept], *([length] for length in points.lengths[kept:])):
+        check_lengths(lengths, frames, stride)
+    return kept
 
 
 def check_lengths(lengths: Sequence[int], frames: int, stride: int) -> None:
     """Raise ``InputError`` if no trajectory holds ``frames`` frames at a stride."""
     span = (frames - 1) * stride + 1
-    if not lengths or max(lengths) < span:
+    if max(lengths) < span:
         raise InputError(
             f"no trajectory is long enough: a segment takes {span} frames ({frames} at stride {stride}), the longest "
-            f"has {max(lengths, default=0)}; lower task.frames or task.stride"
+            f"has {max(lengths)}; lower task.frames or task.stride"
         )
-
-
-def check_stride(spec: AutoencodeSpec, stride: int) -> None:
-    """Raise ``InputError`` unless an auto-encoder was trained with this stride."""
-    if spec.stride != stride:
-        raise InputError(f"task.stride is {stride}, the auto-encoder was trained with {spec.stride}; use that")
-
-
-def check_points(points: Sequence[float]) -> None:
-    """Raise ``InputError`` unless these are the least and the largest part of the points."""
-    if len(points) != 2 or not 0 < points[0] <= points[1] <= 1:
-        raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(points)}")
 
 
 def check_parts(parts: Plain, name: str) -> tuple[float, ...]:

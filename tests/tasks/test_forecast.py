@@ -298,9 +298,9 @@ def test_error_messages() -> None:
         made.forecast(whole.crop(0, 3), 2, parameters={"nu": 1.0})
     with pytest.raises(InputError, match="takes the parameters nu, got Re; give all"):
         generator(parameters=("nu",), logarithmic=(True,)).forecast(whole.crop(0, 3), 2, parameters={"Re": 1.0})
-    with pytest.raises(InputError, match="frames must be a whole number, at least 1, got -1"):
+    with pytest.raises(InputError, match="frames must be a whole number of at least 1, got -1"):
         made.forecast(whole.crop(0, 3), -1)
-    with pytest.raises(InputError, match="samples must be a whole number, at least 1, got 0"):
+    with pytest.raises(InputError, match="samples must be a whole number of at least 1, got 0"):
         made.forecast(whole.crop(0, 3), 1, samples=0)
     with pytest.raises(InputError, match=r"overlap frames must be one of 1, 3, 5 \(1 \+ 2 j\), got 7"):
         made.forecast(whole.crop(0, 3), 1, overlap=7)
@@ -326,18 +326,18 @@ def test_error_messages() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"frames": 0}, "frames must be a whole number, at least 1, got 0"),
-        ({"stride": 0}, "stride must be a whole number, at least 1, got 0"),
+        ({"frames": 0}, "frames must be a whole number of at least 1, got 0"),
+        ({"stride": 0}, "stride must be a whole number of at least 1, got 0"),
         ({"learn_frames": 30}, "task.learn_frames must be in 1..21"),
-        ({"most_points": -1}, "most_points must be a whole number, at least 0, got -1"),
-        ({"targets": -1}, "targets must be a whole number, at least 0, got -1"),
+        ({"most_points": -1}, "most_points must be a whole number of at least 0, got -1"),
+        ({"targets": -1}, "targets must be a whole number of at least 0, got -1"),
         ({"kl": -1.0}, "kl must be a finite number, at least 0, got -1.0"),
         ({"noise": float("nan")}, "noise must be a finite number, at least 0, got nan"),
         ({"replay": 1.5}, "replay must be from 0 to 1, got 1.5"),
         ({"points": (0.0, 1.0)}, "points must be two fractions 0 < least <= most <= 1"),
         ({"test_points": ()}, "test_points must be parts of the points"),
         ({"test_points": (1.0, 2.0)}, "test_points must be parts of the points, each 0 < part <= 1, got '1.0', '2.0'"),
-        ({"cases": -1}, "cases must be a whole number, at least 0, got -1"),
+        ({"cases": -1}, "cases must be a whole number of at least 0, got -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:

@@ -184,12 +184,12 @@ def test_error_messages() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"stride": 0}, "stride must be a whole number, at least 1, got 0"),
-        ({"every": 0}, "every must be a whole number, at least 1, got 0"),
-        ({"given": -1}, "given must be a whole number, at least 1, got -1"),
-        ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
-        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
-        ({"cases": -1}, "cases must be a whole number, at least 0, got -1"),
+        ({"stride": 0}, "stride must be a whole number of at least 1, got 0"),
+        ({"every": 0}, "every must be a whole number of at least 1, got 0"),
+        ({"given": -1}, "given must be a whole number of at least 1, got -1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
+        ({"cases": -1}, "cases must be a whole number of at least 0, got -1"),
         ({"tasks": (1, 1, 1)}, "tasks needs four shares"),
         ({"tasks": (1.0, float("nan"), 0.0, 0.0)}, "tasks needs four shares"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),

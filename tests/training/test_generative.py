@@ -215,7 +215,7 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
     other = again.evaluate(opened(data), steps=2, samples=2, given=1, stride=2)
     assert (other.details["steps"], other.details["samples"], other.details["given"]) == (2, 2, 1)
     for wrong, words in (
-        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
+        ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
         ({"given": 2}, r"given frames must be one of 1, 3 \(1 \+ 2 j\), got 2"),
         ({"passes": 2}, "cannot be asked for 'passes'"),
     ):
