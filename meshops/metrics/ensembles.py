@@ -17,7 +17,7 @@ Departure: ENMA (arXiv 2506.06158) reports an RMSCE without naming levels or est
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -28,7 +28,6 @@ from meshops.metrics.registry import register_metric
 from meshops.ops.checks import check_values
 
 Calibration = Literal["quantile", "interval"]
-ROOTS = ("spread", "skill", "expected")  # averaged as squares: the ratio of a reliable ensemble is 1 only then
 REMEDY = "a rollout that diverged has no score: leave out the sample or cut the steps, and say so beside the figure"
 
 
@@ -133,6 +132,22 @@ def missing_variance(samples: Tensor, truth: Tensor) -> Tensor:
     variance = exact.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(exact[0])
     out: Tensor = ((exact.mean(0) - truth.double()).square() - variance).mean(-2)
     return out
+
+
+def expected_error(samples: Tensor, missing: Tensor) -> Tensor:
+    """Standard deviation of the error of the mean of an ensemble: ``sqrt((k + 1) / k variance + missing)``.
+
+    Args:
+        samples: ``[k, t, n, c]``; the variance of one is 0.
+        missing: ``[m, c]`` :func:`missing_variance` against time; later than m steps it is as at the last.
+
+    Returns:
+        ``[t, n, c]``.
+    """
+    k, steps = samples.shape[:2]
+    variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
+    rows = torch.arange(steps).clamp(max=len(missing) - 1)
+    return (variance + missing[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
 
 
 def rank_histogram(samples: Tensor, truth: Tensor, *, weights: Tensor | None = None, node_axis: int = -2) -> Tensor:
@@ -326,18 +341,6 @@ def ensemble_errors(
         )
     steps = [_errors(samples[:, step], truth[step], weight) for step in range(truth.shape[0])]
     return {key: torch.stack([row[key] for row in steps]) for key in steps[0]}
-
-
-def mean_scores(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Means of scores over their first axis, cases or time, of what is defined; of :data:`ROOTS` root mean squares.
-
-    Example:
-        >>> mean_scores({"crps": torch.tensor([1.0, 3.0]), "skill": torch.tensor([1.0, 7.0])})
-        {'crps': tensor(2.), 'skill': tensor(5.)}
-    """
-    return {
-        key: values.square().mean(0).sqrt() if key in ROOTS else values.nanmean(0) for key, values in scores.items()
-    }
 
 
 def _errors(samples: Tensor, truth: Tensor, weight: Tensor | None) -> dict[str, Tensor]:

@@ -22,9 +22,9 @@ from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
+from meshops.metrics.losses import relative_errors
 from meshops.nn.causal_tower import Latent, check_frames, compression
-from meshops.ops.segment import segment_sum
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task, judging, spread
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, judging, spread
 from meshops.tasks.checks import at_least
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.windows import (
@@ -37,7 +37,6 @@ from meshops.tasks.windows import (
 )
 
 CHUNK = 2**20  # points times frames that are read from the latent grid at a time
-FLOOR = 1e-4  # mean square, over that of the training set, below which an error is not relative any more
 FITTED_WINDOWS = 32  # what the statistics are taken from
 JUDGED_WINDOWS = 2  # per trajectory, evenly spread
 
@@ -60,6 +59,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     kind = "autoencode"
     Settings: ClassVar[type] = AutoencodeSettings
+    remembered = ("compression", "cases", "refined")
     usage = "surrogate.task.encode(...), .decode(...) or .reconstruct(...)"
     model: Any
     spec: AutoencodeSpec
@@ -143,7 +143,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             z = z + torch.randn_like(z) * (0.5 * latent.log_variance).exp()
         elif self.spec.noise and self.training:
             z = z + self.spec.noise * torch.randn_like(z)
-        error = relative_errors(self.normalised_fields_of(z, target), self.norm(target.values), target).mean()
+        error = relative_errors(
+            self.normalised_fields_of(z, target), self.norm(target.values), target.trajectory_ptr
+        ).mean()
         divergence = latent.kl()
         return {"loss": error + self.spec.kl * divergence, "relative_l2": error.detach(), "kl": divergence.detach()}
 
@@ -288,16 +290,6 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             parts.append(self.model.read(nodes, near, **known))
         return torch.cat(parts)
 
-    def memory(self) -> dict[str, Stored]:
-        """Rate, number of trajectories learnt, errors before and after refining."""
-        return {"compression": self.compression, "cases": self.cases, "refined": self.refined}
-
-    def remember(self, memory: Mapping[str, Stored]) -> None:
-        """See the base class."""
-        self.compression = dict(memory["compression"])  # type: ignore[arg-type]
-        self.cases = int(memory["cases"])  # type: ignore[arg-type]
-        self.refined = dict(memory["refined"])  # type: ignore[arg-type]
-
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
         digest = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
@@ -336,25 +328,6 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     def _constants(self, points: PointFrames) -> Tensor | None:
         return None if points.constants is None or not self.spec.constants else self.constant_norm(points.constants)
-
-
-def relative_errors(prediction: Tensor, truth: Tensor, points: PointFrames) -> Tensor:
-    """``||p - u|| / ||u||`` of every trajectory over points, frames and channels, ``[b]``.
-
-    This is what AROMA's and ENMA's code calls "relative MSE" (not squared). Values are normalised; a trajectory whose
-    mean square is below :data:`FLOOR` is measured against that, so that a start from rest does not rule the loss.
-
-    Args:
-        prediction: ``[q, s, c]``.
-        truth: Same shape.
-        points: Says which rows are whose.
-    """
-    per = points.num_graphs // points.num_trajectories
-    ptr = points.ptr[::per]
-    wrong = segment_sum((prediction - truth).square().sum((1, 2)), ptr)
-    size = segment_sum(truth.square().sum((1, 2)), ptr)
-    least = FLOOR * ptr.diff() * truth.shape[1] * truth.shape[2]
-    return (wrong / torch.maximum(size, least.to(size.dtype)).clamp(min=1e-30)).sqrt()
 
 
 def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) -> AutoencodeTask:

@@ -5,21 +5,23 @@ Latents are drawn by flow matching (:mod:`meshops.nn.flow`); fields are made of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Self, TypedDict, Unpack
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from meshops.data.normalize import Normalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
-from meshops.nn.flow import Method, integrate
+from meshops.metrics.ensembles import expected_error
+from meshops.nn.flow import Method, flow_sample
+from meshops.nn.known_frames import TASKS, Known, TaskName
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
-from meshops.tasks.segments import TASKS, GenerateSpec, Known, TaskName, logarithms
+from meshops.tasks.segments import GenerateSpec, logarithms
 
 # what is asked when something is known of the start, and of later frames
 ASKED: dict[tuple[bool, bool], TaskName] = {
@@ -60,6 +62,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         calibration: How it was found.
     """
 
+    remembered = ("missing_variance", "calibration")
     model: Any
     spec: GenerateSpec
 
@@ -68,7 +71,6 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         self.norm, self.parameter_norm = norm, parameter_norm
         self.missing_variance: Tensor | None = None
         self.calibration: dict[str, Stored] = {}
-        self._parts: dict[str, AutoencodeTask] = {}  # no submodule: it is neither trained nor among the weights
 
     @property
     def autoencoder(self) -> AutoencodeTask:
@@ -79,34 +81,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         """
         if "autoencoder" not in self._parts:
             raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
-        return self._parts["autoencoder"]
-
-    def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
-        """The auto-encoder."""
-        return dict(self._parts)
-
-    def attach(self, parts: Mapping[str, Task]) -> None:  # type: ignore[type-arg]
-        """Take an auto-encoder; it moves with the generator and stays as it is."""
-        self._parts = {"autoencoder": parts["autoencoder"]}  # type: ignore[dict-item]
-
-    def memory(self) -> dict[str, Stored]:
-        """What held-out trajectories said of the spread."""
-        if self.missing_variance is None:
-            return {}
-        return {"missing_variance": self.missing_variance, "calibration": self.calibration}
-
-    def remember(self, memory: Mapping[str, Stored]) -> None:
-        """See the base class."""
-        if "missing_variance" in memory:
-            self.missing_variance = memory["missing_variance"]  # type: ignore[assignment]
-            self.calibration = dict(memory["calibration"])  # type: ignore[arg-type]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the auto-encoder along."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for part in self._parts.values():
-            part._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
+        return cast("AutoencodeTask", self._parts["autoencoder"])
 
     def standardised(self, latent: Tensor) -> Tensor:
         """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
@@ -161,26 +136,24 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             raise InputError(
                 "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
             )
-        tokens, wanted = known.latent, known.wanted()
-        b, size, device = len(tokens), tokens[0].numel(), tokens.device
+        b, size = len(known.latent), known.latent[0].numel()
         encoded = None if parameters is None else self.encoded_parameters(parameters)
         width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
 
         def velocity(r: Tensor, state: Tensor, told: Tensor | None) -> Tensor:
             made = self.model(
-                state[:, :size].view_as(tokens),
-                tokens,
+                state[:, :size].view_as(known.latent),
+                known.latent,
                 known.observed,
                 r.expand(b),
                 known.task,
                 hint=known.hint,
                 start=known.start,
                 parameters=told,
-                given=torch.full((b,), told is not None, device=device),
+                given=torch.full((b,), told is not None, device=state.device),
                 noisy_parameters=state[:, size:] if width else None,
             )
-            parts = [made.latent.masked_fill(~wanted, 0).flatten(1)]
-            return torch.cat(parts + ([made.parameters] if width else []), 1)
+            return torch.cat([made.latent.flatten(1)] + ([made.parameters] if width else []), 1)
 
         def guided(r: Tensor, state: Tensor) -> Tensor:
             speed = velocity(r, state, encoded)
@@ -189,17 +162,16 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             base = velocity(r, state, None)
             return base + guidance * (speed - base)
 
+        # latents and the parameters that are looked for, one row each
+        tokens = pad(known.latent.flatten(1), (0, width))
+        wanted = pad(known.wanted().expand_as(known.latent).flatten(1), (0, width), value=True)
         with judging(self):
             if self.spec.deterministic:
-                nothing = tokens.new_zeros(b, width)
-                end = velocity(tokens.new_zeros(()), torch.cat([tokens.flatten(1), nothing], 1), encoded)
+                end = torch.where(wanted, velocity(tokens.new_zeros(()), tokens, encoded), tokens)
             else:
-                noise = torch.randn(b, size + width, generator=generator).to(device)
-                start = torch.where(wanted, noise[:, :size].view_as(tokens), tokens)
-                flat = torch.cat([start.flatten(1), noise[:, size:]], 1)
-                end = integrate(guided, flat, steps=steps, method=method)
-            latent = self.original(torch.where(wanted, end[:, :size].view_as(tokens), tokens))
-            return latent, self.decoded_parameters(end[:, size:]) if width else None
+                end = flow_sample(guided, tokens, wanted, steps=steps, method=method, generator=generator)
+            found = self.decoded_parameters(end[:, size:]) if width else None
+            return self.original(end[:, :size].view_as(known.latent)), found
 
     def forecast(
         self,
@@ -252,14 +224,14 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
         while True:
             latent = self.sample(known, parameters=told, generator=generator, **how)[0]
-            fields = self._fields(latent, _places(target, first, segment))  # [samples, segment, q, c]
+            fields = self._fields(latent, target.around(first, segment))  # [samples, segment, q, c]
             made.append(fields[:, skip:])
             if first + segment >= frames:
                 return torch.cat(made, 1)[:, :frames]
-            tail = fields if between is target else self._fields(latent, _places(between, first, segment))
+            tail = fields if between is target else self._fields(latent, between.around(first, segment))
             first, skip = first + segment - shared, shared
-            places = _places(between, first, shared)
-            windows = [replace(places, values=_rows(part[-shared:], places)) for part in tail.to(given.pos)]
+            places = between.around(first, shared)
+            windows = [places.filled(part[-shared:]) for part in tail.to(given.pos)]
             known = self._known({0: PointFrames.batch(windows)}, "forward")
 
     def complete(
@@ -319,17 +291,14 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
                 "meshops.tasks.forecast_scores.calibrate with some"
             )
-        known, channels = self.missing_variance.shape
+        channels = self.missing_variance.shape[1]
         least = 1 if self.spec.deterministic else 2
         if samples.dim() != 4 or samples.shape[3] != channels or len(samples) < least:
             raise InputError(
                 f"samples must be [k, frames, q, {channels}] of a forecast with k >= {least}, got "
                 f"{tuple(samples.shape)}"
             )
-        k = len(samples)
-        variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
-        rows = torch.arange(samples.shape[1]).clamp(max=known - 1)
-        return (variance + self.missing_variance.cpu()[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
+        return expected_error(samples, self.missing_variance.cpu())
 
     def _known(self, runs: Mapping[int, PointFrames], task: TaskName, samples: int = 1) -> Known:
         """Runs of frames, encoded each by itself, at their places: a segment per trajectory, or ``samples`` of one."""
@@ -400,15 +369,3 @@ def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, 
             f"the given points move, so queries must say where points are in each of the {frames} frames to predict; "
             "pass meshops.point_frames(pos [frames, n, d], values of any kind)"
         )
-
-
-def _places(points: PointFrames, first: int, count: int) -> PointFrames:
-    """Where points are in the frames from ``first`` on; before and after those that are known, as in the nearest."""
-    if not points.moving:
-        return replace(points, values=points.values.new_zeros(len(points.pos), count, 0), frames=count)
-    return points.pick([min(max(first + i, 0), points.frames - 1) for i in range(count)])
-
-
-def _rows(fields: Tensor, points: PointFrames) -> Tensor:
-    """Fields ``[t, n, c]`` as the values of ``points``."""
-    return fields.flatten(0, 1).unsqueeze(1) if points.moving else fields.transpose(0, 1)

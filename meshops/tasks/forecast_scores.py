@@ -14,16 +14,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from meshops.data.point_frames import PointFrames
-from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
-from meshops.metrics.ensembles import ensemble_errors, mean_scores, missing_variance
-from meshops.metrics.grids import band_errors
+from meshops.metrics.ensembles import missing_variance
+from meshops.metrics.forecasts import forecast_bands, forecast_errors, forecast_scores
 from meshops.nn.flow import Method
 from meshops.tasks.base import Context
 from meshops.tasks.forecast import Forecaster, check_run
-from meshops.tasks.report import Detail, Report, Row
+from meshops.tasks.report import Report
 
-NORMAL_90 = 1.645  # standard deviations that hold 90 % of a normal distribution
 COLUMNS = {
     "relative_l2": "relative L2",
     "relative_l2_one": "of a sample",
@@ -32,17 +31,6 @@ COLUMNS = {
     "expected_over_skill": "expected / skill",
     "coverage_90": "in 90 % interval",
 }
-# what the means of a report are made of: one score, or the ratio of two
-MEANS = {
-    "relative_l2": ("relative_l2",),
-    "relative_l2_one": ("relative_l2_sample",),
-    "relative_l2_kept": ("relative_l2_kept",),
-    "crps": ("crps",),
-    "spread_over_skill": ("spread", "skill"),
-    "expected_over_skill": ("expected", "skill"),
-    "coverage_90": ("coverage_90",),
-}
-NO_CURVES = ("rank_histogram", "ratio")  # scores that are not averaged against time
 
 
 class Trial(NamedTuple):
@@ -50,13 +38,15 @@ class Trial(NamedTuple):
 
     Attributes:
         case: Number of the trajectory.
-        whole: Its frames, first those that are given.
-        fields: ``[k, t, n, c]`` forecasts of the others.
-        seconds: Time it took.
+        last: ``[1, n, c]`` last frame that was given.
+        rest: What happened after it.
+        fields: ``[k, t, n, c]`` forecasts of that.
+        seconds: Time they took.
     """
 
     case: int
-    whole: PointFrames
+    last: Tensor
+    rest: PointFrames
     fields: Tensor
     seconds: float
 
@@ -96,7 +86,7 @@ def calibrate(
         raise InputError(f"the spread is that of two samples or more, got samples = {samples}")
     first, ahead = horizon(task, given, steps)
     trials = forecasts(task, data, cases, first, ahead, stride=stride, samples=samples)
-    rows = [missing_variance(trial.fields, trial.whole.series()[first:]) for trial in trials]
+    rows = [missing_variance(trial.fields, trial.rest.series()) for trial in trials]
     if not rows:
         raise InputError(f"no trajectory to calibrate with is longer than the {first} frames that are given")
     table = pad_sequence(rows, batch_first=True, padding_value=math.nan)  # [cases, t, c]
@@ -163,37 +153,37 @@ def judge_forecasts(
     bands, seconds, diverged, pictures = [], [], [], []
     trials = forecasts(task, data, rows, first, ahead, stride=stride, samples=samples, steps=integration, method=method)
     for trial in trials:
-        name, fields = data.cases[trial.case], trial.fields
+        name, fields, truth = data.cases[trial.case], trial.fields, trial.rest.series()
         seconds.append(trial.seconds)
         if not bool(torch.isfinite(fields).all()):
             diverged.append(name)
             continue
         calibrated = task.missing_variance is not None and (task.spec.deterministic or samples > 1)
         expected = task.expected_error(fields) if calibrated else None
-        tables[name] = _scores(task, trial, first, expected)
+        scale = task.autoencoder.norm.scale.cpu()
+        tables[name] = forecast_errors(fields, truth, trial.last, scale=scale, expected=expected)
         if data.spec.grid:
-            bands.append(_bands(fields[:, -1], trial.whole.series()[-1], data.spec))
+            bands.append(forecast_bands(fields[:, -1], truth[-1], grid=data.spec.grid, spacing=data.spec.spacing))
         if folder is not None and len(tables) == 1:
-            pictures += _drawn(folder, trial, first, expected, data, stride)
+            pictures += _drawn(folder, data, trial, first, stride, expected)
     if not seconds:
         raise InputError(
             f"no trajectory is long enough: a forecast from {first} frames needs more than those; the longest has "
             f"{max(data.lengths)}"
         )
     report = _report(tables, first, samples)
+    report.details |= {"stride": stride, "seconds_per_forecast": sum(seconds) / len(seconds)}
+    report.lines.append(f"{report.details['seconds_per_forecast']:.3g} seconds a forecast")
+    if bands:
+        report.details["bands_sample"], report.details["bands_mean"] = torch.stack(bands).nanmean(0).tolist()
+    if diverged:
+        report.lines.append(f"note: not finite and in no mean: {', '.join(diverged)}")
     if folder is not None and tables:
         from meshops.viz import forecast_curves
 
         trained = task.spec.frames - first
         pictures.append(forecast_curves(folder / "errors.png", report.curves, trained=trained))
-    mean_seconds = sum(seconds) / len(seconds)
     report.pictures = pictures
-    report.details |= {"stride": stride, "seconds_per_forecast": mean_seconds}
-    if bands:
-        report.details["bands_sample"], report.details["bands_mean"] = torch.stack(bands).nanmean(0).tolist()
-    report.lines.append(f"{mean_seconds:.3g} seconds a forecast")
-    if diverged:
-        report.lines.append(f"note: not finite and in no mean: {', '.join(diverged)}")
     return report
 
 
@@ -205,7 +195,6 @@ def forecasts(
     ahead: int,
     *,
     stride: int,
-    samples: int,
     **how: Any,
 ) -> Iterator[Trial]:
     """Forecasts of the trajectories that are longer than what is given.
@@ -217,26 +206,19 @@ def forecasts(
         given: Frames that are known.
         ahead: Frames to predict; fewer where a trajectory ends.
         stride: Frames of the data from one frame to the next.
-        samples: Size of the ensembles.
-        **how: See :class:`meshops.tasks.forecast.Sampling`.
+        **how: See :meth:`meshops.tasks.forecast.Forecaster.forecast`.
     """
-    for index in cases:
-        available = (data.lengths[index] - 1) // stride + 1
+    for case in cases:
+        available = (data.lengths[case] - 1) // stride + 1
         if available <= given:
             continue
-        whole = data.window(index, 0, min(given + ahead, available), stride)
+        whole = data.window(case, 0, min(given + ahead, available), stride)
         rest = whole.crop(given, whole.frames - given)
-        parameters = data.parameters(index, task.spec.parameters) or None
+        parameters = data.parameters(case, task.spec.parameters) or None
         begin = time.perf_counter()
-        fields = task.forecast(
-            whole.crop(0, given),
-            rest.frames,
-            queries=rest if whole.moving else None,
-            parameters=parameters,
-            samples=samples,
-            **how,
-        )
-        yield Trial(index, whole, fields, time.perf_counter() - begin)
+        queries = rest if whole.moving else None
+        fields = task.forecast(whole.crop(0, given), rest.frames, queries=queries, parameters=parameters, **how)
+        yield Trial(case, whole.series()[given - 1 : given], rest, fields, time.perf_counter() - begin)
 
 
 def horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int, int]:
@@ -253,88 +235,43 @@ def horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int
     return first, steps or 2 * segment - first
 
 
-def _scores(task: Forecaster, trial: Trial, first: int, expected: Tensor | None) -> dict[str, Tensor]:
-    """Scores of a forecast against time."""
-    scale, truth = task.autoencoder.norm.scale.cpu(), trial.whole.series()
-    ahead = truth[first:] / scale
-    scores = ensemble_errors(trial.fields / scale, ahead)
-    kept = (truth[first - 1 : first] / scale).expand_as(ahead)
-    scores["relative_l2_kept"] = ensemble_errors(kept.unsqueeze(0), ahead)["relative_l2"]
-    if expected is not None:
-        wrong = trial.fields.mean(0) - truth[first:]
-        scores["expected"] = (expected / scale).double().square().mean((1, 2)).sqrt()
-        scores["coverage_90"] = (wrong.abs() <= NORMAL_90 * expected).double().mean((1, 2))
-    return scores
-
-
-def _bands(samples: Tensor, truth: Tensor, spec: PointSpec) -> Tensor:
-    """Errors of the power spectrum in three bands ``[2, 3]``: of a sample, and of the ensemble mean."""
-    spacing = [(b - a) / n for a, b, n in zip(spec.low, spec.high, spec.grid, strict=True)]
-    mean, wanted, each = (
-        values.movedim(-1, -2).unflatten(-1, spec.grid) for values in (samples.mean(0, keepdim=True), truth, samples)
-    )
-    found = [band_errors(v, wanted.expand_as(v), dim=len(spec.grid), spacing=spacing) for v in (each, mean)]
-    return torch.stack([part.flatten(0, -2).nanmean(0) for part in found])
-
-
 def _report(tables: Mapping[str, Mapping[str, Tensor]], first: int, samples: int) -> Report:
     """Means over trajectories and time, to the end of the shortest."""
-    steps = min((len(table["crps"]) for table in tables.values()), default=0)
-    cut = {
-        case: {key: values[:steps] for key, values in table.items() if key not in NO_CURVES}
-        for case, table in tables.items()
-    }
-    names = next(iter(cut.values()), {})
-    lines = mean_scores({key: torch.stack([table[key] for table in cut.values()]) for key in names})
-    mean = _over_time(lines)
-    details: dict[str, Detail] = {}
-    if tables:
-        ranks = torch.stack([table["rank_histogram"].sum(0) for table in tables.values()]).sum(0)
-        samples = len(ranks) - 1
-        details["rank_histogram"] = (ranks / ranks.sum()).tolist()
-    return Report(
+    found = forecast_scores(tables)
+    steps, members = (len(found.curves["crps"]), len(found.ranks) - 1) if tables else (0, samples)
+    report = Report(
         kind="generate",
-        title=f"{first} frames given, {steps} ahead, {samples} samples, mean of {len(tables)} trajectories",
-        mean=mean,
-        cases={case: _over_time(table) for case, table in cut.items()},
-        baselines={"last given frame kept": {"relative_l2": mean["relative_l2_kept"]}} if tables else {},
-        curves={key: line.tolist() for key, line in lines.items()},
-        details={"trajectories": len(tables), "given": first, "steps": steps, "samples": samples, **details},
+        title=f"{first} frames given, {steps} ahead, {members} samples, mean of {len(tables)} trajectories",
+        mean=found.mean or dict.fromkeys(COLUMNS),
+        cases=found.cases,
+        curves={key: line.tolist() for key, line in found.curves.items()},
+        details={"trajectories": len(tables), "given": first, "steps": steps, "samples": members},
         columns=dict(COLUMNS),
     )
-
-
-def _over_time(lines: Mapping[str, Tensor]) -> Row:
-    """Means of scores against time, and ratios of those."""
-    if not lines:
-        return dict.fromkeys(COLUMNS)
-    mean = mean_scores(lines)
-    out: Row = {}
-    for name, (score, *over) in MEANS.items():
-        if score in mean:
-            value = mean[score] / mean[over[0]] if over else mean[score]
-            out[name] = float(value) if bool(torch.isfinite(value)) else None
-    return out
+    if tables:
+        report.baselines["last given frame kept"] = {"relative_l2": found.mean["relative_l2_kept"]}
+        report.details["rank_histogram"] = found.ranks.tolist()
+    return report
 
 
 def _drawn(
-    folder: Path, trial: Trial, first: int, expected: Tensor | None, data: PointTrajectories, stride: int
+    folder: Path, data: PointTrajectories, trial: Trial, first: int, stride: int, expected: Tensor | None
 ) -> list[Path]:
     """A page of a forecast, where it can be drawn."""
     from meshops.viz import forecast_page
 
-    spec, rest = data.spec, trial.whole.crop(first, trial.whole.frames - first)
+    spec, frames = data.spec, trial.rest.frames
     name, unit, step = spec.fields[0], spec.units[0], spec.time_step * stride
-    times = {"times": [(first + i) * step for i in range(rest.frames)], "time_unit": "s"} if step else {}
     return forecast_page(
         folder / "forecast.html",
-        rest,
+        trial.rest,
         trial.fields,
         expected=expected,
         grid=spec.grid,
         box=(spec.low, spec.high),
+        times=[(first + i) * step for i in range(frames)] if step else None,
+        time_unit="s" if step else "",
         label=f"{name} ({unit})" if unit else name,
         title="Forecast",
-        subtitle=f"{data.cases[trial.case]}: {first} frames given, {rest.frames} predicted",
-        **times,
+        subtitle=f"{data.cases[trial.case]}: {first} frames given, {frames} predicted",
     )

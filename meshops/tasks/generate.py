@@ -1,133 +1,34 @@
 """Generation of whole latent trajectories: what is learnt, the flow matching loss, samples.
 
 Latents of all training segments are made once, by an auto-encoder that stays as it is. What a training example shows is
-drawn anew at every step (:mod:`meshops.tasks.segments`); the loss counts what is not observed. Forecasts from fields to
-fields: :mod:`meshops.tasks.forecast`.
+drawn anew at every step (:mod:`meshops.nn.known_frames`); the loss counts what is not observed. Forecasts from fields
+to fields: :mod:`meshops.tasks.forecast`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, Statistics
-from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.flow import draw_times, flow_pair, masked_loss
+from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Samples
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
 from meshops.tasks.checks import check_counts
 from meshops.tasks.forecast import Forecaster, check_run
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
-from meshops.tasks.latents import FILE, Latents, encoded_segments
+from meshops.tasks.latents import Latents, encoded_segments
 from meshops.tasks.report import Report
-from meshops.tasks.segments import GenerateSpec, check_shares, draw_known, logarithmic, logarithms
+from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec, logarithms
 from meshops.tasks.windows import count_learnt
 
-LAWS = ("uniform", "logit_normal")
 JUDGED_DRAWS = 8  # examples of a held-out segment
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateSettings:
-    """What is learnt of latents.
-
-    Attributes:
-        start: Checkpoint of the auto-encoder.
-        stride: Frames of the data from one frame to the next.
-        every: Frames from one segment to the next one that is learnt; default: half a segment.
-        tasks: How often forward, inverse, interpolation and generation are trained.
-        dropout: How often the parameters of the equation are hidden.
-        law: Of the time on the path: uniform or logit_normal.
-        deterministic: One evaluation instead of a flow.
-        identify: Parameters of the equation can be generated too.
-        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
-        steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
-        samples: Size of their ensembles.
-        cases: Test trajectories at most; 0: all.
-    """
-
-    start: str = ""
-    stride: int = 1
-    every: int | None = None
-    tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
-    dropout: float = 0.1
-    law: Literal["uniform", "logit_normal"] = "uniform"
-    deterministic: bool = False
-    identify: bool = False
-    given: int | None = None
-    steps: int | None = None
-    samples: int = 8
-    cases: int = 0
-
-    def __post_init__(self) -> None:
-        """Check every number."""
-        counts = {"every": self.every, "given": self.given, "steps": self.steps, "samples": self.samples}
-        check_counts(1, "task.", stride=self.stride, **counts)
-        check_counts(0, "task.", cases=self.cases)
-        check_shares(self.tasks, self.dropout)
-        if self.law not in LAWS:
-            raise InputError(f"task.law must be one of {', '.join(LAWS)}, got '{self.law}'")
-
-    def asked(self) -> dict[str, Plain]:
-        """What forecasts are judged on."""
-        names = ("given", "steps", "samples", "cases", "stride")
-        return {name: getattr(self, name) for name in names} | {"integration": 10, "method": "midpoint"}
-
-
-class GenerateSamples(Samples):
-    """Latents of segments.
-
-    Args:
-        points: Trajectories they are of.
-        autoencoder: What made them.
-        latents: Of the trajectories that are learnt.
-        held_out: Latents of the first segment of each of the others.
-        settings: The ``task:`` block.
-        cases: How many trajectories are learnt.
-    """
-
-    offers = frozenset({"latents"})
-    spec: GenerateSpec
-    held_out: Sequence[dict[str, Tensor]]
-
-    def __init__(
-        self,
-        points: PointTrajectories,
-        autoencoder: AutoencodeTask,
-        latents: Latents,
-        held_out: Sequence[dict[str, Tensor]],
-        settings: GenerateSettings,
-        cases: int,
-    ) -> None:
-        self.points, self.autoencoder, self.latents, self.cases = points, autoencoder, latents, cases
-        self.held_out, self.settings = held_out, settings
-        self.remarks: list[str] = []
-        found = {
-            "latent": latents.latents.shape[1:],
-            "time_factor": autoencoder.model.time_factor,
-            "parameters": points.spec.parameters,
-            "logarithmic": logarithmic(latents.parameters),
-        }
-        self.spec = GenerateSpec.from_dict(asdict(settings) | found)
-
-    def __len__(self) -> int:
-        """Number of segments."""
-        return len(self.latents)
-
-    def describe(self) -> str:
-        """Segments, trajectories, parameters."""
-        told = f", parameters {', '.join(self.spec.parameters)}" if self.spec.parameters else ""
-        return f"{len(self)} segments of {self.spec.frames} frames from {self.cases} trajectories{told}"
-
-    def notes(self) -> Sequence[str]:
-        """How long encoding took."""
-        return tuple(self.remarks)
 
 
 class GenerateTask(Forecaster):
@@ -171,7 +72,7 @@ class GenerateTask(Forecaster):
                 console=context.console,
             )
 
-        latents = encoded(range(kept), FILE)
+        latents = encoded(range(kept), "latents.pt")
         spent = time.perf_counter() - begin
         held = [encoded(range(i, i + 1), f"validation_{i}.pt").batch([0]) for i in range(kept, len(points))]
         samples = GenerateSamples(points, start, latents, held, settings, kept)

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
 from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames
-from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
 from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
-CHOSEN = ("frames", "stride", "points", "targets", "kl", "noise")  # settings that a spec takes over
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings:
+    """How trajectories are cut, and what of them an auto-encoder sees in training.
+
+    Attributes:
+        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
+        stride: Frames of the data from one of them to the next.
+        points: Part of the points the encoder sees, least and most.
+        targets: Points the loss looks at in every graph; 0: all that are read.
+        kl: Weight of the Kullback-Leibler term, for models with kl: true.
+        noise: Standard deviation of noise on the latents.
+    """
+
+    frames: int = 21
+    stride: int = 1
+    points: tuple[float, float] = (0.5, 1.0)
+    targets: int = 0
+    kl: float = 1e-4
+    noise: float = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencodeSettings:
-    """What is learnt of trajectories on points.
+class AutoencodeSettings(WindowSettings):
+    """What is learnt of trajectories on points, beside :class:`WindowSettings`.
 
     Attributes:
         fields: Fields to compress; default: all the dataset has.
-        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
         learn_frames: Frames of a training example, 1 + f j; 0: all of them. Short ones give more steps, less alike.
-        stride: Frames of the data from one of them to the next.
-        points: Part of the points the encoder sees in training, least and most.
         most_points: Points of every graph that are read at most; 0: all.
-        targets: Points the loss looks at; 0: all that are read.
-        kl: Weight of the KL term, for models with kl: true.
-        noise: On the latents in training.
         start: Checkpoint to continue from: an auto-encoder that was trained before.
         refine: Learn single frames instead (stage 2): convolutions in time stay as they are, trajectories are replayed.
         replay: Share of the steps with trajectories when refining.
@@ -39,14 +52,8 @@ class AutoencodeSettings:
     """
 
     fields: tuple[str, ...] | None = None
-    frames: int = 21
     learn_frames: int = 0
-    stride: int = 1
-    points: tuple[float, float] = (0.5, 1.0)
     most_points: int = 0
-    targets: int = 0
-    kl: float = 1e-4
-    noise: float = 0.01
     start: str = ""
     refine: bool = False
     replay: float = 0.5
@@ -75,46 +82,12 @@ class AutoencodeSettings:
 
     def spec(self, data: Mapping[str, Plain]) -> AutoencodeSpec:
         """What is compressed of data, given as plain values of their spec or of an earlier run's."""
-        return AutoencodeSpec.from_dict({**data, **{name: getattr(self, name) for name in CHOSEN}})
+        return AutoencodeSpec.from_dict({**data, **{f.name: getattr(self, f.name) for f in fields(WindowSettings)}})
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencodeSpec(Spec):
-    """What is compressed. Plain values: it goes into the checkpoint as it is.
-
-    Attributes:
-        fields: Names of the fields.
-        sizes: Channels of each.
-        units: Unit of each, ``""`` where unknown.
-        low: Lower corner of the box that holds all points, m.
-        high: Upper corner, m.
-        periodic: Whether the ends of each axis meet.
-        time_step: Time between frames, s; 0 where unknown.
-        frames: Frames of a trajectory that are compressed at a time, L.
-        stride: Frames of the data from one of them to the next.
-        constants: Names of the channels that are known of every point and do not change.
-        node_types: Whether points have kinds.
-        points: Part of the points that the encoder sees in training, least and most.
-        targets: Points the training loss looks at in every graph; 0: all.
-        kl: Weight of the Kullback-Leibler term (models with ``kl``).
-        noise: Standard deviation of noise on the latents in training.
-    """
-
-    fields: tuple[str, ...]
-    sizes: tuple[int, ...]
-    units: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    periodic: tuple[bool, ...]
-    time_step: float = 0.0
-    frames: int = 21
-    stride: int = 1
-    constants: tuple[str, ...] = ()
-    node_types: bool = False
-    points: tuple[float, float] = (0.5, 1.0)
-    targets: int = 0
-    kl: float = 1e-4
-    noise: float = 0.01
+class AutoencodeSpec(WindowSettings, PointSpec, Spec):
+    """What is compressed and how it was learnt; ``time_step`` is that from one frame of a window to the next."""
 
     @property
     def channels(self) -> int:

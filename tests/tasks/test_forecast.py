@@ -7,10 +7,10 @@ import torch
 from meshops.data.normalize import Normalizer
 from meshops.data.point_frames import PointFrames, point_frames
 from meshops.errors import InputError
+from meshops.metrics.losses import relative_errors
 from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.surrogate import Surrogate, load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, GenerateTask
-from meshops.tasks.autoencode import relative_errors
 from meshops.tasks.base import Made
 from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSpec
@@ -73,15 +73,17 @@ def test_relative_errors_are_per_trajectory() -> None:
     slow = [
         float((guess[a:b] - both.values[a:b]).norm() / both.values[a:b].norm()) for a, b in ((0, 40), (40, 51))
     ]  # fmt: skip
-    torch.testing.assert_close(relative_errors(guess, both.values, both), torch.tensor(slow))
+    torch.testing.assert_close(relative_errors(guess, both.values, both.trajectory_ptr), torch.tensor(slow))
     split = both.by_frame()
     order = torch.cat([guess[:40].transpose(0, 1).flatten(0, 1), guess[40:].transpose(0, 1).flatten(0, 1)])
-    torch.testing.assert_close(relative_errors(order.unsqueeze(1), split.values, split), torch.tensor(slow))
+    torch.testing.assert_close(
+        relative_errors(order.unsqueeze(1), split.values, split.trajectory_ptr), torch.tensor(slow)
+    )
 
 
 def test_a_start_from_rest_does_not_rule_the_loss() -> None:
     still = point_frames(torch.rand(10, 2), torch.full((1, 10, 3), 1e-9))
-    assert float(relative_errors(still.values + 0.1, still.values, still)) == pytest.approx(10, rel=1e-3)
+    assert float(relative_errors(still.values + 0.1, still.values, still.ptr)) == pytest.approx(10, rel=1e-3)
 
 
 def test_double_precision_is_taken() -> None:

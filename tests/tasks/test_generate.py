@@ -8,8 +8,9 @@ from meshops.data.point_frames import point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoGenerator
 from meshops.nn.flow import METHODS
+from meshops.nn.known_frames import TASKS, Known, draw_known, run_offset
 from meshops.tasks import GenerateSettings, GenerateTask
-from meshops.tasks.segments import TASKS, GenerateSpec, Known, draw_known, logarithmic, run_offset
+from meshops.tasks.segments import GenerateSpec, logarithmic
 
 
 def task(**options: Any) -> GenerateTask:
