@@ -35,7 +35,7 @@ from meshops.partition.ball_tree import BallTree
 
 MERGED = 2.0**-11  # merging: grid of places and turns, above the noise of normals in single precision
 TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
-ROWS = 1024  # nodes whose interactions with all sources are held in memory at once
+ROWS = 128  # nodes whose interactions with all sources are held at once: they stay in the cache of a core
 
 
 @dataclass(frozen=True, kw_only=True)
