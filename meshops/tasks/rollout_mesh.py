@@ -224,7 +224,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         """N-RMSE of a rollout from the first frame, after 1, 10, 50, ... and all steps, beside that frame kept."""
         curves = self._curves(data, index, asked["steps"], asked["stride"])
         marks = _marks(asked["steps"])
-        return Score({name: _at(curve, marks) for name, curve in zip(("", KEPT), curves, strict=True)})
+        return Score({name: _at(curve, marks) for name, curve in zip(("", KEPT), curves, strict=True)}, {})
 
     def columns(self, steps: int) -> dict[str, str]:
         """N-RMSE after some steps."""
