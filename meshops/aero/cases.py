@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,11 +142,11 @@ def graph_case(
     )
 
 
-def check_conditions(given: Iterable[str], spec: CaseSpec) -> None:
+def check_conditions(given: Mapping[str, float], spec: CaseSpec) -> None:
     """See that the model knows the conditions a prediction is asked for.
 
     Raises:
-        InputError: It was not trained with one.
+        InputError: It was not trained with one, or one is not finite.
     """
     unknown = [name for name in given if name not in spec.conditions]
     if unknown:
@@ -153,6 +154,9 @@ def check_conditions(given: Iterable[str], spec: CaseSpec) -> None:
             f"the model was not trained with the condition {listing(unknown)}; it takes {listing(spec.conditions)}; "
             "leave it out, or train on cases that state it"
         )
+    for name, value in given.items():
+        if not math.isfinite(value):
+            raise InputError(f"the condition '{name}' must be a finite number, got {value}")
 
 
 def open_case(

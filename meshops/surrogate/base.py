@@ -155,11 +155,19 @@ class Surrogate:
         try:
             task = task_of(content, str(path)).eval().to(place)
             novelty = None if content["novelty"] is None else Novelty.from_dict(content["novelty"])
-            return cls(task, content["info"], novelty)
-        except (KeyError, TypeError, AttributeError, AssertionError) as error:
+            out = cls(task, dict(content["info"]), novelty)
+        except CheckpointError:
+            raise
+        except InputError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        except Exception as error:  # what a stranger wrote can fail anywhere
+            reason = f"{type(error).__name__}: {error}"[:200]
             raise CheckpointError(
-                f"{path}: damaged, its content does not fit together ({error!r}); train again"
+                f"{path}: damaged, its content does not fit together ({reason}); train again"
             ) from None
+        if not all(bool(weight.isfinite().all()) for weight in task.parameters()):
+            raise CheckpointError(f"{path}: holds weights that are NaN or infinite; train again")
+        return out
 
 
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
@@ -188,7 +196,10 @@ def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[t
     try:
         task.load_state_dict(cast("dict[str, torch.Tensor]", content["weights"]))
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights do not fit the model '{made.name}': {error}") from None
+        first = " ".join(str(error).splitlines()[1].split())[:120]
+        raise CheckpointError(
+            f"{path}: its weights do not fit the model '{made.name}' it names ({first} ...); train again"
+        ) from None
     task.made, task.asked = made, dict(cast("dict[str, Plain]", content["asked"]))
     task.remember(cast("dict[str, Stored]", content["memory"]))
     parts = cast("dict[str, dict[str, Stored]]", content["parts"])

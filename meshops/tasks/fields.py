@@ -247,7 +247,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         Raises:
             InputError: It cannot be used; the message says why.
         """
-        check_conditions(conditions or (), self.spec)
+        check_conditions(conditions or {}, self.spec)
         if isinstance(source, Case):
             if flow is not None and self.spec.at(flow) != source.flow:
                 source.flow, source.prepared = self.spec.at(flow), None

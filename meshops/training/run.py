@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from meshops.datasets import open_data
+from meshops.errors import InputError
 from meshops.surrogate import Surrogate, load
 from meshops.surrogate.base import software
 from meshops.tasks import get_task
@@ -69,11 +70,11 @@ def train(
             screen.print(f"{folder}: the run is finished already; nothing to resume")
             return done
         torch.manual_seed(config.train.seed)
-        clock = Clock()
+        clock, device = Clock(), device_of(config.train)
         cases = _cases(config.data, config.data.train) if data is None else data
         start = setting(config, "start")
         begun = load(str(start)).task if start else None
-        context = Context(config.train.validation, begun, screen, folder, device_of(config.train), reuse=resume)
+        context = Context(config.train.validation, begun, screen, folder, device, reuse=resume)
         kind = get_task(config.kind)
         samples = kind.samples(cases, config.task, context)
         task = _task(kind, config, samples, screen)
@@ -112,8 +113,18 @@ class Clock:
 
 
 def device_of(config: TrainConfig) -> torch.device:
-    """Where a run works."""
+    """Where a run works.
+
+    Raises:
+        InputError: The hardware that is named is not there.
+    """
     gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    missing = config.accelerator == "mps" and not torch.backends.mps.is_available()
+    if missing or (config.accelerator in ("gpu", "cuda") and not gpu):
+        raise InputError(
+            f"train.accelerator '{config.accelerator}': this machine has no such device that PyTorch can use; "
+            "use cpu or auto"
+        )
     return torch.device("cuda" if gpu else "cpu")
 
 
