@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     made: Any = small.task.made.arguments
     model: Any = small.task.model
     sys.stdout.write(
-        f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {some(model.bits)} bits, cost of uniform "
-        f"{made['budget']:g} bits, assignment {made['assignment']}\n"
+        f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {some(model.bits)} bits, cost of "
+        f"uniform {made['budget']:g} bits, assignment {made['assignment']}\n"
     )
     return 0
