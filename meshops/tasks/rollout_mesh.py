@@ -262,5 +262,6 @@ def _at(curve: Tensor, marks: Sequence[int]) -> Row:
 
 
 def _mean(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Mean of each value."""
-    return {key: cast(Tensor, sum(part[key] / len(parts) for part in parts)) for key in parts[0]}
+    """Mean of each value; one that a part has not counts as zero there."""
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: cast(Tensor, sum(part[key] / len(parts) for part in parts if key in part)) for key in keys}
