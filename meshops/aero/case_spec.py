@@ -60,7 +60,12 @@ class CaseSpec:
     features: FeatureSpec | None = None
 
     def __post_init__(self) -> None:
-        """Check that roles are fields."""
+        """Check that sizes and units fit the fields, and that roles are fields."""
+        if not self.fields or not len(self.fields) == len(self.sizes) == len(self.units):
+            raise InputError(
+                f"give a name, a size and a unit for every field, got {listing(self.fields)} with sizes "
+                f"{list(self.sizes)} and units {list(self.units)}"
+            )
         for role in ROLES:
             name = getattr(self, role)
             if name is not None and name not in self.fields:

@@ -12,6 +12,7 @@ from meshops.errors import InputError
 from meshops.io import write_json
 
 SUITES = ("ops", "partition", "scaling")
+FORMS = {"seconds": ".4f", "ratio": ".2f", "mebibytes": ".0f", "of_input": ".1f"}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -77,11 +78,7 @@ def _print(name: str, count: int, rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     table.add_column("")
     for row in rows:
-        numbers = [row["seconds"], row["ratio"], row["mebibytes"], row["of_input"]]
-        cells = [
-            f"{x:{form}}" if x is not None else ""
-            for x, form in zip(numbers, (".4f", ".2f", ".0f", ".1f"), strict=True)
-        ]
+        cells = ["" if row[key] is None else f"{row[key]:{form}}" for key, form in FORMS.items()]
         facts = ", ".join(f"{key} {value:.4g}" for key, value in row["facts"].items())
         table.add_row(row["name"], *cells, row["note"] or facts)
     Console(file=sys.stdout, width=120).print(table)

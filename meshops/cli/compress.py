@@ -9,7 +9,7 @@ from typing import Any
 
 import meshops
 from meshops.cli.options import parser
-from meshops.errors import InputError
+from meshops.errors import InputError, some
 
 EXAMPLES = """examples:
   meshops compress runs/darcy/model.ckpt --budget 5 --out small.ckpt
@@ -25,12 +25,10 @@ def run(argv: Sequence[str]) -> int:
     """Write a checkpoint whose weights are integers and whose predictions run on integers."""
     options = parser("compress", "A smaller, faster checkpoint: integer weights, bits where they are needed.", EXAMPLES)
     options.add_argument("checkpoint", help="model.ckpt of a run")
-    options.add_argument(
-        "--budget", type=float, help="uniform bits that a prediction may cost; default: as trained, or 8"
-    )
-    options.add_argument(
-        "--bits", type=int, nargs="+", help="bits of the rows, for networks trained without quantisation"
-    )
+    text = "uniform bits that a prediction may cost; default: as trained, or 8"
+    options.add_argument("--budget", type=float, help=text)
+    text = "bits of the rows, for networks trained without quantisation"
+    options.add_argument("--bits", type=int, nargs="+", help=text)
     options.add_argument("--out", help="file to write")
     args = options.parse_args(argv)
     if args.out is None:
@@ -44,9 +42,8 @@ def run(argv: Sequence[str]) -> int:
     before, after = Path(args.checkpoint).stat().st_size, out.stat().st_size
     made: Any = small.task.made.arguments
     model: Any = small.task.model
-    bits = ", ".join(str(b) for b in model.bits)
     sys.stdout.write(
-        f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {bits} bits, cost of uniform "
-        f"{made['budget']:g} bits, assignment {made['assignment']}\n"
+        f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {some(model.bits)} bits, cost of "
+        f"uniform {made['budget']:g} bits, assignment {made['assignment']}\n"
     )
     return 0

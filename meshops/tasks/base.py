@@ -238,7 +238,7 @@ class Task(nn.Module, ABC, Generic[S, B]):
     def remember(self, memory: Mapping[str, Stored]) -> None:
         """Inverse of :meth:`memory`."""
         for name in self.remembered:
-            setattr(self, name, memory.get(name, getattr(self, name)))
+            setattr(self, name, memory[name])
 
     def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
         """Trained tasks this one works with, by name; a checkpoint holds them too."""

@@ -11,8 +11,6 @@ from meshops.errors import InputError, listing
 from meshops.models import create_model, list_models, model_arguments, model_takes
 from meshops.tasks.base import Made, Plain
 
-EXAMPLE = "{name: mspt, depth: 4}"
-
 
 def build_model(
     settings: Mapping[str, object], known: Mapping[str, Plain], offers: frozenset[str]
@@ -30,7 +28,7 @@ def build_model(
     given = dict(settings)
     name = given.pop("name", None)
     if not isinstance(name, str):
-        raise InputError(f"model.name is missing; e.g. model: {EXAMPLE}")
+        raise InputError("model.name is missing; e.g. model: {name: mspt, depth: 4}")
     takes = model_takes(name)
     if not takes & offers:
         able = [other for other in list_models() if model_takes(other) & offers]

@@ -36,7 +36,7 @@ from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -62,6 +62,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     kind: ClassVar[str] = "fields"
     Settings: ClassVar[type] = FieldsSettings
+    remembered = ("cell_size", "cell_points", "condition_range")
     position: Tensor
     spec: FieldsSpec
 
@@ -137,18 +138,6 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             condition_norm=Normalizer.identity(len(made.conditions)),
             number_norm=Normalizer.identity(len(made.numbers)),
         )
-
-    def memory(self) -> dict[str, Stored]:
-        """Resolution of the training meshes, and the range of the conditions."""
-        ranges = {name: list(ends) for name, ends in self.condition_range.items()}
-        return {"cell_size": self.cell_size, "cell_points": self.cell_points, "condition_range": ranges}
-
-    def remember(self, memory: Mapping[str, Stored]) -> None:
-        """Inverse of :meth:`memory`."""
-        self.cell_size, self.cell_points = memory["cell_size"], memory["cell_points"]  # type: ignore[assignment]
-        ranges = memory["condition_range"]
-        assert isinstance(ranges, dict)
-        self.condition_range = {name: (low, high) for name, (low, high) in ranges.items()}
 
     # ---- learning
 

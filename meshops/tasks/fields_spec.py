@@ -108,12 +108,7 @@ class FieldsSpec(CaseSpec, Spec):
     hide: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that sizes, units, losses and weights fit the fields."""
-        if not self.fields or not len(self.fields) == len(self.sizes) == len(self.units):
-            raise InputError(
-                f"give a name, a size and a unit for every field, got {listing(self.fields)} with sizes "
-                f"{list(self.sizes)} and units {list(self.units)}"
-            )
+        """Check that losses and weights fit the fields."""
         super().__post_init__()
         for what, given in (("loss", self.loss), ("weights", self.weights)):
             if len(given) not in (1, len(self.fields)):

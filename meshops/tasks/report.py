@@ -55,10 +55,7 @@ class Report:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        parts = {
-            "kind": self.kind, "title": self.title, "mean": self.mean, "baselines": self.baselines,
-            "cases": self.cases, "curves": self.curves, "details": self.details, "seconds": self.seconds,
-        }  # fmt: skip
+        parts = {key: value for key, value in vars(self).items() if key not in ("columns", "lines", "pictures")}
         return {key: value for key, value in parts.items() if value or key in ("kind", "mean", "cases")}
 
     def write(self, path: Path) -> Path:
@@ -69,27 +66,20 @@ class Report:
         """Write means, cases and pictures as one HTML file that opens offline."""
         from meshops.viz.report import ReportData, write_report  # the page is drawn, the numbers are ours
 
+        heads = {key: self.columns.get(key, key) for key in self.columns or self.mean}
+        known = {key: text for key, text in heads.items() if all(key in row for row in self.cases.values())}
         rows = {"surrogate": self.mean, **self.baselines}
-        columns = [*self.columns] or [*self.mean]
-        names = ["", *(self.columns.get(key, key) for key in columns)]
-        means = [[name.strip(), *(_cell(row.get(key)) for key in columns)] for name, row in rows.items()]
-        shown_keys = [key for key in columns if all(key in row for row in self.cases.values())]
-        return write_report(
-            ReportData(
-                title=f"Errors of a surrogate of kind {self.kind}",
-                subtitle=self.title,
-                summary=[(self.columns.get(key, key), shown(self.mean.get(key))) for key in columns],
-                field_table=(names, means),
-                case_table=(
-                    ["case", *(self.columns.get(key, key) for key in shown_keys)],
-                    [[case, *(_cell(row[key]) for key in shown_keys)] for case, row in self.cases.items()],
-                ),
-                pictures=[(picture, picture.stem) for picture in self.pictures if picture.suffix == ".png"],
-                warnings=self.warnings(),
-                provenance={"asked": {key: str(value) for key, value in self.details.items()}},
-            ),
-            path,
+        page = ReportData(
+            title=f"Errors of a surrogate of kind {self.kind}",
+            subtitle=self.title,
+            summary=[(text, shown(self.mean.get(key))) for key, text in heads.items()],
+            field_table=(["", *heads.values()], [[name.strip(), *map(row.get, heads)] for name, row in rows.items()]),
+            case_table=(["case", *known.values()], [[case, *map(row.get, known)] for case, row in self.cases.items()]),
+            pictures=[(picture, picture.stem) for picture in self.pictures if picture.suffix == ".png"],
+            warnings=self.warnings(),
+            provenance={"asked": {key: str(value) for key, value in self.details.items()}},
         )
+        return write_report(page, path)
 
     def table(self) -> str:
         """The means beside the yardsticks, one line each, for the terminal."""
@@ -142,10 +132,6 @@ def shown(value: Value) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
-
-
-def _cell(value: Value) -> float | str:
-    return "–" if value is None or not math.isfinite(value) else float(value)
 
 
 def _width(text: str) -> int:

@@ -142,7 +142,7 @@ class Score(NamedTuple):
     """
 
     rows: dict[str, Row]
-    curves: dict[str, Tensor] = {}  # noqa: RUF012
+    curves: dict[str, Tensor]
     frames: tuple[Tensor, Tensor] | None = None
 
 

@@ -224,7 +224,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         """N-RMSE of a rollout from the first frame, after 1, 10, 50, ... and all steps, beside that frame kept."""
         curves = self._curves(data, index, asked["steps"], asked["stride"])
         marks = _marks(asked["steps"])
-        return Score({name: _at(curve, marks) for name, curve in zip(("", KEPT), curves, strict=True)})
+        return Score({name: _at(curve, marks) for name, curve in zip(("", KEPT), curves, strict=True)}, {})
 
     def columns(self, steps: int) -> dict[str, str]:
         """N-RMSE after some steps."""
@@ -262,5 +262,6 @@ def _at(curve: Tensor, marks: Sequence[int]) -> Row:
 
 
 def _mean(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Mean of each value."""
-    return {key: cast(Tensor, sum(part[key] / len(parts) for part in parts)) for key in parts[0]}
+    """Mean of each value; one that a part has not counts as zero there."""
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: cast(Tensor, sum(part[key] / len(parts) for part in parts if key in part)) for key in keys}

@@ -73,10 +73,8 @@ def train(
         clock, device = Clock(), device_of(config.train)
         cases = _cases(config.data, config.data.train) if data is None else data
         start = setting(config, "start")
-        context = Context(
-            held_out=config.train.validation, start=load(str(start)).task if start else None, console=screen,
-            folder=folder, device=device, reuse=resume,
-        )  # fmt: skip
+        begun = load(str(start)).task if start else None
+        context = Context(config.train.validation, begun, screen, folder, device, reuse=resume)
         kind = get_task(config.kind)
         samples = kind.samples(cases, config.task, context)
         task = _task(kind, config, samples, screen)
@@ -159,19 +157,21 @@ def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, c
     task.to(context.device).eval()
     for line in task.finished(samples, context):
         context.console.print(line)
+    data: dict[str, Plain] = {"name": config.data.name, "training cases": samples.cases}
+    if notes := samples.notes():
+        data["decided"] = "; ".join(notes)
+    run: dict[str, Plain] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "steps": config.train.steps,
+        "minutes": round(clock.seconds["train"] / 60, 1),
+        "threads": config.train.threads or torch.get_num_threads(),
+    }
     info: dict[str, Plain] = {
-        "data": {
-            "name": config.data.name, "training cases": samples.cases,
-            **({"decided": "; ".join(notes)} if (notes := samples.notes()) else {}),
-        },
+        "data": data,
         "model": {"weights": count_weights(task.model)},
-        "run": {
-            "date": time.strftime("%Y-%m-%d"), "steps": config.train.steps,
-            "minutes": round(clock.seconds["train"] / 60, 1),
-            "threads": config.train.threads or torch.get_num_threads(),
-        },
+        "run": run,
         "software": software(),
-    }  # fmt: skip
+    }
     novelty = None
     if isinstance(task, FieldsTask) and isinstance(samples, FieldsSamples):
         novelty = Novelty.of(task, samples)

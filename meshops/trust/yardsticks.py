@@ -43,11 +43,6 @@ class Example:
     fields: Array
     parameters: Array
 
-    @property
-    def unit(self) -> Array:
-        """Positions in the unit bounding box."""
-        return unit_box(self.pos, self.corners)
-
 
 class Yardsticks:
     """The two yardsticks for a training set; the training mean is judged by the task itself.
@@ -58,11 +53,10 @@ class Yardsticks:
 
     def __init__(self, training: Sequence[Example]) -> None:
         self.training = training
-        self.trees = [cKDTree(example.unit) for example in training]
-        parameters = np.array([example.parameters for example in training])
-        self.scale = parameters.std(0)
+        self.trees = [cKDTree(unit_box(example.pos, example.corners)) for example in training]
+        self.parameters = np.array([example.parameters for example in training])
+        self.scale = self.parameters.std(0)
         self.scale[self.scale == 0] = 1
-        self.parameters = parameters
 
     def predict(self, pos: Array, corners: Array, parameters: Array) -> dict[str, Array]:
         """Fields ``[n, c]`` of each yardstick at the nodes of a new shape."""
