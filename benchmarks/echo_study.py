@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from meshops.data.normalize import logarithmic
 from meshops.data.point_frames import PointFrames
 from meshops.datasets import open_data
 from meshops.datasets.point_trajectories import PointTrajectories
@@ -41,7 +42,7 @@ from meshops.tasks.base import Made
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.latents import encoded_segments
 from meshops.tasks.rollout_grid import GridBatch, GridRollout
-from meshops.tasks.segments import GenerateSpec, logarithmic
+from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSpec
 from meshops.viz import curve_picture, ensemble_page, tradeoff_picture
 

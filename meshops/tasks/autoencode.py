@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import reduce
 from typing import Any, ClassVar, Self
 
@@ -36,7 +36,6 @@ from meshops.tasks.windows import (
     count_learnt,
 )
 
-CHUNK = 2**20  # points times frames that are read from the latent grid at a time
 FITTED_WINDOWS = 32  # what the statistics are taken from
 JUDGED_WINDOWS = 2  # per trajectory, evenly spread
 
@@ -45,8 +44,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
     """An auto-encoder together with the normalisation of its fields.
 
     Args:
-        model: Has ``neighborhood``, ``encode``, ``decode_nodes``, ``read``, ``grid``, ``time_factor`` and
-            ``latent_shape``, as :class:`~meshops.models.echo.autoencoder.EchoAutoencoder` has.
+        model: Has ``encode_frames``, ``decode_frames``, ``notes``, ``time_factor`` and ``latent_shape``, as
+            :class:`~meshops.models.echo.autoencoder.EchoAutoencoder` has, and to be refined a ``tower``.
         spec: What is compressed.
         norm: Of the fields.
         constant_norm: Of the constant channels.
@@ -114,12 +113,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             values.append(Statistics.of(part.values.flatten(0, 1)))
             if part.constants is not None and spec.constants:
                 constants.append(Statistics.of(part.constants))
-        stats = reduce(Statistics.merge, values)
-        scale = stats.std.clone()
-        for channels in spec.slices().values():
-            scale[channels] = stats.std[channels].square().mean().sqrt()
+        norm = Normalizer.per_field(reduce(Statistics.merge, values), spec.slices().values())
         fixed = Normalizer.from_statistics(reduce(Statistics.merge, constants)) if constants else Normalizer.identity(0)
-        return cls(model, spec, Normalizer(stats.mean, scale), fixed)
+        return cls(model, spec, norm, fixed)
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
@@ -255,14 +251,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             )
         if not bool(torch.isfinite(source.values).all()):
             raise InputError("the fields hold NaN or infinite values; drop those frames or points")
-        near = self.model.neighborhood(source.pos.float(), source.ptr)
-        made: Latent = self.model.encode(
-            self.norm(source.values.float()),
-            near,
-            frames=source.frames,
-            node_type=source.node_type,
-            constants=self._constants(source),
-        )
+        made: Latent = self.model.encode_frames(self._inputs(source, self.norm(source.values.float())))
         return made
 
     def normalised_fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
@@ -271,24 +260,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         Raises:
             InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
         """
-        frames = 1 + (latent.shape[2] - 1) * self.model.time_factor
-        if (queries.num_trajectories, queries.frames) != (len(latent), frames):
-            raise InputError(
-                f"the latent holds {len(latent)} trajectories of {frames} frames, the queries are "
-                f"{queries.num_trajectories} of {queries.frames}; give points for every frame that is decoded"
-            )
-        series = queries.values.shape[1]
-        nodes = self.model.decode_nodes(latent, series)
-        graph, constants, parts = queries.graph, self._constants(queries), []
-        for first in range(0, len(queries.pos), max(1, CHUNK // series)):
-            rows = slice(first, first + max(1, CHUNK // series))
-            near = self.model.grid.to_points(queries.pos[rows].float(), graph=graph[rows])
-            known = {
-                "node_type": None if queries.node_type is None else queries.node_type[rows],
-                "constants": None if constants is None else constants[rows],
-            }
-            parts.append(self.model.read(nodes, near, **known))
-        return torch.cat(parts)
+        made: Tensor = self.model.decode_frames(latent, self._inputs(queries, queries.values))
+        return made
 
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
@@ -318,16 +291,13 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             f"{len(frame.pos)} points x {settings.frames} frames -> latent {' x '.join(map(str, shape))}, {rate:.1f} "
             "times smaller"
         )
-        here = frame.to(self.device)
-        alone = self.model.neighborhood(here.pos, here.ptr).num_empty
-        if alone:
-            samples.remarks.append(
-                f"{alone} of {self.model.grid.num_nodes} latent nodes see no point within their radius (inside "
-                "of a body, or fewer points than cells); they take the nearest"
-            )
+        samples.remarks += self.model.notes(frame.to(self.device))
 
-    def _constants(self, points: PointFrames) -> Tensor | None:
-        return None if points.constants is None or not self.spec.constants else self.constant_norm(points.constants)
+    def _inputs(self, points: PointFrames, values: Tensor) -> PointFrames:
+        """Points with these values, their constants normalised."""
+        known = self.spec.constants and points.constants is not None
+        fixed = self.constant_norm(points.constants) if known else None
+        return replace(points, pos=points.pos.float(), values=values, constants=fixed)
 
 
 def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) -> AutoencodeTask:

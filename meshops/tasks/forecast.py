@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from meshops.data.normalize import Normalizer
+from meshops.data.normalize import Normalizer, QuantityNormalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
 from meshops.metrics.ensembles import expected_error
@@ -21,7 +21,7 @@ from meshops.nn.known_frames import TASKS, Known, TaskName
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
-from meshops.tasks.segments import GenerateSpec, logarithms
+from meshops.tasks.segments import GenerateSettings, GenerateSpec
 
 # what is asked when something is known of the start, and of later frames
 ASKED: dict[tuple[bool, bool], TaskName] = {
@@ -66,9 +66,12 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
     model: Any
     spec: GenerateSpec
 
-    def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
+    def __init__(
+        self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: QuantityNormalizer
+    ) -> None:
         super().__init__(model, spec)
         self.norm, self.parameter_norm = norm, parameter_norm
+        self.asked = GenerateSettings().asked()
         self.missing_variance: Tensor | None = None
         self.calibration: dict[str, Stored] = {}
 
@@ -91,21 +94,6 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
     def original(self, latent: Tensor) -> Tensor:
         """Inverse of :meth:`standardised`."""
         return self.norm.inverse(latent.movedim(1, -1)).movedim(-1, 1)
-
-    def encoded_parameters(self, parameters: Tensor) -> Tensor:
-        """``[b, g]`` normalised.
-
-        Raises:
-            InputError: One that is learnt by its logarithm is not positive.
-        """
-        out: Tensor = self.parameter_norm(logarithms(parameters, self.spec))
-        return out
-
-    def decoded_parameters(self, values: Tensor) -> Tensor:
-        """Inverse of :meth:`encoded_parameters`."""
-        out = self.parameter_norm.inverse(values)
-        logs = torch.tensor(self.spec.logarithmic, device=out.device)
-        return torch.where(logs, out.exp(), out)
 
     def sample(
         self,
@@ -137,7 +125,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
             )
         b, size = len(known.latent), known.latent[0].numel()
-        encoded = None if parameters is None else self.encoded_parameters(parameters)
+        encoded = None if parameters is None else self.parameter_norm(parameters)
         width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
 
         def velocity(r: Tensor, state: Tensor, told: Tensor | None) -> Tensor:
@@ -170,7 +158,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 end = torch.where(wanted, velocity(tokens.new_zeros(()), tokens, encoded), tokens)
             else:
                 end = flow_sample(guided, tokens, wanted, steps=steps, method=method, generator=generator)
-            found = self.decoded_parameters(end[:, size:]) if width else None
+            found = self.parameter_norm.inverse(end[:, size:]) if width else None
             return self.original(end[:, :size].view_as(known.latent)), found
 
     def forecast(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from meshops.data.normalize import Normalizer, Statistics
+from meshops.data.normalize import Normalizer, QuantityNormalizer, Statistics
 from meshops.errors import InputError
 from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
@@ -25,7 +25,7 @@ from meshops.tasks.forecast import Forecaster, check_run
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
 from meshops.tasks.latents import Latents, encoded_segments
 from meshops.tasks.report import Report
-from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec, logarithms
+from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec
 from meshops.tasks.windows import count_learnt
 
 JUDGED_DRAWS = 8  # examples of a held-out segment
@@ -37,10 +37,6 @@ class GenerateTask(Forecaster):
     kind = "generate"
     Settings: ClassVar[type] = GenerateSettings
     usage = "surrogate.task.forecast(...) or .complete(...)"
-
-    def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
-        super().__init__(model, spec, norm, parameter_norm)
-        self.asked = GenerateSettings().asked()
 
     @classmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> GenerateSamples:
@@ -91,18 +87,15 @@ class GenerateTask(Forecaster):
     @classmethod
     def fitted(cls, model: nn.Module, spec: GenerateSpec, latents: Tensor, parameters: Tensor) -> Self:
         """Task with statistics of training latents ``[m, d, t, *cells]`` and parameters ``[m, g]``."""
-        rows = latents.movedim(1, -1).flatten(0, -2)
-        norm = Normalizer.from_statistics(Statistics.of(rows))
-        fixed = Normalizer.identity(0)
-        if spec.parameters:
-            fixed = Normalizer.from_statistics(Statistics.of(logarithms(parameters, spec)))
-        return cls(model, spec, norm, fixed)
+        norm = Normalizer.from_statistics(Statistics.of(latents.movedim(1, -1).flatten(0, -2)))
+        return cls(model, spec, norm, QuantityNormalizer.fitted(parameters, spec.parameters, spec.logarithmic))
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
         """See the base class."""
         made = GenerateSpec.from_dict(spec)
-        return cls(model, made, Normalizer.identity(made.latent[0]), Normalizer.identity(len(made.parameters)))
+        quantities = QuantityNormalizer.fitted(None, made.parameters, made.logarithmic)
+        return cls(model, made, Normalizer.identity(made.latent[0]), quantities)
 
     def batch(self, samples: GenerateSamples, draws: Sequence[Draw]) -> dict[str, Tensor]:
         """Latents of segments, of later runs of their frames, and parameters."""
@@ -197,4 +190,4 @@ class GenerateTask(Forecaster):
             return None, None
         share = 0.5 if self.spec.identify else self.spec.dropout
         given = torch.rand(len(parameters)) >= share
-        return self.encoded_parameters(parameters), given.to(parameters.device)
+        return self.parameter_norm(parameters), given.to(parameters.device)

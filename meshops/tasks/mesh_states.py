@@ -100,11 +100,10 @@ def mesh_norms(spec: MeshRolloutSpec, parts: Iterable[tuple[Tensor, Tensor]]) ->
     """
     rows = [(state.flatten(0, 1), pos.flatten(0, 1)) for state, pos in parts]
     stats, place = Statistics.over(state for state, _ in rows), Statistics.over(pos for _, pos in rows)
-    scale = stats.std.clone()
-    for channels in spec.slices().values():
-        scale[channels] = stats.std[channels].square().mean().sqrt()
     extent = (place.high - place.low).max() / 2
-    return Normalizer(stats.mean.clone(), scale), torch.cat([(place.high + place.low) / 2, extent.view(1)])
+    return Normalizer.per_field(stats, spec.slices().values()), torch.cat(
+        [(place.high + place.low) / 2, extent.view(1)]
+    )
 
 
 def n_rmse(prediction: Tensor, truth: Tensor, spec: MeshRolloutSpec, deviation: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
+from meshops.data.normalize import logarithmic
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.known_frames import TASKS, allowed_shares
@@ -19,7 +19,6 @@ from meshops.tasks.checks import check_counts
 from meshops.tasks.latents import Latents
 
 Law = Literal["uniform", "logit_normal"]
-LOG_RATIO = 10.0  # positive parameters that vary by more are learnt by their logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,26 +181,3 @@ class GenerateSamples(Samples):
     def notes(self) -> Sequence[str]:
         """How long encoding took."""
         return tuple(self.remarks)
-
-
-def logarithmic(parameters: Tensor) -> tuple[bool, ...]:
-    """Which parameters ``[m, g]`` are positive and vary by more than :data:`LOG_RATIO`."""
-    low, high = parameters.amin(0), parameters.amax(0)
-    return tuple(((low > 0) & (high > LOG_RATIO * low)).tolist())
-
-
-def logarithms(parameters: Tensor, spec: GenerateSpec) -> Tensor:
-    """Parameters ``[m, g]`` with the logarithm of those that are learnt by it.
-
-    Raises:
-        InputError: Another number of them, or one that is learnt by its logarithm is not positive.
-    """
-    if parameters.shape[1] != len(spec.parameters):
-        raise InputError(
-            f"need {len(spec.parameters)} parameters ({', '.join(spec.parameters)}), got {parameters.shape[1]}"
-        )
-    logs = torch.tensor(spec.logarithmic, dtype=torch.bool, device=parameters.device)
-    if bool((logs & (parameters <= 0)).any()):
-        names = [n for n, log in zip(spec.parameters, spec.logarithmic, strict=True) if log]
-        raise InputError(f"parameters {', '.join(names)} must be positive")
-    return torch.where(logs, parameters.clamp(min=1e-30).log(), parameters)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
@@ -88,15 +87,6 @@ class AutoencodeSettings(WindowSettings):
 @dataclass(frozen=True, kw_only=True)
 class AutoencodeSpec(WindowSettings, PointSpec, Spec):
     """What is compressed and how it was learnt; ``time_step`` is that from one frame of a window to the next."""
-
-    @property
-    def channels(self) -> int:
-        """Channels of all fields."""
-        return sum(self.sizes)
-
-    def slices(self) -> dict[str, slice]:
-        """Channel range of each field."""
-        return field_slices(self.fields, self.sizes)
 
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know."""

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from meshops.data.normalize import logarithmic
 from meshops.data.point_frames import point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoGenerator
 from meshops.nn.flow import METHODS
 from meshops.nn.known_frames import TASKS, Known, draw_known, run_offset
 from meshops.tasks import GenerateSettings, GenerateTask
-from meshops.tasks.segments import GenerateSpec, logarithmic
+from meshops.tasks.segments import GenerateSpec
 
 
 def task(**options: Any) -> GenerateTask:
@@ -45,10 +46,10 @@ def test_latents_and_parameters_go_round() -> None:
     z = torch.randn(5, 3, 4, 4, 2)
     torch.testing.assert_close(made.original(made.standardised(z)), z)
     values = torch.rand(5, 2) + 0.1
-    torch.testing.assert_close(made.decoded_parameters(made.encoded_parameters(values)), values)
+    torch.testing.assert_close(made.parameter_norm.inverse(made.parameter_norm(values)), values)
     assert logarithmic(torch.tensor([[1e-4, 1.0, -1.0], [1e-2, 2.0, 5.0]])) == (True, False, False)
     with pytest.raises(InputError, match="parameters nu must be positive"):
-        made.encoded_parameters(torch.tensor([[-1.0, 0.0]]))
+        made.parameter_norm(torch.tensor([[-1.0, 0.0]]))
 
 
 def test_what_a_training_example_shows() -> None:
@@ -177,7 +178,7 @@ def test_error_messages() -> None:
             made.loss(parts | {"runs": parts["runs"][:, :, :0]})
     made = task(parameters=("nu",), logarithmic=(False,))
     with pytest.raises(InputError, match=r"need 1 parameters \(nu\), got 2"):
-        made.encoded_parameters(torch.rand(1, 2))
+        made.parameter_norm(torch.rand(1, 2))
     with pytest.raises(InputError, match=r"the generator has no auto-encoder; give it one: task.attach"):
         made.forecast(point_frames(torch.rand(4, 2), torch.rand(3, 4, 1)), 2)
 
