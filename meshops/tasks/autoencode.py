@@ -8,7 +8,6 @@ trajectories are replayed in a share of the steps.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
+from meshops.data.tensor_cache import fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.metrics.losses import relative_errors
@@ -179,16 +179,13 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         points = self.spec.opened(data)
         check_lengths(points.lengths, self.spec.frames, self.spec.stride)
         rows: dict[str, Row] = {}
-        squares: dict[str, Row] = {}  # of every window
-        for index in range(min(most or len(points), len(points))):
-            windows: dict[str, dict[str, float]] = {}
-            for start in _starts(points, index, self.spec):
-                window = points.window(index, start, self.spec.frames, self.spec.stride)
-                errors = {_key(part): self.error(window, part, seed=start) for part in parts}
-                windows[f"{index} {start}"] = errors
-                squares[f"{index} {start}"] = {key: error**2 for key, error in errors.items()}
-            if windows:
-                rows[points.cases[index]] = means(windows)
+        windows: dict[str, dict[str, float]] = {}
+        for case in range(min(most or len(points), len(points))):
+            found = self._errors(points, case, parts)
+            windows |= found
+            if found:
+                rows[points.cases[case]] = means(found)
+        squares = {name: {key: error**2 for key, error in errors.items()} for name, errors in windows.items()}
         return Report(
             kind=self.kind,
             title=f"relative L2 error by part of the points given, mean of {len(rows)} trajectories",
@@ -216,20 +213,12 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         return float(torch.stack(defined).mean()) if defined else math.nan
 
     def encode(self, source: PointFrames) -> Tensor:
-        """Latents ``[b, d, t_z, *cells]`` of trajectories of ``1 + f m`` frames, see :func:`meshops.point_frames`.
-
-        Raises:
-            InputError: See :meth:`latents_of`.
-        """
+        """Latents ``[b, d, t_z, *cells]`` of ``1 + f m`` :func:`meshops.point_frames`; errors as :meth:`latents_of`."""
         with judging(self):
             return self.latents_of(source.to(self.device)).mean
 
     def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """Fields ``[q, s, c]`` at points, physical units, on the CPU; the values of ``queries`` are not read.
-
-        Raises:
-            InputError: See :meth:`normalised_fields_of`.
-        """
+        """Fields ``[q, s, c]``, physical units, on the CPU, where queries are; errors as :meth:`normalised_fields_of`."""
         with judging(self):
             found = self.normalised_fields_of(latent.to(self.device), queries.to(self.device))
             return self.norm.inverse(found).cpu()
@@ -257,6 +246,10 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
     def normalised_fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
         """:meth:`decode` before the units are put back, with gradients; all on the device of the task.
 
+        Args:
+            latent: ``[b, d, t_z, *cells]``.
+            queries: Points in every frame that is decoded; their values are not read.
+
         Raises:
             InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
         """
@@ -265,12 +258,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
-        digest = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
-        digest.update(repr(sorted(getattr(self.model, "neighbors", {}).items())).encode())
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        words = [sorted(self.spec.to_dict().items()), sorted(getattr(self.model, "neighbors", {}).items())]
+        return fingerprint(words, sorted(self.state_dict().items()))
 
     def _learn_from(self, samples: AutoencodeSamples) -> None:
         """Note what the samples are and ask for; check that the model takes them.
@@ -292,6 +281,17 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             "times smaller"
         )
         samples.remarks += self.model.notes(frame.to(self.device))
+
+    def _errors(
+        self, points: PointTrajectories, case: int, parts: Sequence[float] = (1.0,)
+    ) -> dict[str, dict[str, float]]:
+        """Window of a trajectory -> part of the points -> error; no window where it is too short."""
+        frames, stride = self.spec.frames, self.spec.stride
+        found = {}
+        for start in spread(max(0, points.lengths[case] - (frames - 1) * stride), JUDGED_WINDOWS):
+            window = points.window(case, start, frames, stride)
+            found[f"{case} {start}"] = {_key(part): self.error(window, part, seed=start) for part in parts}
+        return found
 
     def _inputs(self, points: PointFrames, values: Tensor) -> PointFrames:
         """Points with these values, their constants normalised."""
@@ -315,20 +315,10 @@ def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) 
 
 def _trajectory_error(task: AutoencodeTask, samples: AutoencodeSamples) -> float:
     """Mean error of the held-out trajectories; of those that are learnt where none is held out."""
-    points = samples.points
-    rows = {
-        f"{index} {start}": {
-            "error": task.error(points.window(index, start, task.spec.frames, task.spec.stride), seed=start)
-        }
-        for index in samples.held_out or range(len(points))
-        for start in _starts(points, index, task.spec)
-    }
-    return means(rows)["error"] or 0.0
-
-
-def _starts(points: PointTrajectories, index: int, spec: AutoencodeSpec) -> list[int]:
-    """First frames of the windows a trajectory is judged on; none if it is too short."""
-    return spread(max(0, points.lengths[index] - (spec.frames - 1) * spec.stride), JUDGED_WINDOWS)
+    windows: dict[str, dict[str, float]] = {}
+    for case in samples.held_out or range(len(samples.points)):
+        windows |= task._errors(samples.points, case)
+    return float(means(windows)[_key(1.0)] or 0)
 
 
 def _key(part: float) -> str:

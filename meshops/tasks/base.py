@@ -110,6 +110,7 @@ class Samples(ABC):
         held_out: Cases for validation.
         cases: Number of training cases.
         begun: Trained task that is continued, None: a new model is built.
+        remarks: What was decided about them, a sentence each.
     """
 
     spec: Spec
@@ -117,6 +118,7 @@ class Samples(ABC):
     held_out: Sequence[object] = ()
     cases: int
     begun: Task | None = None  # type: ignore[type-arg]
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -127,8 +129,8 @@ class Samples(ABC):
         """What they are, for the screen: ``24 cases, fields pMean, wallShearStressMean``."""
 
     def notes(self) -> Sequence[str]:
-        """What was decided about them, a sentence each, for the screen."""
-        return ()
+        """The remarks, for the screen."""
+        return tuple(self.remarks)
 
 
 S = TypeVar("S", bound=Samples)

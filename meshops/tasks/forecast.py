@@ -113,9 +113,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             known: What is known.
             parameters: ``[b, g]`` in their units; None: not known.
             generator: Of the noise.
-            steps: See :class:`Sampling`, as the next two.
-            method: Of the integration.
-            guidance: Weight.
+            steps, method, guidance: See :class:`Sampling`.
 
         Raises:
             InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
@@ -238,10 +236,10 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             runs: Known frames of one trajectory by the number of the first, a multiple of f; each has ``1 + f j``
                 frames. Empty: unconditional generation.
             queries: Points of the result, of one trajectory with as many frames as a segment; values are not read.
-            samples: Size of the ensemble; a deterministic model gives one.
+            samples: See :meth:`forecast`.
             parameters: Of the equation, by name; None: not known (or to be identified).
             seed: Of the samples.
-            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
+            **how: See :class:`Sampling`.
 
         Returns:
             Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
@@ -279,14 +277,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
                 "meshops.tasks.forecast_scores.calibrate with some"
             )
-        channels = self.missing_variance.shape[1]
-        least = 1 if self.spec.deterministic else 2
-        if samples.dim() != 4 or samples.shape[3] != channels or len(samples) < least:
-            raise InputError(
-                f"samples must be [k, frames, q, {channels}] of a forecast with k >= {least}, got "
-                f"{tuple(samples.shape)}"
-            )
-        return expected_error(samples, self.missing_variance.cpu())
+        return expected_error(samples, self.missing_variance.cpu(), least=1 if self.spec.deterministic else 2)
 
     def _known(self, runs: Mapping[int, PointFrames], task: TaskName, samples: int = 1) -> Known:
         """Runs of frames, encoded each by itself, at their places: a segment per trajectory, or ``samples`` of one."""

@@ -71,10 +71,8 @@ def calibrate(
         task: Generator with its auto-encoder.
         data: Trajectories.
         cases: Which of them; none of them should have been trained on.
-        given: Frames that are known; see :func:`judge_forecasts`, as the next three.
-        steps: Frames to predict.
+        given, steps, stride: See :class:`~meshops.tasks.segments.GenerateSettings`.
         samples: Size of the ensembles, at least two; a deterministic model gives one.
-        stride: Frames of the data from one frame to the next.
 
     Returns:
         Frames ahead that are calibrated: as many as the longest trajectory has.
@@ -92,13 +90,8 @@ def calibrate(
     table = pad_sequence(rows, batch_first=True, padding_value=math.nan)  # [cases, t, c]
     task.missing_variance = table.nanmean(0).float()
     frames = table.shape[1]
-    task.calibration = {
-        "trajectories": len(rows),
-        "given": first,
-        "frames": frames,
-        "samples": samples,
-        "stride": stride,
-    }
+    found = {"trajectories": len(rows), "given": first, "frames": frames}
+    task.calibration = {**found, "samples": samples, "stride": stride}
     return frames
 
 
@@ -125,11 +118,7 @@ def judge_forecasts(
         task: Generator with its auto-encoder.
         data: Trajectories.
         context: Its folder takes ``forecast.html`` and ``errors.png``.
-        given: Frames that are known, ``1 + f j``; None: ``1 + f``, or 1 where a segment is no longer.
-        steps: Frames to predict; None: to twice the end of a segment; fewer where a trajectory is shorter.
-        samples: Size of the ensembles; a deterministic model gives one.
-        stride: Frames of the data from one to the next.
-        cases: Trajectories at most; 0: all.
+        given, steps, samples, stride, cases: See :class:`~meshops.tasks.segments.GenerateSettings`.
         integration: Steps of the integration.
         method: Of the integration.
 

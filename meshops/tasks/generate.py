@@ -23,7 +23,7 @@ from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
 from meshops.tasks.checks import check_counts
 from meshops.tasks.forecast import Forecaster, check_run
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
-from meshops.tasks.latents import Latents, encoded_segments
+from meshops.tasks.latents import encoded_segments
 from meshops.tasks.report import Report
 from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec
 from meshops.tasks.windows import count_learnt
@@ -55,7 +55,7 @@ class GenerateTask(Forecaster):
         start.to(context.device)
         begin = time.perf_counter()
 
-        def encoded(cases: range, name: str) -> Latents:
+        def encoded(cases: range, name: str) -> dict[str, Tensor]:
             return encoded_segments(
                 start,
                 points,
@@ -70,16 +70,19 @@ class GenerateTask(Forecaster):
 
         latents = encoded(range(kept), "latents.pt")
         spent = time.perf_counter() - begin
-        held = [encoded(range(i, i + 1), f"validation_{i}.pt").batch([0]) for i in range(kept, len(points))]
-        samples = GenerateSamples(points, start, latents, held, settings, kept)
-        samples.remarks.append(f"segments encoded in {spent:.1f} s")
+        held = [encoded(range(i, i + 1), f"validation_{i}.pt") for i in range(kept, len(points))]
+        first = [{name: values[:1] for name, values in of.items()} for of in held]
+        samples = GenerateSamples(
+            points=points, autoencoder=start, latents=latents, held_out=first, settings=settings, cases=kept
+        )
+        samples.remarks = [f"segments encoded in {spent:.1f} s"]
         return samples
 
     @classmethod
     def fit(cls, model: nn.Module, samples: GenerateSamples, settings: object) -> Self:
         """Task with statistics of the latents and parameters."""
         assert isinstance(settings, GenerateSettings)
-        task = cls.fitted(model, samples.spec, samples.latents.latents, samples.latents.parameters)
+        task = cls.fitted(model, samples.spec, samples.latents["latents"], samples.latents["parameters"])
         task.attach({"autoencoder": samples.autoencoder})
         task.asked = settings.asked()
         return task
@@ -99,7 +102,7 @@ class GenerateTask(Forecaster):
 
     def batch(self, samples: GenerateSamples, draws: Sequence[Draw]) -> dict[str, Tensor]:
         """Latents of segments, of later runs of their frames, and parameters."""
-        return samples.latents.batch([draw.number for draw in draws])
+        return samples.batch([draw.number for draw in draws])
 
     def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Flow matching loss (or the square error of the clean latents) on what is not observed.

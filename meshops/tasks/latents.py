@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,30 +9,10 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from meshops.data.tensor_cache import cached_tensors
+from meshops.data.tensor_cache import cached_tensors, fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import judging
-
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """Encoded segments.
-
-    Attributes:
-        latents: ``[m, d, t, *cells]``.
-        runs: ``[m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame 1, 2, ... on, see
-            :func:`meshops.nn.known_frames.run_offset`; empty along the third axis where they are not needed.
-        parameters: ``[m, g]``.
-    """
-
-    latents: Tensor
-    runs: Tensor
-    parameters: Tensor
-
-    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Some of them, as the loss takes them."""
-        return {name: values[list(rows)] for name, values in vars(self).items()}
 
 
 def encoded_segments(
@@ -49,7 +26,7 @@ def encoded_segments(
     runs: bool = True,
     reuse: bool = True,
     console: Console | None = None,
-) -> Latents:
+) -> dict[str, Tensor]:
     """Latents of the segments of a set, read from ``path`` or encoded and written there.
 
     Args:
@@ -62,6 +39,11 @@ def encoded_segments(
         runs: Encode all later runs too, which inverse and interpolation need.
         reuse: Read ``path`` if it is there; else it is written anew.
         console: Shows progress.
+
+    Returns:
+        ``latents [m, d, t, *cells]``; ``runs [m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame
+        1, 2, ... on, see :func:`meshops.nn.known_frames.run_offset`, empty along the third axis where they are not
+        needed; ``parameters [m, g]``.
 
     Raises:
         CheckpointError: The file is of another auto-encoder, of other segments, damaged, or no cache.
@@ -88,16 +70,10 @@ def encoded_segments(
             "parameters": parameters.view(len(whole), -1),
         }
 
-    segments = f"{_fingerprint(data, cases)} {every} {stride} {runs}"
-    made_of = {"another auto-encoder": task.fingerprint(), "other segments": segments} if path is not None else {}
-    return Latents(**cached_tensors(path, made_of, encode, what="latents", reuse=reuse))
-
-
-def _fingerprint(data: PointTrajectories, cases: range) -> str:
-    """Hash of what is encoded: names, lengths and parameters, and the values of a frame of each trajectory."""
-    digest = hashlib.sha256(repr((data.spec, cases)).encode())
-    for index in cases:
-        length = data.lengths[index]
-        digest.update(repr((data.cases[index], length, data.parameters(index))).encode())
-        digest.update(data.window(index, length // 2, 1).values.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    if path is None:
+        return encode()
+    told = [(data.cases[i], data.lengths[i], data.parameters(i)) for i in cases]
+    middle = ((data.cases[i], data.window(i, data.lengths[i] // 2, 1).values) for i in cases)
+    segments = fingerprint((data.spec, cases, every, stride, runs, told), middle)
+    made_of = {"another auto-encoder": task.fingerprint(), "other segments": segments}
+    return cached_tensors(path, made_of, encode, what="latents", reuse=reuse)

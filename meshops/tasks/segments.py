@@ -16,7 +16,6 @@ from meshops.nn.known_frames import TASKS, allowed_shares
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Plain, Samples, Spec
 from meshops.tasks.checks import check_counts
-from meshops.tasks.latents import Latents
 
 Law = Literal["uniform", "logit_normal"]
 
@@ -58,9 +57,9 @@ class GenerateSettings(FlowSettings):
         start: Checkpoint of the auto-encoder.
         stride: Frames of the data from one frame to the next.
         every: Frames from one segment to the next one that is learnt; default: half a segment.
-        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
+        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f, or 1 where a segment is no longer.
         steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
-        samples: Size of their ensembles.
+        samples: Size of their ensembles; a deterministic model gives one.
         cases: Test trajectories at most; 0: all.
     """
 
@@ -133,51 +132,46 @@ class GenerateSpec(FlowSettings, Spec):
         }
 
 
+@dataclass(eq=False, kw_only=True)
 class GenerateSamples(Samples):
     """Latents of segments.
 
-    Args:
+    Attributes:
         points: Trajectories they are of.
         autoencoder: What made them.
-        latents: Of the trajectories that are learnt.
+        latents: Of the trajectories that are learnt, see :func:`meshops.tasks.latents.encoded_segments`.
         held_out: Latents of the first segment of each of the others.
         settings: The ``task:`` block.
         cases: How many trajectories are learnt.
     """
 
     offers = frozenset({"latents"})
-    spec: GenerateSpec
+    points: PointTrajectories
+    autoencoder: AutoencodeTask
+    latents: dict[str, Tensor]
     held_out: Sequence[dict[str, Tensor]]
+    settings: GenerateSettings
+    cases: int
 
-    def __init__(
-        self,
-        points: PointTrajectories,
-        autoencoder: AutoencodeTask,
-        latents: Latents,
-        held_out: Sequence[dict[str, Tensor]],
-        settings: GenerateSettings,
-        cases: int,
-    ) -> None:
-        self.points, self.autoencoder, self.latents, self.cases = points, autoencoder, latents, cases
-        self.held_out, self.settings = held_out, settings
-        self.remarks: list[str] = []
+    def __post_init__(self) -> None:
+        """Say what can be learnt of them."""
         found = {
-            "latent": latents.latents.shape[1:],
-            "time_factor": autoencoder.model.time_factor,
-            "parameters": points.spec.parameters,
-            "logarithmic": logarithmic(latents.parameters),
+            "latent": self.latents["latents"].shape[1:],
+            "time_factor": self.autoencoder.model.time_factor,
+            "parameters": self.points.spec.parameters,
+            "logarithmic": logarithmic(self.latents["parameters"]),
         }
-        self.spec = GenerateSpec.from_dict(asdict(settings) | found)
+        self.spec: GenerateSpec = GenerateSpec.from_dict(asdict(self.settings) | found)
 
     def __len__(self) -> int:
         """Number of segments."""
-        return len(self.latents.latents)
+        return len(self.latents["latents"])
 
     def describe(self) -> str:
         """Segments, trajectories, parameters."""
         told = f", parameters {', '.join(self.spec.parameters)}" if self.spec.parameters else ""
         return f"{len(self)} segments of {self.spec.frames} frames from {self.cases} trajectories{told}"
 
-    def notes(self) -> Sequence[str]:
-        """How long encoding took."""
-        return tuple(self.remarks)
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Some of them, as the loss takes them."""
+        return {name: values[list(rows)] for name, values in self.latents.items()}

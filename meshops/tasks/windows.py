@@ -11,7 +11,7 @@ from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
-from meshops.tasks.checks import check_amounts, check_counts, check_fractions
+from meshops.tasks.checks import check_amounts, check_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,8 @@ class AutoencodeSettings(WindowSettings):
         check_counts(1, "task.", frames=self.frames, stride=self.stride)
         check_counts(0, "task.", most_points=self.most_points, targets=self.targets, cases=self.cases)
         check_amounts("task.", kl=self.kl, noise=self.noise)
-        check_fractions("task.", replay=self.replay)
+        if not 0 <= self.replay <= 1:
+            raise InputError(f"task.replay must be from 0 to 1, got {self.replay}")
         if len(self.points) != 2 or not 0 < self.points[0] <= self.points[1] <= 1:
             raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(self.points)}")
         check_parts(self.test_points, "task.test_points")
@@ -130,6 +131,7 @@ class AutoencodeSamples(Samples):
         windows: Trajectory and first frame of each window.
         singles: Trajectory and number of each frame, when refining.
         border: Numbers below this are windows.
+        remarks: How much smaller the latent is, and which of its nodes see no point; known once there is a model.
     """
 
     offers = frozenset({"autoencoder"})
@@ -157,10 +159,6 @@ class AutoencodeSamples(Samples):
     def describe(self) -> str:
         """Trajectories and fields."""
         return f"{len(self.points)} trajectories, fields {', '.join(self.spec.fields)}"
-
-    def notes(self) -> Sequence[str]:
-        """How much smaller the latent is, and which of its nodes see no point; known once there is a model."""
-        return tuple(self.remarks)
 
     def read(self, numbers: Sequence[int]) -> PointFrames:
         """Samples by their numbers; the first one decides whether they are windows or single frames."""

@@ -253,8 +253,8 @@ class EchoAutoencoder(nn.Module):
         if not alone:
             return []
         return [
-            f"{alone} of {self.grid.num_nodes} latent nodes see no point within their radius (inside of a body, or fewer "
-            "points than cells); they take the nearest"
+            f"{alone} of {self.grid.num_nodes} latent nodes see no point within their radius (inside of a body, or "
+            "fewer points than cells); they take the nearest"
         ]
 
     def _known(self, like: Tensor, node_type: Tensor | None, constants: Tensor | None) -> list[Tensor]:
