@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,13 +98,13 @@ class Normalizer(nn.Module):
         """Placeholder of the right size, for loading a checkpoint into."""
         return cls(torch.zeros(channels), torch.ones(channels))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Physical -> normalised, ``[..., c]``."""
-        return (values - self.shift) / self.scale
+    def forward(self, values: Tensor, axis: int = -1) -> Tensor:
+        """Physical -> normalised, ``[..., c]``, or with the channels along another axis."""
+        return ((values.movedim(axis, -1) - self.shift) / self.scale).movedim(-1, axis)
 
-    def inverse(self, values: Tensor) -> Tensor:
-        """Normalised -> physical, ``[..., c]``."""
-        return values * self.scale + self.shift
+    def inverse(self, values: Tensor, axis: int = -1) -> Tensor:
+        """Normalised -> physical."""
+        return (values.movedim(axis, -1) * self.scale + self.shift).movedim(-1, axis)
 
     def extra_repr(self) -> str:
         """Number of channels."""
@@ -134,13 +134,28 @@ class QuantityNormalizer(Normalizer):
             out = cls(found.mean, found.std, names=names, logarithmic=logarithmic)
         return out
 
-    def forward(self, values: Tensor) -> Tensor:
-        """``[b, g]`` normalised; errors as :meth:`logarithms`."""
-        return super().forward(self.logarithms(values))
+    def rows(self, values: Mapping[str, float] | None, count: int) -> Tensor | None:
+        """The same numbers, by name, ``count`` times: ``[count, g]``; None of None.
 
-    def inverse(self, values: Tensor) -> Tensor:
+        Raises:
+            InputError: One is missing, or there are none.
+        """
+        if values is None:
+            return None
+        if not self.names or not set(self.names) <= set(values):
+            raise InputError(
+                f"the model takes the parameters {', '.join(self.names) or 'none'}, got {', '.join(values)}; give all "
+                "of them or None"
+            )
+        return torch.tensor([float(values[name]) for name in self.names]).expand(count, -1).to(self.shift.device)
+
+    def forward(self, values: Tensor, axis: int = -1) -> Tensor:
+        """``[b, g]`` normalised; errors as :meth:`logarithms`."""
+        return super().forward(self.logarithms(values), axis)
+
+    def inverse(self, values: Tensor, axis: int = -1) -> Tensor:
         """Inverse of :meth:`forward`."""
-        out = super().inverse(values)
+        out = super().inverse(values, axis)
         return torch.where(torch.tensor(self.logarithmic, device=out.device), out.exp(), out)
 
     def logarithms(self, values: Tensor) -> Tensor:

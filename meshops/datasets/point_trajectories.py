@@ -59,6 +59,10 @@ class PointSpec:
         """Channel range of each field."""
         return field_slices(self.fields, self.sizes)
 
+    def labels(self) -> list[str]:
+        """Each field with its unit, where it is known: ``pressure (Pa)``."""
+        return [f"{name} ({unit})" if unit else name for name, unit in zip(self.fields, self.units, strict=True)]
+
     @property
     def spacing(self) -> tuple[float, ...]:
         """Size of the cells of a grid along each axis, m."""

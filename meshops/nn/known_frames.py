@@ -20,6 +20,14 @@ from meshops.errors import InputError
 TaskName = Literal["forward", "inverse", "interpolation", "generation"]
 TASKS: tuple[TaskName, ...] = ("forward", "inverse", "interpolation", "generation")
 
+ASKED: dict[tuple[bool, bool], TaskName] = {
+    (False, False): "generation",
+    (True, False): "forward",
+    (True, True): "interpolation",
+    (False, True): "inverse",
+}
+"""What is asked when something is known of the start, and of later frames."""
+
 
 class Known(NamedTuple):
     """What is known of a batch of segments, standardised.

@@ -163,15 +163,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     @torch.no_grad()
     def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
-        """Relative L2 errors of reconstructed trajectories, by the part of the points the encoder saw.
+        """Relative L2 errors of trajectories that are reconstructed from a part of their points, always at all points.
 
-        Args:
-            data: Trajectories.
-            context: Where the model works.
-            **asked: ``parts`` of the points (the error is always at all of them), ``cases`` at most (0: all).
-
-        Raises:
-            InputError: No trajectory is long enough, or the data have other fields.
+        Asked are ``parts`` of the points, and ``cases`` at most (0: all).
         """
         chosen = self.asking(asked)
         parts, most = check_parts(chosen["parts"], "parts"), at_least("cases", chosen["cases"], 0)
@@ -218,7 +212,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             return self.latents_of(source.to(self.device)).mean
 
     def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """Fields ``[q, s, c]``, physical units, on the CPU, where queries are; errors as :meth:`normalised_fields_of`."""
+        """Fields ``[q, s, c]`` at points, physical units, on the CPU; errors as :meth:`normalised_fields_of`."""
         with judging(self):
             found = self.normalised_fields_of(latent.to(self.device), queries.to(self.device))
             return self.norm.inverse(found).cpu()

@@ -16,20 +16,13 @@ from meshops.data.normalize import Normalizer, QuantityNormalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
 from meshops.metrics.ensembles import expected_error
+from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import Method, flow_sample
-from meshops.nn.known_frames import TASKS, Known, TaskName
+from meshops.nn.known_frames import ASKED, TASKS, Known, TaskName
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
 from meshops.tasks.segments import GenerateSettings, GenerateSpec
-
-# what is asked when something is known of the start, and of later frames
-ASKED: dict[tuple[bool, bool], TaskName] = {
-    (False, False): "generation",
-    (True, False): "forward",
-    (True, True): "interpolation",
-    (False, True): "inverse",
-}
 
 
 class Sampling(TypedDict, total=False):
@@ -86,15 +79,6 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
         return cast("AutoencodeTask", self._parts["autoencoder"])
 
-    def standardised(self, latent: Tensor) -> Tensor:
-        """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
-        out: Tensor = self.norm(latent.movedim(1, -1)).movedim(-1, 1)
-        return out
-
-    def original(self, latent: Tensor) -> Tensor:
-        """Inverse of :meth:`standardised`."""
-        return self.norm.inverse(latent.movedim(1, -1)).movedim(-1, 1)
-
     def sample(
         self,
         known: Known,
@@ -113,7 +97,9 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             known: What is known.
             parameters: ``[b, g]`` in their units; None: not known.
             generator: Of the noise.
-            steps, method, guidance: See :class:`Sampling`.
+            steps: See :class:`Sampling`, as the next two.
+            method: Of the integration.
+            guidance: Weight.
 
         Raises:
             InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
@@ -157,7 +143,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             else:
                 end = flow_sample(guided, tokens, wanted, steps=steps, method=method, generator=generator)
             found = self.parameter_norm.inverse(end[:, size:]) if width else None
-            return self.original(end[:, :size].view_as(known.latent)), found
+            return self.norm.inverse(end[:, :size].view_as(known.latent), axis=1), found
 
     def forecast(
         self,
@@ -204,7 +190,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         moves = given.moving or (given.frames == 1 and target.moving and len(given.pos) == int(target.ptr[1]))
         between = target if moves else given
         known = self._known({0: given}, "forward", samples)
-        told = self._told(parameters, len(known.latent))
+        told = self.parameter_norm.rows(parameters, len(known.latent))
         generator = torch.Generator().manual_seed(seed)
         made: list[Tensor] = []
         first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
@@ -255,7 +241,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             )
         check_counts(1, samples=samples)
         known = self._known(runs, ASKED[0 in runs, any(runs)], samples)
-        told, generator = self._told(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
+        told, generator = self.parameter_norm.rows(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
         latent, found = self.sample(known, parameters=told, generator=generator, **how)
         fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
         return fields, None if found is None else found.cpu()
@@ -297,7 +283,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                     f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
                     "frames, and runs must not overlap"
                 )
-            latent[:, :, place : place + count] = self.standardised(self.autoencoder.encode(run).to(self.device))
+            latent[:, :, place : place + count] = self.norm(self.autoencoder.encode(run).to(self.device), axis=1)
             hint[:, place : place + count] = True
             start[:, place] = True
             if first == 0:
@@ -307,28 +293,9 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         known = Known(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=self.device))
         return known.repeat(1 if self.spec.deterministic else samples)
 
-    def _told(self, parameters: Mapping[str, float] | None, count: int) -> Tensor | None:
-        if parameters is None:
-            return None
-        names = self.spec.parameters
-        if not names or not set(names) <= set(parameters):
-            raise InputError(
-                f"the model takes the parameters {', '.join(names) or 'none'}, got {', '.join(parameters)}; give all "
-                "of them or None"
-            )
-        row = torch.tensor([float(parameters[name]) for name in names])
-        return row.expand(count, -1).to(self.device)
-
     def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
         """``[b, t, q, c]`` of every latent at points that stay, or at equally many in every frame."""
         return torch.stack([points.series(self.autoencoder.decode(z.unsqueeze(0), points)) for z in latent])
-
-
-def check_run(name: str, number: int, most: int, factor: int) -> None:
-    """Raise ``InputError`` unless ``number`` is ``1 + factor j`` and at most ``most``."""
-    if (number - 1) % factor or not 1 <= number <= most:
-        fits = ", ".join(str(n) for n in range(1, most + 1, factor))
-        raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
 
 
 def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:

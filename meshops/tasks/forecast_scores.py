@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +17,10 @@ from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.metrics.ensembles import missing_variance
 from meshops.metrics.forecasts import forecast_bands, forecast_errors, forecast_scores
+from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import Method
 from meshops.tasks.base import Context
-from meshops.tasks.forecast import Forecaster, check_run
+from meshops.tasks.forecast import Forecaster
 from meshops.tasks.report import Report
 
 COLUMNS = {
@@ -71,8 +71,10 @@ def calibrate(
         task: Generator with its auto-encoder.
         data: Trajectories.
         cases: Which of them; none of them should have been trained on.
-        given, steps, stride: See :class:`~meshops.tasks.segments.GenerateSettings`.
+        given: Frames that are known; see :class:`~meshops.tasks.segments.GenerateSettings`, as the next three.
+        steps: Frames to predict.
         samples: Size of the ensembles, at least two; a deterministic model gives one.
+        stride: Frames of the data from one frame to the next.
 
     Returns:
         Frames ahead that are calibrated: as many as the longest trajectory has.
@@ -82,8 +84,8 @@ def calibrate(
     """
     if samples < 2 and not task.spec.deterministic:
         raise InputError(f"the spread is that of two samples or more, got samples = {samples}")
-    first, ahead = horizon(task, given, steps)
-    trials = forecasts(task, data, cases, first, ahead, stride=stride, samples=samples)
+    first, ahead = _horizon(task, given, steps)
+    trials = _forecasts(task, data, cases, first, ahead, stride=stride, samples=samples)
     rows = [missing_variance(trial.fields, trial.rest.series()) for trial in trials]
     if not rows:
         raise InputError(f"no trajectory to calibrate with is longer than the {first} frames that are given")
@@ -118,7 +120,11 @@ def judge_forecasts(
         task: Generator with its auto-encoder.
         data: Trajectories.
         context: Its folder takes ``forecast.html`` and ``errors.png``.
-        given, steps, samples, stride, cases: See :class:`~meshops.tasks.segments.GenerateSettings`.
+        given: Frames that are known; see :class:`~meshops.tasks.segments.GenerateSettings`, as the next four.
+        steps: Frames to predict.
+        samples: Size of the ensembles.
+        stride: Frames of the data from one frame to the next.
+        cases: Trajectories at most.
         integration: Steps of the integration.
         method: Of the integration.
 
@@ -135,12 +141,16 @@ def judge_forecasts(
     Raises:
         InputError: No trajectory is long enough.
     """
-    first, ahead = horizon(task, given, steps)
+    from meshops.viz import forecast_curves, forecast_page
+
+    first, ahead = _horizon(task, given, steps)
     console, count, folder = context.console, min(cases or len(data), len(data)), context.folder
     rows = track(range(count), "forecasting", console=console, transient=True, disable=not console.is_terminal)
     tables: dict[str, dict[str, Tensor]] = {}  # trajectory -> score -> against time
     bands, seconds, diverged, pictures = [], [], [], []
-    trials = forecasts(task, data, rows, first, ahead, stride=stride, samples=samples, steps=integration, method=method)
+    trials = _forecasts(
+        task, data, rows, first, ahead, stride=stride, samples=samples, steps=integration, method=method
+    )
     for trial in trials:
         name, fields, truth = data.cases[trial.case], trial.fields, trial.rest.series()
         seconds.append(trial.seconds)
@@ -154,7 +164,18 @@ def judge_forecasts(
         if data.spec.grid:
             bands.append(forecast_bands(fields[:, -1], truth[-1], grid=data.spec.grid, spacing=data.spec.spacing))
         if folder is not None and len(tables) == 1:
-            pictures += _drawn(folder, data, trial, first, stride, expected)
+            pictures += forecast_page(
+                folder / "forecast.html",
+                trial.rest,
+                fields,
+                expected=expected,
+                grid=data.spec.grid,
+                box=(data.spec.low, data.spec.high),
+                label=data.spec.labels()[0],
+                case=name,
+                given=first,
+                time_step=data.spec.time_step * stride,
+            )
     if not seconds:
         raise InputError(
             f"no trajectory is long enough: a forecast from {first} frames needs more than those; the longest has "
@@ -168,15 +189,13 @@ def judge_forecasts(
     if diverged:
         report.lines.append(f"note: not finite and in no mean: {', '.join(diverged)}")
     if folder is not None and tables:
-        from meshops.viz import forecast_curves
-
         trained = task.spec.frames - first
         pictures.append(forecast_curves(folder / "errors.png", report.curves, trained=trained))
     report.pictures = pictures
     return report
 
 
-def forecasts(
+def _forecasts(
     task: Forecaster,
     data: PointTrajectories,
     cases: Iterable[int],
@@ -186,17 +205,7 @@ def forecasts(
     stride: int,
     **how: Any,
 ) -> Iterator[Trial]:
-    """Forecasts of the trajectories that are longer than what is given.
-
-    Args:
-        task: Generator with its auto-encoder.
-        data: Trajectories.
-        cases: Which of them.
-        given: Frames that are known.
-        ahead: Frames to predict; fewer where a trajectory ends.
-        stride: Frames of the data from one frame to the next.
-        **how: See :meth:`meshops.tasks.forecast.Forecaster.forecast`.
-    """
+    """Forecasts of the trajectories that are longer than what is given, ``ahead`` frames or to their end."""
     for case in cases:
         available = (data.lengths[case] - 1) // stride + 1
         if available <= given:
@@ -210,12 +219,8 @@ def forecasts(
         yield Trial(case, whole.series()[given - 1 : given], rest, fields, time.perf_counter() - begin)
 
 
-def horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int, int]:
-    """Frames that are known and frames to predict.
-
-    Raises:
-        InputError: The known frames do not fit the generator.
-    """
+def _horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int, int]:
+    """Frames that are known, which must fit the generator, and frames to predict."""
     segment, factor = task.spec.frames, task.spec.time_factor
     if segment == 1:
         raise InputError("segments of one frame have nothing to forecast; train the auto-encoder on more frames")
@@ -241,26 +246,3 @@ def _report(tables: Mapping[str, Mapping[str, Tensor]], first: int, samples: int
         report.baselines["last given frame kept"] = {"relative_l2": found.mean["relative_l2_kept"]}
         report.details["rank_histogram"] = found.ranks.tolist()
     return report
-
-
-def _drawn(
-    folder: Path, data: PointTrajectories, trial: Trial, first: int, stride: int, expected: Tensor | None
-) -> list[Path]:
-    """A page of a forecast, where it can be drawn."""
-    from meshops.viz import forecast_page
-
-    spec, frames = data.spec, trial.rest.frames
-    name, unit, step = spec.fields[0], spec.units[0], spec.time_step * stride
-    return forecast_page(
-        folder / "forecast.html",
-        trial.rest,
-        trial.fields,
-        expected=expected,
-        grid=spec.grid,
-        box=(spec.low, spec.high),
-        times=[(first + i) * step for i in range(frames)] if step else None,
-        time_unit="s" if step else "",
-        label=f"{name} ({unit})" if unit else name,
-        title="Forecast",
-        subtitle=f"{data.cases[trial.case]}: {first} frames given, {frames} predicted",
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -16,12 +17,13 @@ from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, QuantityNormalizer, Statistics
 from meshops.errors import InputError
+from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
 from meshops.tasks.checks import check_counts
-from meshops.tasks.forecast import Forecaster, check_run
+from meshops.tasks.forecast import Forecaster
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
 from meshops.tasks.latents import encoded_segments
 from meshops.tasks.report import Report
@@ -55,22 +57,20 @@ class GenerateTask(Forecaster):
         start.to(context.device)
         begin = time.perf_counter()
 
-        def encoded(cases: range, name: str) -> dict[str, Tensor]:
-            return encoded_segments(
-                start,
-                points,
-                cases,
-                None if context.folder is None else context.folder / name,
-                every=settings.every or max(1, frames // 2),
-                stride=stride,
-                runs=settings.tasks[1] + settings.tasks[2] > 0,
-                reuse=context.reuse,
-                console=context.console,
-            )
-
-        latents = encoded(range(kept), "latents.pt")
+        encode = partial(
+            encoded_segments,
+            start,
+            points,
+            every=settings.every or max(1, frames // 2),
+            stride=stride,
+            runs=settings.tasks[1] + settings.tasks[2] > 0,
+            reuse=context.reuse,
+            console=context.console,
+        )
+        folder = context.folder
+        latents = encode(range(kept), folder and folder / "latents.pt")
         spent = time.perf_counter() - begin
-        held = [encoded(range(i, i + 1), f"validation_{i}.pt") for i in range(kept, len(points))]
+        held = [encode(range(i, i + 1), folder and folder / f"validation_{i}.pt") for i in range(kept, len(points))]
         first = [{name: values[:1] for name, values in of.items()} for of in held]
         samples = GenerateSamples(
             points=points, autoencoder=start, latents=latents, held_out=first, settings=settings, cases=kept
@@ -111,9 +111,9 @@ class GenerateTask(Forecaster):
             batch: ``latents [b, d, t, *cells]``; ``runs [b, d, t (t - 1) / 2, *cells]`` encodings of the frames from
                 latent frame 1, 2, ... on, one after the other (may be empty); ``parameters [b, g]``.
         """
-        clean = self.standardised(batch["latents"])
+        clean = self.norm(batch["latents"], axis=1)
         b, device = len(clean), clean.device
-        known = draw_known(clean, self.standardised(batch["runs"]), self.spec.tasks)
+        known = draw_known(clean, self.norm(batch["runs"], axis=1), self.spec.tasks)
         parameters, given = self._draw_parameters(batch["parameters"])
         r = torch.zeros(b) if self.spec.deterministic else draw_times(b, law=self.spec.law)
         r = r.to(device)
@@ -169,16 +169,7 @@ class GenerateTask(Forecaster):
         return [*out, f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})"]
 
     def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
-        """Ensembles of forecasts from the first frames of every trajectory, scored against the truth.
-
-        Args:
-            data: Trajectories.
-            context: Where models work; its folder takes ``forecast.html`` and ``errors.png``.
-            **asked: See :func:`meshops.tasks.forecast_scores.judge_forecasts`.
-
-        Raises:
-            InputError: No trajectory is long enough, or the data have other fields.
-        """
+        """Ensembles of forecasts, scored; what is asked: see :func:`meshops.tasks.forecast_scores.judge_forecasts`."""
         chosen: dict[str, Any] = self.asking(asked)
         counts = ("given", "steps", "samples", "stride", "integration")
         check_counts(1, **{key: chosen[key] for key in counts})
