@@ -128,10 +128,10 @@ def read(path: Path, cases: int) -> Any:
     import torch
 
     from meshops.data.mesh_graph import MeshGraph
-    from meshops.tasks import FieldsSettings, FieldsTask
+    from meshops.tasks import Context, FieldsSettings, FieldsTask
 
     graphs = [MeshGraph(**values) for values in torch.load(path, weights_only=True)]
-    return FieldsTask.samples(graphs, FieldsSettings(), held_out=len(graphs) - cases)
+    return FieldsTask.samples(graphs, FieldsSettings(), Context(held_out=len(graphs) - cases))
 
 
 def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alone: bool = False) -> None:
@@ -139,7 +139,7 @@ def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alo
     import torch
     from torch_geometric.data import Batch
 
-    from meshops.training.optim import parameter_groups
+    from meshops.nn.optim import parameter_groups
 
     task.train()
     generator = torch.Generator().manual_seed(seed)

@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
 
     import meshops
+    from meshops.aero.cases import open_case
     from meshops.data.surface import refine
     from meshops.solvers.ahmed_body import ahmed_body
-    from meshops.tasks.cases import open_case
 
     body = ahmed_body(1.044, 0.36, 0.29, 0.1, 0.2, 20.0, 0.05)
     area = float(body.compute_cell_sizes(length=False, volume=False)["Area"].sum())

@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from meshops.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from meshops.data.mesh_graph import MeshGraph
     from meshops.data.point_frames import point_frames
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from meshops.surrogate import Surrogate, load
     from meshops.tasks import Prediction, Report
     from meshops.training import DataConfig, RunConfig, TrainConfig, train
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BallTree",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -55,6 +56,30 @@ def test_every_public_name_is_there() -> None:
     for name in meshops.__all__:
         assert getattr(meshops, name) is not None, name
         assert name in dir(meshops)
+
+
+@pytest.mark.parametrize(
+    ("package", "names"),
+    [
+        ("meshops.nn", "ContinuousConv MLP MeshBits PatchAttention SupernodePool quantize to_integers"),
+        ("meshops.partition", "BallTree Cover Octree Partition create_partitioner register_partitioner"),
+        ("meshops.metrics", "crps field_errors register_metric relative_l2 vrmse"),
+        ("meshops.data", "KNNGraph LatentGrid MeshGraph Normalizer RadiusGraph grid_graph read write_mesh"),
+        ("meshops.ops", "explain integer_linear knn_search radius_search segment_mean"),
+        ("meshops.aero", "FlowConditions Forces Frame integrate_forces node_features"),
+        ("meshops.solvers", "Simulation ahmed_body generate generate_mesh"),
+        ("meshops.trust", "Novelty Yardsticks"),
+        ("meshops.tasks", "FieldsSettings FieldsTask Prediction Report RolloutSettings Task get_task list_tasks"),
+        ("meshops.training", "DataConfig RunConfig TrainConfig train train_stages"),
+        ("meshops.datasets", "AhmedMini CaseDataset GraphList create detect names register_dataset"),
+        ("meshops.viz", "graph_picture scene_html surface_picture write_report"),
+        ("meshops.surrogate", "Surrogate load write_prediction"),
+        ("meshops.models", "MSPT create_model list_models register_model"),
+    ],
+)
+def test_packages_show_what_users_need(package: str, names: str) -> None:
+    module = importlib.import_module(package)
+    assert set(names.split()) <= set(module.__all__)
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

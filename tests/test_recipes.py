@@ -13,6 +13,7 @@ from meshops.cli.train import parse, parse_stages, recipes
 from meshops.datasets import CaseDataset, MeshTrajectoryDataset, TrajectoryDataset, names
 from meshops.datasets.cfdbench.dataset import CONSTANTS
 from meshops.errors import InputError
+from meshops.nn.optim import schedule
 from meshops.tasks import FieldsSettings, FieldsSpec, RolloutSettings, get_task
 from meshops.tasks.base import Plain
 from meshops.tasks.build import build_model
@@ -21,7 +22,6 @@ from meshops.tasks.mesh_states import MeshRolloutSpec
 from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSettings, AutoencodeSpec
 from meshops.training import RunConfig, StagesConfig
-from meshops.training.optim import schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("models/*/*.yaml"), *ROOT.glob("meshops/recipes/*.yaml")])

@@ -21,8 +21,8 @@ class Total(Task):
     batch = staticmethod(GraphSamples.batch)
 
     @classmethod
-    def samples(cls, data, settings, *, held_out=0, start=None, context=None):
-        return GraphSamples(data, settings, held_out=held_out)
+    def samples(cls, data, settings, context):
+        return GraphSamples(data, settings, held_out=context.held_out)
 
     @classmethod
     def empty(cls, model, spec):

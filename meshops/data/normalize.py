@@ -62,6 +62,10 @@ class Statistics:
         """Standard deviation (biased), never negative."""
         return (self.deviation.clamp(min=0) / self.count).sqrt()
 
+    def box(self) -> Tensor:
+        """``[c + 1]`` middle of the range, and half its longest side: one shift and scale for positions."""
+        return torch.cat([(self.high + self.low) / 2, ((self.high - self.low).max() / 2).view(1)])
+
 
 class Normalizer(nn.Module):
     """``(value - shift) / scale`` per channel; the statistics are buffers and travel with the checkpoint.
@@ -86,8 +90,8 @@ class Normalizer(nn.Module):
         return cls(statistics.mean, statistics.std)
 
     @classmethod
-    def per_field(cls, statistics: Statistics, fields: Iterable[slice]) -> Normalizer:
-        """One shift per channel and one scale per field, so that vectors keep their direction."""
+    def by_field(cls, statistics: Statistics, fields: Iterable[slice]) -> Normalizer:
+        """Mean of each channel, one scale per field, so that vectors keep their direction."""
         scale = statistics.std.clone()
         for channels in fields:
             scale[channels] = statistics.std[channels].square().mean().sqrt()

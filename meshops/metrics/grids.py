@@ -60,6 +60,14 @@ def grid_errors(prediction: Tensor, truth: Tensor, *, dim: int) -> dict[str, Ten
     }
 
 
+def channel_errors(prediction: Tensor, truth: Tensor, names: Sequence[str], *, dim: int) -> dict[str, Tensor]:
+    """:func:`grid_errors` and ``vrmse_<name>`` of each channel; the NMSE of a truth that is zero everywhere is NaN."""
+    errors = grid_errors(prediction, truth, dim=dim)
+    errors["nmse"] = errors["nmse"].masked_fill(truth.flatten(-dim - 1).eq(0).all(-1), torch.nan)
+    each = vrmse(prediction, truth, dim=dim)
+    return errors | {f"vrmse_{name}": each[:, place] for place, name in enumerate(names)}
+
+
 def energy_spectrum(values: Tensor, *, dim: int, spacing: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
     """Energy per shell of wave numbers, ``E(k) = 1/2 sum over |k'| in [k - 1/2, k + 1/2) of |u_hat(k')|^2``.
 

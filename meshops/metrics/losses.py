@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.ops.segment import segment_mean, segment_sum
 
 TINY = 1e-12
@@ -85,5 +85,5 @@ def get_loss(name: str) -> Loss:
         InputError: Unknown name.
     """
     if name not in LOSSES:
-        raise InputError(f"unknown loss '{name}'; allowed: {listing(LOSSES)}")
+        raise InputError(f"unknown loss '{name}'; {did_you_mean(name, LOSSES)}allowed: {listing(LOSSES)}")
     return LOSSES[name]

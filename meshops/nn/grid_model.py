@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from meshops.data.grid import grid_values
+from meshops.ops.segment import segment_mean
 
 
 class LossPairs(NamedTuple):
@@ -22,6 +23,15 @@ class LossPairs(NamedTuple):
     prediction: Tensor
     truth: Tensor
     ptr: Tensor
+
+    def error(self, name: str) -> Tensor:
+        """Mean over samples of ``"mse"``, ``"mae"`` or ``"nmse"``, the first over the mean square of the truth."""
+        difference = self.prediction - self.truth
+        error = difference.abs() if name == "mae" else difference.square()
+        per_sample = segment_mean(error.mean(1), self.ptr)
+        if name == "nmse":
+            per_sample = per_sample / segment_mean(self.truth.square().mean(1), self.ptr).clamp(min=1e-12)
+        return per_sample.mean()
 
 
 class GridModel(nn.Module):

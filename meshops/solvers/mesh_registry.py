@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshops.data.mesh_graph import MeshGraph
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.solvers.darcy import darcy, poisson
 from meshops.solvers.hyperelastic import hyperelastic
 from meshops.solvers.wake import WakeSimulation, wake
@@ -32,7 +32,8 @@ def generate_mesh(name: str, seed: int = 0, **options: Any) -> MeshGraph | WakeS
         InputError: Unknown name or option; lists those allowed.
     """
     if name not in MESH_GENERATORS:
-        raise InputError(f"no generator '{name}' on meshes; there are: {listing(sorted(MESH_GENERATORS))}")
+        hint = did_you_mean(name, MESH_GENERATORS)
+        raise InputError(f"no generator '{name}' on meshes; {hint}there are: {listing(sorted(MESH_GENERATORS))}")
     maker = MESH_GENERATORS[name]
     allowed = [key for key in inspect.signature(maker).parameters if key != "seed"]
     unknown = sorted(set(options) - set(allowed))

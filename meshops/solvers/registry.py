@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.solvers.cavity import lid_driven_cavity
 from meshops.solvers.gray_scott import gray_scott
 from meshops.solvers.rayleigh_benard import rayleigh_benard
@@ -43,7 +44,8 @@ def generate(name: str, seed: int = 0, **options: Any) -> Simulation:
         InputError: Unknown name or option; lists those allowed.
     """
     if name not in GENERATORS:
-        raise InputError(f"no generator '{name}'; there are: {listing(sorted(GENERATORS))}")
+        hint = did_you_mean(name, GENERATORS)
+        raise InputError(f"no generator '{name}'; {hint}there are: {listing(sorted(GENERATORS))}")
     maker = GENERATORS[name]
     fixed = maker.keywords if isinstance(maker, partial) else {}
     allowed = [key for key in inspect.signature(maker).parameters if key != "seed" and key not in fixed]
@@ -51,3 +53,13 @@ def generate(name: str, seed: int = 0, **options: Any) -> Simulation:
     if unknown:
         raise InputError(f"{name}: unknown option {listing(unknown)}; allowed: {listing(allowed)}")
     return maker(seed, **options)
+
+
+def drawn(ranges: Mapping[str, tuple[float, float]], seed: int) -> dict[str, float]:
+    """A value from every range, a function of the seed; ranges of more than tenfold evenly in the logarithm."""
+    draw = random.Random(f"vary {seed}")
+    out = {}
+    for key, (low, high) in sorted(ranges.items()):
+        part = draw.random()
+        out[key] = low * (high / low) ** part if low > 0 and high > 10 * low else low + (high - low) * part
+    return out

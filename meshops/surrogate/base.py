@@ -10,26 +10,27 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
+from meshops.models.compress import compressed_model, empty_integers
 from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
-from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
-from meshops.tasks.cases import Case, Source
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
 from meshops.trust import Novelty, yardstick_rows
+from meshops.version import __version__
 
 
 @dataclass(eq=False)
@@ -72,7 +73,7 @@ class Surrogate:
         cues: bool | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
-        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.tasks.cases.Case`.
+        """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.aero.cases.Case`.
 
         Args:
             source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, a graph, or an opened case.
@@ -98,14 +99,10 @@ class Surrogate:
             task.predict(source)  # says what to use instead
             raise AssertionError("a task that is not of fields predicted a case")
         named, flow = _split_conditions(task, conditions or {}, flow)
-        case = task.open(
-            source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named
-        )  # fmt: skip
+        case = task.open(source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named)
         if self.novelty is not None and scale is None and case.body is not None and not isinstance(source, Case):
             self.novelty.check_length(case.body.length(case.flow), case.label)
-        made = task.predict(
-            case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress
-        )  # fmt: skip
+        made = task.predict(case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress)
         return replace(made, verdict=None if self.novelty is None else self.novelty.of_case(task, case))
 
     def evaluate(
@@ -132,7 +129,7 @@ class Surrogate:
             bits: Bits of the rows, for models that were trained without quantisation.
 
         Raises:
-            InputError: See :func:`meshops.surrogate.compress.compressed_model`.
+            InputError: See :func:`meshops.models.compress.compressed_model`.
         """
         made = self.task.made
         model, name, arguments = compressed_model(self.task.model, made.name, dict(made.arguments), budget, bits)
@@ -140,14 +137,10 @@ class Surrogate:
         task.model, task.made = model, Made(name, arguments, integers=True)
         return Surrogate(task.eval(), dict(self.info), self.novelty)
 
-    def content(self) -> dict[str, Stored]:
-        """What the checkpoint holds."""
-        novelty = None if self.novelty is None else self.novelty.to_dict()
-        return {**task_content(self.task), "info": self.info, "novelty": novelty}
-
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the checkpoint (temporary name, then rename)."""
-        return write_checkpoint(path, self.content())
+        novelty = None if self.novelty is None else self.novelty.to_dict()
+        return write_checkpoint(path, {**task_content(self.task), "info": self.info, "novelty": novelty})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
@@ -162,11 +155,19 @@ class Surrogate:
         try:
             task = task_of(content, str(path)).eval().to(place)
             novelty = None if content["novelty"] is None else Novelty.from_dict(content["novelty"])
-            return cls(task, content["info"], novelty)
-        except (KeyError, TypeError, AttributeError, AssertionError) as error:
+            out = cls(task, dict(content["info"]), novelty)
+        except CheckpointError:
+            raise
+        except InputError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        except Exception as error:  # what a stranger wrote can fail anywhere
+            reason = f"{type(error).__name__}: {error}"[:200]
             raise CheckpointError(
-                f"{path}: damaged, its content does not fit together ({error!r}); train again"
+                f"{path}: damaged, its content does not fit together ({reason}); train again"
             ) from None
+        if not all(bool(weight.isfinite().all()) for weight in task.parameters()):
+            raise CheckpointError(f"{path}: holds weights that are NaN or infinite; train again")
+        return out
 
 
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
@@ -176,10 +177,9 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
 
 def task_content(task: Task) -> dict[str, Stored]:  # type: ignore[type-arg]
     """A task as a checkpoint holds it, those it works with included."""
-    made = task.made
     return {
         "kind": task.kind,
-        "model": {"name": made.name, "arguments": dict(made.arguments), "integers": made.integers},
+        "model": asdict(task.made),
         "spec": task.spec.to_dict(),
         "asked": task.asked,
         "memory": task.memory(),
@@ -190,16 +190,16 @@ def task_content(task: Task) -> dict[str, Stored]:  # type: ignore[type-arg]
 
 def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[type-arg]
     """Inverse of :func:`task_content`; ``path`` is for messages."""
-    described = cast("dict[str, Plain]", content["model"])
-    made = Made(
-        str(described["name"]), cast("dict[str, Plain]", described["arguments"]), bool(described["integers"])
-    )  # fmt: skip
+    made = Made(**cast("dict[str, Any]", content["model"]))
     model = (empty_integers if made.integers else create_model)(made.name, **made.arguments)
     task = get_task(str(content["kind"])).empty(model, cast("dict[str, Plain]", content["spec"]))
     try:
         task.load_state_dict(cast("dict[str, torch.Tensor]", content["weights"]))
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights do not fit the model '{made.name}': {error}") from None
+        first = " ".join(str(error).splitlines()[1].split())[:120]
+        raise CheckpointError(
+            f"{path}: its weights do not fit the model '{made.name}' it names ({first} ...); train again"
+        ) from None
     task.made, task.asked = made, dict(cast("dict[str, Plain]", content["asked"]))
     task.remember(cast("dict[str, Stored]", content["memory"]))
     parts = cast("dict[str, dict[str, Stored]]", content["parts"])
@@ -226,10 +226,8 @@ def software() -> dict[str, Plain]:
     """Versions that a result depends on."""
     import torch_geometric
 
-    import meshops
-
     return {
-        "meshops": meshops.__version__,
+        "meshops": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torch_geometric": torch_geometric.__version__,

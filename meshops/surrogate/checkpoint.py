@@ -45,6 +45,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason[0] if reason else error})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a meshops checkpoint; 'meshops train' writes one as <run>/model.ckpt")
+    if not isinstance(content.get("version"), int):
+        raise CheckpointError(f"{path}: damaged, it does not say its version; train again")
     if content["version"] > VERSION:
         raise CheckpointError(
             f"{path}: written by a newer meshops (format {content['version']}, this one reads up to {VERSION}); "

@@ -1,8 +1,8 @@
 """What is learnt and how it is judged: one contract, four kinds."""
 
+from meshops.aero.cases import Case
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
-from meshops.tasks.cases import Case
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateTask

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import reduce
 from typing import Any, ClassVar, Self
 
@@ -31,6 +31,7 @@ from meshops.tasks.windows import (
     AutoencodeSamples,
     AutoencodeSettings,
     AutoencodeSpec,
+    WindowSettings,
     check_lengths,
     check_parts,
     count_learnt,
@@ -91,7 +92,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
                 )
             points, offered = start.spec.opened(data, settings.stride), start.spec.to_dict()
         kept = count_learnt(points, context.held_out, settings.frames, settings.stride)
-        samples = AutoencodeSamples(points, settings.spec(offered), settings, kept)
+        asked = {f.name: getattr(settings, f.name) for f in fields(WindowSettings)}
+        samples = AutoencodeSamples(points, AutoencodeSpec.from_dict(offered | asked), settings, kept)
         if start is not None:
             samples.begun = _begun(start, samples, context)
         return samples
@@ -113,7 +115,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             values.append(Statistics.of(part.values.flatten(0, 1)))
             if part.constants is not None and spec.constants:
                 constants.append(Statistics.of(part.constants))
-        norm = Normalizer.per_field(reduce(Statistics.merge, values), spec.slices().values())
+        norm = Normalizer.by_field(reduce(Statistics.merge, values), spec.slices().values())
         fixed = Normalizer.from_statistics(reduce(Statistics.merge, constants)) if constants else Normalizer.identity(0)
         return cls(model, spec, norm, fixed)
 
@@ -240,10 +242,6 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
     def normalised_fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
         """:meth:`decode` before the units are put back, with gradients; all on the device of the task.
 
-        Args:
-            latent: ``[b, d, t_z, *cells]``.
-            queries: Points in every frame that is decoded; their values are not read.
-
         Raises:
             InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
         """
@@ -256,11 +254,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         return fingerprint(words, sorted(self.state_dict().items()))
 
     def _learn_from(self, samples: AutoencodeSamples) -> None:
-        """Note what the samples are and ask for; check that the model takes them.
-
-        Raises:
-            InputError: The numbers of frames do not fit the factor in time.
-        """
+        """Note what the samples are and ask for; raise ``InputError`` unless the model takes so many frames."""
         settings = samples.settings
         for number in (settings.frames, settings.learned):
             check_frames(number, self.model.time_factor)

@@ -10,7 +10,7 @@ and the command line know it. Which samples a step sees is a function of (seed, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
@@ -19,6 +19,7 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -68,7 +69,7 @@ class Made:
     Attributes:
         name: Registered name.
         arguments: Of its constructor.
-        integers: Its layers hold integers, see :mod:`meshops.surrogate.compress`.
+        integers: Its layers hold integers, see :mod:`meshops.models.compress`.
     """
 
     name: str
@@ -95,6 +96,11 @@ class Context:
     folder: Path | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     reuse: bool = False
+
+    def track(self, count: int, what: str = "testing") -> Iterable[int]:
+        """Numbers of cases, with a bar on a terminal."""
+        screen = self.console
+        return track(range(count), what, console=screen, transient=True, disable=not screen.is_terminal)
 
 
 ALONE = Context()
@@ -304,8 +310,10 @@ def training_count(count: int, held_out: int) -> int:
     """How many of ``count`` cases are left when the last ``held_out`` are for validation.
 
     Raises:
-        InputError: None would be left.
+        InputError: There are none, or none would be left.
     """
+    if not count:
+        raise InputError("there is no case to learn from")
     if not 0 <= held_out < count:
         raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
     return count - held_out

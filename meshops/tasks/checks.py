@@ -34,3 +34,10 @@ def check_amounts(of: str = "", /, **numbers: float) -> None:
     for name, number in numbers.items():
         if not (math.isfinite(number) and number >= 0):
             raise InputError(f"{of}{name} must be a finite number, at least 0, got {number}")
+
+
+def check_fractions(of: str = "", /, **numbers: float) -> None:
+    """Raise ``InputError`` unless these are from 0 to 1."""
+    for name, number in numbers.items():
+        if not 0 <= number <= 1:
+            raise InputError(f"{of}{name} must be from 0 to 1, got {number}")

@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
 from meshops.aero.frame import Frame
+from meshops.aero.prepare import prepare, restored
 from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer, Statistics
-from meshops.datasets.graph_list import named_numbers
+from meshops.data.sampling import random_subset
+from meshops.datasets.graph_list import GraphList, named_numbers
 from meshops.metrics.fields import relative_l2
 from meshops.metrics.losses import get_loss
 from meshops.nn.mesh_model import LearnsWithTruth
@@ -34,9 +37,8 @@ from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task
-from meshops.tasks.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.tasks.fields_report import fields_report, known_errors
-from meshops.tasks.fields_samples import FieldsSamples, as_graph, make_samples, prepare
+from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.inference import predict_nodes, some_nodes
 from meshops.tasks.prediction import Prediction
@@ -64,9 +66,16 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     spec: FieldsSpec
 
     def __init__(
-        self, model: nn.Module, spec: FieldsSpec, *, input_norm: Normalizer, output_norm: Normalizer, position: Tensor,
-        condition_norm: Normalizer, number_norm: Normalizer,
-    ) -> None:  # fmt: skip
+        self,
+        model: nn.Module,
+        spec: FieldsSpec,
+        *,
+        input_norm: Normalizer,
+        output_norm: Normalizer,
+        position: Tensor,
+        condition_norm: Normalizer,
+        number_norm: Normalizer,
+    ) -> None:
         super().__init__(model, spec)
         self.input_norm, self.output_norm = input_norm, output_norm
         self.condition_norm, self.number_norm = condition_norm, number_norm
@@ -83,22 +92,31 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     # ---- from cases to a task
 
     @classmethod
-    def samples(cls, data: CaseSource, settings: FieldsSettings, context: Context = ALONE) -> FieldsSamples:  # type: ignore[override]
+    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> FieldsSamples:
         """Prepared cases; see :func:`meshops.tasks.fields_samples.make_samples`."""
+        assert isinstance(settings, FieldsSettings)
         return make_samples(data, settings, context)
 
     @classmethod
     def fit(cls, model: nn.Module, samples: FieldsSamples, settings: FieldsSettings) -> Self:  # type: ignore[override]
         """Task with statistics of the training cases (float64, each node counts once)."""
         spec, graphs = samples.spec, samples.graphs
-        place = Statistics.over(graph.pos for graph in graphs)
-        scale = (place.high - place.low).max() / 2
+
+        def over(key: str) -> Statistics:
+            return Statistics.over(graph[key] for graph in graphs)
+
+        def norm(key: str, names: Sequence[str]) -> Normalizer:
+            return Normalizer.from_statistics(over(key)) if names else Normalizer.identity(0)
+
         task = cls(
-            model, spec, input_norm=_normalizer(graphs, "x", len(spec.feature_names())),
-            output_norm=output_normalizer(spec, graphs), condition_norm=_normalizer(graphs, "conditions",
-            len(spec.conditions)), number_norm=_normalizer(graphs, "numbers", len(spec.numbers)),
-            position=torch.cat([(place.high + place.low) / 2, scale.view(1)]),
-        )  # fmt: skip
+            model,
+            spec,
+            input_norm=norm("x", spec.feature_names()),
+            output_norm=Normalizer.by_field(over("y"), spec.slices().values()),
+            position=over("pos").box(),
+            condition_norm=norm("conditions", spec.conditions),
+            number_norm=norm("numbers", spec.numbers),
+        )
         task.cell_size, task.cell_points = samples.cell_size, samples.cell_points
         task.asked["passes"] = settings.passes
         for i, name in enumerate(spec.conditions):
@@ -108,12 +126,17 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
-        """Task of the right sizes, for loading weights into."""
+        """Task of the right sizes."""
         made = FieldsSpec.from_dict(spec)
-        sizes = {"input_norm": len(made.feature_names()), "output_norm": made.channels,
-                 "condition_norm": len(made.conditions), "number_norm": len(made.numbers)}  # fmt: skip
-        norms = {name: Normalizer.identity(size) for name, size in sizes.items()}
-        return cls(model, made, position=torch.zeros(made.dim + 1), **norms)
+        return cls(
+            model,
+            made,
+            input_norm=Normalizer.identity(len(made.feature_names())),
+            output_norm=Normalizer.identity(made.channels),
+            position=torch.zeros(made.dim + 1),
+            condition_norm=Normalizer.identity(len(made.conditions)),
+            number_norm=Normalizer.identity(len(made.numbers)),
+        )
 
     def memory(self) -> dict[str, Stored]:
         """Resolution of the training meshes, and the range of the conditions."""
@@ -136,8 +159,6 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         return Batch.from_data_list([self._subset(samples.graphs[draw.number], draw.seed) for draw in draws])
 
     def _subset(self, graph: MeshGraph, seed: int) -> MeshGraph:
-        from meshops.data.sampling import random_subset
-
         generator = torch.Generator().manual_seed(seed)
         out = some_nodes(graph, random_subset(len(graph.pos), self.spec.nodes, generator))
         if self.spec.cues() and float(torch.rand((), generator=generator)) < self.spec.hide:
@@ -165,11 +186,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     def forward(self, graph: Data) -> Tensor:
         """Normalised fields ``[n, c]`` of a prepared graph or a batch."""
-        return self._nodes(self.model(self.model.unpack(self.inputs(graph))))  # type: ignore[operator]
-
-    def _nodes(self, out: Tensor) -> Tensor:
-        """Node rows of what a model gives: those of a grid model are ``[b, c, *grid]``."""
-        return out if out.dim() == 2 else out.movedim(1, -1).flatten(0, -2)
+        return _rows(self.model(self.model.unpack(self.inputs(graph))))  # type: ignore[operator]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss``: weighted sum of the losses of the fields (and of the numbers), and each of them."""
@@ -177,7 +194,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         truth, ptr = self.output_norm(batch.y), _ptr(batch)
 
         def criterion(prediction: Tensor) -> dict[str, Tensor]:
-            rows = self._nodes(prediction)
+            rows = _rows(prediction)
             parts = self._field_losses(rows, truth, ptr)
             if self.number_head is not None:
                 found = self._numbers(inputs, rows.detach(), ptr)
@@ -195,9 +212,9 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         losses, weights = self.spec.per_field(self.spec.loss), self.spec.per_field(self.spec.weights)
         parts, total = {}, truth.new_zeros(())
         for name, channels in self.spec.slices().items():
-            loss = get_loss(str(losses[name]))
+            loss = get_loss(losses[name])
             parts[name] = loss(prediction[:, channels], truth[:, channels], origin[channels], ptr)
-            total = total + weights[name] * parts[name]  # type: ignore[operator]
+            total = total + weights[name] * parts[name]
         return {"loss": total, **parts}
 
     def _numbers(self, inputs: MeshGraph, fields: Tensor, ptr: Tensor) -> Tensor:
@@ -207,12 +224,8 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     def judge(self, samples: FieldsSamples, case: MeshGraph) -> dict[str, float]:  # type: ignore[override]
         """Relative L2 of each field of one held-out case and their mean."""
-        del samples
         values = self.output_norm.inverse(predict_nodes(self, case, passes=1).to(self.device)).cpu()
-        errors = {
-            name: relative_l2(values[:, channels], case.y[:, channels])
-            for name, channels in self.spec.slices().items()
-        }  # fmt: skip
+        errors = {name: relative_l2(values[:, c], case.y[:, c]) for name, c in self.spec.slices().items()}
         known = [value for value in errors.values() if math.isfinite(value)]
         return {**errors, "error": sum(known) / len(known) if known else math.nan}
 
@@ -229,12 +242,12 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         flow: FlowConditions | None = None,
         conditions: Mapping[str, float] | None = None,
     ) -> Case:
-        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.tasks.cases.open_case`.
+        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.aero.cases.open_case`.
 
         Raises:
             InputError: It cannot be used; the message says why.
         """
-        check_conditions(conditions or (), self.spec)
+        check_conditions(conditions or {}, self.spec)
         if isinstance(source, Case):
             if flow is not None and self.spec.at(flow) != source.flow:
                 source.flow, source.prepared = self.spec.at(flow), None
@@ -242,14 +255,18 @@ class FieldsTask(Task[FieldsSamples, Batch]):
                 source.conditions, source.prepared = {**source.conditions, **conditions}, None
             return source
         if isinstance(source, Data):
-            graph = source if isinstance(source, MeshGraph) else as_graph(source)
+            graph = source if isinstance(source, MeshGraph) else GraphList([source])[0]
             stated, known = (named_numbers(graph, key, graph.label) for key in ("conditions", "numbers"))
-            return graph_case(
-                graph, self.spec, flow=flow, conditions={**stated, **(conditions or {})}, numbers=known
-            )  # fmt: skip
-        size = self.cell_size if refine else None
+            return graph_case(graph, self.spec, flow=flow, conditions={**stated, **(conditions or {})}, numbers=known)
         return open_case(
-            source, self.spec, scale=scale, region=region, names=names, cell_size=size, flow=flow, conditions=conditions
+            source,
+            self.spec,
+            scale=scale,
+            region=region,
+            cell_size=self.cell_size if refine else None,
+            names=names,
+            flow=flow,
+            conditions=conditions,
         )
 
     def prepared(self, case: Case) -> tuple[MeshGraph, Frame | None]:
@@ -264,19 +281,14 @@ class FieldsTask(Task[FieldsSamples, Batch]):
                     f"{case.label}: the body has no mirror plane across the flow ({100 * case.lopsided:.0f} % of its "
                     "area has no mirror image), but the model learnt from bodies that have one and uses it"
                 )
-            case.notes += self._strange_conditions(case)
+            for name, (low, high) in self.condition_range.items():
+                value, margin = case.conditions[name], 0.05 * (high - low)
+                if not low - margin <= value <= high + margin:
+                    case.notes.append(
+                        f"{case.label}: {self.spec.named(name)} = {value:g} is outside the {low:g} to {high:g} of the "
+                        "training: an extrapolation, whose error is unknown"
+                    )
         return case.prepared
-
-    def _strange_conditions(self, case: Case) -> list[str]:
-        out = []
-        for name, (low, high) in self.condition_range.items():
-            value, margin = case.conditions[name], 0.05 * (high - low)
-            if not low - margin <= value <= high + margin:
-                out.append(
-                    f"{case.label}: {self.spec.named(name)} = {value:g} is outside the {low:g} to {high:g} of the "
-                    "training: an extrapolation, whose error is unknown"
-                )
-        return out
 
     def predict(  # type: ignore[override]
         self,
@@ -308,17 +320,25 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         if self.spec.cues() and not used:
             prepared = self.without_cues(prepared)
         values = predict_nodes(
-            self, prepared, method=str(asked["method"]), passes=int(asked["passes"]), chunk_size=chunk_size,  # type: ignore[arg-type]
+            self,
+            prepared,
+            method=str(asked["method"]),
+            passes=int(str(asked["passes"])),
+            chunk_size=chunk_size,
             progress=progress,
-        )  # fmt: skip
+        )
         fine = {name: array.numpy() for name, array in self.physical(values, frame, case.flow).items()}
         return Prediction(
-            case=case, fields={name: case.to_mesh(array) for name, array in fine.items()}, truth=case.truth,
-            errors=known_errors(case, fine, self.spec.metrics), forces=case.forces(fine, self.spec),
+            case=case,
+            fields={name: case.to_mesh(array) for name, array in fine.items()},
+            truth=case.truth,
+            errors=known_errors(case, fine, self.spec.metrics),
+            forces=case.forces(fine, self.spec),
             true_forces=case.forces(case.truth, self.spec) if case.truth and not case.refined else None,
-            numbers=self._case_numbers(prepared, values), cues=bool(self.spec.cues()) and used,
+            numbers=self._case_numbers(prepared, values),
+            cues=bool(self.spec.cues()) and used,
             seconds=time.perf_counter() - start,
-        )  # fmt: skip
+        )
 
     @torch.no_grad()
     def _case_numbers(self, prepared: MeshGraph, values: Tensor) -> dict[str, float] | None:
@@ -334,16 +354,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     ) -> dict[str, Tensor]:
         """Fields in physical units in a flow (default: that of the training) and in the axes of the file."""
         values = self.output_norm.inverse(normalised.to(self.device)).cpu()
-        scaling = self.spec.scaling(self.spec.at(flow))
-        out = {}
-        for (name, channels), size in zip(self.spec.slices().items(), self.spec.sizes, strict=True):
-            part = values[:, channels]
-            if frame is not None:
-                shift, scale = scaling[name]
-                part = part * scale + shift
-                part = frame.restore(part) if size == 3 else part
-            out[name] = part[:, 0] if size == 1 else part
-        return out
+        return restored(values, self.spec, frame, self.spec.at(flow))
 
     def without_cues(self, prepared: MeshGraph) -> MeshGraph:
         """The prepared case with the features of the mesh itself hidden (NaN)."""
@@ -380,19 +391,9 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         return fields_report(self, data, self.asking(asked), context)
 
 
-def output_normalizer(spec: FieldsSpec, graphs: Sequence[MeshGraph]) -> Normalizer:
-    """Mean of each channel, one scale per field."""
-    stats = Statistics.over(graph.y for graph in graphs)
-    scale = stats.std.clone()
-    for channels in spec.slices().values():
-        scale[channels] = stats.std[channels].square().mean().sqrt()
-    return Normalizer(stats.mean.clone(), scale)
-
-
-def _normalizer(graphs: Sequence[MeshGraph], key: str, size: int) -> Normalizer:
-    if not size:
-        return Normalizer.identity(0)
-    return Normalizer.from_statistics(Statistics.over(graph[key] for graph in graphs))
+def _rows(out: Tensor) -> Tensor:
+    """Node rows of what a model gives: those of a grid model are ``[b, c, *grid]``."""
+    return out if out.dim() == 2 else out.movedim(1, -1).flatten(0, -2)
 
 
 def _ptr(graph: Data) -> Tensor:

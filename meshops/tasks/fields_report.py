@@ -9,16 +9,16 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 
+from meshops.aero.cases import Case, graph_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
+from meshops.aero.prepare import with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.metrics.fields import field_errors, spearman
 from meshops.tasks.base import CaseSource, Context, Plain
-from meshops.tasks.cases import Case, graph_case
-from meshops.tasks.fields_samples import as_cases, case_flow, with_body
+from meshops.tasks.fields_samples import as_cases, case_flow
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.inference import NodePredictor
 from meshops.tasks.prediction import Prediction
@@ -55,32 +55,36 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
     """
     cases, spec = as_cases(data), task.spec
     tables: dict[str, dict[str, Row]] = {"": {}, FOR_STL: {}, "mean": {}}
-    rows = track(range(len(cases)), "testing", console=context.console, transient=True,
-                 disable=not context.console.is_terminal)  # fmt: skip
-    for i in rows:
-        name, graph = cases.cases[i], with_body(cases[i], spec)
+    variants: dict[str, bool | None] = {"": None, FOR_STL: False} if spec.cues() else {"": None}
+    pictures = []
+    for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
         case = graph_case(
-            graph, spec, flow=case_flow(cases, i, spec) if spec.bodies else None, conditions=cases.conditions_of(i),
+            with_body(cases[i], spec),
+            spec,
+            flow=case_flow(cases, i, spec) if spec.bodies else None,
+            conditions=cases.conditions_of(i),
             numbers=cases.numbers_of(i),
-        )  # fmt: skip
-        variants: dict[str, bool | None] = {"": None, FOR_STL: False} if spec.cues() else {"": None}
+        )
         for table, cues in variants.items():
             made = task.predict(case, cues=cues, **asked)  # type: ignore[arg-type]
             tables[table][name] = case_row(case, made.fields, spec, made.numbers)
         tables["mean"][name] = case_row(case, training_mean(task, case), spec)
         if i == 0 and context.folder is not None and spec.dim == 2:
-            picture = _draw(task, case, made.fields, context.folder)
-    report = Report(
-        kind=task.kind, title=f"relative L2 error, mean of {len(cases)} held-out cases", mean=summary(tables[""]),
-        cases=tables[""], details=dict(asked),  # type: ignore[arg-type]
+            pictures = [_draw(task, case, made.fields, context.folder)]
+    mean = summary(tables[""])
+    columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
+    columns |= {key: text for key, text in HEADINGS.items() if key in mean}
+    columns |= {f"{name}_error": f"|d{name}|" for name in spec.numbers}
+    return Report(
+        kind=task.kind,
+        title=f"relative L2 error, mean of {len(cases)} held-out cases",
+        mean=mean,
+        cases=tables[""],
         baselines={name: summary(table) for name, table in tables.items() if name and table},
-    )  # fmt: skip
-    report.columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
-    report.columns |= {key: text for key, text in HEADINGS.items() if key in report.mean}
-    report.columns |= {f"{name}_error": f"|d{name}|" for name in spec.numbers}
-    if context.folder is not None and spec.dim == 2:
-        report.pictures.append(picture)
-    return report
+        details=dict(asked),  # type: ignore[arg-type]
+        columns=columns,
+        pictures=pictures,
+    )
 
 
 def case_row(

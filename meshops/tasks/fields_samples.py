@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from rich.progress import track
-from torch import Tensor
-from torch_geometric.data import Data
 
-from meshops.aero.body_surface import BodySurface, attach_body
+from meshops.aero.case_spec import ROLE_NAMES
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import body_of, frame_of, node_features
-from meshops.aero.frame import Frame
-from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
+from meshops.aero.prepare import input_names, not_mirrored, own_columns, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.graph_list import GraphList, graphs_of
@@ -25,15 +19,9 @@ from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
-from meshops.tasks.fields_spec import ROLE_NAMES, FieldsSettings, FieldsSpec
-
-if TYPE_CHECKING:
-    from meshops.data.cells import Mesh
+from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 
 LOOKED_AT = 4  # cases on which mirror symmetry is decided
-ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
-GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
-KEPT = ("pos", "x", "edge_index", "cluster", "time", "grid_shape", "spacing", "periodic", "name")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -41,10 +29,7 @@ class FieldsSamples(Samples):
     """Prepared cases.
 
     Attributes:
-        spec: What is learnt.
         graphs: Training cases as the model sees them, not yet normalised.
-        held_out: Cases for validation.
-        offers: What models can take.
         names: Of all cases.
         descriptors: ``[s, k]`` numbers of the shapes of bodies on surfaces.
         cell_size: Median edge length over body length; None for others.
@@ -62,17 +47,15 @@ class FieldsSamples(Samples):
     cell_points: float | None = None
     decided: tuple[str, ...] = ()
 
-    @property
-    def cases(self) -> int:  # type: ignore[override]
-        """Number of training cases."""
-        return len(self.graphs)
+    def __post_init__(self) -> None:
+        self.cases = len(self.graphs)
 
     def __len__(self) -> int:
         """Number of training cases."""
         return len(self.graphs)
 
     def describe(self) -> str:
-        """Cases and fields."""
+        """Cases, fields and conditions."""
         told = ", ".join(map(self.spec.named, self.spec.conditions))
         told = f", conditions {told}" if told else ""
         return f"{len(self.graphs) + len(self.held_out)} training cases, fields {', '.join(self.spec.fields)}{told}"
@@ -89,19 +72,13 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
         InputError: The cases are trajectories, lack a field, differ in what they hold, or too few are left.
     """
     cases = as_cases(data)
-    spec = make_spec(cases, settings)
-    decided: tuple[str, ...] = ()
+    spec, decided = make_spec(cases, settings), ""
     if spec.bodies:
-        spec, reason = decide_symmetry(cases, spec)
-        decided = (reason,)
+        spec, decided = decide_symmetry(cases, spec)
     kept = training_count(len(cases), context.held_out)
-    graphs: list[MeshGraph] = []
-    descriptors, sizes = [], []
-    rows = track(range(len(cases)), "reading the cases", console=context.console, transient=True,
-                 disable=not context.console.is_terminal)  # fmt: skip
-    for index in rows:
-        graph = with_body(cases[index], spec)
-        flow = case_flow(cases, index, spec)
+    graphs, descriptors, sizes = [], [], []
+    for index in context.track(len(cases), "reading the cases"):
+        graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
         graphs.append(prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))[0])
         if spec.domain == "surface":
             body = surface_of(graph)
@@ -109,9 +86,16 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
             sizes.append(body.resolution(flow))
     size, points = (float(v) for v in np.median(sizes, axis=0)) if sizes else (None, None)
     return FieldsSamples(
-        spec=spec, graphs=graphs[:kept], held_out=graphs[kept:], offers=_offers(graphs, spec), names=tuple(cases.cases),
-        descriptors=np.array(descriptors) if descriptors else None, cell_size=size, cell_points=points, decided=decided,
-    )  # fmt: skip
+        spec=spec,
+        graphs=graphs[:kept],
+        held_out=graphs[kept:],
+        offers=_offers(graphs, spec),
+        names=tuple(cases.cases),
+        descriptors=np.array(descriptors) if descriptors else None,
+        cell_size=size,
+        cell_points=points,
+        decided=(decided,) if decided else (),
+    )
 
 
 def as_cases(data: CaseSource) -> CaseDataset:
@@ -151,26 +135,37 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         graph.field(name)  # says which fields there are
     units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
     units |= dict(zip(cases.fields, cases.units, strict=True))
-    shared: dict[str, Any] = {
-        "fields": chosen, "sizes": tuple(sizes[n] for n in chosen), "units": tuple(units[n] for n in chosen),
-        "dim": graph.pos.shape[1], "inputs": _input_names(graph), "loss": settings.loss, "weights": settings.weights,
-        "conditions": _chosen_conditions(cases, settings), "numbers": _chosen_numbers(cases, settings),
-        "number_weight": settings.number_weight,
-        "metrics": settings.metrics,
-        "location": "cell" if graph.get("location") == "cell" else "point",
-    }  # fmt: skip
-    quantities = (*shared["conditions"], *shared["numbers"])
-    shared["quantity_units"] = tuple(cases.quantity_units.get(name, "") for name in quantities)
+    conditions, numbers = _chosen_conditions(cases, settings), _chosen_numbers(cases, settings)
+    spec = FieldsSpec(
+        fields=chosen,
+        sizes=tuple(sizes[name] for name in chosen),
+        units=tuple(units[name] for name in chosen),
+        dim=graph.pos.shape[1],
+        inputs=input_names(graph),
+        conditions=conditions,
+        numbers=numbers,
+        quantity_units=tuple(cases.quantity_units.get(name, "") for name in (*conditions, *numbers)),
+        location="cell" if graph.get("location") == "cell" else "point",
+        nodes=settings.nodes or 0,
+        loss=settings.loss,
+        weights=settings.weights,
+        number_weight=settings.number_weight,
+        metrics=settings.metrics,
+    )
     if not _is_body(cases, graph, settings):
-        return FieldsSpec(**shared, nodes=settings.nodes or 0)  # type: ignore[arg-type]
-    shared["inputs"] = tuple(_input_names(graph)[i] for i in _own_columns(graph))
+        return spec
     roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
-    volume = int(graph.cell_type[0]) >= 10 if graph.num_cells else False
-    return FieldsSpec(
-        **shared, **roles, domain="volume" if volume else "surface", flow=cases.flow, flow_stated=cases.flow_stated,
-        features=settings.features(cases.flow), nodes=2048 if settings.nodes is None else settings.nodes,
+    return replace(
+        spec,
+        **roles,
+        inputs=tuple(spec.inputs[i] for i in own_columns(graph)),
+        domain="volume" if graph.num_cells and int(graph.cell_type[0]) >= 10 else "surface",
+        flow=cases.flow,
+        flow_stated=cases.flow_stated,
+        features=settings.features(cases.flow),
+        nodes=2048 if settings.nodes is None else settings.nodes,
         hide=settings.hide_cues,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )
 
 
 def _is_body(cases: CaseDataset, graph: MeshGraph, settings: FieldsSettings) -> bool:
@@ -181,19 +176,6 @@ def _is_body(cases: CaseDataset, graph: MeshGraph, settings: FieldsSettings) -> 
             f"{graph.num_cells} cells; use task.geometry none"
         )
     return settings.geometry == "body" or (settings.geometry == "auto" and able and cases.flow_stated)
-
-
-def _input_names(graph: MeshGraph) -> tuple[str, ...]:
-    x = graph.get("x")
-    if x is None:
-        return ()
-    names = tuple(graph.get("x_names") or ())
-    return names if len(names) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
-
-
-def _own_columns(graph: MeshGraph) -> list[int]:
-    """Input channels of a body beside those that say again where its nodes are and how they face."""
-    return [i for i, name in enumerate(_input_names(graph)) if name not in GEOMETRY]
 
 
 def _chosen_conditions(cases: CaseDataset, settings: FieldsSettings) -> tuple[str, ...]:
@@ -223,85 +205,6 @@ def _offers(graphs: Sequence[MeshGraph], spec: FieldsSpec) -> frozenset[str]:
     return frozenset({"points", "graph", "grid"} if whole else {"points", "graph"})
 
 
-def prepare(
-    graph: MeshGraph, spec: FieldsSpec, flow: FlowConditions | None = None,
-    conditions: Mapping[str, float] | None = None, numbers: Mapping[str, float] | None = None,
-) -> tuple[MeshGraph, Frame | None]:  # fmt: skip
-    """A case as the model sees it, not yet normalised: body lengths, fields free of density and speed for bodies.
-
-    Args:
-        graph: The case as read.
-        spec: What is learnt.
-        flow: Of this case; default: that of the spec.
-        conditions: Named conditions, those of the spec among them.
-        numbers: Known named results.
-
-    Raises:
-        InputError: Another dimension, inputs or channels than the spec, or a condition is missing.
-    """
-    _check_graph(graph, spec)
-    frame = None
-    if spec.features is None:
-        out = MeshGraph(**{key: graph[key] for key in KEPT if graph.get(key) is not None})
-        out.x = graph.pos.new_zeros(len(graph.pos), 0) if graph.get("x") is None else graph.x
-        if _complete(graph, spec):
-            out.y = torch.cat([graph.field(name).reshape(len(graph.pos), -1) for name in spec.fields], 1)
-    else:
-        at = spec.at(flow)
-        frame = frame_of(graph, at, spec.domain)
-        reynolds = at.reynolds(frame.length) if spec.features.reynolds else None
-        computed = node_features(graph, frame, spec.features, spec.domain, reynolds=reynolds)
-        x = computed if not spec.inputs else torch.cat([computed, graph.x[:, _own_columns(graph)]], 1)
-        out = MeshGraph(pos=frame.points(graph.pos), x=x)
-        if graph.get("area") is not None:
-            out.area = graph.area
-        if _complete(graph, spec):
-            out.y = _free_fields(graph, frame, spec, at)
-    if spec.conditions:
-        out.conditions = _row(spec.conditions, conditions or {}, f"{graph.label}: the condition")
-    if spec.numbers and numbers and all(name in numbers for name in spec.numbers):
-        out.numbers = _row(spec.numbers, numbers, f"{graph.label}: the number")
-    return out, frame
-
-
-def _check_graph(graph: MeshGraph, spec: FieldsSpec) -> None:
-    if graph.pos.shape[1] != spec.dim:
-        raise InputError(
-            f"{graph.label}: the mesh is {graph.pos.shape[1]}-D, the model was made for {spec.dim}-D meshes"
-            + ("; extrude the mesh or train a model on 2-D cases" if spec.dim == 3 else "")
-        )
-    found = len(_own_columns(graph) if spec.bodies else _input_names(graph))
-    if found != len(spec.inputs):
-        raise InputError(
-            f"{graph.label}: the graph has {found} input channels in x, the model takes {listing(spec.inputs)}"
-        )
-
-
-def _complete(graph: MeshGraph, spec: FieldsSpec) -> bool:
-    return graph.get("y") is not None and all(name in graph.fields for name in spec.fields)
-
-
-def _row(names: Sequence[str], values: Mapping[str, float], what: str) -> Tensor:
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise InputError(f"{what} {listing(missing)} is missing; give it (--set {missing[0]}=VALUE)")
-    return torch.tensor([[float(values[name]) for name in names]])
-
-
-def _free_fields(graph: MeshGraph, frame: Frame, spec: FieldsSpec, flow: FlowConditions) -> Tensor:
-    """``[n, c]`` fields in the frame of the body, free of density and speed."""
-    columns = []
-    scaling = spec.scaling(flow)
-    for name, size in zip(spec.fields, spec.sizes, strict=True):
-        values = graph.field(name).reshape(len(graph.pos), -1)
-        if values.shape[1] != size:
-            raise InputError(f"{graph.label}: field '{name}' has {values.shape[1]} channels, the model has {size}")
-        shift, scale = scaling[name]
-        values = (values - shift) / scale
-        columns.append(frame.vectors(values) if size == 3 else values)
-    return torch.cat(columns, 1)
-
-
 def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, str]:
     """Fold the cases in half only where their flow, their shapes and their fields have a mirror plane.
 
@@ -310,49 +213,13 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
     """
     if not spec.flow.symmetric:
         return spec, "mirror symmetry is not used: the conditions say that there is none"
-    shapes, fields = [], []
-    for i in range(min(LOOKED_AT, len(cases))):
-        graph = with_body(cases[i], spec)
-        frame = frame_of(graph, case_flow(cases, i, spec), spec.domain)
-        shapes.append(lopsided_share(body_of(graph, frame, spec.domain)))
-        values = {name: graph.field(name) for name in spec.fields}
-        normal = graph.normal if spec.domain == "surface" else None
-        fields.append(lopsided_fields(graph.pos, normal, values, frame))
-    odd = {name: float(np.mean([row[name] for row in fields])) for name in spec.fields}
-    worst = max(odd, key=lambda name: odd[name])
-    if max(shapes) > LOPSIDED:
-        found = f"{100 * max(shapes):.0f} % of the surface of a body has no mirror image"
-    elif odd[worst] > ODD:
-        found = f"{100 * odd[worst]:.0f} % of the variation of '{worst}' is not mirrored, so the conditions are not"
-    else:
+    first = range(min(LOOKED_AT, len(cases)))
+    found = not_mirrored(((with_body(cases[i], spec), case_flow(cases, i, spec)) for i in first), spec)
+    if not found:
         return spec, "mirror symmetry is used: shapes and fields have a mirror plane across the flow"
-    flow = replace(spec.flow, symmetric=False)
-    return replace(spec, flow=flow), f"mirror symmetry is not used: {found}"
+    return replace(spec, flow=replace(spec.flow, symmetric=False)), f"mirror symmetry is not used: {found}"
 
 
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
     """Flow of a case, folded as the task is; that of the training where either states none."""
     return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
-
-
-def with_body(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
-    """A volume graph with the body inside it attached; others as they are."""
-    if spec.domain != "volume" or graph.get("body_pos") is not None:
-        return graph
-    return attach_body(graph, _mesh_of(graph))
-
-
-def surface_of(graph: MeshGraph) -> BodySurface:
-    """The cells of a surface graph, for integration and description."""
-    return BodySurface.of(_mesh_of(graph), graph.label)
-
-
-def _mesh_of(graph: MeshGraph) -> Mesh:
-    from meshops.data.convert import to_pyvista  # VTK
-
-    return to_pyvista(graph)
-
-
-def as_graph(data: Data, position: int = 0) -> MeshGraph:
-    """A PyG ``Data`` as a graph of ours; see :class:`~meshops.datasets.graph_list.GraphList`."""
-    return GraphList([data], first=position)[0]

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeVar
 
+from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import FeatureSpec
-from meshops.data.mesh_graph import field_slices
 from meshops.errors import InputError, listing
 from meshops.metrics.fields import field_metrics
 from meshops.metrics.losses import get_loss
 from meshops.tasks.base import Plain, Spec
-from meshops.tasks.checks import at_least
+from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
-Domain = Literal["graph", "surface", "volume"]
-ROLES = ("pressure", "shear", "velocity")
-# Names under which solvers and public sets store the fields that get integrated and made free of density and speed.
-ROLE_NAMES = {
-    "pressure": ("pMean", "pMeanTrim", "pressure", "p", "point_scalars"),
-    "shear": ("wallShearStressMean", "wallShearStressMeanTrim", "wallShearStress", "shear"),
-    "velocity": ("UMean", "UMeanTrim", "velocity", "U"),
-}
+T = TypeVar("T")
+MOST_PASSES = 1000
+GEOMETRIES = ("auto", "body", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +65,20 @@ class FieldsSettings:
         for name in self.loss:
             get_loss(name)
         field_metrics(self.metrics)
-        at_least("task.passes", self.passes, 1)
-        at_least("task.max_sources", self.max_sources, 1)
-        if self.nodes is not None and self.nodes < 0:
-            raise InputError(f"task.nodes must be positive, or 0 for whole meshes, got {self.nodes}")
-        if not self.weights or min(self.weights) < 0 or sum(self.weights) <= 0:
+        check_counts(1, "task.", passes=self.passes, max_sources=self.max_sources)
+        check_counts(0, "task.", nodes=self.nodes)
+        check_fractions("task.", hide_cues=self.hide_cues)
+        check_amounts("task.", number_weight=self.number_weight)
+        if self.passes > MOST_PASSES:
+            raise InputError(f"task.passes must be at most {MOST_PASSES}, got {self.passes}")
+        if not self.loss:
+            raise InputError("task.loss must name a loss for all fields, or one per field, got []")
+        if not all(0 <= weight < math.inf for weight in self.weights) or not any(self.weights):
             raise InputError(f"task.weights must not be negative and not all 0, got {list(self.weights)}")
-        if self.radii and min(self.radii) <= 0:
+        if not all(0 < radius < math.inf for radius in self.radii):
             raise InputError(f"task.radii must be positive, in body heights, got {list(self.radii)}")
-        if not 0 <= self.hide_cues <= 1:
-            raise InputError(f"task.hide_cues is a share of the steps in [0, 1], got {self.hide_cues}")
-        if self.number_weight < 0:
-            raise InputError(f"task.number_weight must not be negative, got {self.number_weight}")
+        if self.geometry not in GEOMETRIES:
+            raise InputError(f"task.geometry must be one of {listing(GEOMETRIES)}, got '{self.geometry}'")
 
     def features(self, flow: FlowConditions) -> FeatureSpec:
         """Features of a body in a flow."""
@@ -91,25 +89,10 @@ class FieldsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldsSpec(Spec):
-    """What is learnt. Plain values: it goes into the checkpoint as it is.
+class FieldsSpec(CaseSpec, Spec):
+    """What is learnt of cases. Plain values: it goes into the checkpoint as it is.
 
     Attributes:
-        fields: Names of the fields, as in the files.
-        sizes: Channels of each (1 scalar, d vector).
-        units: Unit of each.
-        dim: Space dimensions.
-        inputs: Names of the input channels of the data.
-        conditions: Names of the conditions the model is told.
-        numbers: Names of the results that are learnt.
-        quantity_units: Unit of each of these two, conditions first.
-        domain: ``"graph"``: inputs as they are; ``"surface"``, ``"volume"``: of a body in a flow.
-        location: ``"cell"`` or ``"point"``: where the fields live in the files.
-        pressure, shear, velocity: Fields with these roles, None if there is none.
-        flow: Flow of the training cases, where a prediction is not asked for another; ``flow.symmetric`` says whether
-            mirror images share one half.
-        flow_stated: The flow is known. Else fields keep their unit and nothing is integrated to forces.
-        features: Which features of the body are computed; None: none.
         nodes: Nodes per training subset; 0: whole meshes.
         loss, weights: Of each field, or one for all.
         number_weight: Weight of the numbers in the loss.
@@ -117,22 +100,6 @@ class FieldsSpec(Spec):
         hide: How often the features of the mesh itself are hidden in training.
     """
 
-    fields: tuple[str, ...]
-    sizes: tuple[int, ...]
-    units: tuple[str, ...]
-    dim: int
-    inputs: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = ()
-    numbers: tuple[str, ...] = ()
-    quantity_units: tuple[str, ...] = ()
-    domain: Domain = "graph"
-    location: Literal["cell", "point"] = "point"
-    pressure: str | None = None
-    shear: str | None = None
-    velocity: str | None = None
-    flow: FlowConditions = field(default_factory=FlowConditions)
-    flow_stated: bool = False
-    features: FeatureSpec | None = None
     nodes: int = 0
     loss: tuple[str, ...] = ("relative_l2",)
     weights: tuple[float, ...] = (1.0,)
@@ -141,11 +108,13 @@ class FieldsSpec(Spec):
     hide: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check that roles, losses and weights fit the fields."""
-        for role in ROLES:
-            name = getattr(self, role)
-            if name is not None and name not in self.fields:
-                raise InputError(f"{role} field '{name}' is not among the fields; fields: {listing(self.fields)}")
+        """Check that sizes, units, losses and weights fit the fields."""
+        if not self.fields or not len(self.fields) == len(self.sizes) == len(self.units):
+            raise InputError(
+                f"give a name, a size and a unit for every field, got {listing(self.fields)} with sizes "
+                f"{list(self.sizes)} and units {list(self.units)}"
+            )
+        super().__post_init__()
         for what, given in (("loss", self.loss), ("weights", self.weights)):
             if len(given) not in (1, len(self.fields)):
                 raise InputError(
@@ -153,107 +122,20 @@ class FieldsSpec(Spec):
                     "give one for all, or one per field"
                 )
 
-    @property
-    def channels(self) -> int:
-        """Output channels of the model."""
-        return sum(self.sizes)
-
-    @property
-    def bodies(self) -> bool:
-        """Cases are bodies in a flow: features of the body are computed."""
-        return self.features is not None
-
-    def slices(self) -> dict[str, slice]:
-        """Channel range of each field."""
-        return field_slices(self.fields, self.sizes)
-
-    def feature_names(self) -> tuple[str, ...]:
-        """Name of each input channel of a prepared case: features of the body, then the inputs of the data."""
-        computed = () if self.features is None else self.features.names(self.domain)
-        return (*computed, *self.inputs)
-
-    def varying_names(self) -> tuple[str, ...]:
-        """Those that differ between the nodes of a case and do not come from the mesh itself."""
-        if self.features is None:
-            return ()
-        left = {*self.features.constants, *self.cues(), *self.inputs}
-        return tuple(name for name in self.feature_names() if name not in left)
-
-    def cues(self) -> tuple[str, ...]:
-        """Features that come from the mesh itself."""
-        return () if self.features is None else self.features.cues(self.domain)
-
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know."""
         width = len(self.feature_names()) + len(self.conditions)
         return {"in_channels": width, "out_channels": self.channels, "pos_dim": self.dim, "dim": self.dim}
 
-    def named(self, quantity: str) -> str:
-        """A condition or number with its unit: ``speed [m/s]``."""
-        units = dict(zip((*self.conditions, *self.numbers), self.quantity_units, strict=False))
-        return f"{quantity} [{units[quantity]}]" if units.get(quantity) else quantity
-
-    def short(self, name: str) -> str:
-        """Name of a field in tables: its role, else its own."""
-        return next((role for role in ROLES if getattr(self, role) == name), name)
-
-    def per_field(self, values: tuple[Plain, ...]) -> dict[str, Plain]:
+    def per_field(self, values: tuple[T, ...]) -> dict[str, T]:
         """One value for each field, of one per field or one for all."""
-        given = values * (len(self.fields) if len(values) == 1 else 1)
-        return dict(zip(self.fields, given, strict=True))
-
-    def scaling(self, flow: FlowConditions) -> dict[str, tuple[float, float]]:
-        """Shift and scale of each field: ``(value - shift) / scale`` is free of density and speed.
-
-        Pressure and shear count in rho U^2, the shear as the force on the body; velocities in U; others stay as they
-        are, and so do all when the flow is not stated.
-        """
-        out = dict.fromkeys(self.fields, (0.0, 1.0))
-        if self.flow_stated:
-            roles = {
-                self.pressure: (flow.reference_pressure, flow.pressure_scale),
-                self.shear: (0.0, flow.shear_sign * flow.pressure_scale),
-                self.velocity: (0.0, flow.speed),
-            }
-            out |= {name: values for name, values in roles.items() if name is not None}
-        return out
-
-    def units_at(self, flow: FlowConditions) -> tuple[str, ...]:
-        """Unit of each field in this flow: pressure and shear may be asked for in another than trained on."""
-        if not self.flow_stated or flow.kinematic == self.flow.kinematic:
-            return self.units
-        stress = "m^2/s^2" if flow.kinematic else "Pa"
-        return tuple(
-            stress if name in (self.pressure, self.shear) else unit
-            for name, unit in zip(self.fields, self.units, strict=True)
-        )
-
-    def at(self, flow: FlowConditions | None) -> FlowConditions:
-        """Flow of a case for this task: that given, else that of the training, folded as in training.
-
-        Raises:
-            InputError: A flow is given, but that of the training is not stated.
-        """
-        if flow is None or flow == self.flow:
-            return self.flow
-        if not self.flow_stated:
-            raise InputError(
-                "the training data states no flow conditions, so that a prediction cannot be made for others; "
-                "leave the conditions out, or train on data that states them"
-            )
-        return replace(flow, symmetric=self.flow.symmetric)
-
-    def to_dict(self) -> dict[str, Plain]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
+        return dict(zip(self.fields, values * (len(self.fields) if len(values) == 1 else 1), strict=True))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Plain]) -> Self:
         """Inverse of :meth:`to_dict`."""
         flow, features = values["flow"], values["features"]
         assert isinstance(flow, dict)
-        made: dict[str, object] = {"flow": FlowConditions.from_dict(flow), "features": None}
-        if isinstance(features, dict):
-            made["features"] = FeatureSpec.from_dict(features)
-        plain = super().from_dict({key: value for key, value in values.items() if key not in made})
-        return replace(plain, **made)  # type: ignore[arg-type]
+        plain = super().from_dict({key: value for key, value in values.items() if key not in ("flow", "features")})
+        made = FeatureSpec.from_dict(features) if isinstance(features, dict) else None
+        return replace(plain, flow=FlowConditions.from_dict(flow), features=made)

@@ -18,7 +18,7 @@ from meshops.errors import InputError
 from meshops.metrics.ensembles import expected_error
 from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import Method, flow_sample
-from meshops.nn.known_frames import ASKED, TASKS, Known, TaskName
+from meshops.nn.known_frames import ASKED, Known, TaskName
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
@@ -26,13 +26,7 @@ from meshops.tasks.segments import GenerateSettings, GenerateSpec
 
 
 class Sampling(TypedDict, total=False):
-    """How latents are drawn from noise.
-
-    Attributes:
-        steps: Of the integration; default: 10.
-        method: See :func:`meshops.nn.flow.integrate`; default: midpoint.
-        guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters; default: 1.
-    """
+    """How latents are drawn, see :meth:`Forecaster.sample`."""
 
     steps: int
     method: Method
@@ -97,9 +91,9 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             known: What is known.
             parameters: ``[b, g]`` in their units; None: not known.
             generator: Of the noise.
-            steps: See :class:`Sampling`, as the next two.
-            method: Of the integration.
-            guidance: Weight.
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
 
         Raises:
             InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
@@ -173,7 +167,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             seed: Of the samples.
             overlap: Frames that windows share, ``1 + f j``, all of them predicted ones; None: ``1 + f``, or 1 where the
                 given ones leave no more.
-            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
+            **how: ``steps``, ``method`` and ``guidance``, see :meth:`sample`.
 
         Raises:
             InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
@@ -225,7 +219,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             samples: See :meth:`forecast`.
             parameters: Of the equation, by name; None: not known (or to be identified).
             seed: Of the samples.
-            **how: See :class:`Sampling`.
+            **how: See :meth:`sample`.
 
         Returns:
             Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
@@ -267,30 +261,28 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
 
     def _known(self, runs: Mapping[int, PointFrames], task: TaskName, samples: int = 1) -> Known:
         """Runs of frames, encoded each by itself, at their places: a segment per trajectory, or ``samples`` of one."""
-        factor, t = self.spec.time_factor, self.spec.latent_frames
-        b = max((run.num_trajectories for run in runs.values()), default=1)
-        latent = torch.zeros(b, *self.spec.latent, device=self.device)
-        observed, hint, start = (torch.zeros(b, t, dtype=torch.bool, device=self.device) for _ in range(3))
+        factor = self.spec.time_factor
+        encoded: dict[int, Tensor] = {}
+        left = set(range(self.spec.latent_frames))
         for first, run in sorted(runs.items()):
             if first % factor or first < 0:
                 raise InputError(f"a run must begin at a multiple of {factor} frames, got frame {first}")
             if (run.frames - 1) % factor:
                 fit = 1 + (run.frames - 1) // factor * factor
                 raise InputError(f"a run must have 1 + {factor} j frames, got {run.frames}; crop it to {fit}")
-            place, count = first // factor, 1 + (run.frames - 1) // factor
-            if place + count > t or bool(hint[:, place : place + count].any()):
+            place = first // factor
+            taken = set(range(place, place + 1 + (run.frames - 1) // factor))
+            if not taken <= left:
                 raise InputError(
                     f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
                     "frames, and runs must not overlap"
                 )
-            latent[:, :, place : place + count] = self.norm(self.autoencoder.encode(run).to(self.device), axis=1)
-            hint[:, place : place + count] = True
-            start[:, place] = True
-            if first == 0:
-                observed[:, :count] = True
-        if bool(hint.all()):
+            left -= taken
+            encoded[place] = self.norm(self.autoencoder.encode(run).to(self.device), axis=1)
+        if not left:
             raise InputError("all frames of the segment are given, there is nothing to generate; give fewer")
-        known = Known(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=self.device))
+        b = max((run.num_trajectories for run in runs.values()), default=1)
+        known = Known.of_runs(encoded, torch.zeros(b, *self.spec.latent, device=self.device), task)
         return known.repeat(1 if self.spec.deterministic else samples)
 
     def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:

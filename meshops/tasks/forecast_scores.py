@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -144,8 +143,7 @@ def judge_forecasts(
     from meshops.viz import forecast_curves, forecast_page
 
     first, ahead = _horizon(task, given, steps)
-    console, count, folder = context.console, min(cases or len(data), len(data)), context.folder
-    rows = track(range(count), "forecasting", console=console, transient=True, disable=not console.is_terminal)
+    rows, folder = context.track(min(cases or len(data), len(data)), "forecasting"), context.folder
     tables: dict[str, dict[str, Tensor]] = {}  # trajectory -> score -> against time
     bands, seconds, diverged, pictures = [], [], [], []
     trials = _forecasts(

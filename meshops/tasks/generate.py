@@ -65,18 +65,23 @@ class GenerateTask(Forecaster):
             stride=stride,
             runs=settings.tasks[1] + settings.tasks[2] > 0,
             reuse=context.reuse,
-            console=context.console,
+            context=context,
         )
         folder = context.folder
         latents = encode(range(kept), folder and folder / "latents.pt")
         spent = time.perf_counter() - begin
         held = [encode(range(i, i + 1), folder and folder / f"validation_{i}.pt") for i in range(kept, len(points))]
         first = [{name: values[:1] for name, values in of.items()} for of in held]
-        samples = GenerateSamples(
-            points=points, autoencoder=start, latents=latents, held_out=first, settings=settings, cases=kept
+        said = [f"segments encoded in {spent:.1f} s"]
+        return GenerateSamples(
+            points=points,
+            autoencoder=start,
+            latents=latents,
+            held_out=first,
+            settings=settings,
+            cases=kept,
+            remarks=said,
         )
-        samples.remarks = [f"segments encoded in {spent:.1f} s"]
-        return samples
 
     @classmethod
     def fit(cls, model: nn.Module, samples: GenerateSamples, settings: object) -> Self:
@@ -153,17 +158,10 @@ class GenerateTask(Forecaster):
                 "note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones than "
                 "is expected: give all stages the same train.validation"
             )
-        chosen = samples.settings
+        chosen: dict[str, Any] = {name: self.asked[name] for name in ("given", "steps", "samples", "stride")}
+        chosen["samples"] = max(2, chosen["samples"])
         try:
-            ahead = calibrate(
-                self,
-                samples.points,
-                held,
-                given=chosen.given,
-                steps=chosen.steps,
-                samples=max(2, chosen.samples),
-                stride=chosen.stride,
-            )
+            ahead = calibrate(self, samples.points, held, **chosen)
         except InputError as error:  # what was learnt is worth more than its calibration
             return [*out, f"note: the spread was not calibrated: {error}"]
         return [*out, f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})"]

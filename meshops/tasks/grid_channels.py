@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from meshops.data.normalize import Normalizer, Statistics
-from meshops.datasets.trajectory import TrajectoryDataset
+from meshops.errors import listing
 from meshops.tasks.base import Plain
-from meshops.tasks.rollout import RolloutSettings, RolloutSpec
+from meshops.tasks.rollout import RolloutSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,16 @@ class GridRolloutSpec(RolloutSpec):
         """Channels a model sees."""
         return self.history * len(self.channels) + len(self.constants)
 
+    def names(self) -> tuple[str, ...]:
+        """Those of the channels."""
+        return self.channels
+
+    def form(self, noun: str = "") -> str:
+        """``2-D data with channels 'p' and constants none``."""
+        return f"{self.dim}-D {noun}with channels {listing(self.channels)} and constants {listing(self.constants)}"
+
     def model_arguments(self) -> dict[str, Plain]:
-        """What models may want to know, by the names of their arguments."""
+        """Sizes, axes and where the velocity is."""
         c = len(self.channels)
         known: dict[str, Plain] = {
             "in_channels": self.in_channels,
@@ -66,25 +74,6 @@ class GridRolloutSpec(RolloutSpec):
             "previous": [c + i for i in self.velocity] if self.history > 1 and self.velocity else None,
         }
         return known | ({"residual": False} if self.residual else {})  # the task adds the newest frame itself
-
-
-def grid_rollout_spec(data: TrajectoryDataset, settings: RolloutSettings) -> GridRolloutSpec:
-    """What trajectories on grids offer, as a task."""
-    given = data.spec
-    sides = [cells * size for cells, size in zip(data.shapes[0], given.spacing, strict=True)]
-    return GridRolloutSpec(
-        channels=given.channels,
-        constants=given.constants,
-        velocity=given.velocity,
-        spacing=given.spacing,
-        periodic=given.periodic,
-        extent=max(sides) / 2,
-        time_step=given.time_step * settings.stride,
-        history=settings.history,
-        loss=settings.loss,
-        residual=bool(settings.residual),
-        pushforward=settings.pushforward,
-    )
 
 
 def channel_norms(

@@ -19,7 +19,9 @@ from meshops.data.sampling import interleave, random_subset
 from meshops.errors import InputError, listing
 from meshops.ops.tree import locate, median_split
 from meshops.partition.dense import assign
-from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.base import judging
+from meshops.tasks.checks import check_counts
+from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
 Method = Literal["interleaved", "anchored"]
 METHODS: tuple[str, ...] = ("interleaved", "anchored")
@@ -29,19 +31,12 @@ Parts = Iterator[tuple[float, tuple[Tensor, Tensor]]]
 class NodePredictor(Protocol):
     """What is needed of a task: its model, its spec, normalised inputs, and normalised fields of a batch."""
 
+    model: nn.Module
     spec: FieldsSpec
-    training: bool
-
-    @property
-    def model(self) -> nn.Module:
-        """The network."""
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
-
-    def train(self, mode: bool = True) -> object:
-        """Training mode on or off."""
+        """Where the model is."""
 
     def inputs(self, graph: Data) -> MeshGraph:
         """Normalised positions and inputs."""
@@ -50,7 +45,6 @@ class NodePredictor(Protocol):
         """Normalised fields ``[n, c]``."""
 
 
-@torch.no_grad()
 def predict_nodes(
     task: NodePredictor,
     graph: MeshGraph,
@@ -58,18 +52,16 @@ def predict_nodes(
     method: str = "interleaved",
     passes: int = 2,
     chunk_size: int = 50_000,
-    seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Normalised fields ``[n, c]`` of a prepared graph.
 
     Args:
-        task: Model and normalisation; put into evaluation mode.
+        task: Model and normalisation.
         graph: From ``FieldsTask.prepare``.
         method: See the module text. ``"anchored"`` needs a model with ``encode`` and ``decode``.
         passes: Number of different interleavings (or anchor sets) averaged.
         chunk_size: Nodes worked on at a time: memory and speed, not the result (to rounding).
-        seed: Of the random choice of subsets.
         progress: Called with the fraction done.
 
     Raises:
@@ -77,24 +69,21 @@ def predict_nodes(
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {listing(METHODS)}, got '{method}'")
-    if chunk_size < 1 or passes < 1:
-        raise InputError(f"chunk_size and passes must be at least 1, got {chunk_size} and {passes}")
-    was_training = task.training
-    task.train(False)
-    try:
+    check_counts(1, chunk_size=chunk_size, passes=passes)
+    if passes > MOST_PASSES:
+        raise InputError(f"passes must be at most {MOST_PASSES}, got {passes}")
+    with judging(task.model):
         if not task.spec.nodes:
             return task(graph.to(task.device)).cpu()
         run = _interleaved if method == "interleaved" else _anchored
         total = torch.zeros(len(graph.pos), task.spec.channels)
         for i in range(passes):
-            generator = torch.Generator().manual_seed(seed + i)
+            generator = torch.Generator().manual_seed(i)
             for done, (index, values) in run(task, graph, chunk_size, generator):
                 total[index] += values.cpu() / passes
                 if progress is not None:
                     progress((i + done) / passes)
         return total
-    finally:
-        task.train(was_training)
 
 
 def _interleaved(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator: torch.Generator) -> Parts:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from meshops.data.tensor_cache import cached_tensors, fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import judging
+from meshops.tasks.base import ALONE, Context, judging
 
 
 def encoded_segments(
@@ -25,7 +23,7 @@ def encoded_segments(
     stride: int = 1,
     runs: bool = True,
     reuse: bool = True,
-    console: Console | None = None,
+    context: Context = ALONE,
 ) -> dict[str, Tensor]:
     """Latents of the segments of a set, read from ``path`` or encoded and written there.
 
@@ -38,7 +36,7 @@ def encoded_segments(
         stride: Frames of the data from one frame to the next.
         runs: Encode all later runs too, which inverse and interpolation need.
         reuse: Read ``path`` if it is there; else it is written anew.
-        console: Shows progress.
+        context: Shows progress.
 
     Returns:
         ``latents [m, d, t, *cells]``; ``runs [m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame
@@ -54,9 +52,8 @@ def encoded_segments(
         span = (frames - 1) * stride + 1
         windows = [(i, s) for i in cases for s in range(0, data.lengths[i] - span + 1, every)]
         latents, later = [], []
-        quiet = console is None or not console.is_terminal
         with judging(task):
-            for index, start in track(windows, "encoding", console=console, transient=True, disable=quiet):
+            for _, (index, start) in zip(context.track(len(windows), "encoding"), windows, strict=True):
                 segment = data.window(index, start, frames, stride).to(task.device)
                 latents.append(task.latents_of(segment).mean[0].cpu())
                 if runs and frames > 1:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshops.models import list_models, model_takes
-from meshops.tasks.rollout_grid import OFFERS as GRID_FRAMES
-from meshops.tasks.rollout_mesh import OFFERS as MESH_FRAMES
+from meshops.tasks.rollout_grid import GridRollout
+from meshops.tasks.rollout_mesh import MeshRollout
 from meshops.tasks.segments import GenerateSamples
 from meshops.tasks.windows import AutoencodeSamples
 
@@ -18,8 +18,8 @@ GIVES: Mapping[str, frozenset[str]] = {
     "fields of bodies": POINTS_AND_EDGES,
     "fields on graphs": POINTS_AND_EDGES,
     "fields on grids": POINTS_AND_EDGES | {"grid"},
-    "rollout on grids": GRID_FRAMES,
-    "rollout on meshes": MESH_FRAMES,
+    "rollout on grids": GridRollout.offers,
+    "rollout on meshes": MeshRollout.offers,
     "autoencode": AutoencodeSamples.offers,
     "generate": GenerateSamples.offers,
 }

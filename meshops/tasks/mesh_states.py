@@ -12,7 +12,7 @@ from torch import Tensor
 from meshops.data.mesh_graph import field_slices
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshWindow
-from meshops.errors import InputError
+from meshops.errors import InputError, listing, some
 from meshops.tasks.base import Plain
 from meshops.tasks.rollout import RolloutSpec
 
@@ -48,6 +48,14 @@ class MeshRolloutSpec(RolloutSpec):
     def channels(self) -> int:
         """Channels of a state."""
         return sum(self.sizes)
+
+    def names(self) -> tuple[str, ...]:
+        """Those of the fields."""
+        return self.fields
+
+    def form(self, noun: str = "") -> str:
+        """``2-D data with fields 'velocity', 'pressure' of 2, 1 channels``."""
+        return f"{self.dim}-D {noun}with fields {listing(self.fields)} of {some(self.sizes)} channels"
 
     def slices(self) -> dict[str, slice]:
         """Channel range of each field."""
@@ -99,11 +107,8 @@ def mesh_norms(spec: MeshRolloutSpec, parts: Iterable[tuple[Tensor, Tensor]]) ->
         parts: ``state [t, n, c]`` and ``pos [t, n, d]`` of some windows.
     """
     rows = [(state.flatten(0, 1), pos.flatten(0, 1)) for state, pos in parts]
-    stats, place = Statistics.over(state for state, _ in rows), Statistics.over(pos for _, pos in rows)
-    extent = (place.high - place.low).max() / 2
-    return Normalizer.per_field(stats, spec.slices().values()), torch.cat(
-        [(place.high + place.low) / 2, extent.view(1)]
-    )
+    norm = Normalizer.by_field(Statistics.over(state for state, _ in rows), spec.slices().values())
+    return norm, Statistics.over(pos for _, pos in rows).box()
 
 
 def n_rmse(prediction: Tensor, truth: Tensor, spec: MeshRolloutSpec, deviation: Tensor) -> Tensor:

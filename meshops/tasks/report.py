@@ -65,6 +65,32 @@ class Report:
         """Write the numbers as JSON."""
         return write_json(path, self.to_dict())
 
+    def write_page(self, path: Path) -> Path:
+        """Write means, cases and pictures as one HTML file that opens offline."""
+        from meshops.viz.report import ReportData, write_report  # the page is drawn, the numbers are ours
+
+        rows = {"surrogate": self.mean, **self.baselines}
+        columns = [*self.columns] or [*self.mean]
+        names = ["", *(self.columns.get(key, key) for key in columns)]
+        means = [[name.strip(), *(_cell(row.get(key)) for key in columns)] for name, row in rows.items()]
+        shown_keys = [key for key in columns if all(key in row for row in self.cases.values())]
+        return write_report(
+            ReportData(
+                title=f"Errors of a surrogate of kind {self.kind}",
+                subtitle=self.title,
+                summary=[(self.columns.get(key, key), shown(self.mean.get(key))) for key in columns],
+                field_table=(names, means),
+                case_table=(
+                    ["case", *(self.columns.get(key, key) for key in shown_keys)],
+                    [[case, *(_cell(row[key]) for key in shown_keys)] for case, row in self.cases.items()],
+                ),
+                pictures=[(picture, picture.stem) for picture in self.pictures if picture.suffix == ".png"],
+                warnings=self.warnings(),
+                provenance={"asked": {key: str(value) for key, value in self.details.items()}},
+            ),
+            path,
+        )
+
     def table(self) -> str:
         """The means beside the yardsticks, one line each, for the terminal."""
         columns = {key: text for key, text in self.columns.items() if key in self.mean}
@@ -116,6 +142,10 @@ def shown(value: Value) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
+
+
+def _cell(value: Value) -> float | str:
+    return "–" if value is None or not math.isfinite(value) else float(value)
 
 
 def _width(text: str) -> int:

@@ -1,32 +1,33 @@
 """Trajectories: the next frame from the last ones, and whole futures by feeding it back; on grids and on meshes.
 
-What is learnt and asked is the same; how frames are read, normalised and judged belongs to the space they live in:
-:class:`~meshops.tasks.rollout_grid.GridRollout` and :class:`~meshops.tasks.rollout_mesh.MeshRollout`.
+What is learnt and asked is the same, and so are the steps from data to a report; how frames are read, normalised and
+compared belongs to the space they live in: :class:`~meshops.tasks.rollout_grid.GridRollout` and
+:class:`~meshops.tasks.rollout_mesh.MeshRollout`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, Self, TypeVar, cast, get_args
+from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, get_args
 
 import torch
-from rich.progress import track
-from torch import nn
+from torch import Tensor, nn
 
 from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
-from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, training_count
-from meshops.tasks.checks import at_least
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, judging, training_count
+from meshops.tasks.checks import check_counts
+from meshops.tasks.report import Report, Row, means
 
 RolloutLoss = Literal["mse", "nmse", "mae"]
 LOSSES: tuple[str, ...] = get_args(RolloutLoss)
 
 D = TypeVar("D", TrajectoryDataset, MeshTrajectoryDataset)
 B = TypeVar("B")
-T = TypeVar("T", bound="RolloutTask")  # type: ignore[type-arg]
 _SPACES: dict[str, type[RolloutTask]] = {}  # type: ignore[type-arg]
 
 
@@ -57,13 +58,8 @@ class RolloutSettings:
 
     def __post_init__(self) -> None:
         """Check every number for sense."""
-        at_least("task.history", self.history, 1)
-        at_least("task.stride", self.stride, 1)
-        at_least("task.cases", self.cases, 0)
-        at_least("task.pushforward", self.pushforward, 0)
-        for name, value in (("steps", self.steps), ("horizon", self.horizon)):
-            if value is not None:
-                at_least(f"task.{name}", value, 1)
+        check_counts(1, "task.", history=self.history, stride=self.stride, steps=self.steps, horizon=self.horizon)
+        check_counts(0, "task.", cases=self.cases, pushforward=self.pushforward)
         if self.loss not in LOSSES:
             raise InputError(f"task.loss must be one of {listing(LOSSES)}, got {self.loss!r}")
 
@@ -89,9 +85,7 @@ class RolloutSpec(Spec):
     Attributes:
         space: ``"grid"`` or ``"mesh"``.
         time_step: Time of one step, s; 0 where it varies or is unknown.
-        loss: See :class:`RolloutSettings`.
-        residual: The model predicts the change from the newest frame.
-        pushforward: See :class:`RolloutSettings`.
+        loss, residual, pushforward: See :class:`RolloutSettings`.
     """
 
     space: str
@@ -100,6 +94,14 @@ class RolloutSpec(Spec):
     residual: bool = False
     pushforward: int = 0
 
+    def names(self) -> tuple[str, ...]:
+        """What changes in time."""
+        raise NotImplementedError
+
+    def form(self, noun: str = "") -> str:
+        """What data must be like, in words: ``2-D data with fields 'velocity' of 2 channels``."""
+        raise NotImplementedError
+
 
 @dataclass(eq=False)
 class RolloutSamples(Samples, Generic[D]):
@@ -107,28 +109,19 @@ class RolloutSamples(Samples, Generic[D]):
 
     Attributes:
         data: Trajectories.
-        spec: What can be learnt of them.
-        offers: What they give to a model.
-        names: Of the channels or fields, for the screen.
         windows: Trajectory and first frame of each sample.
         span: Frames of the data a window reaches over.
         stride: Of these, every so many are taken.
-        cases: Number of trajectories that are learnt; those behind are held out.
     """
 
     data: D
     spec: RolloutSpec
     offers: frozenset[str]
-    names: tuple[str, ...]
     windows: list[tuple[int, int]]
     span: int
     stride: int
     cases: int
-
-    @property
-    def held_out(self) -> Sequence[object]:  # type: ignore[override]
-        """Trajectories for validation."""
-        return range(self.cases, len(self.data))
+    held_out: range
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -136,13 +129,32 @@ class RolloutSamples(Samples, Generic[D]):
 
     def describe(self) -> str:
         """For the screen."""
-        return f"{self.cases} trajectories, {len(self)} windows, {', '.join(self.names)}"
+        return f"{self.cases} trajectories, {len(self)} windows, {', '.join(self.spec.names())}"
+
+
+class Score(NamedTuple):
+    """One trajectory, judged.
+
+    Attributes:
+        rows: Errors of the surrogate (``""``) and of what it is compared with, by name.
+        curves: Numbers along its rollout, each a tensor.
+        frames: Truth and prediction of the rollout, where they are kept to be drawn.
+    """
+
+    rows: dict[str, Row]
+    curves: dict[str, Tensor] = {}  # noqa: RUF012
+    frames: tuple[Tensor, Tensor] | None = None
 
 
 class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
-    """A model of one step in time, in the space the data live in.
+    """A model of one step in time, in the space the data live in; subclasses are final, one per space.
 
-    Subclasses are final, one per space: they say ``space`` and ``source``, the class of the data.
+    Attributes:
+        space: Its name.
+        source: Class of its data.
+        offers: What its frames give to a model.
+        judged: What the means of a report are of.
+        steps: Steps of the rollouts a run is judged on, where it does not say.
     """
 
     kind = "rollout"
@@ -151,22 +163,83 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
     spec: RolloutSpec
     space: ClassVar[str] = ""
     source: ClassVar[type] = object
+    offers: ClassVar[frozenset[str]] = frozenset()
+    judged: ClassVar[str] = ""
+    steps: ClassVar[int] = 1
+
+    def __init__(self, model: nn.Module, spec: RolloutSpec) -> None:
+        super().__init__(model, spec)
+        self.asked = {"steps": self.steps, "stride": 1, "cases": 0}
 
     def __init_subclass__(cls, **options: object) -> None:
         """Note the space."""
         super().__init_subclass__(**options)
         _SPACES[cls.space] = cls
 
+    # ---- what a space says
+
+    @classmethod
+    @abstractmethod
+    def horizon(cls, settings: RolloutSettings) -> int:
+        """Steps of a training window; raises ``InputError`` for settings that this space has not."""
+
+    @classmethod
+    @abstractmethod
+    def spec_of(cls, data: D, settings: RolloutSettings) -> RolloutSpec:
+        """What trajectories offer."""
+
+    @classmethod
+    @abstractmethod
+    def fitted(cls, model: nn.Module, samples: RolloutSamples[D]) -> Self:
+        """Task with the statistics of the training trajectories."""
+
+    @classmethod
+    @abstractmethod
+    def blank(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Task of the right sizes."""
+
+    @abstractmethod
+    def score(self, data: D, index: int, asked: Mapping[str, int]) -> Score:
+        """Judge one trajectory.
+
+        Raises:
+            InputError: It is shorter than a step.
+        """
+
+    @abstractmethod
+    def columns(self, steps: int) -> dict[str, str]:
+        """Columns of a report, see :class:`Report`."""
+
+    def tell(self, report: Report, first: Score, context: Context) -> None:
+        """Add lines to a report, and pictures of the first trajectory."""
+
+    # ---- what all share
+
     @classmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> RolloutSamples[D]:
-        """Windows of trajectories on grids or meshes; see the base class."""
+        """Windows of trajectories on grids or meshes."""
+        assert isinstance(settings, RolloutSettings)
         found = as_trajectories(data)
-        return space_of(found).samples(found, settings, context)
+        kept, space = training_count(len(found), context.held_out), space_of(found)
+        steps = space.horizon(settings)
+        span, lengths = (settings.history + steps - 1) * settings.stride + 1, found.lengths[:kept]
+        windows = [(i, start) for i, length in enumerate(lengths) for start in range(length - span + 1)]
+        if not windows:
+            raise InputError(
+                f"no trajectory is long enough: a window takes {span} frames (history {settings.history}, horizon "
+                f"{steps}, stride {settings.stride}), the longest has {max(lengths)}; "
+                "lower task.history or task.stride; on meshes, lower task.horizon"
+            )
+        spec, held_out = space.spec_of(found, settings), range(kept, len(found))
+        return RolloutSamples(found, spec, space.offers, windows, span, settings.stride, kept, held_out)  # type: ignore[arg-type]
 
     @classmethod
     def fit(cls, model: nn.Module, samples: RolloutSamples[D], settings: object) -> Self:
         """Task with the statistics of the training trajectories."""
-        return cast(Self, _SPACES[samples.spec.space].fit(model, samples, settings))
+        assert isinstance(settings, RolloutSettings)
+        out = _SPACES[samples.spec.space].fitted(model, samples)
+        out.asked |= {"stride": settings.stride, "cases": settings.cases, "steps": settings.steps or out.steps}
+        return cast(Self, out)
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
@@ -174,75 +247,72 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
         space = spec.get("space")
         if space not in _SPACES:
             raise InputError(f"the checkpoint is of trajectories on {space!r}; known are {listing(_SPACES)}")
-        return cast(Self, _SPACES[str(space)].empty(model, spec))
-
-    def trajectories(self, data: CaseSource) -> D:
-        """The same data, if this task can be judged on them.
-
-        Raises:
-            InputError: They live in another space.
-        """
-        found = as_trajectories(data)
-        if not isinstance(found, self.source):
-            raise InputError(
-                f"the surrogate was made for trajectories on a {self.space}, got {type(found).__name__}, on a "
-                f"{space_of(found).space}"
-            )
-        return found  # type: ignore[return-value]
-
-    def numbers(self, asked: Mapping[str, Plain]) -> dict[str, int]:
-        """What is asked, as whole numbers.
-
-        Raises:
-            InputError: Something this kind cannot be asked, or no sensible number.
-        """
-        return {key: at_least(key, value, 0 if key == "cases" else 1) for key, value in self.asking(asked).items()}
+        return cast(Self, _SPACES[str(space)].blank(model, spec))
 
     def ahead(self, steps: int) -> int:
         """Steps to take without gradients before the one that is learnt, of a window of ``steps``; drawn anew."""
         pushforward = self.spec.pushforward
         return int(torch.randint(min(pushforward, steps - 1) + 1, ())) if pushforward else 0
 
+    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
+        """Errors of every trajectory; see :meth:`score` of the space.
+
+        Args:
+            data: Trajectories.
+            context: Progress; with a folder, what can be drawn is drawn there.
+            **asked: ``steps`` of the rollouts, which start at the first frames (fewer where a trajectory is short);
+                ``stride``; ``cases``, trajectories at most (0: all); on grids ``windows`` of one step per trajectory.
+        """
+        wanted = cast("dict[str, int]", self.asking(asked))
+        for key, value in wanted.items():
+            check_counts(0 if key == "cases" else 1, **{key: value})
+        found = self._trajectories(data)
+        count = min(wanted["cases"] or len(found), len(found))
+        scores: list[Score] = []
+        with judging(self):
+            for index in context.track(count):
+                score = self.score(found, index, wanted)
+                scores.append(score._replace(frames=None) if scores else score)
+        tables = {
+            name: {case: score.rows[name] for case, score in zip(found.cases, scores, strict=False)}
+            for name in scores[0].rows
+        }
+        report = Report(
+            kind=self.kind,
+            title=f"{self.judged}, mean of {count} trajectories",
+            mean=means(tables[""]),
+            cases=tables[""],
+            baselines={name: means(table) for name, table in tables.items() if name},
+            curves={key: _mean([score.curves[key] for score in scores]) for key in scores[0].curves},
+            details={"trajectories": count, "steps": wanted["steps"], "stride": wanted["stride"]},
+            columns=self.columns(wanted["steps"]),
+        )
+        self.tell(report, scores[0], context)
+        return report
+
+    def _trajectories(self, data: CaseSource) -> D:
+        """The same data, if this task can be judged on them."""
+        found = as_trajectories(data)
+        if not isinstance(found, self.source):
+            raise InputError(
+                f"the surrogate was made for trajectories on a {self.space}, got {type(found).__name__}, on a "
+                f"{space_of(found).space}"
+            )
+        if not len(found):
+            raise InputError("there is no trajectory to judge the surrogate on")
+        given = self.spec_of(found, RolloutSettings()).form("data ")  # type: ignore[arg-type]
+        if given != self.spec.form("data "):
+            raise InputError(f"the {given} do not fit the surrogate, which is {self.spec.form()}")
+        return found  # type: ignore[return-value]
+
 
 def space_of(data: TrajectoryDataset | MeshTrajectoryDataset) -> type[RolloutTask]:  # type: ignore[type-arg]
     """The class of task for trajectories."""
-    return next(task for task in _SPACES.values() if task.space and isinstance(data, task.source))
+    return next(task for task in _SPACES.values() if isinstance(data, task.source))
 
 
-def numbered_windows(lengths: Sequence[int], span: int, *, cases: int, knobs: str, what: str) -> list[tuple[int, int]]:
-    """Trajectory and first frame of every window of ``span`` frames.
-
-    Args:
-        lengths: Frames of each trajectory.
-        span: Frames a window reaches over.
-        cases: The first so many trajectories are used.
-        knobs: Settings that make a window shorter.
-        what: What the window is made of.
-
-    Raises:
-        InputError: No trajectory is long enough.
-    """
-    out = [(i, start) for i, length in enumerate(lengths[:cases]) for start in range(length - span + 1)]
-    if not out:
-        raise InputError(
-            f"no trajectory is long enough: a window takes {span} frames ({what}), the longest has "
-            f"{max(lengths[:cases], default=0)}; lower {knobs}"
-        )
+def _mean(curves: list[Tensor]) -> list[float]:
+    """Mean of curves, up to the end of the shortest."""
+    shortest = min(map(len, curves))
+    out: list[float] = torch.stack([curve[:shortest] for curve in curves]).mean(0).tolist()
     return out
-
-
-def kept_for_training(data: TrajectoryDataset | MeshTrajectoryDataset, held_out: int) -> int:
-    """Number of trajectories that are learnt.
-
-    Raises:
-        InputError: There is none, or none would be left.
-    """
-    if not len(data):
-        raise InputError("there is no trajectory to learn from")
-    return training_count(len(data), held_out)
-
-
-def progress(count: int, context: Context) -> Iterable[int]:
-    """Numbers of cases, with a bar on a terminal."""
-    console = context.console
-    return track(range(count), "testing", console=console, transient=True, disable=not console.is_terminal)

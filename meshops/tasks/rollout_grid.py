@@ -7,7 +7,7 @@ Models of points and of graphs see the grid through :class:`~meshops.nn.on_grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Self
 
 import torch
@@ -15,30 +15,22 @@ from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, listing
-from meshops.metrics.grids import energy_spectrum, grid_errors, vrmse
+from meshops.errors import InputError
+from meshops.metrics.grids import channel_errors, energy_spectrum, vrmse
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.on_grid import OnGrid
 from meshops.ops.scores import check_fields
-from meshops.ops.segment import segment_mean
-from meshops.tasks.base import ALONE, CaseSource, Context, Plain, judging, spread
-from meshops.tasks.checks import at_least
-from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms, grid_rollout_spec
-from meshops.tasks.report import Report, Row
-from meshops.tasks.rollout import (
-    RolloutSamples,
-    RolloutSettings,
-    RolloutTask,
-    kept_for_training,
-    numbered_windows,
-    progress,
-)
-from meshops.tasks.rollout_report import FLOOR, KEPT, Future, draw_rollout, grid_report
+from meshops.tasks.base import Context, Plain, judging, spread
+from meshops.tasks.checks import check_counts
+from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
+from meshops.tasks.report import Report, Row, shown
+from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score
 
 MOST_CASES, MOST_FRAMES = 64, 32  # what the statistics are taken from, evenly spread over the set
-STEPS, WINDOWS = 20, 32  # of a rollout; one-step windows per trajectory, evenly spread
+WINDOWS = 32  # one-step windows per trajectory, evenly spread
 BATCH = 8  # windows worked on at a time
-OFFERS = frozenset({"grid", "points", "graph"})
+COLUMNS = {"vrmse": "VRMSE", "nmse": "NMSE", "mse": "MSE", "mae": "MAE"}
+KEPT, FLOOR = "keep last frame", "token floor"
 
 
 class GridBatch(NamedTuple):
@@ -66,58 +58,57 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
     """
 
     usage = "surrogate.task.rollout(frames, steps)"
-    space = "grid"
-    source = TrajectoryDataset
+    space, source, offers = "grid", TrajectoryDataset, frozenset({"grid", "points", "graph"})
+    judged, steps = "one step", 20
     spec: GridRolloutSpec
 
     def __init__(self, model: nn.Module, spec: GridRolloutSpec, norm: Normalizer, constant_norm: Normalizer) -> None:
         super().__init__(model, spec)
         self.norm = norm
         self.constant_norm = constant_norm
-        self.asked = {"steps": STEPS, "stride": 1, "cases": 0, "windows": WINDOWS}
+        self.asked |= {"windows": WINDOWS}
 
     @classmethod
-    def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> RolloutSamples[TrajectoryDataset]:
-        """Windows of trajectories on grids; see the base class."""
-        assert isinstance(data, TrajectoryDataset) and isinstance(settings, RolloutSettings)
-        kept, steps = kept_for_training(data, context.held_out), settings.window(settings.pushforward + 1)
-        if steps > settings.pushforward + 1:
+    def horizon(cls, settings: RolloutSettings) -> int:
+        """One step with gradients after those without."""
+        steps, most = settings.window(settings.pushforward + 1), settings.pushforward + 1
+        if steps > most:
             raise InputError(
-                f"on grids gradients go through one step: task.horizon must be {settings.pushforward + 1}, one more "
-                f"than task.pushforward, got {steps}; leave it out"
+                f"on grids gradients go through one step: task.horizon must be {most}, one more than task.pushforward, "
+                f"got {steps}; leave it out"
             )
-        span = (settings.history + steps - 1) * settings.stride + 1
-        windows = numbered_windows(
-            data.lengths,
-            span,
-            cases=kept,
-            knobs="task.history or task.stride",
-            what=f"history {settings.history}, stride {settings.stride}",
-        )
-        return RolloutSamples(
-            data=data,
-            spec=grid_rollout_spec(data, settings),
-            offers=OFFERS,
-            names=data.spec.channels,
-            windows=windows,
-            span=span,
-            stride=settings.stride,
-            cases=kept,
+        return steps
+
+    @classmethod
+    def spec_of(cls, data: TrajectoryDataset, settings: RolloutSettings) -> GridRolloutSpec:
+        """Channels, axes and the extent of the first grid."""
+        given = data.spec
+        sides = [cells * size for cells, size in zip(data.shapes[0], given.spacing, strict=True)]
+        return GridRolloutSpec(
+            channels=given.channels,
+            constants=given.constants,
+            velocity=given.velocity,
+            spacing=given.spacing,
+            periodic=given.periodic,
+            extent=max(sides) / 2,
+            time_step=given.time_step * settings.stride,
+            history=settings.history,
+            loss=settings.loss,
+            residual=bool(settings.residual),
+            pushforward=settings.pushforward,
         )
 
     @classmethod
-    def fit(cls, model: nn.Module, samples: RolloutSamples[TrajectoryDataset], settings: object) -> Self:
-        """Task with statistics of some training frames, evenly spread."""
-        assert isinstance(samples.spec, GridRolloutSpec) and isinstance(settings, RolloutSettings)
+    def fitted(cls, model: nn.Module, samples: RolloutSamples[TrajectoryDataset]) -> Self:
+        """Statistics of some training frames, evenly spread."""
+        assert isinstance(samples.spec, GridRolloutSpec)
         data, some = samples.data, spread(samples.cases, MOST_CASES)
         frames, constants = (some_frames(data, i) for i in some), (data.constants(i) for i in some)
-        out = cls(model, samples.spec, *channel_norms(samples.spec, frames, constants))
-        out.asked |= {"steps": settings.steps or STEPS, "stride": settings.stride, "cases": settings.cases}
-        return out
+        return cls(model, samples.spec, *channel_norms(samples.spec, frames, constants))
 
     @classmethod
-    def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
-        """Task of the right sizes."""
+    def blank(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Statistics of nothing."""
         made = GridRolloutSpec.from_dict(spec)
         return cls(model, made, Normalizer.identity(len(made.channels)), Normalizer.identity(len(made.constants)))
 
@@ -128,6 +119,8 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
             return self.model
         spec = self.spec
         return OnGrid(self.model, spacing=spec.spacing, periodic=spec.periodic, extent=spec.extent)
+
+    # ---- learning
 
     def batch(self, samples: RolloutSamples[TrajectoryDataset], draws: Iterable[tuple[int, int]]) -> GridBatch:
         """Windows of the draws; nothing about them is random.
@@ -148,15 +141,12 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
     def encode(self, frames: Tensor, constants: Tensor) -> Tensor:
         """Input of the model from ``frames [b, h, c, *grid]``, oldest first, and ``constants [b, k, *grid]``."""
         newest_first = self._normalised(frames.flip(1)).flatten(1, 2)
-        fixed = self.constant_norm(constants.movedim(1, -1)).movedim(-1, 1)
-        return torch.cat([newest_first, fixed], 1)
+        return torch.cat([newest_first, self._each(self.constant_norm, constants)], 1)
 
     def forward(self, frames: Tensor, constants: Tensor) -> Tensor:
         """Next frame ``[b, c, *grid]``, physical units."""
         out = self.on_grid(self.encode(frames, constants))
-        if self.spec.residual:
-            out = out + self._normalised(frames[:, -1:])[:, 0]
-        return self._physical(out)
+        return self._physical(out + self._normalised(frames[:, -1]) if self.spec.residual else out)
 
     def loss(self, batch: GridBatch) -> dict[str, Tensor]:
         """``loss`` of one step, after some without gradients where the spec says so (2202.03376, sec. 3.2)."""
@@ -164,16 +154,19 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         ahead = self.ahead(target.shape[1])
         if ahead:
             frames = torch.cat([frames, self.unroll(frames, constants, ahead)], 1)[:, -self.spec.history :]
-        truth = self._normalised(target[:, ahead : ahead + 1])[:, 0]
+        truth = self._normalised(target[:, ahead])
         if self.spec.residual:
-            truth = truth - self._normalised(frames[:, -1:])[:, 0]
+            truth = truth - self._normalised(frames[:, -1])
         model, fields = self.on_grid, self.encode(frames, constants)
-        if isinstance(model, OnGrid):
-            return model.learn(fields, truth, self._criterion)
-        return self._criterion(model.loss_pairs(fields, truth))
 
-    def _criterion(self, pairs: LossPairs) -> dict[str, Tensor]:
-        return {"loss": pair_loss(pairs, self.spec.loss)}
+        def criterion(pairs: LossPairs) -> dict[str, Tensor]:
+            return {"loss": pairs.error(self.spec.loss)}
+
+        if isinstance(model, OnGrid):
+            return model.learn(fields, truth, criterion)
+        return criterion(model.loss_pairs(fields, truth))
+
+    # ---- use
 
     @torch.no_grad()
     def unroll(self, frames: Tensor, constants: Tensor, steps: int) -> Tensor:
@@ -202,7 +195,7 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         Raises:
             InputError: Shapes do not fit the model, or values are not finite.
         """
-        at_least("steps", steps, 1)
+        check_counts(1, steps=steps)
         single = frames.dim() == self.spec.dim + 2
         frames = frames.unsqueeze(0) if single else frames
         fixed = self._checked(frames, constants)
@@ -241,57 +234,39 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
 
         The same tensor where the model works in every cell.
         """
-        start = self._normalised(frames[:, -1:])[:, 0] if self.spec.residual else torch.zeros_like(target)
-        wanted = self._normalised(target.unsqueeze(1))[:, 0] - start
+        start = self._normalised(frames[:, -1]) if self.spec.residual else torch.zeros_like(target)
+        wanted = self._normalised(target) - start
         reached = self.on_grid.floor(self.encode(frames, constants), wanted)
         return target if reached is wanted else self._physical(start + reached)
+
+    # ---- judgement
 
     @torch.no_grad()
     def judge(self, samples: RolloutSamples[TrajectoryDataset], case: object) -> dict[str, float]:
         """VRMSE of one step, over up to nine windows of a trajectory."""
-        index, data = int(str(case)), samples.data
-        length = self.spec.history * samples.stride + 1
-        starts = range(0, data.lengths[index] - length + 1, max(1, (data.lengths[index] - length) // 8))
-        windows = torch.stack([data.window(index, s, length)[:: samples.stride] for s in starts]).to(self.device)
-        constants = data.constants(index).to(self.device)
-        guess = self(windows[:, :-1], constants.expand(len(windows), *constants.shape))
-        return {"error": float(vrmse(guess, windows[:, -1], dim=self.spec.dim).mean())}
+        index, data, stride = int(str(case)), samples.data, samples.stride
+        last = data.lengths[index] - self.spec.history * stride - 1
+        windows = windows_of(data, index, range(0, last + 1, max(1, last // 8)), self.spec.history, stride)
+        frames, constants, target = (part.to(self.device) for part in windows)
+        return {"error": float(vrmse(self(frames, constants), target[:, 0], dim=self.spec.dim).mean())}
 
-    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
-        """Errors of one step in physical units beside keeping the last frame, and along rollouts.
-
-        Args:
-            data: Trajectories.
-            context: Progress; with a folder, ``rollout.png``, ``errors.png`` and ``spectrum.png`` are drawn there.
-            **asked: ``steps`` of the rollouts, which start at the first frames (fewer where a trajectory is short);
-                ``stride``; ``cases``, trajectories at most (0: all); ``windows`` of one step per trajectory.
-        """
-        found, wanted = self.trajectories(data), self.numbers(asked)
-        self._check(found)
-        count = min(wanted["cases"] or len(found), len(found))
-        rows: dict[str, dict[str, Row]] = {"": {}, KEPT: {}, FLOOR: {}}
-        futures: list[Future] = []
-        with judging(self):
-            for index in progress(count, context):
-                for name, row in self._one_step(found, index, wanted["stride"], wanted["windows"]).items():
-                    rows[name][found.cases[index]] = row
-                future = self._future(found, index, wanted["steps"], wanted["stride"])
-                futures.append(future if not futures else future._replace(truth=None, predicted=None))
-        report = grid_report(self.kind, rows, futures, {key: wanted[key] for key in ("steps", "stride")})
-        if context.folder is not None:
-            report.pictures += draw_rollout(report.curves, futures[0], context.folder, label=self.spec.channels[0])
-        return report
-
-    def _check(self, data: TrajectoryDataset) -> None:
-        spec, given = self.spec, data.spec
-        if not len(data):
-            raise InputError("there is no trajectory to judge the surrogate on")
-        if (given.channels, given.constants, given.dim) != (spec.channels, spec.constants, spec.dim):
-            raise InputError(
-                f"the {given.dim}-D data with channels {listing(given.channels)} and constants "
-                f"{listing(given.constants)} do not fit the surrogate, which is {spec.dim}-D with channels "
-                f"{listing(spec.channels)} and constants {listing(spec.constants)}"
-            )
+    def score(self, data: TrajectoryDataset, index: int, asked: Mapping[str, int]) -> Score:
+        """Errors of one step, physical units, beside keeping the last frame; a rollout from the first frames."""
+        spec, stride = self.spec, asked["stride"]
+        rows = self._one_step(data, index, stride, asked["windows"])
+        steps = min(asked["steps"], (data.lengths[index] - 1) // stride + 1 - spec.history)
+        frames = data.window(index, 0, (spec.history + steps - 1) * stride + 1)[::stride].to(self.device)
+        first, truth = frames[: spec.history], frames[spec.history :]
+        predicted = self.unroll(first.unsqueeze(0), data.constants(index).to(self.device).unsqueeze(0), steps)[0]
+        channels = list(spec.velocity) or [0]
+        curves: dict[str, Tensor] = {}
+        for end, guess in (("", predicted), ("_kept", first[-1:].expand_as(truth))):
+            errors = channel_errors(guess, truth, spec.channels, dim=spec.dim)
+            curves |= {f"{key}{end}": errors[key].float().cpu() for key in ("vrmse", "nmse")}
+        for name, part in (("truth", truth), ("prediction", predicted)):
+            energy = energy_spectrum(part[-1, channels], dim=spec.dim, spacing=spec.spacing)[1]
+            curves[f"spectrum_{name}"] = energy.cpu()
+        return Score(rows, curves, (truth.cpu(), predicted.cpu()))
 
     def _one_step(self, data: TrajectoryDataset, index: int, stride: int, most: int) -> dict[str, Row]:
         """Errors of the model, of the newest frame and of the floor, where there is one, over a trajectory."""
@@ -302,52 +277,38 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
             guesses = {"": self(frames, constants), KEPT: frames[:, -1], FLOOR: self.floor(frames, constants, target)}
             for name, guess in guesses.items():
                 if guess is not target:
-                    found.setdefault(name, []).append(self._errors(guess, target))
+                    errors = channel_errors(guess, target, self.spec.channels, dim=self.spec.dim)
+                    found.setdefault(name, []).append(errors)
         return {name: {key: _mean([p[key] for p in parts]) for key in parts[0]} for name, parts in found.items()}
 
-    def _errors(self, guess: Tensor, target: Tensor) -> dict[str, Tensor]:
-        dim = self.spec.dim
-        errors = grid_errors(guess, target, dim=dim)
-        errors["nmse"] = errors["nmse"].masked_fill(target.flatten(-dim - 1).eq(0).all(-1), torch.nan)
-        each = vrmse(guess, target, dim=dim)
-        return errors | {f"vrmse_{name}": each[:, place] for place, name in enumerate(self.spec.channels)}
+    def columns(self, steps: int) -> dict[str, str]:
+        """Errors of one step."""
+        return dict(COLUMNS)
 
-    def _future(self, data: TrajectoryDataset, index: int, steps: int, stride: int) -> Future:
-        """A rollout from the first frames of a trajectory."""
-        spec = self.spec
-        steps = min(steps, (data.lengths[index] - 1) // stride + 1 - spec.history)
-        frames = data.window(index, 0, (spec.history + steps - 1) * stride + 1)[::stride].to(self.device)
-        first, truth = frames[: spec.history], frames[spec.history :]
-        predicted = self.unroll(first.unsqueeze(0), data.constants(index).to(self.device).unsqueeze(0), steps)[0]
-        kept = first[-1:].expand_as(truth)
-        curve = {
-            f"{key}{end}": self._errors(guess, truth)[key].tolist()
-            for end, guess in (("", predicted), ("_kept", kept))
-            for key in ("vrmse", "nmse")
-        }
-        channels = list(spec.velocity) or [0]
-        energies = [
-            energy_spectrum(part[-1, channels], dim=spec.dim, spacing=spec.spacing)[1].cpu()
-            for part in (truth, predicted)
-        ]
-        return Future(truth.cpu(), predicted.cpu(), curve, torch.stack(energies))
+    def tell(self, report: Report, first: Score, context: Context) -> None:
+        """The VRMSE at a few steps; ``rollout.png``, ``errors.png`` and ``spectrum.png``."""
+        ours, kept = report.curves["vrmse"], report.curves["vrmse_kept"]
+        places = sorted({0, len(ours) // 4, len(ours) // 2, len(ours) - 1})
+        steps = (f"step {i + 1}: {shown(ours[i])} (kept {shown(kept[i])})" for i in places)
+        report.lines.append("rollout VRMSE " + ", ".join(steps))
+        if context.folder is not None and first.frames is not None:
+            from meshops.viz.rollout import draw_rollout  # matplotlib
 
-    def _normalised(self, frames: Tensor) -> Tensor:
-        out: Tensor = self.norm(frames.movedim(2, -1)).movedim(-1, 2)
-        return out
+            label = self.spec.channels[0]
+            report.pictures += draw_rollout(report.curves, *first.frames, context.folder, label=label)
+
+    # ---- values
+
+    def _each(self, function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+        """A function of the channels, the last axis, of ``[..., c, *grid]``."""
+        place = -self.spec.dim - 1
+        return function(values.movedim(place, -1)).movedim(-1, place)
+
+    def _normalised(self, values: Tensor) -> Tensor:
+        return self._each(self.norm, values)
 
     def _physical(self, values: Tensor) -> Tensor:
-        return self.norm.inverse(values.movedim(1, -1)).movedim(-1, 1)
-
-
-def pair_loss(pairs: LossPairs, name: str) -> Tensor:
-    """Mean over samples of the error of each."""
-    difference = pairs.prediction - pairs.truth
-    error = difference.abs() if name == "mae" else difference.square()
-    per_sample = segment_mean(error.mean(1), pairs.ptr)
-    if name == "nmse":
-        per_sample = per_sample / segment_mean(pairs.truth.square().mean(1), pairs.ptr).clamp(min=1e-12)
-    return per_sample.mean()
+        return self._each(self.norm.inverse, values)
 
 
 def some_frames(data: TrajectoryDataset, index: int) -> Tensor:
@@ -356,6 +317,13 @@ def some_frames(data: TrajectoryDataset, index: int) -> Tensor:
     if length <= MOST_FRAMES:
         return data.window(index, 0, length)
     return torch.cat([data.window(index, start, 1) for start in spread(length, MOST_FRAMES)])
+
+
+def windows_of(data: TrajectoryDataset, index: int, starts: Iterable[int], history: int, stride: int) -> GridBatch:
+    """Windows of one step of a trajectory."""
+    windows = torch.stack([data.window(index, start, history * stride + 1)[::stride] for start in starts])
+    constants = data.constants(index)
+    return GridBatch(windows[:, :-1], constants.expand(len(windows), *constants.shape), windows[:, -1:])
 
 
 def one_step_windows(data: TrajectoryDataset, index: int, history: int, stride: int, most: int) -> Iterator[GridBatch]:
@@ -370,10 +338,9 @@ def one_step_windows(data: TrajectoryDataset, index: int, history: int, stride: 
             f"{data.cases[index]}: a step takes {length} frames (history {history}, stride {stride}), it has "
             f"{data.lengths[index]}; leave it out or lower stride"
         )
-    starts, constants = spread(data.lengths[index] - length + 1, most), data.constants(index)
+    starts = spread(data.lengths[index] - length + 1, most)
     for first in range(0, len(starts), BATCH):
-        windows = torch.stack([data.window(index, s, length)[::stride] for s in starts[first : first + BATCH]])
-        yield GridBatch(windows[:, :-1], constants.expand(len(windows), *constants.shape), windows[:, -1:])
+        yield windows_of(data, index, starts[first : first + BATCH], history, stride)
 
 
 def _mean(parts: list[Tensor]) -> float | None:

@@ -10,7 +10,7 @@ clusters a set has stored (k-means of EAGLE) gets them wherever frames are read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,24 +19,16 @@ from torch.nn.functional import one_hot
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshTrajectoryDataset, MeshWindow
-from meshops.errors import InputError, listing, some
+from meshops.errors import InputError
 from meshops.nn.mesh_model import LearnsWithTruth
-from meshops.tasks.base import ALONE, CaseSource, Context, Plain, judging
+from meshops.tasks.base import Plain, judging
 from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
-from meshops.tasks.report import Report, Row, means
-from meshops.tasks.rollout import (
-    RolloutSamples,
-    RolloutSettings,
-    RolloutTask,
-    kept_for_training,
-    numbered_windows,
-    progress,
-)
+from meshops.tasks.report import Row
+from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score
 
 MOST_WINDOWS = 32  # what the statistics of trajectories are taken from
-STEPS, HORIZON = 50, 5
+HORIZON = 5  # steps of a training window
 MARKS = (1, 10, 50, 100, 250)  # steps that rollouts are judged after, beside the last
-OFFERS = frozenset({"graph", "points"})
 KEPT = "first frame kept"
 
 
@@ -51,8 +43,8 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     """
 
     usage = "surrogate.task.rollout(window)"
-    space = "mesh"
-    source = MeshTrajectoryDataset
+    space, source, offers = "mesh", MeshTrajectoryDataset, frozenset({"graph", "points"})
+    judged, steps = "rollouts", 50
     spec: MeshRolloutSpec
     position: Tensor
 
@@ -60,26 +52,19 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         super().__init__(model, spec)
         self.norm = norm
         self.register_buffer("position", position.to(torch.float32))
-        self.asked = {"steps": STEPS, "stride": 1, "cases": 0}
 
     @classmethod
-    def samples(
-        cls, data: CaseSource, settings: object, context: Context = ALONE
-    ) -> RolloutSamples[MeshTrajectoryDataset]:
-        """Windows of trajectories on meshes; see the base class."""
-        assert isinstance(data, MeshTrajectoryDataset) and isinstance(settings, RolloutSettings)
+    def horizon(cls, settings: RolloutSettings) -> int:
+        """Steps with gradients through all of them, from one frame."""
         if settings.history > 1:
             raise InputError(f"on meshes the model sees one frame: task.history must be 1, got {settings.history}")
-        kept, steps = kept_for_training(data, context.held_out), settings.window(HORIZON)
-        span, given = steps * settings.stride + 1, data.spec
-        windows = numbered_windows(
-            data.lengths,
-            span,
-            cases=kept,
-            knobs="task.horizon or task.stride",
-            what=f"horizon {steps}, stride {settings.stride}",
-        )
-        spec = MeshRolloutSpec(
+        return settings.window(HORIZON)
+
+    @classmethod
+    def spec_of(cls, data: MeshTrajectoryDataset, settings: RolloutSettings) -> MeshRolloutSpec:
+        """Fields of a state, and which nodes are forced."""
+        given = data.spec
+        return MeshRolloutSpec(
             fields=given.fields,
             sizes=given.sizes,
             units=given.units,
@@ -91,38 +76,25 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             residual=settings.residual is not False,
             pushforward=settings.pushforward,
         )
-        return RolloutSamples(
-            data=data,
-            spec=spec,
-            offers=OFFERS,
-            names=given.fields,
-            windows=windows,
-            span=span,
-            stride=settings.stride,
-            cases=kept,
-        )
 
     @classmethod
-    def fit(cls, model: nn.Module, samples: RolloutSamples[MeshTrajectoryDataset], settings: object) -> Self:
-        """Task with statistics of some windows (each node and frame counts once)."""
-        assert isinstance(samples.spec, MeshRolloutSpec) and isinstance(settings, RolloutSettings)
-        some_windows = samples.windows[:: max(1, len(samples.windows) // MOST_WINDOWS)]
-        read = (window_of(samples.data, i, s, samples.span, samples.stride) for i, s in some_windows)
-        out = cls(model, samples.spec, *mesh_norms(samples.spec, ((w.state, w.pos) for w in read)))
-        out.asked |= {"steps": settings.steps or STEPS, "stride": settings.stride, "cases": settings.cases}
-        return out
+    def fitted(cls, model: nn.Module, samples: RolloutSamples[MeshTrajectoryDataset]) -> Self:
+        """Statistics of some windows (each node and frame counts once)."""
+        assert isinstance(samples.spec, MeshRolloutSpec)
+        chosen = samples.windows[:: max(1, len(samples.windows) // MOST_WINDOWS)]
+        read = (samples.data.window(i, start, samples.span).every(samples.stride) for i, start in chosen)
+        return cls(model, samples.spec, *mesh_norms(samples.spec, ((w.state, w.pos) for w in read)))
 
     @classmethod
-    def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
-        """Task of the right sizes."""
+    def blank(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
+        """Statistics of nothing."""
         made = MeshRolloutSpec.from_dict(spec)
         return cls(model, made, Normalizer.identity(made.channels), torch.zeros(made.dim + 1))
 
     def batch(self, samples: RolloutSamples[MeshTrajectoryDataset], draws: Iterable[tuple[int, int]]) -> list[Frames]:
         """Windows of the draws; nothing about them is random."""
-        return [
-            self.frames(samples.data, *samples.windows[number], samples.span, samples.stride) for number, _ in draws
-        ]
+        data, span, stride = samples.data, samples.span, samples.stride
+        return [self.frames(data, *samples.windows[number], span, stride) for number, _ in draws]
 
     def frames(self, data: MeshTrajectoryDataset, index: int, start: int, span: int, stride: int) -> Frames:
         """Every ``stride``-th of ``span`` frames of a trajectory, with the clusters the set keeps if the model asks."""
@@ -131,7 +103,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             found = [data.clusters(index, frame, size) for frame in range(start, start + span, stride)]
             known = [labels for labels in found if labels is not None]
             clusters = known if len(known) == len(found) else None
-        return Frames.of(window_of(data, index, start, span, stride), clusters)
+        return Frames.of(data.window(index, start, span).every(stride), clusters)
 
     def inputs(self, frames: Frames, frame: int, state: Tensor) -> object:
         """What the model takes of one frame; ``state [n, c]`` normalised."""
@@ -162,10 +134,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
 
     def loss(self, batch: Sequence[Frames]) -> dict[str, Tensor]:
         """``loss`` and its parts, mean over the windows of a batch."""
-        totals: dict[str, Tensor] = {}
-        for frames in batch:
-            _add(totals, self._window_loss(frames), len(batch))
-        return totals
+        return _mean([self._window_loss(frames) for frames in batch])
 
     def _window_loss(self, frames: Frames) -> dict[str, Tensor]:
         steps = len(frames.state) - 1
@@ -176,11 +145,11 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
                 for frame in range(ahead):
                     state = self.step(frames, frame, state)
             return self._learn(frames, ahead, state)[0]
-        totals: dict[str, Tensor] = {}
+        learnt = []
         for frame in range(steps):
             parts, state = self._learn(frames, frame, state)
-            _add(totals, parts, steps)
-        return totals
+            learnt.append(parts)
+        return _mean(learnt)
 
     def _learn(self, frames: Frames, frame: int, state: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Loss of one step and the state it leads to."""
@@ -248,9 +217,18 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     @torch.no_grad()
     def judge(self, samples: RolloutSamples[MeshTrajectoryDataset], case: object) -> dict[str, float]:
         """N-RMSE of a rollout of as many steps as the run is judged on."""
-        steps = self.numbers({})["steps"]
-        ours, _ = self._curves(samples.data, int(str(case)), steps, samples.stride)
+        ours, _ = self._curves(samples.data, int(str(case)), int(str(self.asked["steps"])), samples.stride)
         return {"error": float(ours[-1])}
+
+    def score(self, data: MeshTrajectoryDataset, index: int, asked: Mapping[str, int]) -> Score:
+        """N-RMSE of a rollout from the first frame, after 1, 10, 50, ... and all steps, beside that frame kept."""
+        curves = self._curves(data, index, asked["steps"], asked["stride"])
+        marks = _marks(asked["steps"])
+        return Score({name: _at(curve, marks) for name, curve in zip(("", KEPT), curves, strict=True)})
+
+    def columns(self, steps: int) -> dict[str, str]:
+        """N-RMSE after some steps."""
+        return {f"n_rmse@{mark}": f"N-RMSE +{mark}" for mark in _marks(steps)}
 
     def _curves(self, data: MeshTrajectoryDataset, index: int, steps: int, stride: int) -> tuple[Tensor, Tensor]:
         """``[t]`` N-RMSE of a rollout from the first frame of a trajectory, and of that frame kept."""
@@ -266,56 +244,15 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         ours, kept = (n_rmse(guess, truth, self.spec, self.norm.scale) for guess in guesses)
         return ours, kept
 
-    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
-        """N-RMSE of rollouts from the first frame of every trajectory, after 1, 10, 50, ... and all steps.
-
-        Args:
-            data: Trajectories.
-            context: Progress.
-            **asked: ``steps``, fewer where a trajectory is short; ``stride``; ``cases``, trajectories at most (0: all).
-        """
-        found, wanted = self.trajectories(data), self.numbers(asked)
-        self._check(found)
-        count, steps = min(wanted["cases"] or len(found), len(found)), wanted["steps"]
-        marks = [*(mark for mark in MARKS if mark < steps), steps]
-        rows: dict[str, Row] = {}
-        kept: dict[str, Row] = {}
-        with judging(self):
-            for index in progress(count, context):
-                curves = self._curves(found, index, steps, wanted["stride"])
-                rows[found.cases[index]], kept[found.cases[index]] = (_at(curve, marks) for curve in curves)
-        return Report(
-            kind=self.kind,
-            title=f"rollouts, mean of {count} trajectories",
-            mean=means(rows),
-            cases=rows,
-            baselines={KEPT: means(kept)},
-            details={"trajectories": count, "steps": steps, "stride": wanted["stride"]},
-            columns={f"n_rmse@{mark}": f"N-RMSE +{mark}" for mark in marks},
-        )
-
-    def _check(self, data: MeshTrajectoryDataset) -> None:
-        spec, given = self.spec, data.spec
-        if not len(data):
-            raise InputError("there is no trajectory to judge the surrogate on")
-        dim = data[0].pos.shape[1]
-        if (given.fields, given.sizes, dim) != (spec.fields, spec.sizes, spec.dim):
-            raise InputError(
-                f"the {dim}-D data with fields {listing(given.fields)} of {some(given.sizes)} channels do not fit the "
-                f"surrogate, which is {spec.dim}-D with fields {listing(spec.fields)} of {some(spec.sizes)} channels"
-            )
-
-
-def window_of(data: MeshTrajectoryDataset, index: int, start: int, span: int, stride: int) -> MeshWindow:
-    """Every ``stride``-th of ``span`` frames of a trajectory."""
-    window = data.window(index, start, span)
-    return window if stride == 1 else window.every(stride)
-
 
 def stored_cluster_size(model: nn.Module) -> int:
     """Nodes of the clusters that a model, or one inside it, wants from the data; 0: none."""
     wanted = (part for part in model.modules() if getattr(part, "clustering", "") == "kmeans")
     return next((int(getattr(part, "cluster_size", 0)) for part in wanted), 0)
+
+
+def _marks(steps: int) -> list[int]:
+    return [*(mark for mark in MARKS if mark < steps), steps]
 
 
 def _at(curve: Tensor, marks: Sequence[int]) -> Row:
@@ -324,7 +261,6 @@ def _at(curve: Tensor, marks: Sequence[int]) -> Row:
     return {f"n_rmse@{mark}": float(value) if bool(value.isfinite()) else None for mark, value in values.items()}
 
 
-def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor], count: int) -> None:
-    """Add a part in ``count`` of each value."""
-    for key, value in parts.items():
-        totals[key] = totals.get(key, torch.zeros((), device=value.device)) + value / count
+def _mean(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of each value."""
+    return {key: cast(Tensor, sum(part[key] / len(parts) for part in parts)) for key in parts[0]}

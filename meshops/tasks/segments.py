@@ -143,6 +143,7 @@ class GenerateSamples(Samples):
         held_out: Latents of the first segment of each of the others.
         settings: The ``task:`` block.
         cases: How many trajectories are learnt.
+        remarks: How long encoding took.
     """
 
     offers = frozenset({"latents"})
@@ -152,6 +153,7 @@ class GenerateSamples(Samples):
     held_out: Sequence[dict[str, Tensor]]
     settings: GenerateSettings
     cases: int
+    remarks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Say what can be learnt of them."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -11,7 +11,7 @@ from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
-from meshops.tasks.checks import check_amounts, check_counts
+from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,7 @@ class AutoencodeSettings(WindowSettings):
         check_counts(1, "task.", frames=self.frames, stride=self.stride)
         check_counts(0, "task.", most_points=self.most_points, targets=self.targets, cases=self.cases)
         check_amounts("task.", kl=self.kl, noise=self.noise)
-        if not 0 <= self.replay <= 1:
-            raise InputError(f"task.replay must be from 0 to 1, got {self.replay}")
+        check_fractions("task.", replay=self.replay)
         if len(self.points) != 2 or not 0 < self.points[0] <= self.points[1] <= 1:
             raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(self.points)}")
         check_parts(self.test_points, "task.test_points")
@@ -79,10 +78,6 @@ class AutoencodeSettings(WindowSettings):
     def learned(self) -> int:
         """Frames of a training example."""
         return self.learn_frames or self.frames
-
-    def spec(self, data: Mapping[str, Plain]) -> AutoencodeSpec:
-        """What is compressed of data, given as plain values of their spec or of an earlier run's."""
-        return AutoencodeSpec.from_dict({**data, **{f.name: getattr(self, f.name) for f in fields(WindowSettings)}})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,11 +195,7 @@ def check_lengths(lengths: Sequence[int], frames: int, stride: int) -> None:
 
 
 def check_parts(parts: Plain, name: str) -> tuple[float, ...]:
-    """Parts of the points.
-
-    Raises:
-        InputError: There is none, or one outside of 0..1.
-    """
+    """Parts of the points; raise ``InputError`` unless there are some, all of them above 0 and at most 1."""
     rows = parts if isinstance(parts, Sequence) and not isinstance(parts, str) else (parts,)
     found = tuple(float(part) for part in rows if isinstance(part, int | float) and 0 < part <= 1)
     if not found or len(found) != len(rows):

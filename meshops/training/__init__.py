@@ -1,7 +1,7 @@
 """Training: settings of a run, and the run."""
 
+from meshops.nn.optim import Lion
 from meshops.training.config import DataConfig, RunConfig, StagesConfig, TrainConfig, flat
-from meshops.training.optim import Lion
 from meshops.training.run import RunResult, train
 from meshops.training.stages import train_stages
 from meshops.training.stream import DrawStream

@@ -9,6 +9,7 @@ from typing import Literal
 from meshops.errors import InputError, listing
 from meshops.tasks import get_task
 from meshops.tasks.base import Plain
+from meshops.tasks.checks import check_amounts, check_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
-        positive = ("steps", "batch_size", "devices") + (() if self.val_every is None else ("val_every",))
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("weight_decay", "clip", "validation", "threads", "seed"):
-            if getattr(self, name) < 0:
-                raise InputError(f"train.{name} must not be negative, got {getattr(self, name)}")
+        check_counts(
+            1, "train.", steps=self.steps, batch_size=self.batch_size, devices=self.devices, val_every=self.val_every
+        )
+        check_counts(0, "train.", validation=self.validation, threads=self.threads, seed=self.seed)
+        check_amounts("train.", weight_decay=self.weight_decay, clip=self.clip)
         if not 0 < self.lr < float("inf"):
             raise InputError(f"train.lr must be positive, got {self.lr}")
         if not 0 <= self.ema < 1:

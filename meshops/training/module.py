@@ -10,9 +10,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from meshops.errors import InputError
+from meshops.nn.optim import make_optimizer, parameter_groups, schedule
 from meshops.tasks.base import B, S, Task
 from meshops.training.config import TrainConfig
-from meshops.training.optim import make_optimizer, parameter_groups, schedule
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU; each look waits for the device
 

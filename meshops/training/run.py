@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from meshops.datasets import open_data
+from meshops.errors import InputError
 from meshops.surrogate import Surrogate, load
 from meshops.surrogate.base import software
 from meshops.tasks import get_task
@@ -69,26 +70,34 @@ def train(
             screen.print(f"{folder}: the run is finished already; nothing to resume")
             return done
         torch.manual_seed(config.train.seed)
-        clock = Clock()
+        clock, device = Clock(), device_of(config.train)
         cases = _cases(config.data, config.data.train) if data is None else data
         start = setting(config, "start")
         context = Context(
             held_out=config.train.validation, start=load(str(start)).task if start else None, console=screen,
-            folder=folder, device=device_of(config.train), reuse=resume,
+            folder=folder, device=device, reuse=resume,
         )  # fmt: skip
         kind = get_task(config.kind)
         samples = kind.samples(cases, config.task, context)
         task = _task(kind, config, samples, screen)
         clock.tick("prepare")
-        _fit(task, samples, config.train, folder, resume, screen)
+        from meshops.training.fit import fit  # Lightning takes seconds to import
+
+        fit(task, samples, config.train, folder, resume=resume, console=screen)
         clock.tick("train")
         surrogate = _finish(task, samples, config, context, clock)
         if is_first_rank():
             surrogate.save(folder / "model.ckpt")
         if test is None and data is None and config.data.test:
             test = _cases(config.data, config.data.test)
-        report = _judge(surrogate, test, cases, context, clock)
-        _write(surrogate, report, folder, screen)
+        report = Report(surrogate.kind, "not judged: no test cases", {})
+        if test is not None:
+            screen.print(f"test: {len(test)} held-out cases")
+            report = surrogate.evaluate(test, training=cases, context=replace(context, reuse=False))
+            clock.tick("test")
+        report.seconds = clock.seconds
+        if is_first_rank():
+            _write(surrogate, report, folder, screen)
         return RunResult(folder, surrogate, report)
 
 
@@ -106,8 +115,18 @@ class Clock:
 
 
 def device_of(config: TrainConfig) -> torch.device:
-    """Where a run works."""
+    """Where a run works.
+
+    Raises:
+        InputError: The hardware that is named is not there.
+    """
     gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    missing = config.accelerator == "mps" and not torch.backends.mps.is_available()
+    if missing or (config.accelerator in ("gpu", "cuda") and not gpu):
+        raise InputError(
+            f"train.accelerator '{config.accelerator}': this machine has no such device that PyTorch can use; "
+            "use cpu or auto"
+        )
     return torch.device("cuda" if gpu else "cpu")
 
 
@@ -135,21 +154,6 @@ def _task(kind: type[Task], config: RunConfig, samples: Samples, screen: Console
     return task
 
 
-def _fit(
-    task: Task, samples: Samples, config: TrainConfig, folder: Path, resume: bool, screen: Console  # type: ignore[type-arg]
-) -> None:  # fmt: skip
-    from meshops.training.fit import fit  # Lightning takes seconds to import
-
-    fit(
-        task,
-        samples,
-        config,
-        folder,
-        resume=resume and (folder / "checkpoints" / "last.ckpt").is_file(),
-        console=screen,
-    )
-
-
 def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, clock: Clock) -> Surrogate:  # type: ignore[type-arg]
     """The surrogate, before it is judged."""
     task.to(context.device).eval()
@@ -174,26 +178,13 @@ def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, c
     return Surrogate(task, info, novelty)
 
 
-def _judge(
-    surrogate: Surrogate, test: CaseSource | None, training: CaseSource, context: Context, clock: Clock
-) -> Report:
-    if test is None:
-        return Report(surrogate.kind, "not judged: no test cases", {}, seconds=clock.seconds)
-    context.console.print(f"test: {len(test)} held-out cases")
-    report = surrogate.evaluate(test, training=training, context=replace(context, reuse=False))
-    clock.tick("test")
-    report.seconds = clock.seconds
-    return report
-
-
 def _write(surrogate: Surrogate, report: Report, folder: Path, screen: Console) -> None:
-    if not is_first_rank():
-        return
     surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
     surrogate.save(folder / "model.ckpt")
     report.write(folder / "metrics.json")
+    report.write_page(folder / "errors.html")
     pictures = "".join(f", {path.name}" for path in report.pictures)
-    screen.print(f"written to {folder}: model.ckpt, metrics.json{pictures}")
+    screen.print(f"written to {folder}: model.ckpt, metrics.json, errors.html{pictures}")
 
 
 def _finished(folder: Path) -> RunResult | None:

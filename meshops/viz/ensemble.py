@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError
+from meshops.metrics import crps, rank_histogram, spread_skill
 from meshops.viz.animation import array, checked_points, checked_rows, frame_width, frame_words, moments_of
 from meshops.viz.film import Film, GridPainter, Painter, PointPainter
 from meshops.viz.movie import Page, Plot, kind_of, write_page
@@ -60,34 +61,30 @@ def ensemble_numbers(truth: Tensor, samples: Tensor) -> EnsembleNumbers:
         truth: ``[t, ...]``.
         samples: ``[m, t, ...]``, two members at least.
     """
-    true, members = _checked(truth, samples)
+    true, members = (torch.from_numpy(part) for part in _checked(truth, samples))
     count, steps = members.shape[:2]
-    factor = math.sqrt((count + 1) / count)
-    weight = (2 * np.arange(1, count + 1) - count - 1) / (count * (count - 1))
-    curves, squares, variances, ranks, left_out = [], [], [], np.zeros(count + 2), 0
+    curves = torch.full((3, steps), torch.nan, dtype=torch.float64)
+    squares, variances, ranks, left_out = [], [], torch.zeros(count + 1, dtype=torch.float64), 0
     for step in range(steps):
-        y, x = true[step].reshape(-1).astype(np.float64), members[:, step].reshape(count, -1).astype(np.float64)
-        known = np.isfinite(y) & np.isfinite(x).all(axis=0)
+        y, x = true[step].flatten(), members[:, step].flatten(1)
+        known = torch.isfinite(y) & torch.isfinite(x).all(0)
         left_out += int((~known).sum())
-        y, x = y[known], np.sort(x[:, known], axis=0)
-        if not y.size:
-            curves.append((math.nan,) * 3)
+        y, x = y[known], x[:, known]
+        if not len(y):
             continue
-        square, variance = (x.mean(axis=0) - y) ** 2, x.var(axis=0, ddof=1)
-        crps = np.abs(x - y).mean(axis=0) - weight @ x
-        curves.append((math.sqrt(square.mean()), float(crps.mean()), factor * math.sqrt(variance.mean())))
-        squares.append(square)
-        variances.append(variance)
-        below, ties = (x < y).sum(axis=0), (x == y).sum(axis=0)
-        np.add.at(ranks, below, 1 / (ties + 1))
-        np.add.at(ranks, below + ties + 1, -1 / (ties + 1))
+        found = spread_skill(x, y, axes=None)
+        curves[:, step] = torch.stack([found.skill, crps(x, y, fair=True).mean(), found.spread])
+        squares.append((x.double().mean(0) - y.double()).square())
+        variances.append(x.double().var(0))
+        ranks += rank_histogram(x, y)
     if not squares:
         raise InputError("no place and time has a finite truth and finite members; check the samples")
-    error, crps_line, spread = np.array(curves).T
-    bins = _bins(np.concatenate(variances), np.concatenate(squares))
+    error, score, spread = curves.numpy()
+    bins = _bins(torch.cat(variances).numpy(), torch.cat(squares).numpy())
+    factor = math.sqrt((count + 1) / count)
     return EnsembleNumbers(
-        error=error, crps=crps_line, spread=spread, bin_spread=factor * bins[0], bin_error=bins[1],
-        ranks=np.maximum(np.cumsum(ranks)[:-1], 0), left_out=left_out,
+        error=error, crps=score, spread=spread, bin_spread=factor * bins[0], bin_error=bins[1], ranks=ranks.numpy(),
+        left_out=left_out,
     )  # fmt: skip
 
 

@@ -74,6 +74,7 @@ class ReportData:
         summary: Label and value of the few numbers to read first.
         forces: Table of forces and coefficients.
         field_table: Minimum, mean, maximum (and errors where the truth is known) of each field.
+        case_table: Errors of each case.
         pictures: PNG or JPEG files with captions.
         scene: Fragment from :func:`meshops.viz.scene_html`; goes into the page as it is.
         trust: How far the shape is from the training set and what error to expect.
@@ -87,6 +88,7 @@ class ReportData:
     summary: Sequence[tuple[str, str]] = ()
     forces: AnyTable | None = None
     field_table: AnyTable | None = None
+    case_table: AnyTable | None = None
     pictures: Sequence[tuple[Path, str]] = ()
     scene: str | None = None
     trust: TrustSection | None = None
@@ -130,6 +132,7 @@ def write_report(data: ReportData, path: str | Path) -> Path:
         data=data,
         forces=_checked("forces", data.forces),
         field_table=_checked("field_table", data.field_table),
+        case_table=_checked("case_table", data.case_table),
         pictures=[(embedded(picture), caption) for picture, caption in data.pictures],
         trust=trust,
         level=_level(trust.level) if trust else None,

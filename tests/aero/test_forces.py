@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import pyvista as pv
 
+from meshops.aero.body_surface import BodySurface
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import integrate_forces
 from meshops.aero.silhouette import projected_area
 from meshops.errors import InputError
-from meshops.tasks.cases import BodySurface
 
 
 @pytest.fixture(scope="module")

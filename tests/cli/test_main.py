@@ -74,7 +74,7 @@ def test_every_method_of_partition(method, tmp_path, capsys):
 def test_an_octree_has_no_fixed_number_of_patches(tmp_path, capsys):
     pv.Icosphere(nsub=1).save(tmp_path / "ball.stl")
     assert main(["partition", str(tmp_path / "ball.stl"), "--method", "octree", "--num-patches", "8"]) == 2
-    assert "as many leaves as it needs; give --patch-size" in capsys.readouterr().err
+    assert "as many leaves as it needs: give patch_size" in capsys.readouterr().err
 
 
 def test_data_check(tmp_path, capsys):

@@ -43,12 +43,14 @@ def test_detect(ahmed_root: Path, car_root: Path, tmp_path: Path):
 
 
 def test_unknown_name():
-    with pytest.raises(InputError, match="no dataset 'ahmed'; known: 'ahmed_mini', 'ahmed_ml', 'airfoil', 'airfrans'"):
+    text = r"no dataset 'ahmed'; did you mean 'ahmed_ml'\? known: 'ahmed_mini', 'ahmed_ml', 'airfoil', 'airfrans'"
+    with pytest.raises(InputError, match=text):
         datasets.create("ahmed")
 
 
 def test_unknown_option_lists_those_allowed(ahmed_root: Path):
-    with pytest.raises(InputError, match="ahmed_ml: unknown option 'fold'; allowed: 'domain', 'split_method'"):
+    text = r"ahmed_ml: unknown option 'fold'; did you mean 'fields'\? allowed: 'domain', 'split_method'"
+    with pytest.raises(InputError, match=text):
         datasets.create("ahmed_ml", root=ahmed_root, fold=1)
 
 

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch, Data
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.models import GINO, MSPT, Transformer, Transolver
-from meshops.tasks.fields import FieldsSpec, FieldsTask
+from meshops.tasks import Draw, FieldsSettings, FieldsTask
 
 WIDTH: dict[str, Any] = {"channels": 24, "depth": 2, "num_heads": 2}
 MODELS: dict[str, Any] = {
@@ -60,12 +60,13 @@ def test_takes_points_and_plain_graphs(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_learns_fields(name: str, inputs: bool) -> None:
     graphs = clouds(4, inputs=inputs)
-    spec = FieldsSpec.of(graphs[0])
-    task = FieldsTask.fit(make(name, len(spec.inputs), spec.channels, spec.dim), spec, graphs)
+    samples = FieldsTask.samples(graphs, FieldsSettings())
+    spec = samples.spec
+    task = FieldsTask.fit(make(name, len(spec.inputs), spec.channels, spec.dim), samples, FieldsSettings())
     optimizer = torch.optim.AdamW(task.parameters(), lr=5e-3)
     losses = []
     for step in range(60):
-        loss = task.loss(Batch.from_data_list([graphs[step % 4], graphs[(step + 1) % 4]]))["loss"]
+        loss = task.loss(task.batch(samples, [Draw(step % 4, step), Draw((step + 1) % 4, step)]))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -12,6 +12,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 import meshops
+from meshops.aero.prepare import prepare
 from meshops.data.edges import triangle_edges
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
@@ -19,7 +20,7 @@ from meshops.metrics.fields import relative_l2
 from meshops.surrogate import Surrogate
 from meshops.tasks import FieldsSettings, FieldsSpec, FieldsTask, Prediction
 from meshops.tasks.build import build_model
-from meshops.tasks.fields_samples import FieldsSamples, prepare
+from meshops.tasks.fields_samples import FieldsSamples
 
 
 def graph(n: int = 40, seed: int = 0, **more: Any) -> MeshGraph:

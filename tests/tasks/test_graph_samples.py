@@ -27,7 +27,7 @@ def test_the_last_graphs_are_held_out_and_draws_say_what_a_batch_is() -> None:
 
 
 def test_something_must_be_left_to_learn_from() -> None:
-    with pytest.raises(InputError, match="0..3, got 4"):
+    with pytest.raises(InputError, match=r"0\.\.3, got 4"):
         GraphSamples(graphs(4), Spec(), held_out=4)
 
 

@@ -1,4 +1,4 @@
-"""What every kind of run shares: `train` and `evaluate` give the same numbers, a kill costs nothing, bad kinds are told."""
+"""What every kind of run shares: `train` and `evaluate` agree, a kill costs nothing, bad kinds are told."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def test_train_and_evaluate_give_the_same_numbers(
     options = settings["data"].get("options", {})
     given = [f"{key}={json.dumps(value)}" for key, value in options.items()]
     command = ["evaluate", str(tmp_path / "run" / "model.ckpt"), "--data", settings["data"]["name"], "--root",
-               settings["data"]["root"], "--json", *(part for pair in given for part in ("--option", pair))]  # fmt: skip
+               settings["data"]["root"], "--json",
+               *(part for pair in given for part in ("--option", pair))]  # fmt: skip
     capsys.readouterr()
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)

@@ -86,9 +86,9 @@ def test_the_verbs_from_generation_to_prediction(tmp_path: Path, capsys: pytest.
     assert main(["generate", "darcy", "--num", "4", "--points", "80", "--test", "1", "--out", str(data)]) == 0
     assert main(["data", "check", str(data)]) == 0
     arguments = '{"channels": 64, "depth": 1}'
-    command = ["train", "--kind", "fields", "--data.name", "mesh_files", "--data.root", str(data), "--model.name", "amq",
-             "--data.options.inputs", "coefficient", "--model.arguments", arguments, "--train.steps", "2",
-             "--train.batch_size", "1", "--out", str(run)]  # fmt: skip
+    command = ["train", "--kind", "fields", "--data.name", "mesh_files", "--data.root", str(data),
+             "--model.name", "amq", "--data.options.inputs", "coefficient", "--model.arguments", arguments,
+             "--train.steps", "2", "--train.batch_size", "1", "--out", str(run)]  # fmt: skip
     assert main(command) == 0
     capsys.readouterr()
     small = str(tmp_path / "small.ckpt")
@@ -151,7 +151,7 @@ def test_models_of_points_are_trained_saved_and_read(model: dict[str, Any], darc
 def test_models_of_other_kinds_are_refused(darcy: Path, tmp_path: Path) -> None:
     config = settings(darcy, tmp_path / "run")
     for model in ({"name": "unet"}, {"name": "unet", "channels": 8}):
-        with pytest.raises(InputError, match="'unet' takes grid, and these data give graph or points; use .*'mppde'"):
+        with pytest.raises(InputError, match=r"'unet' takes grid, and these data give graph or points; use .*'mppde'"):
             train(replace(config, model=model))
     with pytest.raises(InputError, match=r"validation must be in 0\.\.2, got 3"):
         train(replace(config, train=replace(config.train, validation=3)))

@@ -10,14 +10,13 @@ import yaml
 from rich.console import Console
 from torch_geometric.data import Data
 
-from meshops.cli.generate import drawn
 from meshops.cli.main import main
 from meshops.datasets import Eagle, open_data
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.datasets.the_well.files import write_well
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
-from meshops.solvers.registry import generate
+from meshops.solvers.registry import drawn, generate
 from meshops.surrogate import load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, Context, Draw, GenerateSettings, GenerateTask
 from meshops.tasks.base import CaseSource

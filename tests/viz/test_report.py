@@ -14,6 +14,7 @@ import pyvista as pv
 from PIL import Image
 
 from meshops.errors import InputError
+from meshops.tasks.report import Report
 from meshops.viz import IndexCase, ReportData, Table, TrustSection, scene_html, write_index, write_report
 from meshops.viz.report import is_number, shown
 
@@ -203,3 +204,21 @@ def test_messages(tmp_path: Path) -> None:
         write_report(ReportData(title="t", trust=TrustSection(level="far", sentence="")), tmp_path / "r.html")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no cases"):
         write_index([], tmp_path / "i.html")
+
+
+def test_the_errors_of_a_run_become_a_page(tmp_path: Path) -> None:
+    picture = tmp_path / "case <a>.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    report = Report(
+        "fields", "relative L2 error, mean of 2 cases", {"p": 0.25, "drag": None},
+        cases={"<a>": {"p": 0.2, "drag": None}, "b": {"p": 0.3, "drag": 0.5}}, baselines={"constant": {"p": 1.0}},
+        columns={"p": "pressure", "drag": "drag"}, pictures=[picture],
+    )  # fmt: skip
+    page = parse(report.write_page(tmp_path / "errors.html"))
+    assert_self_contained(page)
+    said = " ".join(page.text)
+    assert "Cases" in said and "Forces" not in said, "errors are not forces"
+    assert "constant" in said and "<a>" in said and "pressure" in said
+    assert sum(tag == "img" for tag, _ in page.tags) == 1
+    missing = Report("fields", "not judged: no test cases", {}).write_page(tmp_path / "none.html")
+    assert "not judged" in missing.read_text(encoding="utf-8")

@@ -1,10 +1,11 @@
-"""A case as a surrogate needs it: the mesh as it was read, its graph, and the way back to the original cells."""
+"""One finished simulation: the mesh as it was read, its graph, what is known of it, and the way back to its cells."""
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from meshops.aero.body_surface import BodySurface, attach_body
+from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import DataWarning, InputError, listing, warn
-from meshops.tasks.fields_spec import FieldsSpec
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
@@ -101,7 +102,7 @@ class Case:
         area = self.graph.area.numpy()
         return np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
 
-    def forces(self, fields: Mapping[str, Array], spec: FieldsSpec) -> Forces | None:
+    def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
         """Integrate node fields; None without a surface, a pressure or a stated flow."""
         if self.body is None or spec.pressure is None or spec.pressure not in fields or not spec.flow_stated:
             return None
@@ -124,7 +125,7 @@ class Case:
 
 
 def graph_case(
-    graph: MeshGraph, spec: FieldsSpec, *, flow: FlowConditions | None = None,
+    graph: MeshGraph, spec: CaseSpec, *, flow: FlowConditions | None = None,
     conditions: Mapping[str, float] | None = None, numbers: Mapping[str, float] | None = None,
 ) -> Case:  # fmt: skip
     """A graph of a data set or from memory as a case: what it has of the fields is the truth."""
@@ -141,11 +142,11 @@ def graph_case(
     )
 
 
-def check_conditions(given: Iterable[str], spec: FieldsSpec) -> None:
+def check_conditions(given: Mapping[str, float], spec: CaseSpec) -> None:
     """See that the model knows the conditions a prediction is asked for.
 
     Raises:
-        InputError: It was not trained with one.
+        InputError: It was not trained with one, or one is not finite.
     """
     unknown = [name for name in given if name not in spec.conditions]
     if unknown:
@@ -153,11 +154,14 @@ def check_conditions(given: Iterable[str], spec: FieldsSpec) -> None:
             f"the model was not trained with the condition {listing(unknown)}; it takes {listing(spec.conditions)}; "
             "leave it out, or train on cases that state it"
         )
+    for name, value in given.items():
+        if not math.isfinite(value):
+            raise InputError(f"the condition '{name}' must be a finite number, got {value}")
 
 
 def open_case(
     source: Source,
-    spec: FieldsSpec,
+    spec: CaseSpec,
     *,
     scale: float | None = None,
     region: str | None = None,
@@ -193,15 +197,16 @@ def open_case(
         for name, array in (names or {}).items():
             _rename(mesh, array, name, label)
         known = _known_fields(mesh, spec, label)
-        make = _body_case if spec.bodies else _plain_case
-        case = make(mesh, spec, label, known, cell_size, spec.at(flow))
+        case = (_body_case if spec.bodies else _plain_case)(mesh, spec, label, known, spec.at(flow))
+        if cell_size is not None and case.body is not None and spec.location == "cell" and not spec.inputs:
+            _refine(case, case.body, cell_size)
         case.conditions = _conditions(mesh, spec, label, conditions or {})
         case.numbers = {name: value for name in spec.numbers if (value := _scalar(mesh, name)) is not None}
     case.notes = list(dict.fromkeys([*case.notes, *notes]))
     return case
 
 
-def _known_fields(mesh: Mesh, spec: FieldsSpec, label: str) -> tuple[str, ...]:
+def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
     """Fields of the spec whose truth the mesh holds; one that is not finite is left out, said aloud."""
     known = []
     for name in spec.fields:
@@ -215,9 +220,7 @@ def _known_fields(mesh: Mesh, spec: FieldsSpec, label: str) -> tuple[str, ...]:
     return tuple(known)
 
 
-def _body_case(
-    mesh: Mesh, spec: FieldsSpec, label: str, known: Sequence[str], cell_size: float | None, flow: FlowConditions
-) -> Case:
+def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import is_surface
@@ -232,22 +235,19 @@ def _body_case(
         graph.x = torch.stack([graph.field(name) for name in spec.inputs], 1)
     if spec.domain == "volume":
         return Case(mesh, attach_body(graph, near), spec.location, label, truth, flow)
-    case = Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
-    if cell_size is not None and spec.location == "cell" and not spec.inputs:
-        _refine(case, near, cell_size)
-    return case
+    return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
 
 
-def _refine(case: Case, near: Mesh, cell_size: float) -> None:
+def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
     """Split triangles that are much coarser than those of the training meshes."""
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import refine
 
-    assert case.body is not None
+    near = _near_origin(case.original(), case.flow)
     length = float(np.ptp(near.points @ np.array(case.flow.flow)))
     limit = COARSE * cell_size * length
-    edge = np.sqrt(2 * case.body.area / (case.body.cell_points - 2))
-    if case.body.area[edge > limit].sum() <= 0.01 * case.body.area.sum():
+    edge = np.sqrt(2 * body.area / (body.cell_points - 2))
+    if body.area[edge > limit].sum() <= 0.01 * body.area.sum():
         return
     fine, parents = refine(near, limit)  # type: ignore[arg-type]
     warn(
@@ -258,13 +258,10 @@ def _refine(case: Case, near: Mesh, cell_size: float) -> None:
     case.parents = np.asarray(parents)
 
 
-def _plain_case(
-    mesh: Mesh, spec: FieldsSpec, label: str, known: Sequence[str], cell_size: float | None, flow: FlowConditions
-) -> Case:
+def _plain_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.graph_files import graph_of_mesh
 
-    del cell_size
     inputs = tuple(dict.fromkeys(_array_of(mesh, name) for name in spec.inputs))
     mesh = clean_mesh(mesh, label=label, fields=[name for name in (*inputs, *known) if name in mesh.point_data]).mesh
     graph = graph_of_mesh(mesh, inputs, known, label=label)
@@ -281,7 +278,7 @@ def _array_of(mesh: Mesh, channel: str) -> str:
     return vector if channel not in mesh.point_data and vector in mesh.point_data else channel
 
 
-def _truth(graph: MeshGraph, spec: FieldsSpec, known: Sequence[str], label: str) -> dict[str, Array]:
+def _truth(graph: MeshGraph, spec: CaseSpec, known: Sequence[str], label: str) -> dict[str, Array]:
     out = {}
     sizes = dict(zip(spec.fields, spec.sizes, strict=True))
     for name in known:
@@ -296,7 +293,7 @@ def _truth(graph: MeshGraph, spec: FieldsSpec, known: Sequence[str], label: str)
     return out
 
 
-def _conditions(mesh: Mesh, spec: FieldsSpec, label: str, given: Mapping[str, float]) -> dict[str, float]:
+def _conditions(mesh: Mesh, spec: CaseSpec, label: str, given: Mapping[str, float]) -> dict[str, float]:
     """Conditions of the spec: given ones first, then single numbers stored in the file.
 
     Raises:
@@ -367,7 +364,7 @@ def _check_extent(mesh: Mesh, label: str) -> None:
         )
 
 
-def _check_domain(surface: bool, spec: FieldsSpec, label: str) -> None:
+def _check_domain(surface: bool, spec: CaseSpec, label: str) -> None:
     if spec.domain == "surface" and not surface:
         raise InputError(
             f"{label}: a volume mesh, but the model predicts surface fields; give the surface (STL, VTP), "
