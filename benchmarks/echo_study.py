@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from meshops.data.normalize import logarithmic
 from meshops.data.point_frames import PointFrames
 from meshops.datasets import open_data
 from meshops.datasets.point_trajectories import PointTrajectories
@@ -41,7 +42,7 @@ from meshops.tasks.base import Made
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.latents import encoded_segments
 from meshops.tasks.rollout_grid import GridBatch, GridRollout
-from meshops.tasks.segments import GenerateSpec, logarithmic
+from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSpec
 from meshops.viz import curve_picture, ensemble_page, tradeoff_picture
 
@@ -244,16 +245,19 @@ def generator(
         clock.write_text(json.dumps(time.process_time() - begin))
     spent = float(json.loads(clock.read_text()))  # both generators pay for it
     spec = GenerateSpec(
-        latent=tuple(latents.latents.shape[1:]), time_factor=compressed.model.time_factor,
-        parameters=train.spec.parameters, logarithmic=logarithmic(latents.parameters), tasks=(0.9, 0.0, 0.0, 0.1),
+        latent=tuple(latents["latents"].shape[1:]), time_factor=compressed.model.time_factor,
+        parameters=train.spec.parameters, logarithmic=logarithmic(latents["parameters"]), tasks=(0.9, 0.0, 0.0, 0.1),
         deterministic=deterministic,
     )  # fmt: skip
     arguments: dict[str, Any] = spec.model_arguments() | GENERATOR
     torch.manual_seed(torch.initial_seed())  # what was trained before does not matter
-    task = GenerateTask.fitted(create_model("echogenerator", **arguments), spec, latents.latents, latents.parameters)
+    task = GenerateTask.fitted(
+        create_model("echogenerator", **arguments), spec, latents["latents"], latents["parameters"]
+    )
 
     def batch(draw: torch.Generator) -> dict[str, Tensor]:
-        return latents.batch(torch.randint(len(latents), (8,), generator=draw).tolist())
+        chosen = torch.randint(len(latents["latents"]), (8,), generator=draw)
+        return {name: values[chosen] for name, values in latents.items()}
 
     learn(task, batch, max(seconds - spent, 1.0), 1e-3, out / ("deterministic.pt" if deterministic else "flow.pt"))
     task.made = Made("echogenerator", arguments)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
+
+LOG_RATIO = 10.0  # positive numbers that vary by more are learnt by their logarithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +102,82 @@ class Normalizer(nn.Module):
         """Placeholder of the right size, for loading a checkpoint into."""
         return cls(torch.zeros(channels), torch.ones(channels))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Physical -> normalised, ``[..., c]``."""
-        return (values - self.shift) / self.scale
+    def forward(self, values: Tensor, axis: int = -1) -> Tensor:
+        """Physical -> normalised, ``[..., c]``, or with the channels along another axis."""
+        return ((values.movedim(axis, -1) - self.shift) / self.scale).movedim(-1, axis)
 
-    def inverse(self, values: Tensor) -> Tensor:
-        """Normalised -> physical, ``[..., c]``."""
-        return values * self.scale + self.shift
+    def inverse(self, values: Tensor, axis: int = -1) -> Tensor:
+        """Normalised -> physical."""
+        return (values.movedim(axis, -1) * self.scale + self.shift).movedim(-1, axis)
 
     def extra_repr(self) -> str:
         """Number of channels."""
         return f"channels={self.shift.numel()}"
+
+
+class QuantityNormalizer(Normalizer):
+    """:class:`Normalizer` of named numbers, of some of which the logarithm is normalised.
+
+    Args:
+        shift: ``[g]``.
+        scale: ``[g]``.
+        names: Name of each.
+        logarithmic: Which of them are positive and spread over magnitudes.
+    """
+
+    def __init__(self, shift: Tensor, scale: Tensor, *, names: Sequence[str], logarithmic: Sequence[bool]) -> None:
+        super().__init__(shift, scale)
+        self.names, self.logarithmic = tuple(names), tuple(logarithmic)
+
+    @classmethod
+    def fitted(cls, values: Tensor | None, names: Sequence[str], logarithmic: Sequence[bool]) -> QuantityNormalizer:
+        """Zero mean and unit variance of ``[m, g]``, or of the logarithm; None: a placeholder of the right size."""
+        out = cls(torch.zeros(len(names)), torch.ones(len(names)), names=names, logarithmic=logarithmic)
+        if values is not None and names:
+            found = Statistics.of(out.logarithms(values))
+            out = cls(found.mean, found.std, names=names, logarithmic=logarithmic)
+        return out
+
+    def rows(self, values: Mapping[str, float] | None, count: int) -> Tensor | None:
+        """The same numbers, by name, ``count`` times: ``[count, g]``; None of None.
+
+        Raises:
+            InputError: One is missing, or there are none.
+        """
+        if values is None:
+            return None
+        if not self.names or not set(self.names) <= set(values):
+            raise InputError(
+                f"the model takes the parameters {', '.join(self.names) or 'none'}, got {', '.join(values)}; give all "
+                "of them or None"
+            )
+        return torch.tensor([float(values[name]) for name in self.names]).expand(count, -1).to(self.shift.device)
+
+    def forward(self, values: Tensor, axis: int = -1) -> Tensor:
+        """``[b, g]`` normalised; errors as :meth:`logarithms`."""
+        return super().forward(self.logarithms(values), axis)
+
+    def inverse(self, values: Tensor, axis: int = -1) -> Tensor:
+        """Inverse of :meth:`forward`."""
+        out = super().inverse(values, axis)
+        return torch.where(torch.tensor(self.logarithmic, device=out.device), out.exp(), out)
+
+    def logarithms(self, values: Tensor) -> Tensor:
+        """``[b, g]`` with the logarithm of those that are normalised by it.
+
+        Raises:
+            InputError: Another number of them, or one whose logarithm is taken is not positive.
+        """
+        if values.shape[1] != len(self.names):
+            raise InputError(f"need {len(self.names)} parameters ({', '.join(self.names)}), got {values.shape[1]}")
+        logs = torch.tensor(self.logarithmic, dtype=torch.bool, device=values.device)
+        if bool((logs & (values <= 0)).any()):
+            names = [name for name, log in zip(self.names, self.logarithmic, strict=True) if log]
+            raise InputError(f"parameters {', '.join(names)} must be positive")
+        return torch.where(logs, values.clamp(min=1e-30).log(), values)
+
+
+def logarithmic(values: Tensor) -> tuple[bool, ...]:
+    """Which columns of ``[m, g]`` are positive and vary by more than :data:`LOG_RATIO`."""
+    low, high = values.amin(0), values.amax(0)
+    return tuple(((low > 0) & (high > LOG_RATIO * low)).tolist())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ FORMAT = "meshops-tensors"
 
 
 def cached_tensors(
-    path: Path | None,
+    path: Path,
     made_of: Mapping[str, str],
     make: Callable[[], dict[str, Tensor]],
     *,
@@ -25,7 +26,7 @@ def cached_tensors(
     """Tensors by name, read from ``path`` or made and written there.
 
     Args:
-        path: The file; None: nothing is kept.
+        path: The file.
         made_of: Ingredient, as in "of another mesh" -> what tells it from others, such as a hash.
         make: Makes the tensors.
         what: Their name in messages.
@@ -34,14 +35,21 @@ def cached_tensors(
     Raises:
         CheckpointError: The file is damaged, no cache, or was made of something else.
     """
-    if path is None:
-        return make()
     if reuse and path.exists():
         return _read(path, made_of, what)
     tensors = make()
     with replacing(path) as partial:
         torch.save({"format": FORMAT, "made_of": dict(made_of), "tensors": tensors}, partial)
     return tensors
+
+
+def fingerprint(words: object, tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Hash of what is printed of ``words`` and of the bits of tensors with their names."""
+    digest = hashlib.sha256(repr(words).encode())
+    for name, value in tensors:
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path, made_of: Mapping[str, str], what: str) -> dict[str, Tensor]:

@@ -51,6 +51,19 @@ class PointSpec:
     grid: tuple[int, ...] = ()
 
     @property
+    def channels(self) -> int:
+        """Channels of all fields."""
+        return sum(self.sizes)
+
+    def slices(self) -> dict[str, slice]:
+        """Channel range of each field."""
+        return field_slices(self.fields, self.sizes)
+
+    def labels(self) -> list[str]:
+        """Each field with its unit, where it is known: ``pressure (Pa)``."""
+        return [f"{name} ({unit})" if unit else name for name, unit in zip(self.fields, self.units, strict=True)]
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Size of the cells of a grid along each axis, m."""
         return tuple((b - a) / n for a, b, n in zip(self.low, self.high, self.grid, strict=True))
@@ -118,7 +131,7 @@ class PointTrajectories:
 
 def _chosen(spec: PointSpec, fields: Sequence[str] | None) -> tuple[PointSpec, list[int]]:
     """The same with some of the fields, and their channels."""
-    slices = field_slices(spec.fields, spec.sizes)
+    slices = spec.slices()
     names = tuple(fields or spec.fields)
     unknown = [name for name in names if name not in slices]
     if unknown:

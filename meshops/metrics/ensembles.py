@@ -134,16 +134,25 @@ def missing_variance(samples: Tensor, truth: Tensor) -> Tensor:
     return out
 
 
-def expected_error(samples: Tensor, missing: Tensor) -> Tensor:
+def expected_error(samples: Tensor, missing: Tensor, *, least: int = 2) -> Tensor:
     """Standard deviation of the error of the mean of an ensemble: ``sqrt((k + 1) / k variance + missing)``.
 
     Args:
         samples: ``[k, t, n, c]``; the variance of one is 0.
         missing: ``[m, c]`` :func:`missing_variance` against time; later than m steps it is as at the last.
+        least: Samples that it takes, 1 where ``missing`` is that of one.
 
     Returns:
         ``[t, n, c]``.
+
+    Raises:
+        InputError: Fewer samples, or other channels.
     """
+    if samples.dim() != 4 or samples.shape[3] != missing.shape[1] or len(samples) < least:
+        raise InputError(
+            f"samples must be [k, frames, q, {missing.shape[1]}] of a forecast with k >= {least}, got "
+            f"{tuple(samples.shape)}"
+        )
     k, steps = samples.shape[:2]
     variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
     rows = torch.arange(steps).clamp(max=len(missing) - 1)

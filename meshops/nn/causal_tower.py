@@ -189,6 +189,13 @@ def check_frames(frames: int, factor: int) -> None:
         )
 
 
+def check_run(name: str, number: int, most: int, factor: int) -> None:
+    """Raise ``InputError`` unless ``number`` is ``1 + factor j`` and at most ``most``."""
+    if (number - 1) % factor or not 1 <= number <= most:
+        fits = ", ".join(str(n) for n in range(1, most + 1, factor))
+        raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
+
+
 class ChannelNorm(nn.Module):
     """RMS norm over the channels of every position; a norm over time would let the future into the past."""
 

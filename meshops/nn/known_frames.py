@@ -9,7 +9,7 @@ latents are never lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -19,6 +19,14 @@ from meshops.errors import InputError
 
 TaskName = Literal["forward", "inverse", "interpolation", "generation"]
 TASKS: tuple[TaskName, ...] = ("forward", "inverse", "interpolation", "generation")
+
+ASKED: dict[tuple[bool, bool], TaskName] = {
+    (False, False): "generation",
+    (True, False): "forward",
+    (True, True): "interpolation",
+    (False, True): "inverse",
+}
+"""What is asked when something is known of the start, and of later frames."""
 
 
 class Known(NamedTuple):
@@ -37,6 +45,24 @@ class Known(NamedTuple):
     hint: Tensor
     start: Tensor
     task: Tensor
+
+    @classmethod
+    def of_runs(cls, runs: Mapping[int, Tensor], nothing: Tensor, task: TaskName) -> Known:
+        """Segments of which some runs are known.
+
+        Args:
+            runs: First latent frame of each -> ``[b, d, k, *cells]``.
+            nothing: ``[b, d, t, *cells]`` zeros.
+            task: Of all of them.
+        """
+        b, t, latent, device = len(nothing), nothing.shape[2], nothing.clone(), nothing.device
+        observed, hint, start = (torch.zeros(b, t, dtype=torch.bool, device=device) for _ in range(3))
+        for first, run in runs.items():
+            places = slice(first, first + run.shape[2])
+            latent[:, :, places] = run
+            hint[:, places] = start[:, first] = True
+            observed[:, places] = first == 0
+        return cls(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=device))
 
     def repeat(self, count: int) -> Known:
         """Every segment ``count`` times, one after the other."""

@@ -8,10 +8,9 @@ trajectories are replayed in a share of the steps.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from functools import reduce
 from typing import Any, ClassVar, Self
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
+from meshops.data.tensor_cache import fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.metrics.losses import relative_errors
@@ -31,12 +31,12 @@ from meshops.tasks.windows import (
     AutoencodeSamples,
     AutoencodeSettings,
     AutoencodeSpec,
+    WindowSettings,
     check_lengths,
     check_parts,
     count_learnt,
 )
 
-CHUNK = 2**20  # points times frames that are read from the latent grid at a time
 FITTED_WINDOWS = 32  # what the statistics are taken from
 JUDGED_WINDOWS = 2  # per trajectory, evenly spread
 
@@ -45,8 +45,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
     """An auto-encoder together with the normalisation of its fields.
 
     Args:
-        model: Has ``neighborhood``, ``encode``, ``decode_nodes``, ``read``, ``grid``, ``time_factor`` and
-            ``latent_shape``, as :class:`~meshops.models.echo.autoencoder.EchoAutoencoder` has.
+        model: Has ``encode_frames``, ``decode_frames``, ``notes``, ``time_factor`` and ``latent_shape``, as
+            :class:`~meshops.models.echo.autoencoder.EchoAutoencoder` has, and to be refined a ``tower``.
         spec: What is compressed.
         norm: Of the fields.
         constant_norm: Of the constant channels.
@@ -92,7 +92,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
                 )
             points, offered = start.spec.opened(data, settings.stride), start.spec.to_dict()
         kept = count_learnt(points, context.held_out, settings.frames, settings.stride)
-        samples = AutoencodeSamples(points, settings.spec(offered), settings, kept)
+        asked = {f.name: getattr(settings, f.name) for f in fields(WindowSettings)}
+        samples = AutoencodeSamples(points, AutoencodeSpec.from_dict(offered | asked), settings, kept)
         if start is not None:
             samples.begun = _begun(start, samples, context)
         return samples
@@ -114,12 +115,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             values.append(Statistics.of(part.values.flatten(0, 1)))
             if part.constants is not None and spec.constants:
                 constants.append(Statistics.of(part.constants))
-        stats = reduce(Statistics.merge, values)
-        scale = stats.std.clone()
-        for channels in spec.slices().values():
-            scale[channels] = stats.std[channels].square().mean().sqrt()
+        norm = Normalizer.by_field(reduce(Statistics.merge, values), spec.slices().values())
         fixed = Normalizer.from_statistics(reduce(Statistics.merge, constants)) if constants else Normalizer.identity(0)
-        return cls(model, spec, Normalizer(stats.mean, scale), fixed)
+        return cls(model, spec, norm, fixed)
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
@@ -167,15 +165,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     @torch.no_grad()
     def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
-        """Relative L2 errors of reconstructed trajectories, by the part of the points the encoder saw.
+        """Relative L2 errors of trajectories that are reconstructed from a part of their points, always at all points.
 
-        Args:
-            data: Trajectories.
-            context: Where the model works.
-            **asked: ``parts`` of the points (the error is always at all of them), ``cases`` at most (0: all).
-
-        Raises:
-            InputError: No trajectory is long enough, or the data have other fields.
+        Asked are ``parts`` of the points, and ``cases`` at most (0: all).
         """
         chosen = self.asking(asked)
         parts, most = check_parts(chosen["parts"], "parts"), at_least("cases", chosen["cases"], 0)
@@ -183,16 +175,13 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         points = self.spec.opened(data)
         check_lengths(points.lengths, self.spec.frames, self.spec.stride)
         rows: dict[str, Row] = {}
-        squares: dict[str, Row] = {}  # of every window
-        for index in range(min(most or len(points), len(points))):
-            windows: dict[str, dict[str, float]] = {}
-            for start in _starts(points, index, self.spec):
-                window = points.window(index, start, self.spec.frames, self.spec.stride)
-                errors = {_key(part): self.error(window, part, seed=start) for part in parts}
-                windows[f"{index} {start}"] = errors
-                squares[f"{index} {start}"] = {key: error**2 for key, error in errors.items()}
-            if windows:
-                rows[points.cases[index]] = means(windows)
+        windows: dict[str, dict[str, float]] = {}
+        for case in range(min(most or len(points), len(points))):
+            found = self._errors(points, case, parts)
+            windows |= found
+            if found:
+                rows[points.cases[case]] = means(found)
+        squares = {name: {key: error**2 for key, error in errors.items()} for name, errors in windows.items()}
         return Report(
             kind=self.kind,
             title=f"relative L2 error by part of the points given, mean of {len(rows)} trajectories",
@@ -220,20 +209,12 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         return float(torch.stack(defined).mean()) if defined else math.nan
 
     def encode(self, source: PointFrames) -> Tensor:
-        """Latents ``[b, d, t_z, *cells]`` of trajectories of ``1 + f m`` frames, see :func:`meshops.point_frames`.
-
-        Raises:
-            InputError: See :meth:`latents_of`.
-        """
+        """Latents ``[b, d, t_z, *cells]`` of ``1 + f m`` :func:`meshops.point_frames`; errors as :meth:`latents_of`."""
         with judging(self):
             return self.latents_of(source.to(self.device)).mean
 
     def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """Fields ``[q, s, c]`` at points, physical units, on the CPU; the values of ``queries`` are not read.
-
-        Raises:
-            InputError: See :meth:`normalised_fields_of`.
-        """
+        """Fields ``[q, s, c]`` at points, physical units, on the CPU; errors as :meth:`normalised_fields_of`."""
         with judging(self):
             found = self.normalised_fields_of(latent.to(self.device), queries.to(self.device))
             return self.norm.inverse(found).cpu()
@@ -255,14 +236,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             )
         if not bool(torch.isfinite(source.values).all()):
             raise InputError("the fields hold NaN or infinite values; drop those frames or points")
-        near = self.model.neighborhood(source.pos.float(), source.ptr)
-        made: Latent = self.model.encode(
-            self.norm(source.values.float()),
-            near,
-            frames=source.frames,
-            node_type=source.node_type,
-            constants=self._constants(source),
-        )
+        made: Latent = self.model.encode_frames(self._inputs(source, self.norm(source.values.float())))
         return made
 
     def normalised_fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
@@ -271,40 +245,16 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         Raises:
             InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
         """
-        frames = 1 + (latent.shape[2] - 1) * self.model.time_factor
-        if (queries.num_trajectories, queries.frames) != (len(latent), frames):
-            raise InputError(
-                f"the latent holds {len(latent)} trajectories of {frames} frames, the queries are "
-                f"{queries.num_trajectories} of {queries.frames}; give points for every frame that is decoded"
-            )
-        series = queries.values.shape[1]
-        nodes = self.model.decode_nodes(latent, series)
-        graph, constants, parts = queries.graph, self._constants(queries), []
-        for first in range(0, len(queries.pos), max(1, CHUNK // series)):
-            rows = slice(first, first + max(1, CHUNK // series))
-            near = self.model.grid.to_points(queries.pos[rows].float(), graph=graph[rows])
-            known = {
-                "node_type": None if queries.node_type is None else queries.node_type[rows],
-                "constants": None if constants is None else constants[rows],
-            }
-            parts.append(self.model.read(nodes, near, **known))
-        return torch.cat(parts)
+        made: Tensor = self.model.decode_frames(latent, self._inputs(queries, queries.values))
+        return made
 
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
-        digest = hashlib.sha256(repr(sorted(self.spec.to_dict().items())).encode())
-        digest.update(repr(sorted(getattr(self.model, "neighbors", {}).items())).encode())
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        words = [sorted(self.spec.to_dict().items()), sorted(getattr(self.model, "neighbors", {}).items())]
+        return fingerprint(words, sorted(self.state_dict().items()))
 
     def _learn_from(self, samples: AutoencodeSamples) -> None:
-        """Note what the samples are and ask for; check that the model takes them.
-
-        Raises:
-            InputError: The numbers of frames do not fit the factor in time.
-        """
+        """Note what the samples are and ask for; raise ``InputError`` unless the model takes so many frames."""
         settings = samples.settings
         for number in (settings.frames, settings.learned):
             check_frames(number, self.model.time_factor)
@@ -318,16 +268,24 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             f"{len(frame.pos)} points x {settings.frames} frames -> latent {' x '.join(map(str, shape))}, {rate:.1f} "
             "times smaller"
         )
-        here = frame.to(self.device)
-        alone = self.model.neighborhood(here.pos, here.ptr).num_empty
-        if alone:
-            samples.remarks.append(
-                f"{alone} of {self.model.grid.num_nodes} latent nodes see no point within their radius (inside "
-                "of a body, or fewer points than cells); they take the nearest"
-            )
+        samples.remarks += self.model.notes(frame.to(self.device))
 
-    def _constants(self, points: PointFrames) -> Tensor | None:
-        return None if points.constants is None or not self.spec.constants else self.constant_norm(points.constants)
+    def _errors(
+        self, points: PointTrajectories, case: int, parts: Sequence[float] = (1.0,)
+    ) -> dict[str, dict[str, float]]:
+        """Window of a trajectory -> part of the points -> error; no window where it is too short."""
+        frames, stride = self.spec.frames, self.spec.stride
+        found = {}
+        for start in spread(max(0, points.lengths[case] - (frames - 1) * stride), JUDGED_WINDOWS):
+            window = points.window(case, start, frames, stride)
+            found[f"{case} {start}"] = {_key(part): self.error(window, part, seed=start) for part in parts}
+        return found
+
+    def _inputs(self, points: PointFrames, values: Tensor) -> PointFrames:
+        """Points with these values, their constants normalised."""
+        known = self.spec.constants and points.constants is not None
+        fixed = self.constant_norm(points.constants) if known else None
+        return replace(points, pos=points.pos.float(), values=values, constants=fixed)
 
 
 def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) -> AutoencodeTask:
@@ -345,20 +303,10 @@ def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) 
 
 def _trajectory_error(task: AutoencodeTask, samples: AutoencodeSamples) -> float:
     """Mean error of the held-out trajectories; of those that are learnt where none is held out."""
-    points = samples.points
-    rows = {
-        f"{index} {start}": {
-            "error": task.error(points.window(index, start, task.spec.frames, task.spec.stride), seed=start)
-        }
-        for index in samples.held_out or range(len(points))
-        for start in _starts(points, index, task.spec)
-    }
-    return means(rows)["error"] or 0.0
-
-
-def _starts(points: PointTrajectories, index: int, spec: AutoencodeSpec) -> list[int]:
-    """First frames of the windows a trajectory is judged on; none if it is too short."""
-    return spread(max(0, points.lengths[index] - (spec.frames - 1) * spec.stride), JUDGED_WINDOWS)
+    windows: dict[str, dict[str, float]] = {}
+    for case in samples.held_out or range(len(samples.points)):
+        windows |= task._errors(samples.points, case)
+    return float(means(windows)[_key(1.0)] or 0)
 
 
 def _key(part: float) -> str:

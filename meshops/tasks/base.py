@@ -116,6 +116,7 @@ class Samples(ABC):
         held_out: Cases for validation.
         cases: Number of training cases.
         begun: Trained task that is continued, None: a new model is built.
+        remarks: What was decided about them, a sentence each.
     """
 
     spec: Spec
@@ -123,6 +124,7 @@ class Samples(ABC):
     held_out: Sequence[object] = ()
     cases: int
     begun: Task | None = None  # type: ignore[type-arg]
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -133,8 +135,8 @@ class Samples(ABC):
         """What they are, for the screen: ``24 cases, fields pMean, wallShearStressMean``."""
 
     def notes(self) -> Sequence[str]:
-        """What was decided about them, a sentence each, for the screen."""
-        return ()
+        """The remarks, for the screen."""
+        return tuple(self.remarks)
 
 
 S = TypeVar("S", bound=Samples)

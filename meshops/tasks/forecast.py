@@ -12,34 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from meshops.data.normalize import Normalizer
+from meshops.data.normalize import Normalizer, QuantityNormalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
 from meshops.metrics.ensembles import expected_error
+from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import Method, flow_sample
-from meshops.nn.known_frames import TASKS, Known, TaskName
+from meshops.nn.known_frames import ASKED, Known, TaskName
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
-from meshops.tasks.segments import GenerateSpec, logarithms
-
-# what is asked when something is known of the start, and of later frames
-ASKED: dict[tuple[bool, bool], TaskName] = {
-    (False, False): "generation",
-    (True, False): "forward",
-    (True, True): "interpolation",
-    (False, True): "inverse",
-}
+from meshops.tasks.segments import GenerateSettings, GenerateSpec
 
 
 class Sampling(TypedDict, total=False):
-    """How latents are drawn from noise.
-
-    Attributes:
-        steps: Of the integration; default: 10.
-        method: See :func:`meshops.nn.flow.integrate`; default: midpoint.
-        guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters; default: 1.
-    """
+    """How latents are drawn, see :meth:`Forecaster.sample`."""
 
     steps: int
     method: Method
@@ -66,9 +53,12 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
     model: Any
     spec: GenerateSpec
 
-    def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
+    def __init__(
+        self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: QuantityNormalizer
+    ) -> None:
         super().__init__(model, spec)
         self.norm, self.parameter_norm = norm, parameter_norm
+        self.asked = GenerateSettings().asked()
         self.missing_variance: Tensor | None = None
         self.calibration: dict[str, Stored] = {}
 
@@ -82,30 +72,6 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         if "autoencoder" not in self._parts:
             raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
         return cast("AutoencodeTask", self._parts["autoencoder"])
-
-    def standardised(self, latent: Tensor) -> Tensor:
-        """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
-        out: Tensor = self.norm(latent.movedim(1, -1)).movedim(-1, 1)
-        return out
-
-    def original(self, latent: Tensor) -> Tensor:
-        """Inverse of :meth:`standardised`."""
-        return self.norm.inverse(latent.movedim(1, -1)).movedim(-1, 1)
-
-    def encoded_parameters(self, parameters: Tensor) -> Tensor:
-        """``[b, g]`` normalised.
-
-        Raises:
-            InputError: One that is learnt by its logarithm is not positive.
-        """
-        out: Tensor = self.parameter_norm(logarithms(parameters, self.spec))
-        return out
-
-    def decoded_parameters(self, values: Tensor) -> Tensor:
-        """Inverse of :meth:`encoded_parameters`."""
-        out = self.parameter_norm.inverse(values)
-        logs = torch.tensor(self.spec.logarithmic, device=out.device)
-        return torch.where(logs, out.exp(), out)
 
     def sample(
         self,
@@ -125,9 +91,9 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             known: What is known.
             parameters: ``[b, g]`` in their units; None: not known.
             generator: Of the noise.
-            steps: See :class:`Sampling`, as the next two.
-            method: Of the integration.
-            guidance: Weight.
+            steps: Of the integration.
+            method: See :func:`meshops.nn.flow.integrate`.
+            guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
 
         Raises:
             InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
@@ -137,7 +103,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
             )
         b, size = len(known.latent), known.latent[0].numel()
-        encoded = None if parameters is None else self.encoded_parameters(parameters)
+        encoded = None if parameters is None else self.parameter_norm(parameters)
         width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
 
         def velocity(r: Tensor, state: Tensor, told: Tensor | None) -> Tensor:
@@ -170,8 +136,8 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 end = torch.where(wanted, velocity(tokens.new_zeros(()), tokens, encoded), tokens)
             else:
                 end = flow_sample(guided, tokens, wanted, steps=steps, method=method, generator=generator)
-            found = self.decoded_parameters(end[:, size:]) if width else None
-            return self.original(end[:, :size].view_as(known.latent)), found
+            found = self.parameter_norm.inverse(end[:, size:]) if width else None
+            return self.norm.inverse(end[:, :size].view_as(known.latent), axis=1), found
 
     def forecast(
         self,
@@ -201,7 +167,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             seed: Of the samples.
             overlap: Frames that windows share, ``1 + f j``, all of them predicted ones; None: ``1 + f``, or 1 where the
                 given ones leave no more.
-            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
+            **how: ``steps``, ``method`` and ``guidance``, see :meth:`sample`.
 
         Raises:
             InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
@@ -218,7 +184,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         moves = given.moving or (given.frames == 1 and target.moving and len(given.pos) == int(target.ptr[1]))
         between = target if moves else given
         known = self._known({0: given}, "forward", samples)
-        told = self._told(parameters, len(known.latent))
+        told = self.parameter_norm.rows(parameters, len(known.latent))
         generator = torch.Generator().manual_seed(seed)
         made: list[Tensor] = []
         first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
@@ -250,10 +216,10 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             runs: Known frames of one trajectory by the number of the first, a multiple of f; each has ``1 + f j``
                 frames. Empty: unconditional generation.
             queries: Points of the result, of one trajectory with as many frames as a segment; values are not read.
-            samples: Size of the ensemble; a deterministic model gives one.
+            samples: See :meth:`forecast`.
             parameters: Of the equation, by name; None: not known (or to be identified).
             seed: Of the samples.
-            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
+            **how: See :meth:`sample`.
 
         Returns:
             Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
@@ -269,7 +235,7 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             )
         check_counts(1, samples=samples)
         known = self._known(runs, ASKED[0 in runs, any(runs)], samples)
-        told, generator = self._told(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
+        told, generator = self.parameter_norm.rows(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
         latent, found = self.sample(known, parameters=told, generator=generator, **how)
         fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
         return fields, None if found is None else found.cpu()
@@ -291,65 +257,37 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
                 "meshops.tasks.forecast_scores.calibrate with some"
             )
-        channels = self.missing_variance.shape[1]
-        least = 1 if self.spec.deterministic else 2
-        if samples.dim() != 4 or samples.shape[3] != channels or len(samples) < least:
-            raise InputError(
-                f"samples must be [k, frames, q, {channels}] of a forecast with k >= {least}, got "
-                f"{tuple(samples.shape)}"
-            )
-        return expected_error(samples, self.missing_variance.cpu())
+        return expected_error(samples, self.missing_variance.cpu(), least=1 if self.spec.deterministic else 2)
 
     def _known(self, runs: Mapping[int, PointFrames], task: TaskName, samples: int = 1) -> Known:
         """Runs of frames, encoded each by itself, at their places: a segment per trajectory, or ``samples`` of one."""
-        factor, t = self.spec.time_factor, self.spec.latent_frames
-        b = max((run.num_trajectories for run in runs.values()), default=1)
-        latent = torch.zeros(b, *self.spec.latent, device=self.device)
-        observed, hint, start = (torch.zeros(b, t, dtype=torch.bool, device=self.device) for _ in range(3))
+        factor = self.spec.time_factor
+        encoded: dict[int, Tensor] = {}
+        left = set(range(self.spec.latent_frames))
         for first, run in sorted(runs.items()):
             if first % factor or first < 0:
                 raise InputError(f"a run must begin at a multiple of {factor} frames, got frame {first}")
             if (run.frames - 1) % factor:
                 fit = 1 + (run.frames - 1) // factor * factor
                 raise InputError(f"a run must have 1 + {factor} j frames, got {run.frames}; crop it to {fit}")
-            place, count = first // factor, 1 + (run.frames - 1) // factor
-            if place + count > t or bool(hint[:, place : place + count].any()):
+            place = first // factor
+            taken = set(range(place, place + 1 + (run.frames - 1) // factor))
+            if not taken <= left:
                 raise InputError(
                     f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
                     "frames, and runs must not overlap"
                 )
-            latent[:, :, place : place + count] = self.standardised(self.autoencoder.encode(run).to(self.device))
-            hint[:, place : place + count] = True
-            start[:, place] = True
-            if first == 0:
-                observed[:, :count] = True
-        if bool(hint.all()):
+            left -= taken
+            encoded[place] = self.norm(self.autoencoder.encode(run).to(self.device), axis=1)
+        if not left:
             raise InputError("all frames of the segment are given, there is nothing to generate; give fewer")
-        known = Known(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=self.device))
+        b = max((run.num_trajectories for run in runs.values()), default=1)
+        known = Known.of_runs(encoded, torch.zeros(b, *self.spec.latent, device=self.device), task)
         return known.repeat(1 if self.spec.deterministic else samples)
-
-    def _told(self, parameters: Mapping[str, float] | None, count: int) -> Tensor | None:
-        if parameters is None:
-            return None
-        names = self.spec.parameters
-        if not names or not set(names) <= set(parameters):
-            raise InputError(
-                f"the model takes the parameters {', '.join(names) or 'none'}, got {', '.join(parameters)}; give all "
-                "of them or None"
-            )
-        row = torch.tensor([float(parameters[name]) for name in names])
-        return row.expand(count, -1).to(self.device)
 
     def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
         """``[b, t, q, c]`` of every latent at points that stay, or at equally many in every frame."""
         return torch.stack([points.series(self.autoencoder.decode(z.unsqueeze(0), points)) for z in latent])
-
-
-def check_run(name: str, number: int, most: int, factor: int) -> None:
-    """Raise ``InputError`` unless ``number`` is ``1 + factor j`` and at most ``most``."""
-    if (number - 1) % factor or not 1 <= number <= most:
-        fits = ", ".join(str(n) for n in range(1, most + 1, factor))
-        raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
 
 
 def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -18,9 +16,10 @@ from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.metrics.ensembles import missing_variance
 from meshops.metrics.forecasts import forecast_bands, forecast_errors, forecast_scores
+from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import Method
 from meshops.tasks.base import Context
-from meshops.tasks.forecast import Forecaster, check_run
+from meshops.tasks.forecast import Forecaster
 from meshops.tasks.report import Report
 
 COLUMNS = {
@@ -71,7 +70,7 @@ def calibrate(
         task: Generator with its auto-encoder.
         data: Trajectories.
         cases: Which of them; none of them should have been trained on.
-        given: Frames that are known; see :func:`judge_forecasts`, as the next three.
+        given: Frames that are known; see :class:`~meshops.tasks.segments.GenerateSettings`, as the next three.
         steps: Frames to predict.
         samples: Size of the ensembles, at least two; a deterministic model gives one.
         stride: Frames of the data from one frame to the next.
@@ -84,21 +83,16 @@ def calibrate(
     """
     if samples < 2 and not task.spec.deterministic:
         raise InputError(f"the spread is that of two samples or more, got samples = {samples}")
-    first, ahead = horizon(task, given, steps)
-    trials = forecasts(task, data, cases, first, ahead, stride=stride, samples=samples)
+    first, ahead = _horizon(task, given, steps)
+    trials = _forecasts(task, data, cases, first, ahead, stride=stride, samples=samples)
     rows = [missing_variance(trial.fields, trial.rest.series()) for trial in trials]
     if not rows:
         raise InputError(f"no trajectory to calibrate with is longer than the {first} frames that are given")
     table = pad_sequence(rows, batch_first=True, padding_value=math.nan)  # [cases, t, c]
     task.missing_variance = table.nanmean(0).float()
     frames = table.shape[1]
-    task.calibration = {
-        "trajectories": len(rows),
-        "given": first,
-        "frames": frames,
-        "samples": samples,
-        "stride": stride,
-    }
+    found = {"trajectories": len(rows), "given": first, "frames": frames}
+    task.calibration = {**found, "samples": samples, "stride": stride}
     return frames
 
 
@@ -125,11 +119,11 @@ def judge_forecasts(
         task: Generator with its auto-encoder.
         data: Trajectories.
         context: Its folder takes ``forecast.html`` and ``errors.png``.
-        given: Frames that are known, ``1 + f j``; None: ``1 + f``, or 1 where a segment is no longer.
-        steps: Frames to predict; None: to twice the end of a segment; fewer where a trajectory is shorter.
-        samples: Size of the ensembles; a deterministic model gives one.
-        stride: Frames of the data from one to the next.
-        cases: Trajectories at most; 0: all.
+        given: Frames that are known; see :class:`~meshops.tasks.segments.GenerateSettings`, as the next four.
+        steps: Frames to predict.
+        samples: Size of the ensembles.
+        stride: Frames of the data from one frame to the next.
+        cases: Trajectories at most.
         integration: Steps of the integration.
         method: Of the integration.
 
@@ -146,12 +140,15 @@ def judge_forecasts(
     Raises:
         InputError: No trajectory is long enough.
     """
-    first, ahead = horizon(task, given, steps)
-    console, count, folder = context.console, min(cases or len(data), len(data)), context.folder
-    rows = track(range(count), "forecasting", console=console, transient=True, disable=not console.is_terminal)
+    from meshops.viz import forecast_curves, forecast_page
+
+    first, ahead = _horizon(task, given, steps)
+    rows, folder = context.track(min(cases or len(data), len(data)), "forecasting"), context.folder
     tables: dict[str, dict[str, Tensor]] = {}  # trajectory -> score -> against time
     bands, seconds, diverged, pictures = [], [], [], []
-    trials = forecasts(task, data, rows, first, ahead, stride=stride, samples=samples, steps=integration, method=method)
+    trials = _forecasts(
+        task, data, rows, first, ahead, stride=stride, samples=samples, steps=integration, method=method
+    )
     for trial in trials:
         name, fields, truth = data.cases[trial.case], trial.fields, trial.rest.series()
         seconds.append(trial.seconds)
@@ -165,7 +162,18 @@ def judge_forecasts(
         if data.spec.grid:
             bands.append(forecast_bands(fields[:, -1], truth[-1], grid=data.spec.grid, spacing=data.spec.spacing))
         if folder is not None and len(tables) == 1:
-            pictures += _drawn(folder, data, trial, first, stride, expected)
+            pictures += forecast_page(
+                folder / "forecast.html",
+                trial.rest,
+                fields,
+                expected=expected,
+                grid=data.spec.grid,
+                box=(data.spec.low, data.spec.high),
+                label=data.spec.labels()[0],
+                case=name,
+                given=first,
+                time_step=data.spec.time_step * stride,
+            )
     if not seconds:
         raise InputError(
             f"no trajectory is long enough: a forecast from {first} frames needs more than those; the longest has "
@@ -179,15 +187,13 @@ def judge_forecasts(
     if diverged:
         report.lines.append(f"note: not finite and in no mean: {', '.join(diverged)}")
     if folder is not None and tables:
-        from meshops.viz import forecast_curves
-
         trained = task.spec.frames - first
         pictures.append(forecast_curves(folder / "errors.png", report.curves, trained=trained))
     report.pictures = pictures
     return report
 
 
-def forecasts(
+def _forecasts(
     task: Forecaster,
     data: PointTrajectories,
     cases: Iterable[int],
@@ -197,17 +203,7 @@ def forecasts(
     stride: int,
     **how: Any,
 ) -> Iterator[Trial]:
-    """Forecasts of the trajectories that are longer than what is given.
-
-    Args:
-        task: Generator with its auto-encoder.
-        data: Trajectories.
-        cases: Which of them.
-        given: Frames that are known.
-        ahead: Frames to predict; fewer where a trajectory ends.
-        stride: Frames of the data from one frame to the next.
-        **how: See :meth:`meshops.tasks.forecast.Forecaster.forecast`.
-    """
+    """Forecasts of the trajectories that are longer than what is given, ``ahead`` frames or to their end."""
     for case in cases:
         available = (data.lengths[case] - 1) // stride + 1
         if available <= given:
@@ -221,12 +217,8 @@ def forecasts(
         yield Trial(case, whole.series()[given - 1 : given], rest, fields, time.perf_counter() - begin)
 
 
-def horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int, int]:
-    """Frames that are known and frames to predict.
-
-    Raises:
-        InputError: The known frames do not fit the generator.
-    """
+def _horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int, int]:
+    """Frames that are known, which must fit the generator, and frames to predict."""
     segment, factor = task.spec.frames, task.spec.time_factor
     if segment == 1:
         raise InputError("segments of one frame have nothing to forecast; train the auto-encoder on more frames")
@@ -252,26 +244,3 @@ def _report(tables: Mapping[str, Mapping[str, Tensor]], first: int, samples: int
         report.baselines["last given frame kept"] = {"relative_l2": found.mean["relative_l2_kept"]}
         report.details["rank_histogram"] = found.ranks.tolist()
     return report
-
-
-def _drawn(
-    folder: Path, data: PointTrajectories, trial: Trial, first: int, stride: int, expected: Tensor | None
-) -> list[Path]:
-    """A page of a forecast, where it can be drawn."""
-    from meshops.viz import forecast_page
-
-    spec, frames = data.spec, trial.rest.frames
-    name, unit, step = spec.fields[0], spec.units[0], spec.time_step * stride
-    return forecast_page(
-        folder / "forecast.html",
-        trial.rest,
-        trial.fields,
-        expected=expected,
-        grid=spec.grid,
-        box=(spec.low, spec.high),
-        times=[(first + i) * step for i in range(frames)] if step else None,
-        time_unit="s" if step else "",
-        label=f"{name} ({unit})" if unit else name,
-        title="Forecast",
-        subtitle=f"{data.cases[trial.case]}: {first} frames given, {frames} predicted",
-    )

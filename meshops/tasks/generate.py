@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from meshops.data.normalize import Normalizer, Statistics
+from meshops.data.normalize import Normalizer, QuantityNormalizer, Statistics
 from meshops.errors import InputError
+from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
 from meshops.tasks.checks import check_counts
-from meshops.tasks.forecast import Forecaster, check_run
+from meshops.tasks.forecast import Forecaster
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
-from meshops.tasks.latents import Latents, encoded_segments
+from meshops.tasks.latents import encoded_segments
 from meshops.tasks.report import Report
-from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec, logarithms
+from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec
 from meshops.tasks.windows import count_learnt
 
 JUDGED_DRAWS = 8  # examples of a held-out segment
@@ -37,10 +39,6 @@ class GenerateTask(Forecaster):
     kind = "generate"
     Settings: ClassVar[type] = GenerateSettings
     usage = "surrogate.task.forecast(...) or .complete(...)"
-
-    def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
-        super().__init__(model, spec, norm, parameter_norm)
-        self.asked = GenerateSettings().asked()
 
     @classmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> GenerateSamples:
@@ -59,31 +57,37 @@ class GenerateTask(Forecaster):
         start.to(context.device)
         begin = time.perf_counter()
 
-        def encoded(cases: range, name: str) -> Latents:
-            return encoded_segments(
-                start,
-                points,
-                cases,
-                None if context.folder is None else context.folder / name,
-                every=settings.every or max(1, frames // 2),
-                stride=stride,
-                runs=settings.tasks[1] + settings.tasks[2] > 0,
-                reuse=context.reuse,
-                console=context.console,
-            )
-
-        latents = encoded(range(kept), "latents.pt")
+        encode = partial(
+            encoded_segments,
+            start,
+            points,
+            every=settings.every or max(1, frames // 2),
+            stride=stride,
+            runs=settings.tasks[1] + settings.tasks[2] > 0,
+            reuse=context.reuse,
+            context=context,
+        )
+        folder = context.folder
+        latents = encode(range(kept), folder and folder / "latents.pt")
         spent = time.perf_counter() - begin
-        held = [encoded(range(i, i + 1), f"validation_{i}.pt").batch([0]) for i in range(kept, len(points))]
-        samples = GenerateSamples(points, start, latents, held, settings, kept)
-        samples.remarks.append(f"segments encoded in {spent:.1f} s")
-        return samples
+        held = [encode(range(i, i + 1), folder and folder / f"validation_{i}.pt") for i in range(kept, len(points))]
+        first = [{name: values[:1] for name, values in of.items()} for of in held]
+        said = [f"segments encoded in {spent:.1f} s"]
+        return GenerateSamples(
+            points=points,
+            autoencoder=start,
+            latents=latents,
+            held_out=first,
+            settings=settings,
+            cases=kept,
+            remarks=said,
+        )
 
     @classmethod
     def fit(cls, model: nn.Module, samples: GenerateSamples, settings: object) -> Self:
         """Task with statistics of the latents and parameters."""
         assert isinstance(settings, GenerateSettings)
-        task = cls.fitted(model, samples.spec, samples.latents.latents, samples.latents.parameters)
+        task = cls.fitted(model, samples.spec, samples.latents["latents"], samples.latents["parameters"])
         task.attach({"autoencoder": samples.autoencoder})
         task.asked = settings.asked()
         return task
@@ -91,22 +95,19 @@ class GenerateTask(Forecaster):
     @classmethod
     def fitted(cls, model: nn.Module, spec: GenerateSpec, latents: Tensor, parameters: Tensor) -> Self:
         """Task with statistics of training latents ``[m, d, t, *cells]`` and parameters ``[m, g]``."""
-        rows = latents.movedim(1, -1).flatten(0, -2)
-        norm = Normalizer.from_statistics(Statistics.of(rows))
-        fixed = Normalizer.identity(0)
-        if spec.parameters:
-            fixed = Normalizer.from_statistics(Statistics.of(logarithms(parameters, spec)))
-        return cls(model, spec, norm, fixed)
+        norm = Normalizer.from_statistics(Statistics.of(latents.movedim(1, -1).flatten(0, -2)))
+        return cls(model, spec, norm, QuantityNormalizer.fitted(parameters, spec.parameters, spec.logarithmic))
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
         """See the base class."""
         made = GenerateSpec.from_dict(spec)
-        return cls(model, made, Normalizer.identity(made.latent[0]), Normalizer.identity(len(made.parameters)))
+        quantities = QuantityNormalizer.fitted(None, made.parameters, made.logarithmic)
+        return cls(model, made, Normalizer.identity(made.latent[0]), quantities)
 
     def batch(self, samples: GenerateSamples, draws: Sequence[Draw]) -> dict[str, Tensor]:
         """Latents of segments, of later runs of their frames, and parameters."""
-        return samples.latents.batch([draw.number for draw in draws])
+        return samples.batch([draw.number for draw in draws])
 
     def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Flow matching loss (or the square error of the clean latents) on what is not observed.
@@ -115,9 +116,9 @@ class GenerateTask(Forecaster):
             batch: ``latents [b, d, t, *cells]``; ``runs [b, d, t (t - 1) / 2, *cells]`` encodings of the frames from
                 latent frame 1, 2, ... on, one after the other (may be empty); ``parameters [b, g]``.
         """
-        clean = self.standardised(batch["latents"])
+        clean = self.norm(batch["latents"], axis=1)
         b, device = len(clean), clean.device
-        known = draw_known(clean, self.standardised(batch["runs"]), self.spec.tasks)
+        known = draw_known(clean, self.norm(batch["runs"], axis=1), self.spec.tasks)
         parameters, given = self._draw_parameters(batch["parameters"])
         r = torch.zeros(b) if self.spec.deterministic else draw_times(b, law=self.spec.law)
         r = r.to(device)
@@ -157,32 +158,16 @@ class GenerateTask(Forecaster):
                 "note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones than "
                 "is expected: give all stages the same train.validation"
             )
-        chosen = samples.settings
+        chosen: dict[str, Any] = {name: self.asked[name] for name in ("given", "steps", "samples", "stride")}
+        chosen["samples"] = max(2, chosen["samples"])
         try:
-            ahead = calibrate(
-                self,
-                samples.points,
-                held,
-                given=chosen.given,
-                steps=chosen.steps,
-                samples=max(2, chosen.samples),
-                stride=chosen.stride,
-            )
+            ahead = calibrate(self, samples.points, held, **chosen)
         except InputError as error:  # what was learnt is worth more than its calibration
             return [*out, f"note: the spread was not calibrated: {error}"]
         return [*out, f"spread: calibrated for {ahead} frames ahead (held-out trajectories: {len(held)})"]
 
     def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
-        """Ensembles of forecasts from the first frames of every trajectory, scored against the truth.
-
-        Args:
-            data: Trajectories.
-            context: Where models work; its folder takes ``forecast.html`` and ``errors.png``.
-            **asked: See :func:`meshops.tasks.forecast_scores.judge_forecasts`.
-
-        Raises:
-            InputError: No trajectory is long enough, or the data have other fields.
-        """
+        """Ensembles of forecasts, scored; what is asked: see :func:`meshops.tasks.forecast_scores.judge_forecasts`."""
         chosen: dict[str, Any] = self.asking(asked)
         counts = ("given", "steps", "samples", "stride", "integration")
         check_counts(1, **{key: chosen[key] for key in counts})
@@ -197,4 +182,4 @@ class GenerateTask(Forecaster):
             return None, None
         share = 0.5 if self.spec.identify else self.spec.dropout
         given = torch.rand(len(parameters)) >= share
-        return self.encoded_parameters(parameters), given.to(parameters.device)
+        return self.parameter_norm(parameters), given.to(parameters.device)

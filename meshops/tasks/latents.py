@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
-from meshops.data.tensor_cache import cached_tensors
+from meshops.data.tensor_cache import cached_tensors, fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import judging
-
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """Encoded segments.
-
-    Attributes:
-        latents: ``[m, d, t, *cells]``.
-        runs: ``[m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame 1, 2, ... on, see
-            :func:`meshops.nn.known_frames.run_offset`; empty along the third axis where they are not needed.
-        parameters: ``[m, g]``.
-    """
-
-    latents: Tensor
-    runs: Tensor
-    parameters: Tensor
-
-    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Some of them, as the loss takes them."""
-        return {name: values[list(rows)] for name, values in vars(self).items()}
+from meshops.tasks.base import ALONE, Context, judging
 
 
 def encoded_segments(
@@ -48,8 +23,8 @@ def encoded_segments(
     stride: int = 1,
     runs: bool = True,
     reuse: bool = True,
-    console: Console | None = None,
-) -> Latents:
+    context: Context = ALONE,
+) -> dict[str, Tensor]:
     """Latents of the segments of a set, read from ``path`` or encoded and written there.
 
     Args:
@@ -61,7 +36,12 @@ def encoded_segments(
         stride: Frames of the data from one frame to the next.
         runs: Encode all later runs too, which inverse and interpolation need.
         reuse: Read ``path`` if it is there; else it is written anew.
-        console: Shows progress.
+        context: Shows progress.
+
+    Returns:
+        ``latents [m, d, t, *cells]``; ``runs [m, d, t (t - 1) / 2, *cells]`` encodings of the frames from latent frame
+        1, 2, ... on, see :func:`meshops.nn.known_frames.run_offset`, empty along the third axis where they are not
+        needed; ``parameters [m, g]``.
 
     Raises:
         CheckpointError: The file is of another auto-encoder, of other segments, damaged, or no cache.
@@ -72,9 +52,8 @@ def encoded_segments(
         span = (frames - 1) * stride + 1
         windows = [(i, s) for i in cases for s in range(0, data.lengths[i] - span + 1, every)]
         latents, later = [], []
-        quiet = console is None or not console.is_terminal
         with judging(task):
-            for index, start in track(windows, "encoding", console=console, transient=True, disable=quiet):
+            for _, (index, start) in zip(context.track(len(windows), "encoding"), windows, strict=True):
                 segment = data.window(index, start, frames, stride).to(task.device)
                 latents.append(task.latents_of(segment).mean[0].cpu())
                 if runs and frames > 1:
@@ -88,16 +67,10 @@ def encoded_segments(
             "parameters": parameters.view(len(whole), -1),
         }
 
-    segments = f"{_fingerprint(data, cases)} {every} {stride} {runs}"
-    made_of = {"another auto-encoder": task.fingerprint(), "other segments": segments} if path is not None else {}
-    return Latents(**cached_tensors(path, made_of, encode, what="latents", reuse=reuse))
-
-
-def _fingerprint(data: PointTrajectories, cases: range) -> str:
-    """Hash of what is encoded: names, lengths and parameters, and the values of a frame of each trajectory."""
-    digest = hashlib.sha256(repr((data.spec, cases)).encode())
-    for index in cases:
-        length = data.lengths[index]
-        digest.update(repr((data.cases[index], length, data.parameters(index))).encode())
-        digest.update(data.window(index, length // 2, 1).values.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    if path is None:
+        return encode()
+    told = [(data.cases[i], data.lengths[i], data.parameters(i)) for i in cases]
+    middle = ((data.cases[i], data.window(i, data.lengths[i] // 2, 1).values) for i in cases)
+    segments = fingerprint((data.spec, cases, every, stride, runs, told), middle)
+    made_of = {"another auto-encoder": task.fingerprint(), "other segments": segments}
+    return cached_tensors(path, made_of, encode, what="latents", reuse=reuse)

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
+from meshops.data.normalize import logarithmic
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.known_frames import TASKS, allowed_shares
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Plain, Samples, Spec
 from meshops.tasks.checks import check_counts
-from meshops.tasks.latents import Latents
 
 Law = Literal["uniform", "logit_normal"]
-LOG_RATIO = 10.0  # positive parameters that vary by more are learnt by their logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +57,9 @@ class GenerateSettings(FlowSettings):
         start: Checkpoint of the auto-encoder.
         stride: Frames of the data from one frame to the next.
         every: Frames from one segment to the next one that is learnt; default: half a segment.
-        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
+        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f, or 1 where a segment is no longer.
         steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
-        samples: Size of their ensembles.
+        samples: Size of their ensembles; a deterministic model gives one.
         cases: Test trajectories at most; 0: all.
     """
 
@@ -134,74 +132,48 @@ class GenerateSpec(FlowSettings, Spec):
         }
 
 
+@dataclass(eq=False, kw_only=True)
 class GenerateSamples(Samples):
     """Latents of segments.
 
-    Args:
+    Attributes:
         points: Trajectories they are of.
         autoencoder: What made them.
-        latents: Of the trajectories that are learnt.
+        latents: Of the trajectories that are learnt, see :func:`meshops.tasks.latents.encoded_segments`.
         held_out: Latents of the first segment of each of the others.
         settings: The ``task:`` block.
         cases: How many trajectories are learnt.
+        remarks: How long encoding took.
     """
 
     offers = frozenset({"latents"})
-    spec: GenerateSpec
+    points: PointTrajectories
+    autoencoder: AutoencodeTask
+    latents: dict[str, Tensor]
     held_out: Sequence[dict[str, Tensor]]
+    settings: GenerateSettings
+    cases: int
+    remarks: Sequence[str] = ()
 
-    def __init__(
-        self,
-        points: PointTrajectories,
-        autoencoder: AutoencodeTask,
-        latents: Latents,
-        held_out: Sequence[dict[str, Tensor]],
-        settings: GenerateSettings,
-        cases: int,
-    ) -> None:
-        self.points, self.autoencoder, self.latents, self.cases = points, autoencoder, latents, cases
-        self.held_out, self.settings = held_out, settings
-        self.remarks: list[str] = []
+    def __post_init__(self) -> None:
+        """Say what can be learnt of them."""
         found = {
-            "latent": latents.latents.shape[1:],
-            "time_factor": autoencoder.model.time_factor,
-            "parameters": points.spec.parameters,
-            "logarithmic": logarithmic(latents.parameters),
+            "latent": self.latents["latents"].shape[1:],
+            "time_factor": self.autoencoder.model.time_factor,
+            "parameters": self.points.spec.parameters,
+            "logarithmic": logarithmic(self.latents["parameters"]),
         }
-        self.spec = GenerateSpec.from_dict(asdict(settings) | found)
+        self.spec: GenerateSpec = GenerateSpec.from_dict(asdict(self.settings) | found)
 
     def __len__(self) -> int:
         """Number of segments."""
-        return len(self.latents.latents)
+        return len(self.latents["latents"])
 
     def describe(self) -> str:
         """Segments, trajectories, parameters."""
         told = f", parameters {', '.join(self.spec.parameters)}" if self.spec.parameters else ""
         return f"{len(self)} segments of {self.spec.frames} frames from {self.cases} trajectories{told}"
 
-    def notes(self) -> Sequence[str]:
-        """How long encoding took."""
-        return tuple(self.remarks)
-
-
-def logarithmic(parameters: Tensor) -> tuple[bool, ...]:
-    """Which parameters ``[m, g]`` are positive and vary by more than :data:`LOG_RATIO`."""
-    low, high = parameters.amin(0), parameters.amax(0)
-    return tuple(((low > 0) & (high > LOG_RATIO * low)).tolist())
-
-
-def logarithms(parameters: Tensor, spec: GenerateSpec) -> Tensor:
-    """Parameters ``[m, g]`` with the logarithm of those that are learnt by it.
-
-    Raises:
-        InputError: Another number of them, or one that is learnt by its logarithm is not positive.
-    """
-    if parameters.shape[1] != len(spec.parameters):
-        raise InputError(
-            f"need {len(spec.parameters)} parameters ({', '.join(spec.parameters)}), got {parameters.shape[1]}"
-        )
-    logs = torch.tensor(spec.logarithmic, dtype=torch.bool, device=parameters.device)
-    if bool((logs & (parameters <= 0)).any()):
-        names = [n for n, log in zip(spec.parameters, spec.logarithmic, strict=True) if log]
-        raise InputError(f"parameters {', '.join(names)} must be positive")
-    return torch.where(logs, parameters.clamp(min=1e-30).log(), parameters)
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Some of them, as the loss takes them."""
+        return {name: values[list(rows)] for name, values in self.latents.items()}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
@@ -80,23 +79,10 @@ class AutoencodeSettings(WindowSettings):
         """Frames of a training example."""
         return self.learn_frames or self.frames
 
-    def spec(self, data: Mapping[str, Plain]) -> AutoencodeSpec:
-        """What is compressed of data, given as plain values of their spec or of an earlier run's."""
-        return AutoencodeSpec.from_dict({**data, **{f.name: getattr(self, f.name) for f in fields(WindowSettings)}})
-
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencodeSpec(WindowSettings, PointSpec, Spec):
     """What is compressed and how it was learnt; ``time_step`` is that from one frame of a window to the next."""
-
-    @property
-    def channels(self) -> int:
-        """Channels of all fields."""
-        return sum(self.sizes)
-
-    def slices(self) -> dict[str, slice]:
-        """Channel range of each field."""
-        return field_slices(self.fields, self.sizes)
 
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know."""
@@ -140,6 +126,7 @@ class AutoencodeSamples(Samples):
         windows: Trajectory and first frame of each window.
         singles: Trajectory and number of each frame, when refining.
         border: Numbers below this are windows.
+        remarks: How much smaller the latent is, and which of its nodes see no point; known once there is a model.
     """
 
     offers = frozenset({"autoencoder"})
@@ -167,10 +154,6 @@ class AutoencodeSamples(Samples):
     def describe(self) -> str:
         """Trajectories and fields."""
         return f"{len(self.points)} trajectories, fields {', '.join(self.spec.fields)}"
-
-    def notes(self) -> Sequence[str]:
-        """How much smaller the latent is, and which of its nodes see no point; known once there is a model."""
-        return tuple(self.remarks)
 
     def read(self, numbers: Sequence[int]) -> PointFrames:
         """Samples by their numbers; the first one decides whether they are windows or single frames."""
@@ -212,11 +195,7 @@ def check_lengths(lengths: Sequence[int], frames: int, stride: int) -> None:
 
 
 def check_parts(parts: Plain, name: str) -> tuple[float, ...]:
-    """Parts of the points.
-
-    Raises:
-        InputError: There is none, or one outside of 0..1.
-    """
+    """Parts of the points; raise ``InputError`` unless there are some, all of them above 0 and at most 1."""
     rows = parts if isinstance(parts, Sequence) and not isinstance(parts, str) else (parts,)
     found = tuple(float(part) for part in rows if isinstance(part, int | float) and 0 < part <= 1)
     if not found or len(found) != len(rows):

@@ -27,7 +27,10 @@ def forecast_page(
     expected: Tensor | None = None,
     grid: Sequence[int] = (),
     box: tuple[Sequence[float], Sequence[float]] = ((), ()),
-    **words: Any,
+    label: str = "",
+    case: str = "",
+    given: int = 1,
+    time_step: float = 0.0,
 ) -> list[Path]:
     """Write a page with the first channel of an ensemble, in 3-D its middle plane.
 
@@ -38,7 +41,10 @@ def forecast_page(
         expected: ``[t, n, c]`` what the error of the mean is expected to be.
         grid: Cells along each axis where the points are those of a grid.
         box: Its lower and upper corner.
-        **words: Times, label and titles, see :func:`meshops.viz.ensemble.ensemble_page`.
+        label: Of the values, with the unit.
+        case: What was forecast.
+        given: Frames that were known.
+        time_step: Time between frames, s; 0: not known.
 
     Returns:
         The page; nothing in one dimension and of free points in space.
@@ -47,7 +53,9 @@ def forecast_page(
     if dim == 1 or (dim == 3 and not grid):
         return []
     low, high = box
-    where = {"extent": [low[0], high[0], low[1], high[1]]} if grid else {"pos": truth.places()}
+    where: dict[str, Any] = {"extent": [low[0], high[0], low[1], high[1]]} if grid else {"pos": truth.places()}
+    if time_step:
+        where |= {"times": [(given + i) * time_step for i in range(truth.frames)], "time_unit": "s"}
     members = _plane(samples, grid)
     return [
         ensemble_page(
@@ -56,7 +64,9 @@ def forecast_page(
             samples=members.expand(max(2, len(members)), *members.shape[1:]),
             expected=None if expected is None else _plane(expected, grid),
             **where,
-            **words,
+            label=label,
+            title="Forecast",
+            subtitle=f"{case}: {given} frames given, {truth.frames} predicted",
         )
     ]
 

@@ -195,7 +195,7 @@ def test_every_window_is_where_and_when_the_points_are(
     made = generator()
     carrier = Carrier(made.autoencoder, made.spec.latent)
     made.attach({"autoencoder": carrier})  # type: ignore[dict-item]
-    monkeypatch.setattr(made, "standardised", lambda latent: latent)
+    made.norm = Normalizer.identity(len(made.norm.scale))
     monkeypatch.setattr(made, "sample", lambda known, **_: (known.latent[:, :, :1].expand_as(known.latent), None))
 
     def track(count: int, points: int, first: int, move: bool) -> PointFrames:

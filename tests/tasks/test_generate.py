@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from meshops.data.normalize import logarithmic
 from meshops.data.point_frames import point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoGenerator
 from meshops.nn.flow import METHODS
 from meshops.nn.known_frames import TASKS, Known, draw_known, run_offset
 from meshops.tasks import GenerateSettings, GenerateTask
-from meshops.tasks.segments import GenerateSpec, logarithmic
+from meshops.tasks.segments import GenerateSpec
 
 
 def task(**options: Any) -> GenerateTask:
@@ -43,12 +44,12 @@ def nothing_known(made: GenerateTask, b: int) -> Known:
 def test_latents_and_parameters_go_round() -> None:
     made = task(parameters=("nu", "f"), logarithmic=(True, False))
     z = torch.randn(5, 3, 4, 4, 2)
-    torch.testing.assert_close(made.original(made.standardised(z)), z)
+    torch.testing.assert_close(made.norm.inverse(made.norm(z, axis=1), axis=1), z)
     values = torch.rand(5, 2) + 0.1
-    torch.testing.assert_close(made.decoded_parameters(made.encoded_parameters(values)), values)
+    torch.testing.assert_close(made.parameter_norm.inverse(made.parameter_norm(values)), values)
     assert logarithmic(torch.tensor([[1e-4, 1.0, -1.0], [1e-2, 2.0, 5.0]])) == (True, False, False)
     with pytest.raises(InputError, match="parameters nu must be positive"):
-        made.encoded_parameters(torch.tensor([[-1.0, 0.0]]))
+        made.parameter_norm(torch.tensor([[-1.0, 0.0]]))
 
 
 def test_what_a_training_example_shows() -> None:
@@ -121,9 +122,9 @@ def test_observed_latents_come_back_as_they_were(method: str) -> None:
     known = draw_known(batch(made.spec)["latents"], batch(made.spec)["runs"], made.spec.tasks)
     z, found = made.sample(known, method=method, steps=3)  # type: ignore[arg-type]
     mask = known.observed.view(6, 1, 4, 1, 1).expand_as(z)
-    assert found is None and torch.equal(z[mask], made.original(known.latent)[mask])
+    assert found is None and torch.equal(z[mask], made.norm.inverse(known.latent, axis=1)[mask])
     full = known._replace(observed=torch.ones(6, 4, dtype=torch.bool))
-    torch.testing.assert_close(made.sample(full, steps=2)[0], made.original(known.latent))
+    torch.testing.assert_close(made.sample(full, steps=2)[0], made.norm.inverse(known.latent, axis=1))
 
 
 def test_samples_are_a_function_of_the_generator() -> None:
@@ -177,7 +178,7 @@ def test_error_messages() -> None:
             made.loss(parts | {"runs": parts["runs"][:, :, :0]})
     made = task(parameters=("nu",), logarithmic=(False,))
     with pytest.raises(InputError, match=r"need 1 parameters \(nu\), got 2"):
-        made.encoded_parameters(torch.rand(1, 2))
+        made.parameter_norm(torch.rand(1, 2))
     with pytest.raises(InputError, match=r"the generator has no auto-encoder; give it one: task.attach"):
         made.forecast(point_frames(torch.rand(4, 2), torch.rand(3, 4, 1)), 2)
 

@@ -278,8 +278,8 @@ def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Pat
     tasks = [loaded(p) for p in (autoencoder, other.folder / "model.ckpt")]
     found = points(data, "train")
     kept = encoded_segments(tasks[0], found, range(3), path, every=2)
-    assert torch.equal(encoded_segments(tasks[0], found, range(3), path, every=2).latents, kept.latents)
-    assert torch.equal(encoded_segments(tasks[0], found, range(3), None, every=2).runs, kept.runs)
+    assert torch.equal(encoded_segments(tasks[0], found, range(3), path, every=2)["latents"], kept["latents"])
+    assert torch.equal(encoded_segments(tasks[0], found, range(3), None, every=2)["runs"], kept["runs"])
     with pytest.raises(CheckpointError, match=r"latents of another auto-encoder.*remove it to make them anew"):
         encoded_segments(tasks[1], found, range(3), path, every=2)
     with pytest.raises(CheckpointError, match="of other segments"):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from meshops.data.latent_grid import LatentGrid, Neighborhood
+from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.causal_tower import CausalTower, Latent, Upsampling, check_frames
@@ -22,6 +23,7 @@ from meshops.nn.neighborhood_conv import NeighborhoodConv
 
 NODE_TYPES, TYPE_CHANNELS = 9, 4
 CLIP = 5.0  # latents are kept inside of +-CLIP
+CHUNK = 2**20  # points times frames that are read from the latent grid at a time
 
 
 @register_model
@@ -207,6 +209,53 @@ class EchoAutoencoder(nn.Module):
         out = self.to_points(nodes, near)
         made: Tensor = self.straight(out) + self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
         return made
+
+    def encode_frames(self, points: PointFrames) -> Latent:
+        """Latents of trajectories; their values and constants are normalised.
+
+        Raises:
+            InputError: The number of frames is not ``1 + f m``, or points outside of the box.
+        """
+        near = self.neighborhood(points.pos, points.ptr)
+        known = {"node_type": points.node_type, "constants": points.constants}
+        return self.encode(points.values, near, frames=points.frames, **known)
+
+    def decode_frames(self, latent: Tensor, points: PointFrames) -> Tensor:
+        """Fields at points, normalised, ``[q, s, c]``, from some of them after the others.
+
+        Args:
+            latent: ``[b, d, t_z, *cells]``.
+            points: In every frame that is decoded; their values are not read, their constants are normalised.
+
+        Raises:
+            InputError: The points have other trajectories or frames than the latent, or lie outside of the box.
+        """
+        frames, series = 1 + (latent.shape[2] - 1) * self.time_factor, points.values.shape[1]
+        if (points.num_trajectories, points.frames) != (len(latent), frames):
+            raise InputError(
+                f"the latent holds {len(latent)} trajectories of {frames} frames, the queries are "
+                f"{points.num_trajectories} of {points.frames}; give points for every frame that is decoded"
+            )
+        nodes, graph, step, parts = self.decode_nodes(latent, series), points.graph, max(1, CHUNK // series), []
+        for first in range(0, len(points.pos), step):
+            rows = slice(first, first + step)
+            near = self.grid.to_points(points.pos[rows], graph=graph[rows])
+            known = {
+                "node_type": None if points.node_type is None else points.node_type[rows],
+                "constants": None if points.constants is None else points.constants[rows],
+            }
+            parts.append(self.read(nodes, near, **known))
+        return torch.cat(parts)
+
+    def notes(self, points: PointFrames) -> list[str]:
+        """What is to be known of the latent grid over such points, a sentence each."""
+        alone = self.neighborhood(points.pos, points.ptr).num_empty
+        if not alone:
+            return []
+        return [
+            f"{alone} of {self.grid.num_nodes} latent nodes see no point within their radius (inside of a body, or "
+            "fewer points than cells); they take the nearest"
+        ]
 
     def _known(self, like: Tensor, node_type: Tensor | None, constants: Tensor | None) -> list[Tensor]:
         """What is known of the points in every frame."""
