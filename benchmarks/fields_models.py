@@ -79,6 +79,7 @@ def run(model: str, cases: tuple[Any, Any, FieldsSettings], folder: Path, second
         train(config(steps), data=data, overwrite=True)
         return time.process_time() - begin
 
+    spent(1)  # compiles and builds what is kept
     start = spent(1)
     steps = max(trial, int(seconds * trial / max(spent(1 + trial) - start, 1e-3)))
     begin = time.process_time()
@@ -126,7 +127,7 @@ def main() -> None:
             rows[title] = []
             for model in MODELS:
                 rows[title].append(
-                    run(model, cases, folder, 0.0 if args.smoke else args.seconds, 1 if args.smoke else 10)
+                    run(model, cases, folder, 0.0 if args.smoke else args.seconds, 1 if args.smoke else 30)
                 )
                 sys.stderr.write(f"{title}, {model}: {rows[title][-1]}\n")
     if args.out:

@@ -1,6 +1,8 @@
 """What only flows past bodies need: conditions, the frame of a body, features, silhouette, forces."""
 
 from meshops.aero.body_surface import BodySurface, attach_body
+from meshops.aero.case_spec import CaseSpec
+from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.descriptors import describe
 from meshops.aero.features import Body, FeatureSpec, body_of, frame_of, node_features, potential_velocity
@@ -12,6 +14,8 @@ from meshops.aero.symmetry import lopsided_fields, lopsided_share
 __all__ = [
     "Body",
     "BodySurface",
+    "Case",
+    "CaseSpec",
     "FeatureSpec",
     "FlowConditions",
     "Forces",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from meshops.aero.body_surface import BodySurface, attach_body
 from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import frame_of, node_features
+from meshops.aero.features import body_of, frame_of, node_features
 from meshops.aero.frame import Frame
+from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError, listing
 
 GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
+ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
 KEPT = ("pos", "x", "edge_index", "cluster", "time", "grid_shape", "spacing", "periodic", "name")
 
 
@@ -58,6 +61,35 @@ def prepare(
     if spec.numbers and numbers and all(name in numbers for name in spec.numbers):
         out.numbers = _row(spec.numbers, numbers, f"{graph.label}: the number")
     return out, frame
+
+
+def restored(values: Tensor, spec: CaseSpec, frame: Frame | None, flow: FlowConditions) -> dict[str, Tensor]:
+    """The way back from :func:`prepare`: ``values [n, c]`` with density and speed, in the axes of the file."""
+    scaling, out = spec.scaling(flow), {}
+    for (name, channels), size in zip(spec.slices().items(), spec.sizes, strict=True):
+        shift, scale = scaling[name]
+        part = values[:, channels] * scale + shift
+        part = frame.restore(part) if frame is not None and size == 3 else part
+        out[name] = part[:, 0] if size == 1 else part
+    return out
+
+
+def not_mirrored(cases: Iterable[tuple[MeshGraph, FlowConditions]], spec: CaseSpec) -> str:
+    """What speaks against a mirror plane across the flow, of graphs in their flows; empty: nothing."""
+    shapes, fields = [], []
+    for graph, flow in cases:
+        frame = frame_of(graph, flow, spec.domain)
+        shapes.append(lopsided_share(body_of(graph, frame, spec.domain)))
+        values = {name: graph.field(name) for name in spec.fields}
+        normal = graph.normal if spec.domain == "surface" else None
+        fields.append(lopsided_fields(graph.pos, normal, values, frame))
+    odd = {name: float(np.mean([row[name] for row in fields])) for name in spec.fields}
+    worst = max(odd, key=lambda name: odd[name])
+    if max(shapes) > LOPSIDED:
+        return f"{100 * max(shapes):.0f} % of the surface of a body has no mirror image"
+    if odd[worst] > ODD:
+        return f"{100 * odd[worst]:.0f} % of the variation of '{worst}' is not mirrored, so the conditions are not"
+    return ""
 
 
 def with_body(graph: MeshGraph, spec: CaseSpec) -> MeshGraph:

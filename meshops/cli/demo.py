@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from meshops.cli.options import console, output_folder, parser
-from meshops.cli.tables import forces_line
 from meshops.cli.train import parse
 from meshops.surrogate import Surrogate
 
@@ -75,7 +74,7 @@ def _predict(surrogate: Surrogate, folder: Path, screen: Console, *, smoke: bool
     shape = write_mesh(ahmed_body(**NEW_SHAPE), folder / "new_shape.stl")
     prediction = surrogate.predict(shape)
     written = write_prediction(prediction, surrogate, predicted, "new_shape")
-    screen.print(f"new_shape.stl: {forces_line(prediction.to_dict())}")
+    screen.print(f"new_shape.stl: {prediction.line()}")
     files = [Path("predicted") / written.mesh.name, Path("predicted") / written.numbers.name]
     drawn = [*written.pictures, *pictures[:2]]
     return write_case_report(prediction, surrogate, folder / "report.html", drawn, files)

@@ -36,9 +36,9 @@ def parser(verb: str, description: str, epilog: str = "") -> Parser:
     return made
 
 
-def console(quiet: bool = False) -> Console:
+def console() -> Console:
     """Progress goes to the standard error stream, results to the standard output."""
-    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def output_folder(path: str) -> Path:

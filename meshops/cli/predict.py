@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshops.cli.options import console, key_values, output_folder, parser, print_json
-from meshops.cli.tables import forces_line
 from meshops.errors import InputError, MeshopsError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
         pages.append((stem, written, numbers))
         for note in prediction.case.notes:
             screen.print(f"note: {note}")
-        screen.print(f"{file}: {forces_line(numbers)}")
+        screen.print(f"{file}: {prediction.line()}")
         screen.print(f"  -> {written.report or written.mesh}")
         if prediction.verdict is not None and prediction.verdict.level != "inside":
             screen.print(f"warning: {prediction.verdict.sentence}")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from meshops.cli.options import console, print_json
+from meshops.cli.options import Parser, console, print_json
 from meshops.errors import InputError
 from meshops.tasks import get_task, list_tasks
 from meshops.training import DataConfig, RunConfig, StagesConfig, TrainConfig, train, train_stages
@@ -44,23 +44,20 @@ settings and defaults:
 
 def run(argv: Sequence[str]) -> int:
     """Train."""
-    arguments = list(argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(_usage())
         return 0
-    flags = {name: _take(arguments, f"--{name}") for name in ("resume", "overwrite", "json")}
-    stage = _pop(arguments, "--stage")
-    screen = console(quiet=False)
-    again: dict[str, Any] = {"resume": flags["resume"], "overwrite": flags["overwrite"], "console": screen}
-    if not arguments[0].startswith("--") and kind_of(recipe_path(arguments[0])) == "stages":
+    given, arguments = _taken(argv, "--stage", resume="store_true", overwrite="store_true", json="store_true")
+    again: dict[str, Any] = {"resume": given.resume, "overwrite": given.overwrite, "console": console()}
+    if arguments and not arguments[0].startswith("--") and kind_of(recipe_path(arguments[0])) == "stages":
         config, stages = parse_stages(arguments)
-        result = train_stages(stages, out=config.out, stage=stage or "all", **again)
+        result = train_stages(stages, out=config.out, stage=given.stage or "all", **again)
     else:
         settings = parse(arguments)
-        if stage is not None:
+        if given.stage is not None:
             raise InputError(f"--stage is for run files of kind: stages; this one is of kind: {settings.kind}")
         result = train(settings, **again)
-    if flags["json"]:
+    if given.json:
         print_json(result.report.to_dict())
     else:
         sys.stdout.write(result.report.table() + "\n")
@@ -125,8 +122,8 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     Raises:
         InputError: No such file, not YAML, or an unknown or impossible setting.
     """
-    arguments = list(arguments)
-    source, kind = "", _option(arguments, "--kind")
+    given, arguments = _taken(arguments, "--kind")
+    source, kind = "", given.kind
     if arguments and not arguments[0].startswith("--"):
         source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
         kind = kind or kind_of(path)
@@ -138,14 +135,17 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     chosen = kind or "fields"
     settings = _parser(chosen)
     try:
-        given = settings.instantiate(settings.parse_args(arguments))
+        read = settings.instantiate(settings.parse_args(arguments))
     except ArgumentError as error:
         raise InputError(source + _brief(str(error))) from None
-    task = get_task(chosen).Settings(**vars(given.task))
     return RunConfig(
-        kind=chosen, out=given.out, model=dict(given.model), data=DataConfig(**vars(given.data)), task=task,
-        train=TrainConfig(**vars(given.train)),
-    )  # fmt: skip
+        kind=chosen,
+        out=read.out,
+        model=dict(read.model),
+        data=DataConfig(**vars(read.data)),
+        task=get_task(chosen).Settings(**vars(read.task)),
+        train=TrainConfig(**vars(read.train)),
+    )
 
 
 def recipes() -> dict[str, Path]:
@@ -199,49 +199,27 @@ def _groups(text: str) -> list[str]:
 
 def kind_of(path: Path) -> str | None:
     """What ``kind:`` says in a YAML file; what is wrong with the file is said by the parser."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None
-    return content.get("kind") if isinstance(content, dict) else None
+    return _content(path).get("kind")
 
 
 def _content(path: Path) -> dict[str, Any]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
     return content if isinstance(content, dict) else {}
 
 
-def _option(arguments: Sequence[str], name: str) -> str | None:
-    """Value of ``--name value`` or ``--name=value``."""
-    for place, argument in enumerate(arguments):
-        if argument == name and place + 1 < len(arguments):
-            return arguments[place + 1]
-        if argument.startswith(name + "="):
-            return argument.partition("=")[2]
-    return None
-
-
-def _pop(arguments: list[str], name: str) -> str | None:
-    """Take ``--name value`` or ``--name=value`` out."""
-    value = _option(arguments, name)
-    for place, argument in enumerate(arguments):
-        if argument == name:
-            del arguments[place : place + 2]
-            break
-        if argument.startswith(name + "="):
-            del arguments[place]
-            break
-    return value
+def _taken(arguments: Sequence[str], value: str, **flags: str) -> tuple[Any, list[str]]:
+    """An option with a value and flags, taken out of the arguments, and the others in their order."""
+    options = Parser(prog="meshops train", add_help=False, allow_abbrev=False)
+    options.add_argument(value)
+    for flag, action in flags.items():
+        options.add_argument(f"--{flag}", action=action)
+    return options.parse_known_args(arguments)
 
 
 def _brief(text: str) -> str:
     """The parser's message without its advice on how to print the help of a parser."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("usage:", "tip:"))]
     return " ".join(lines) + "; see meshops train --help"
-
-
-def _take(arguments: list[str], flag: str) -> bool:
-    there = flag in arguments
-    while flag in arguments:
-        arguments.remove(flag)
-    return there

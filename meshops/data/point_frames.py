@@ -68,6 +68,11 @@ class PointFrames:
         return self.values.shape[1] != self.frames
 
     @property
+    def trajectory_ptr(self) -> Tensor:
+        """``[b + 1]`` trajectory i owns points ``trajectory_ptr[i]:trajectory_ptr[i + 1]`` of all its frames."""
+        return self.ptr[:: self.num_graphs // self.num_trajectories]
+
+    @property
     def graph(self) -> Tensor:
         """``[n]`` graph of each point."""
         return torch.repeat_interleave(self.ptr.diff(), output_size=len(self.pos))
@@ -217,6 +222,16 @@ class PointFrames:
             None if self.node_type is None else self.node_type[rows],
             None if self.constants is None else self.constants[rows],
         )
+
+    def around(self, first: int, count: int) -> PointFrames:
+        """Where points are in ``count`` frames from ``first`` on; where there is none, as in the nearest there is."""
+        if not self.moving:
+            return replace(self, values=self.values.new_zeros(len(self.pos), count, 0), frames=count)
+        return self.pick([min(max(first + i, 0), self.frames - 1) for i in range(count)])
+
+    def filled(self, series: Tensor) -> PointFrames:
+        """The same points with other values, ``[t, n, c]`` as from :meth:`series`."""
+        return replace(self, values=series.flatten(0, 1).unsqueeze(1) if self.moving else series.transpose(0, 1))
 
     def split(self) -> list[Tensor]:
         """Values of each trajectory as ``[n, t, c]``, or a list entry per frame ``[n, 1, c]`` where points move."""

@@ -50,6 +50,11 @@ class PointSpec:
     node_types: bool = False
     grid: tuple[int, ...] = ()
 
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Size of the cells of a grid along each axis, m."""
+        return tuple((b - a) / n for a, b, n in zip(self.low, self.high, self.grid, strict=True))
+
 
 class PointTrajectories:
     """Trajectories of a dataset as :class:`~meshops.data.point_frames.PointFrames`.

@@ -4,6 +4,7 @@ from meshops.metrics.ensembles import (
     SpreadSkill,
     crps,
     ensemble_errors,
+    expected_error,
     missing_variance,
     rank_histogram,
     relative_mse,
@@ -20,6 +21,7 @@ from meshops.metrics.fields import (
     root_mean_square_error,
     spearman,
 )
+from meshops.metrics.forecasts import ForecastScores, forecast_bands, forecast_errors, forecast_scores
 from meshops.metrics.frechet import (
     PhysicsFeatures,
     PrecisionRecall,
@@ -34,6 +36,7 @@ from meshops.metrics.losses import get_loss
 from meshops.metrics.registry import Metric, get_metric, list_metrics, register_metric
 
 __all__ = [
+    "ForecastScores",
     "Metric",
     "PhysicsFeatures",
     "PrecisionRecall",
@@ -42,8 +45,12 @@ __all__ = [
     "crps",
     "energy_spectrum",
     "ensemble_errors",
+    "expected_error",
     "field_errors",
     "fit_physics_features",
+    "forecast_bands",
+    "forecast_errors",
+    "forecast_scores",
     "frechet_distance",
     "frechet_physics_distance",
     "get_loss",

@@ -134,6 +134,22 @@ def missing_variance(samples: Tensor, truth: Tensor) -> Tensor:
     return out
 
 
+def expected_error(samples: Tensor, missing: Tensor) -> Tensor:
+    """Standard deviation of the error of the mean of an ensemble: ``sqrt((k + 1) / k variance + missing)``.
+
+    Args:
+        samples: ``[k, t, n, c]``; the variance of one is 0.
+        missing: ``[m, c]`` :func:`missing_variance` against time; later than m steps it is as at the last.
+
+    Returns:
+        ``[t, n, c]``.
+    """
+    k, steps = samples.shape[:2]
+    variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
+    rows = torch.arange(steps).clamp(max=len(missing) - 1)
+    return (variance + missing[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
+
+
 def rank_histogram(samples: Tensor, truth: Tensor, *, weights: Tensor | None = None, node_axis: int = -2) -> Tensor:
     """How often the truth has each rank among the samples: flat if they are draws from the same distribution.
 

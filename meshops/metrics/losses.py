@@ -16,6 +16,7 @@ from meshops.errors import InputError, did_you_mean, listing
 from meshops.ops.segment import segment_mean, segment_sum
 
 TINY = 1e-12
+FLOOR = 1e-4  # mean square, over that of the training set, below which an error is not relative any more
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """``loss(prediction [n, c], truth [n, c], origin [c], ptr [b + 1])``; origin: where the physical values are zero."""
 
@@ -49,6 +50,23 @@ def huber(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Ten
     del origin
     length = ((prediction - truth).square().sum(1, keepdim=True) + TINY).sqrt()
     return segment_mean(huber_loss(length, torch.zeros_like(length), delta=0.5, reduction="none"), ptr).mean()
+
+
+def relative_errors(prediction: Tensor, truth: Tensor, ptr: Tensor) -> Tensor:
+    """``||p - u|| / ||u||`` of every trajectory over points, frames and channels, ``[b]``.
+
+    This is what AROMA's and ENMA's code calls "relative MSE" (not squared). Values are normalised; a trajectory whose
+    mean square is below :data:`FLOOR` is measured against that, so that a start from rest does not rule the loss.
+
+    Args:
+        prediction: ``[q, s, c]``.
+        truth: Same shape.
+        ptr: ``[b + 1]`` trajectory i has rows ``ptr[i]:ptr[i + 1]``.
+    """
+    wrong = segment_sum((prediction - truth).square().sum((1, 2)), ptr)
+    size = segment_sum(truth.square().sum((1, 2)), ptr)
+    least = FLOOR * ptr.diff() * truth.shape[1] * truth.shape[2]
+    return (wrong / torch.maximum(size, least.to(size.dtype)).clamp(min=1e-30)).sqrt()
 
 
 LOSSES: Mapping[str, Loss] = {

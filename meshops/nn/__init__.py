@@ -4,7 +4,7 @@ from meshops.nn.bit_budget import assign_bits, bit_operations, mesh_bits
 from meshops.nn.causal_tower import CausalTower
 from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
-from meshops.nn.flow import draw_times, flow_pair, integrate, masked_loss
+from meshops.nn.flow import draw_times, flow_pair, flow_sample, integrate, masked_loss
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.integer_linear import IntegerLinear, to_integers
 from meshops.nn.mesh_model import Clusters, LearnsWithTruth, MeshInputs, MeshModel, mesh_inputs
@@ -63,6 +63,7 @@ __all__ = [
     "cost_report",
     "draw_times",
     "flow_pair",
+    "flow_sample",
     "integrate",
     "masked_loss",
     "mesh_bits",

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -159,6 +159,24 @@ class CausalTower(nn.Module):
             else:
                 x = layer(x)
         return x
+
+
+class Latent(NamedTuple):
+    """Latents of trajectories.
+
+    Attributes:
+        mean: ``[b, d, t_z, *cells]``.
+        log_variance: Same shape with the KL option, else None.
+    """
+
+    mean: Tensor
+    log_variance: Tensor | None
+
+    def kl(self) -> Tensor:
+        """Kullback-Leibler divergence from a standard normal, mean over numbers."""
+        if self.log_variance is None:
+            return self.mean.new_zeros(())
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).mean()
 
 
 def check_frames(frames: int, factor: int) -> None:

@@ -90,3 +90,28 @@ def integrate(
     ladder = torch.linspace(0, 1, steps + 1, device=start.device, dtype=start.dtype)
     path: Tensor = odeint(velocity, start, ladder, method=METHODS[method])
     return path[-1]
+
+
+def flow_sample(
+    velocity: Callable[[Tensor, Tensor], Tensor],
+    known: Tensor,
+    wanted: Tensor,
+    *,
+    steps: int = 10,
+    method: Method = "midpoint",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A sample from noise; parts that are known start at their value, have velocity zero and are the same bits after.
+
+    Args:
+        velocity: See :func:`integrate`.
+        known: ``[b, k]`` values of the parts that are known.
+        wanted: ``[b, k]`` the others.
+        steps: See :func:`integrate`.
+        method: See :func:`integrate`.
+        generator: Of the noise.
+    """
+    noise = torch.randn(known.shape, generator=generator).to(known.device)
+    start = torch.where(wanted, noise, known)
+    end = integrate(lambda r, z: velocity(r, z).masked_fill(~wanted, 0), start, steps=steps, method=method)
+    return torch.where(wanted, end, known)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,3 +53,13 @@ def generate(name: str, seed: int = 0, **options: Any) -> Simulation:
     if unknown:
         raise InputError(f"{name}: unknown option {listing(unknown)}; allowed: {listing(allowed)}")
     return maker(seed, **options)
+
+
+def drawn(ranges: Mapping[str, tuple[float, float]], seed: int) -> dict[str, float]:
+    """A value from every range, a function of the seed; ranges of more than tenfold evenly in the logarithm."""
+    draw = random.Random(f"vary {seed}")
+    out = {}
+    for key, (low, high) in sorted(ranges.items()):
+        part = draw.random()
+        out[key] = low * (high / low) ** part if low > 0 and high > 10 * low else low + (high - low) * part
+    return out

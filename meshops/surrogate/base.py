@@ -10,9 +10,9 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
+from meshops.models.compress import compressed_model, empty_integers
 from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
-from meshops.surrogate.compress import compressed_model, empty_integers
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.fields import FieldsTask
@@ -99,14 +99,10 @@ class Surrogate:
             task.predict(source)  # says what to use instead
             raise AssertionError("a task that is not of fields predicted a case")
         named, flow = _split_conditions(task, conditions or {}, flow)
-        case = task.open(
-            source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named
-        )  # fmt: skip
+        case = task.open(source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named)
         if self.novelty is not None and scale is None and case.body is not None and not isinstance(source, Case):
             self.novelty.check_length(case.body.length(case.flow), case.label)
-        made = task.predict(
-            case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress
-        )  # fmt: skip
+        made = task.predict(case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress)
         return replace(made, verdict=None if self.novelty is None else self.novelty.of_case(task, case))
 
     def evaluate(
@@ -133,7 +129,7 @@ class Surrogate:
             bits: Bits of the rows, for models that were trained without quantisation.
 
         Raises:
-            InputError: See :func:`meshops.surrogate.compress.compressed_model`.
+            InputError: See :func:`meshops.models.compress.compressed_model`.
         """
         made = self.task.made
         model, name, arguments = compressed_model(self.task.model, made.name, dict(made.arguments), budget, bits)
@@ -141,14 +137,10 @@ class Surrogate:
         task.model, task.made = model, Made(name, arguments, integers=True)
         return Surrogate(task.eval(), dict(self.info), self.novelty)
 
-    def content(self) -> dict[str, Stored]:
-        """What the checkpoint holds."""
-        novelty = None if self.novelty is None else self.novelty.to_dict()
-        return {**task_content(self.task), "info": self.info, "novelty": novelty}
-
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the checkpoint (temporary name, then rename)."""
-        return write_checkpoint(path, self.content())
+        novelty = None if self.novelty is None else self.novelty.to_dict()
+        return write_checkpoint(path, {**task_content(self.task), "info": self.info, "novelty": novelty})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
@@ -185,10 +177,9 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
 
 def task_content(task: Task) -> dict[str, Stored]:  # type: ignore[type-arg]
     """A task as a checkpoint holds it, those it works with included."""
-    made = task.made
     return {
         "kind": task.kind,
-        "model": {"name": made.name, "arguments": dict(made.arguments), "integers": made.integers},
+        "model": asdict(task.made),
         "spec": task.spec.to_dict(),
         "asked": task.asked,
         "memory": task.memory(),
@@ -199,10 +190,7 @@ def task_content(task: Task) -> dict[str, Stored]:  # type: ignore[type-arg]
 
 def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[type-arg]
     """Inverse of :func:`task_content`; ``path`` is for messages."""
-    described = cast("dict[str, Plain]", content["model"])
-    made = Made(
-        str(described["name"]), cast("dict[str, Plain]", described["arguments"]), bool(described["integers"])
-    )  # fmt: skip
+    made = Made(**cast("dict[str, Any]", content["model"]))
     model = (empty_integers if made.integers else create_model)(made.name, **made.arguments)
     task = get_task(str(content["kind"])).empty(model, cast("dict[str, Plain]", content["spec"]))
     try:

@@ -5,7 +5,7 @@ from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
-from meshops.tasks.generate import GenerateSettings, GenerateTask
+from meshops.tasks.generate import GenerateTask
 from meshops.tasks.graph_samples import GraphSamples
 from meshops.tasks.matrix import matrix_table, tasks_of
 from meshops.tasks.prediction import Prediction, Verdict
@@ -13,6 +13,7 @@ from meshops.tasks.report import Report, means
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
 from meshops.tasks.rollout_grid import GridRollout
 from meshops.tasks.rollout_mesh import MeshRollout
+from meshops.tasks.segments import GenerateSettings
 from meshops.tasks.windows import AutoencodeSettings
 
 __all__ = [

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import reduce
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,10 @@ from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
-from meshops.nn.causal_tower import check_frames, compression
-from meshops.ops.segment import segment_sum
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task, spread, training_count
-from meshops.tasks.checks import check_counts
+from meshops.metrics.losses import relative_errors
+from meshops.nn.causal_tower import Latent, check_frames, compression
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, judging, spread
+from meshops.tasks.checks import at_least
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.windows import (
     AutoencodeSamples,
@@ -33,29 +33,12 @@ from meshops.tasks.windows import (
     AutoencodeSpec,
     check_lengths,
     check_parts,
-    check_stride,
-    offered_spec,
+    count_learnt,
 )
 
 CHUNK = 2**20  # points times frames that are read from the latent grid at a time
-FLOOR = 1e-4  # mean square, over that of the training set, below which an error is not relative any more
 FITTED_WINDOWS = 32  # what the statistics are taken from
 JUDGED_WINDOWS = 2  # per trajectory, evenly spread
-
-
-class Encoded(Protocol):
-    """What an auto-encoder makes of trajectories: latents, or normal distributions of them."""
-
-    @property
-    def mean(self) -> Tensor:
-        """``[b, d, t_z, *cells]``."""
-
-    @property
-    def log_variance(self) -> Tensor | None:
-        """Same shape, or None."""
-
-    def kl(self) -> Tensor:
-        """Kullback-Leibler divergence from a standard normal, mean over numbers."""
 
 
 class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
@@ -76,6 +59,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     kind = "autoencode"
     Settings: ClassVar[type] = AutoencodeSettings
+    remembered = ("compression", "cases", "refined")
     usage = "surrogate.task.encode(...), .decode(...) or .reconstruct(...)"
     model: Any
     spec: AutoencodeSpec
@@ -97,18 +81,20 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind '{cls.kind}'")
         if settings.refine and start is None:
             raise InputError("refining needs an auto-encoder to start from; give task.start, e.g. runs/.../model.ckpt")
-        points = PointTrajectories(data, settings.fields if start is None else _fields(start, settings))
-        kept = training_count(len(points), context.held_out)
-        check_lengths(points.lengths[:kept], settings.frames, settings.stride)
-        for length in points.lengths[kept:]:
-            check_lengths((length,), settings.frames, settings.stride)
         if start is None:
-            return AutoencodeSamples(points, offered_spec(points.spec, settings), settings, kept)
-        check_stride(start.spec, settings.stride)
-        start.spec.check(points.spec)
-        chosen = {name: getattr(settings, name) for name in ("frames", "points", "targets", "kl", "noise")}
-        samples = AutoencodeSamples(points, replace(start.spec, **chosen), settings, kept)
-        samples.begun = _begun(start, samples, context)
+            points = PointTrajectories(data, settings.fields)
+            offered = asdict(points.spec) | {"time_step": points.spec.time_step * settings.stride}
+        else:
+            if settings.fields is not None and tuple(settings.fields) != start.spec.fields:
+                raise InputError(
+                    f"task.fields are {listing(settings.fields)}, the auto-encoder was trained with "
+                    f"{listing(start.spec.fields)}; use those"
+                )
+            points, offered = start.spec.opened(data, settings.stride), start.spec.to_dict()
+        kept = count_learnt(points, context.held_out, settings.frames, settings.stride)
+        samples = AutoencodeSamples(points, settings.spec(offered), settings, kept)
+        if start is not None:
+            samples.begun = _begun(start, samples, context)
         return samples
 
     @classmethod
@@ -122,30 +108,22 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     @classmethod
     def fitted(cls, model: nn.Module, spec: AutoencodeSpec, windows: Iterable[PointFrames]) -> Self:
-        """Task with statistics of windows (every point and frame counts once).
-
-        Raises:
-            InputError: There is none.
-        """
-        stats: Statistics | None = None
-        found: Statistics | None = None
+        """Task with statistics of windows, at least one (every point and frame counts once)."""
+        values, constants = [], []
         for part in windows:  # one after the other: a window may be large
-            new = Statistics.of(part.values.flatten(0, 1))
-            stats = new if stats is None else stats.merge(new)
+            values.append(Statistics.of(part.values.flatten(0, 1)))
             if part.constants is not None and spec.constants:
-                more = Statistics.of(part.constants)
-                found = more if found is None else found.merge(more)
-        if stats is None:
-            raise InputError("no data to compute statistics from; the training split is empty")
+                constants.append(Statistics.of(part.constants))
+        stats = reduce(Statistics.merge, values)
         scale = stats.std.clone()
         for channels in spec.slices().values():
             scale[channels] = stats.std[channels].square().mean().sqrt()
-        fixed = Normalizer.identity(0) if found is None else Normalizer(found.mean, found.std)
-        return cls(model, spec, Normalizer(stats.mean.clone(), scale), fixed)
+        fixed = Normalizer.from_statistics(reduce(Statistics.merge, constants)) if constants else Normalizer.identity(0)
+        return cls(model, spec, Normalizer(stats.mean, scale), fixed)
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
-        """Task of the right sizes, for loading weights into."""
+        """See the base class."""
         made = AutoencodeSpec.from_dict(spec)
         return cls(model, made, Normalizer.identity(made.channels), Normalizer.identity(len(made.constants)))
 
@@ -165,7 +143,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             z = z + torch.randn_like(z) * (0.5 * latent.log_variance).exp()
         elif self.spec.noise and self.training:
             z = z + self.spec.noise * torch.randn_like(z)
-        error = relative_errors(self.normalised_fields_of(z, target), self.norm(target.values), target).mean()
+        error = relative_errors(
+            self.normalised_fields_of(z, target), self.norm(target.values), target.trajectory_ptr
+        ).mean()
         divergence = latent.kl()
         return {"loss": error + self.spec.kl * divergence, "relative_l2": error.detach(), "kl": divergence.detach()}
 
@@ -198,24 +178,21 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             InputError: No trajectory is long enough, or the data have other fields.
         """
         chosen = self.asking(asked)
-        parts, most = check_parts(chosen["parts"], "parts"), chosen["cases"]
-        check_counts(0, cases=most)  # type: ignore[arg-type]
-        if context is not None:
-            self.to(context.device)
-        points = PointTrajectories(data, self.spec.fields)
-        self.spec.check(points.spec)
+        parts, most = check_parts(chosen["parts"], "parts"), at_least("cases", chosen["cases"], 0)
+        self.to(context.device)
+        points = self.spec.opened(data)
         check_lengths(points.lengths, self.spec.frames, self.spec.stride)
         rows: dict[str, Row] = {}
-        squares: dict[str, list[float]] = {_key(part): [] for part in parts}
-        for index in range(min(int(most) or len(points), len(points))):  # type: ignore[arg-type]
-            found: dict[str, list[float]] = {_key(part): [] for part in parts}
+        squares: dict[str, Row] = {}  # of every window
+        for index in range(min(most or len(points), len(points))):
+            windows: dict[str, dict[str, float]] = {}
             for start in _starts(points, index, self.spec):
                 window = points.window(index, start, self.spec.frames, self.spec.stride)
-                for part in parts:
-                    found[_key(part)].append(self.error(window, part, seed=start))
-            if found[_key(parts[0])]:
-                rows[points.cases[index]] = {key: _mean(errors) for key, errors in found.items()}
-                squares = {key: squares[key] + [error**2 for error in errors] for key, errors in found.items()}
+                errors = {_key(part): self.error(window, part, seed=start) for part in parts}
+                windows[f"{index} {start}"] = errors
+                squares[f"{index} {start}"] = {key: error**2 for key, error in errors.items()}
+            if windows:
+                rows[points.cases[index]] = means(windows)
         return Report(
             kind=self.kind,
             title=f"relative L2 error by part of the points given, mean of {len(rows)} trajectories",
@@ -224,7 +201,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             details={
                 "frames": self.spec.frames,
                 "stride": self.spec.stride,
-                "mean_square": {key: _mean(values) for key, values in squares.items()},
+                "mean_square": means(squares),
                 **({"compression": round(float(self.compression["rate"]), 2)} if self.compression else {}),  # type: ignore[arg-type]
                 **({"trajectory_error": dict(self.refined)} if self.refined else {}),
             },
@@ -236,11 +213,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
         Fields that are zero everywhere do not count; NaN if all of them are.
         """
-        here = window.to(self.device)
-        source = here.subsample(part, generator=torch.Generator().manual_seed(seed))
-        with evaluating(self):
-            wrong = self.fields_of(self.latents_of(source).mean, here) - here.values
-        parts = [(wrong[..., c].norm(), here.values[..., c].norm()) for c in self.spec.slices().values()]
+        source = window.subsample(part, generator=torch.Generator().manual_seed(seed))
+        wrong = self.decode(self.encode(source), window) - window.values
+        parts = [(wrong[..., c].norm(), window.values[..., c].norm()) for c in self.spec.slices().values()]
         defined = [error / size.clamp(min=1e-12) for error, size in parts if float(size) > 0]
         return float(torch.stack(defined).mean()) if defined else math.nan
 
@@ -250,7 +225,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         Raises:
             InputError: See :meth:`latents_of`.
         """
-        with evaluating(self):
+        with judging(self):
             return self.latents_of(source.to(self.device)).mean
 
     def decode(self, latent: Tensor, queries: PointFrames) -> Tensor:
@@ -259,14 +234,15 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         Raises:
             InputError: See :meth:`normalised_fields_of`.
         """
-        with evaluating(self):
-            return self.fields_of(latent.to(self.device), queries.to(self.device)).cpu()
+        with judging(self):
+            found = self.normalised_fields_of(latent.to(self.device), queries.to(self.device))
+            return self.norm.inverse(found).cpu()
 
     def reconstruct(self, source: PointFrames, queries: PointFrames | None = None) -> Tensor:
         """``[q, s, c]`` fields after they went through the latents, at ``queries`` or at the same points."""
         return self.decode(self.encode(source), source if queries is None else queries)
 
-    def latents_of(self, source: PointFrames) -> Encoded:
+    def latents_of(self, source: PointFrames) -> Latent:
         """Latents of trajectories in physical units, with gradients; all on the device of the task.
 
         Raises:
@@ -280,7 +256,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         if not bool(torch.isfinite(source.values).all()):
             raise InputError("the fields hold NaN or infinite values; drop those frames or points")
         near = self.model.neighborhood(source.pos.float(), source.ptr)
-        made: Encoded = self.model.encode(
+        made: Latent = self.model.encode(
             self.norm(source.values.float()),
             near,
             frames=source.frames,
@@ -289,12 +265,8 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         )
         return made
 
-    def fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """Fields ``[q, s, c]`` at the points of ``queries`` (whose values are not read), physical units."""
-        return self.norm.inverse(self.normalised_fields_of(latent, queries))
-
     def normalised_fields_of(self, latent: Tensor, queries: PointFrames) -> Tensor:
-        """:meth:`fields_of` before the units are put back.
+        """:meth:`decode` before the units are put back, with gradients; all on the device of the task.
 
         Raises:
             InputError: The queries have other trajectories or frames than the latent, or lie outside of the box.
@@ -317,16 +289,6 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             }
             parts.append(self.model.read(nodes, near, **known))
         return torch.cat(parts)
-
-    def memory(self) -> dict[str, Stored]:
-        """Rate, number of trajectories learnt, errors before and after refining."""
-        return {"compression": self.compression, "cases": self.cases, "refined": self.refined}
-
-    def remember(self, memory: Mapping[str, Stored]) -> None:
-        """Inverse of :meth:`memory`."""
-        self.compression = dict(memory["compression"])  # type: ignore[arg-type]
-        self.cases = int(memory["cases"])  # type: ignore[arg-type]
-        self.refined = dict(memory["refined"])  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:
         """Hash of weights and settings: latents of one auto-encoder mean nothing to another."""
@@ -368,47 +330,6 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         return None if points.constants is None or not self.spec.constants else self.constant_norm(points.constants)
 
 
-@contextmanager
-def evaluating(task: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside; afterwards the mode there was."""
-    training = task.training
-    task.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        task.train(training)
-
-
-def relative_errors(prediction: Tensor, truth: Tensor, points: PointFrames) -> Tensor:
-    """``||p - u|| / ||u||`` of every trajectory over points, frames and channels, ``[b]``.
-
-    This is what AROMA's and ENMA's code calls "relative MSE" (not squared). Values are normalised; a trajectory whose
-    mean square is below :data:`FLOOR` is measured against that, so that a start from rest does not rule the loss.
-
-    Args:
-        prediction: ``[q, s, c]``.
-        truth: Same shape.
-        points: Says which rows are whose.
-    """
-    per = points.num_graphs // points.num_trajectories
-    ptr = points.ptr[::per]
-    wrong = segment_sum((prediction - truth).square().sum((1, 2)), ptr)
-    size = segment_sum(truth.square().sum((1, 2)), ptr)
-    least = FLOOR * ptr.diff() * truth.shape[1] * truth.shape[2]
-    return (wrong / torch.maximum(size, least.to(size.dtype)).clamp(min=1e-30)).sqrt()
-
-
-def _fields(start: AutoencodeTask, settings: AutoencodeSettings) -> tuple[str, ...]:
-    """Fields of an auto-encoder, unless others are asked for."""
-    if settings.fields is not None and tuple(settings.fields) != start.spec.fields:
-        raise InputError(
-            f"task.fields are {listing(settings.fields)}, the auto-encoder was trained with "
-            f"{listing(start.spec.fields)}; use those"
-        )
-    return start.spec.fields
-
-
 def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) -> AutoencodeTask:
     """The auto-encoder of an earlier run with the settings of this one; refining, without its weights in time."""
     task = AutoencodeTask(start.model, samples.spec, start.norm, start.constant_norm)
@@ -425,23 +346,19 @@ def _begun(start: AutoencodeTask, samples: AutoencodeSamples, context: Context) 
 def _trajectory_error(task: AutoencodeTask, samples: AutoencodeSamples) -> float:
     """Mean error of the held-out trajectories; of those that are learnt where none is held out."""
     points = samples.points
-    rows = [
-        task.error(points.window(index, start, task.spec.frames, task.spec.stride), seed=start)
+    rows = {
+        f"{index} {start}": {
+            "error": task.error(points.window(index, start, task.spec.frames, task.spec.stride), seed=start)
+        }
         for index in samples.held_out or range(len(points))
         for start in _starts(points, index, task.spec)
-    ]
-    return _mean(rows) or 0.0
+    }
+    return means(rows)["error"] or 0.0
 
 
 def _starts(points: PointTrajectories, index: int, spec: AutoencodeSpec) -> list[int]:
     """First frames of the windows a trajectory is judged on; none if it is too short."""
     return spread(max(0, points.lengths[index] - (spec.frames - 1) * spec.stride), JUDGED_WINDOWS)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Over those that are defined."""
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else None
 
 
 def _key(part: float) -> str:

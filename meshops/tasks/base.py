@@ -10,7 +10,7 @@ and the command line know it. Which samples a step sees is a function of (seed, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
@@ -69,7 +69,7 @@ class Made:
     Attributes:
         name: Registered name.
         arguments: Of its constructor.
-        integers: Its layers hold integers, see :mod:`meshops.surrogate.compress`.
+        integers: Its layers hold integers, see :mod:`meshops.models.compress`.
     """
 
     name: str
@@ -162,6 +162,7 @@ class Task(nn.Module, ABC, Generic[S, B]):
         self.spec = spec
         self.made = Made("")
         self.asked: dict[str, Plain] = {}
+        self._parts: dict[str, Task] = {}  # type: ignore[type-arg]
 
     def __init_subclass__(cls, **options: object) -> None:
         """Register the kind."""
@@ -228,21 +229,31 @@ class Task(nn.Module, ABC, Generic[S, B]):
         del samples, context
         return ()
 
+    remembered: ClassVar[tuple[str, ...]] = ()
+
     def memory(self) -> dict[str, Stored]:
-        """What a checkpoint keeps beside weights, spec and settings."""
-        return {}
+        """What a checkpoint keeps beside weights, spec and settings: the attributes named in ``remembered``."""
+        return {name: getattr(self, name) for name in self.remembered}
 
     def remember(self, memory: Mapping[str, Stored]) -> None:
         """Inverse of :meth:`memory`."""
-        del memory
+        for name in self.remembered:
+            setattr(self, name, memory.get(name, getattr(self, name)))
 
     def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
         """Trained tasks this one works with, by name; a checkpoint holds them too."""
-        return {}
+        return dict(self._parts)
 
     def attach(self, parts: Mapping[str, Task]) -> None:  # type: ignore[type-arg]
-        """Inverse of :meth:`parts`, and where they are moved with the task."""
-        del parts
+        """Inverse of :meth:`parts`: they move with the task, but are neither trained nor among its weights."""
+        self._parts = dict(parts)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the parts along."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for part in self._parts.values():
+            part._apply(fn, recurse)
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -281,6 +292,18 @@ def list_tasks() -> list[str]:
     return sorted(_KINDS)
 
 
+@contextmanager
+def judging(task: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; afterwards the mode there was."""
+    training = task.training
+    task.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        task.train(training)
+
+
 def training_count(count: int, held_out: int) -> int:
     """How many of ``count`` cases are left when the last ``held_out`` are for validation.
 
@@ -298,18 +321,6 @@ def spread(count: int, most: int) -> list[int]:
     """Up to ``most`` numbers from 0 to ``count - 1``, evenly spread, the ends among them."""
     picked = min(count, most)
     return sorted({round(i * (count - 1) / max(picked - 1, 1)) for i in range(picked)})
-
-
-@contextmanager
-def judging(module: nn.Module) -> Iterator[None]:
-    """A task or model in evaluation mode, without gradients."""
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(training)
 
 
 def _tuples(value: Plain) -> Plain:

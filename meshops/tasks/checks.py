@@ -7,15 +7,26 @@ import math
 from meshops.errors import InputError
 
 
-def check_counts(least: int, of: str = "", /, **numbers: int | None) -> None:
+def at_least(name: str, value: object, least: int) -> int:
+    """A whole number from ``least`` on.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def check_counts(least: int, of: str = "", /, **numbers: object) -> None:
     """Raise ``InputError`` unless these are whole numbers from ``least`` on; None passes.
 
     Example:
         >>> check_counts(1, "task.", stride=2, given=None)
     """
     for name, number in numbers.items():
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < least):
-            raise InputError(f"{of}{name} must be a whole number, at least {least}, got {number}")
+        if number is not None:
+            at_least(f"{of}{name}", number, least)
 
 
 def check_amounts(of: str = "", /, **numbers: float) -> None:

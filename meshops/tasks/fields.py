@@ -24,7 +24,7 @@ from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
 from meshops.aero.frame import Frame
-from meshops.aero.prepare import prepare
+from meshops.aero.prepare import prepare, restored
 from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer, Statistics
@@ -354,16 +354,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     ) -> dict[str, Tensor]:
         """Fields in physical units in a flow (default: that of the training) and in the axes of the file."""
         values = self.output_norm.inverse(normalised.to(self.device)).cpu()
-        scaling = self.spec.scaling(self.spec.at(flow))
-        out = {}
-        for (name, channels), size in zip(self.spec.slices().items(), self.spec.sizes, strict=True):
-            part = values[:, channels]
-            if frame is not None:
-                shift, scale = scaling[name]
-                part = part * scale + shift
-                part = frame.restore(part) if size == 3 else part
-            out[name] = part[:, 0] if size == 1 else part
-        return out
+        return restored(values, self.spec, frame, self.spec.at(flow))
 
     def without_cues(self, prepared: MeshGraph) -> MeshGraph:
         """The prepared case with the features of the mesh itself hidden (NaN)."""

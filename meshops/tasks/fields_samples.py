@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from meshops.aero.case_spec import ROLE_NAMES
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import body_of, frame_of
-from meshops.aero.prepare import input_names, own_columns, prepare, surface_of, with_body
-from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
+from meshops.aero.prepare import input_names, not_mirrored, own_columns, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.graph_list import GraphList, graphs_of
@@ -24,7 +22,6 @@ from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 
 LOOKED_AT = 4  # cases on which mirror symmetry is decided
-ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
 
 
 @dataclass(eq=False, kw_only=True)
@@ -216,24 +213,11 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
     """
     if not spec.flow.symmetric:
         return spec, "mirror symmetry is not used: the conditions say that there is none"
-    shapes, fields = [], []
-    for i in range(min(LOOKED_AT, len(cases))):
-        graph = with_body(cases[i], spec)
-        frame = frame_of(graph, case_flow(cases, i, spec), spec.domain)
-        shapes.append(lopsided_share(body_of(graph, frame, spec.domain)))
-        values = {name: graph.field(name) for name in spec.fields}
-        normal = graph.normal if spec.domain == "surface" else None
-        fields.append(lopsided_fields(graph.pos, normal, values, frame))
-    odd = {name: float(np.mean([row[name] for row in fields])) for name in spec.fields}
-    worst = max(odd, key=lambda name: odd[name])
-    if max(shapes) > LOPSIDED:
-        found = f"{100 * max(shapes):.0f} % of the surface of a body has no mirror image"
-    elif odd[worst] > ODD:
-        found = f"{100 * odd[worst]:.0f} % of the variation of '{worst}' is not mirrored, so the conditions are not"
-    else:
+    first = range(min(LOOKED_AT, len(cases)))
+    found = not_mirrored(((with_body(cases[i], spec), case_flow(cases, i, spec)) for i in first), spec)
+    if not found:
         return spec, "mirror symmetry is used: shapes and fields have a mirror plane across the flow"
-    flow = replace(spec.flow, symmetric=False)
-    return replace(spec, flow=flow), f"mirror symmetry is not used: {found}"
+    return replace(spec, flow=replace(spec.flow, symmetric=False)), f"mirror symmetry is not used: {found}"
 
 
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:

@@ -1,69 +1,177 @@
-"""From snapshots on points to ensembles of whole futures, anywhere: what every generator of latents can do."""
+"""From snapshots on points to ensembles of whole futures, anywhere: what a generator of latents can do.
+
+Latents are drawn by flow matching (:mod:`meshops.nn.flow`); fields are made of them by the auto-encoder.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from meshops.data.normalize import Normalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
-from meshops.nn.flow import Method
-from meshops.tasks.autoencode import AutoencodeTask, evaluating
-from meshops.tasks.base import B, S, Stored, Task
+from meshops.metrics.ensembles import expected_error
+from meshops.nn.flow import Method, flow_sample
+from meshops.nn.known_frames import TASKS, Known, TaskName
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.base import Stored, Task, judging
 from meshops.tasks.checks import check_counts
-from meshops.tasks.segments import TASKS, GenerateSpec, Known, TaskName
+from meshops.tasks.segments import GenerateSpec, logarithms
+
+# what is asked when something is known of the start, and of later frames
+ASKED: dict[tuple[bool, bool], TaskName] = {
+    (False, False): "generation",
+    (True, False): "forward",
+    (True, True): "interpolation",
+    (False, True): "inverse",
+}
 
 
-class Forecaster(Task[S, B]):
-    """A generator of latents with the auto-encoder that makes fields of them.
+class Sampling(TypedDict, total=False):
+    """How latents are drawn from noise.
 
     Attributes:
+        steps: Of the integration; default: 10.
+        method: See :func:`meshops.nn.flow.integrate`; default: midpoint.
+        guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters; default: 1.
+    """
+
+    steps: int
+    method: Method
+    guidance: float
+
+
+class Forecaster(Task[Any, dict[str, Tensor]]):
+    """A generator of latents, their normalisation and that of parameters, and the auto-encoder that makes fields.
+
+    Args:
+        model: See :class:`~meshops.models.echo.generator.EchoGenerator`.
         spec: What is generated.
+        norm: Of the channels of the latents.
+        parameter_norm: Of the parameters (or their logarithms).
+
+    Attributes:
         missing_variance: ``[frames, c]`` variance that ensembles lack (below 0: have too much), by frames ahead,
             squared units, from trajectories that were held out (:func:`meshops.tasks.forecast_scores.calibrate`); None:
             not known.
         calibration: How it was found.
     """
 
+    remembered = ("missing_variance", "calibration")
+    model: Any
     spec: GenerateSpec
-    missing_variance: Tensor | None
-    calibration: dict[str, Stored]
+
+    def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
+        super().__init__(model, spec)
+        self.norm, self.parameter_norm = norm, parameter_norm
+        self.missing_variance: Tensor | None = None
+        self.calibration: dict[str, Stored] = {}
 
     @property
-    @abstractmethod
     def autoencoder(self) -> AutoencodeTask:
-        """What makes latents and fields of each other."""
+        """What makes latents and fields of each other.
 
-    @abstractmethod
+        Raises:
+            InputError: There is none.
+        """
+        if "autoencoder" not in self._parts:
+            raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
+        return cast("AutoencodeTask", self._parts["autoencoder"])
+
     def standardised(self, latent: Tensor) -> Tensor:
         """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
+        out: Tensor = self.norm(latent.movedim(1, -1)).movedim(-1, 1)
+        return out
 
-    @abstractmethod
+    def original(self, latent: Tensor) -> Tensor:
+        """Inverse of :meth:`standardised`."""
+        return self.norm.inverse(latent.movedim(1, -1)).movedim(-1, 1)
+
+    def encoded_parameters(self, parameters: Tensor) -> Tensor:
+        """``[b, g]`` normalised.
+
+        Raises:
+            InputError: One that is learnt by its logarithm is not positive.
+        """
+        out: Tensor = self.parameter_norm(logarithms(parameters, self.spec))
+        return out
+
+    def decoded_parameters(self, values: Tensor) -> Tensor:
+        """Inverse of :meth:`encoded_parameters`."""
+        out = self.parameter_norm.inverse(values)
+        logs = torch.tensor(self.spec.logarithmic, device=out.device)
+        return torch.where(logs, out.exp(), out)
+
     def sample(
         self,
         known: Known,
         *,
         parameters: Tensor | None = None,
+        generator: torch.Generator | None = None,
         steps: int = 10,
         method: Method = "midpoint",
         guidance: float = 1.0,
-        generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Latents ``[b, d, t, *cells]`` as the auto-encoder has them, and parameters ``[b, g]`` where generated.
+
+        Observed latents come back as they are, up to rounding.
 
         Args:
             known: What is known.
             parameters: ``[b, g]`` in their units; None: not known.
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: Weight w of classifier-free guidance, ``v_0 + w (v - v_0)`` with v_0 without parameters.
             generator: Of the noise.
+            steps: See :class:`Sampling`, as the next two.
+            method: Of the integration.
+            guidance: Weight.
+
+        Raises:
+            InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
         """
+        if guidance != 1.0 and self.spec.identify:
+            raise InputError(
+                "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
+            )
+        b, size = len(known.latent), known.latent[0].numel()
+        encoded = None if parameters is None else self.encoded_parameters(parameters)
+        width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
+
+        def velocity(r: Tensor, state: Tensor, told: Tensor | None) -> Tensor:
+            made = self.model(
+                state[:, :size].view_as(known.latent),
+                known.latent,
+                known.observed,
+                r.expand(b),
+                known.task,
+                hint=known.hint,
+                start=known.start,
+                parameters=told,
+                given=torch.full((b,), told is not None, device=state.device),
+                noisy_parameters=state[:, size:] if width else None,
+            )
+            return torch.cat([made.latent.flatten(1)] + ([made.parameters] if width else []), 1)
+
+        def guided(r: Tensor, state: Tensor) -> Tensor:
+            speed = velocity(r, state, encoded)
+            if guidance == 1.0 or encoded is None:
+                return speed
+            base = velocity(r, state, None)
+            return base + guidance * (speed - base)
+
+        # latents and the parameters that are looked for, one row each
+        tokens = pad(known.latent.flatten(1), (0, width))
+        wanted = pad(known.wanted().expand_as(known.latent).flatten(1), (0, width), value=True)
+        with judging(self):
+            if self.spec.deterministic:
+                end = torch.where(wanted, velocity(tokens.new_zeros(()), tokens, encoded), tokens)
+            else:
+                end = flow_sample(guided, tokens, wanted, steps=steps, method=method, generator=generator)
+            found = self.decoded_parameters(end[:, size:]) if width else None
+            return self.original(end[:, :size].view_as(known.latent)), found
 
     def forecast(
         self,
@@ -73,11 +181,9 @@ class Forecaster(Task[S, B]):
         queries: PointFrames | None = None,
         samples: int = 8,
         parameters: Mapping[str, float] | None = None,
-        steps: int = 10,
-        method: Method = "midpoint",
-        guidance: float = 1.0,
         seed: int = 0,
         overlap: int | None = None,
+        **how: Unpack[Sampling],
     ) -> Tensor:
         """The frames that follow, ``[samples, frames, q, c]``, physical units; longer than a segment by windows.
 
@@ -92,12 +198,10 @@ class Forecaster(Task[S, B]):
                 move: of every frame that is predicted, equally many.
             samples: Size of the ensemble, 1 or more; a deterministic model gives one.
             parameters: Of the equation, by name; None: not known.
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: See :meth:`sample`.
             seed: Of the samples.
             overlap: Frames that windows share, ``1 + f j``, all of them predicted ones; None: ``1 + f``, or 1 where the
                 given ones leave no more.
+            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
 
         Raises:
             InputError: The numbers of frames do not fit, all frames of a segment are given, or nobody says where points
@@ -113,23 +217,21 @@ class Forecaster(Task[S, B]):
         # where a window is encoded anew; one given frame says nothing of motion, equally many points do
         moves = given.moving or (given.frames == 1 and target.moving and len(given.pos) == int(target.ptr[1]))
         between = target if moves else given
-        count = 1 if self.spec.deterministic else samples
+        known = self._known({0: given}, "forward", samples)
+        told = self._told(parameters, len(known.latent))
         generator = torch.Generator().manual_seed(seed)
-        chosen: dict[str, Any] = {"steps": steps, "method": method, "guidance": guidance, "generator": generator}
-        known = self._known({0: given}, "forward").repeat(count)
-        told = self._told(parameters, count)
         made: list[Tensor] = []
         first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
         while True:
-            latent = self._draw(known, told, **chosen)[0]
-            fields = self._fields(latent, _places(target, first, segment))  # [samples, segment, q, c]
+            latent = self.sample(known, parameters=told, generator=generator, **how)[0]
+            fields = self._fields(latent, target.around(first, segment))  # [samples, segment, q, c]
             made.append(fields[:, skip:])
             if first + segment >= frames:
                 return torch.cat(made, 1)[:, :frames]
-            tail = fields if between is target else self._fields(latent, _places(between, first, segment))
+            tail = fields if between is target else self._fields(latent, between.around(first, segment))
             first, skip = first + segment - shared, shared
-            places = _places(between, first, shared)
-            windows = [replace(places, values=_rows(part[-shared:], places)) for part in tail.to(given.pos)]
+            places = between.around(first, shared)
+            windows = [places.filled(part[-shared:]) for part in tail.to(given.pos)]
             known = self._known({0: PointFrames.batch(windows)}, "forward")
 
     def complete(
@@ -139,10 +241,8 @@ class Forecaster(Task[S, B]):
         *,
         samples: int = 8,
         parameters: Mapping[str, float] | None = None,
-        steps: int = 10,
-        method: Method = "midpoint",
-        guidance: float = 1.0,
         seed: int = 0,
+        **how: Unpack[Sampling],
     ) -> tuple[Tensor, Tensor | None]:
         """One segment from what is known of it: forward, inverse, interpolation, or nothing at all.
 
@@ -152,10 +252,8 @@ class Forecaster(Task[S, B]):
             queries: Points of the result, of one trajectory with as many frames as a segment; values are not read.
             samples: Size of the ensemble; a deterministic model gives one.
             parameters: Of the equation, by name; None: not known (or to be identified).
-            steps: Of the integration.
-            method: See :func:`meshops.nn.flow.integrate`.
-            guidance: See :meth:`sample`.
             seed: Of the samples.
+            **how: ``steps``, ``method`` and ``guidance``, see :class:`Sampling`.
 
         Returns:
             Fields ``[samples, q, s, c]`` (points that stay: s frames; else s = 1) and, from a model that identifies
@@ -170,11 +268,9 @@ class Forecaster(Task[S, B]):
                 f"{queries.frames}"
             )
         check_counts(1, samples=samples)
-        count = 1 if self.spec.deterministic else samples
-        known = self._known(runs, _task_of(sorted(runs))).repeat(count)
-        generator = torch.Generator().manual_seed(seed)
-        told = self._told(parameters, count)
-        latent, found = self._draw(known, told, steps=steps, method=method, guidance=guidance, generator=generator)
+        known = self._known(runs, ASKED[0 in runs, any(runs)], samples)
+        told, generator = self._told(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
+        latent, found = self.sample(known, parameters=told, generator=generator, **how)
         fields = torch.stack([self.autoencoder.decode(part.unsqueeze(0), queries) for part in latent])
         return fields, None if found is None else found.cpu()
 
@@ -195,24 +291,17 @@ class Forecaster(Task[S, B]):
                 "the spread was not calibrated: train with held-out trajectories (train.validation), or call "
                 "meshops.tasks.forecast_scores.calibrate with some"
             )
-        known, channels = self.missing_variance.shape
+        channels = self.missing_variance.shape[1]
         least = 1 if self.spec.deterministic else 2
         if samples.dim() != 4 or samples.shape[3] != channels or len(samples) < least:
             raise InputError(
                 f"samples must be [k, frames, q, {channels}] of a forecast with k >= {least}, got "
                 f"{tuple(samples.shape)}"
             )
-        k = len(samples)
-        variance = samples.var(0) * (k + 1) / k if k > 1 else torch.zeros_like(samples[0])
-        rows = torch.arange(samples.shape[1]).clamp(max=known - 1)
-        return (variance + self.missing_variance.cpu()[rows].unsqueeze(1).to(samples)).clamp(min=0).sqrt()
+        return expected_error(samples, self.missing_variance.cpu())
 
-    def _draw(self, known: Known, told: Tensor | None, **chosen: Any) -> tuple[Tensor, Tensor | None]:
-        with evaluating(self):
-            return self.sample(known, parameters=told, **chosen)
-
-    def _known(self, runs: Mapping[int, PointFrames], task: TaskName) -> Known:
-        """Runs of frames, encoded each by itself, at their places; one segment per trajectory of a run."""
+    def _known(self, runs: Mapping[int, PointFrames], task: TaskName, samples: int = 1) -> Known:
+        """Runs of frames, encoded each by itself, at their places: a segment per trajectory, or ``samples`` of one."""
         factor, t = self.spec.time_factor, self.spec.latent_frames
         b = max((run.num_trajectories for run in runs.values()), default=1)
         latent = torch.zeros(b, *self.spec.latent, device=self.device)
@@ -229,27 +318,26 @@ class Forecaster(Task[S, B]):
                     f"the run of {run.frames} frames from frame {first} does not fit: a segment has {self.spec.frames} "
                     "frames, and runs must not overlap"
                 )
-            encoded = self.standardised(self.autoencoder.encode(run).to(self.device))
-            latent[:, :, place : place + count] = encoded
+            latent[:, :, place : place + count] = self.standardised(self.autoencoder.encode(run).to(self.device))
             hint[:, place : place + count] = True
             start[:, place] = True
             if first == 0:
                 observed[:, :count] = True
         if bool(hint.all()):
             raise InputError("all frames of the segment are given, there is nothing to generate; give fewer")
-        number = torch.full((b,), TASKS.index(task), device=self.device)
-        return Known(latent, observed, hint, start, number)
+        known = Known(latent, observed, hint, start, torch.full((b,), TASKS.index(task), device=self.device))
+        return known.repeat(1 if self.spec.deterministic else samples)
 
     def _told(self, parameters: Mapping[str, float] | None, count: int) -> Tensor | None:
         if parameters is None:
             return None
-        missing = [name for name in self.spec.parameters if name not in parameters]
-        if missing or not self.spec.parameters:
+        names = self.spec.parameters
+        if not names or not set(names) <= set(parameters):
             raise InputError(
-                f"the model takes the parameters {', '.join(self.spec.parameters) or 'none'}, got "
-                f"{', '.join(parameters)}; give all of them or None"
+                f"the model takes the parameters {', '.join(names) or 'none'}, got {', '.join(parameters)}; give all "
+                "of them or None"
             )
-        row = torch.tensor([float(parameters[name]) for name in self.spec.parameters])
+        row = torch.tensor([float(parameters[name]) for name in names])
         return row.expand(count, -1).to(self.device)
 
     def _fields(self, latent: Tensor, points: PointFrames) -> Tensor:
@@ -262,15 +350,6 @@ def check_run(name: str, number: int, most: int, factor: int) -> None:
     if (number - 1) % factor or not 1 <= number <= most:
         fits = ", ".join(str(n) for n in range(1, most + 1, factor))
         raise InputError(f"{name} frames must be one of {fits} (1 + {factor} j), got {number}; crop them")
-
-
-def _task_of(starts: list[int]) -> TaskName:
-    """What is asked when runs begin at these frames."""
-    if not starts:
-        return "generation"
-    if starts == [0]:
-        return "forward"
-    return "inverse" if starts[0] else "interpolation"
 
 
 def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, segment: int) -> None:
@@ -290,15 +369,3 @@ def _check_points(given: PointFrames, frames: int, queries: PointFrames | None, 
             f"the given points move, so queries must say where points are in each of the {frames} frames to predict; "
             "pass meshops.point_frames(pos [frames, n, d], values of any kind)"
         )
-
-
-def _places(points: PointFrames, first: int, count: int) -> PointFrames:
-    """Where points are in the frames from ``first`` on; before and after those that are known, as in the nearest."""
-    if not points.moving:
-        return replace(points, values=points.values.new_zeros(len(points.pos), count, 0), frames=count)
-    return points.pick([min(max(first + i, 0), points.frames - 1) for i in range(count)])
-
-
-def _rows(fields: Tensor, points: PointFrames) -> Tensor:
-    """Fields ``[t, n, c]`` as the values of ``points``."""
-    return fields.flatten(0, 1).unsqueeze(1) if points.moving else fields.transpose(0, 1)

@@ -1,168 +1,46 @@
 """Generation of whole latent trajectories: what is learnt, the flow matching loss, samples.
 
 Latents of all training segments are made once, by an auto-encoder that stays as it is. What a training example shows is
-drawn anew at every step (:mod:`meshops.tasks.segments`); the loss counts what is not observed. Forecasts from fields to
-fields: :mod:`meshops.tasks.forecast`.
+drawn anew at every step (:mod:`meshops.nn.known_frames`); the loss counts what is not observed. Forecasts from fields
+to fields: :mod:`meshops.tasks.forecast`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from meshops.data.normalize import Normalizer, Statistics
-from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
-from meshops.nn.flow import Method, draw_times, flow_pair, integrate, masked_loss
+from meshops.nn.flow import draw_times, flow_pair, masked_loss
+from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Samples, Stored, Task, training_count
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
 from meshops.tasks.checks import check_counts
 from meshops.tasks.forecast import Forecaster, check_run
-from meshops.tasks.forecast_scores import ForecastSettings, calibrate, judge_forecasts
-from meshops.tasks.latents import FILE, Latents, encoded_segments
+from meshops.tasks.forecast_scores import calibrate, judge_forecasts
+from meshops.tasks.latents import Latents, encoded_segments
 from meshops.tasks.report import Report
-from meshops.tasks.segments import GenerateSpec, Known, check_shares, draw_known, logarithmic, logarithms
-from meshops.tasks.windows import check_lengths, check_stride
+from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec, logarithms
+from meshops.tasks.windows import count_learnt
 
-LAWS = ("uniform", "logit_normal")
 JUDGED_DRAWS = 8  # examples of a held-out segment
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenerateSettings:
-    """What is learnt of latents.
-
-    Attributes:
-        start: Checkpoint of the auto-encoder.
-        stride: Frames of the data from one frame to the next.
-        every: Frames from one segment to the next one that is learnt; default: half a segment.
-        tasks: How often forward, inverse, interpolation and generation are trained.
-        dropout: How often the parameters of the equation are hidden.
-        law: Of the time on the path: uniform or logit_normal.
-        deterministic: One evaluation instead of a flow.
-        identify: Parameters of the equation can be generated too.
-        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
-        steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
-        samples: Size of their ensembles.
-        cases: Test trajectories at most; 0: all.
-    """
-
-    start: str = ""
-    stride: int = 1
-    every: int | None = None
-    tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
-    dropout: float = 0.1
-    law: Literal["uniform", "logit_normal"] = "uniform"
-    deterministic: bool = False
-    identify: bool = False
-    given: int | None = None
-    steps: int | None = None
-    samples: int = 8
-    cases: int = 0
-
-    def __post_init__(self) -> None:
-        """Check every number."""
-        counts = {"every": self.every, "given": self.given, "steps": self.steps, "samples": self.samples}
-        check_counts(1, "task.", stride=self.stride, **counts)
-        check_counts(0, "task.", cases=self.cases)
-        check_shares(self.tasks, self.dropout)
-        if self.law not in LAWS:
-            raise InputError(f"task.law must be one of {', '.join(LAWS)}, got '{self.law}'")
-
-    def asked(self) -> dict[str, Plain]:
-        """What forecasts are judged on."""
-        return {
-            "given": self.given,
-            "steps": self.steps,
-            "samples": self.samples,
-            "cases": self.cases,
-            "stride": self.stride,
-            "integration": 10,
-            "method": "midpoint",
-        }
-
-
-class GenerateSamples(Samples):
-    """Latents of segments.
-
-    Args:
-        points: Trajectories they are of.
-        autoencoder: What made them.
-        latents: Of the trajectories that are learnt.
-        held_out: Latents of the first segment of each of the others.
-        settings: The ``task:`` block.
-        cases: How many trajectories are learnt.
-    """
-
-    offers = frozenset({"latents"})
-    spec: GenerateSpec
-    held_out: Sequence[dict[str, Tensor]]
-
-    def __init__(
-        self,
-        points: PointTrajectories,
-        autoencoder: AutoencodeTask,
-        latents: Latents,
-        held_out: Sequence[dict[str, Tensor]],
-        settings: GenerateSettings,
-        cases: int,
-    ) -> None:
-        self.points, self.autoencoder, self.latents, self.cases = points, autoencoder, latents, cases
-        self.held_out, self.settings = held_out, settings
-        self.remarks: list[str] = []
-        self.spec = GenerateSpec(
-            latent=tuple(latents.latents.shape[1:]),
-            time_factor=autoencoder.model.time_factor,
-            parameters=points.spec.parameters,
-            logarithmic=logarithmic(latents.parameters),
-            tasks=settings.tasks,
-            dropout=settings.dropout,
-            law=settings.law,
-            deterministic=settings.deterministic,
-            identify=settings.identify,
-        )
-
-    def __len__(self) -> int:
-        """Number of segments."""
-        return len(self.latents)
-
-    def describe(self) -> str:
-        """Segments, trajectories, parameters."""
-        told = f", parameters {', '.join(self.spec.parameters)}" if self.spec.parameters else ""
-        return f"{len(self)} segments of {self.spec.frames} frames from {self.cases} trajectories{told}"
-
-    def notes(self) -> Sequence[str]:
-        """How long encoding took."""
-        return tuple(self.remarks)
-
-
-class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
-    """A generator of latents together with their normalisation and that of the parameters.
-
-    Args:
-        model: See :class:`~meshops.models.echo.generator.EchoGenerator`.
-        spec: What is generated.
-        norm: Of the channels of the latents.
-        parameter_norm: Of the parameters (or their logarithms).
-    """
+class GenerateTask(Forecaster):
+    """How a generator is trained and judged; what it can do: :class:`~meshops.tasks.forecast.Forecaster`."""
 
     kind = "generate"
     Settings: ClassVar[type] = GenerateSettings
     usage = "surrogate.task.forecast(...) or .complete(...)"
-    model: Any
 
     def __init__(self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: Normalizer) -> None:
-        super().__init__(model, spec)
-        self.norm, self.parameter_norm = norm, parameter_norm
+        super().__init__(model, spec, norm, parameter_norm)
         self.asked = GenerateSettings().asked()
-        self.missing_variance = None
-        self.calibration = {}
-        self._parts: dict[str, AutoencodeTask] = {}  # no submodule: it is neither trained nor among the weights
 
     @classmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> GenerateSamples:
@@ -174,13 +52,8 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
         if not isinstance(start, AutoencodeTask):
             raise InputError(f"task.start holds a surrogate of kind '{start.kind}'; give one of kind 'autoencode'")
         stride, frames = settings.stride, start.spec.frames
-        points = PointTrajectories(data, start.spec.fields)
-        start.spec.check(points.spec)
-        kept = training_count(len(points), context.held_out)
-        check_lengths(points.lengths[:kept], frames, stride)
-        for length in points.lengths[kept:]:
-            check_lengths((length,), frames, stride)
-        check_stride(start.spec, stride)
+        points = start.spec.opened(data, stride)
+        kept = count_learnt(points, context.held_out, frames, stride)
         if settings.given is not None:
             check_run("given", settings.given, frames - 1, start.model.time_factor)
         start.to(context.device)
@@ -199,7 +72,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
                 console=context.console,
             )
 
-        latents = encoded(range(kept), FILE)
+        latents = encoded(range(kept), "latents.pt")
         spent = time.perf_counter() - begin
         held = [encoded(range(i, i + 1), f"validation_{i}.pt").batch([0]) for i in range(kept, len(points))]
         samples = GenerateSamples(points, start, latents, held, settings, kept)
@@ -227,7 +100,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
-        """Task of the right sizes, for loading weights into."""
+        """See the base class."""
         made = GenerateSpec.from_dict(spec)
         return cls(model, made, Normalizer.identity(made.latent[0]), Normalizer.identity(len(made.parameters)))
 
@@ -305,7 +178,7 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
         Args:
             data: Trajectories.
             context: Where models work; its folder takes ``forecast.html`` and ``errors.png``.
-            **asked: See :class:`meshops.tasks.forecast_scores.ForecastSettings`.
+            **asked: See :func:`meshops.tasks.forecast_scores.judge_forecasts`.
 
         Raises:
             InputError: No trajectory is long enough, or the data have other fields.
@@ -314,144 +187,9 @@ class GenerateTask(Forecaster[GenerateSamples, dict[str, Tensor]]):
         counts = ("given", "steps", "samples", "stride", "integration")
         check_counts(1, **{key: chosen[key] for key in counts})
         check_counts(0, cases=chosen["cases"])
-        if context is not None:
-            self.to(context.device)
-        points = PointTrajectories(data, self.autoencoder.spec.fields)
-        self.autoencoder.spec.check(points.spec)
-        return judge_forecasts(self, points, ForecastSettings(**chosen), context)
-
-    def standardised(self, latent: Tensor) -> Tensor:
-        """``[b, d, t, *cells]``, zero mean and unit variance per channel."""
-        out: Tensor = self.norm(latent.movedim(1, -1)).movedim(-1, 1)
-        return out
-
-    def original(self, latent: Tensor) -> Tensor:
-        """Inverse of :meth:`standardised`."""
-        return self.norm.inverse(latent.movedim(1, -1)).movedim(-1, 1)
-
-    def encoded_parameters(self, parameters: Tensor) -> Tensor:
-        """``[b, g]`` normalised.
-
-        Raises:
-            InputError: One that is learnt by its logarithm is not positive.
-        """
-        out: Tensor = self.parameter_norm(logarithms(parameters, self.spec))
-        return out
-
-    def decoded_parameters(self, values: Tensor) -> Tensor:
-        """Inverse of :meth:`encoded_parameters`."""
-        out = self.parameter_norm.inverse(values)
-        logs = torch.tensor(self.spec.logarithmic, device=out.device)
-        return torch.where(logs, out.exp(), out)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        known: Known,
-        *,
-        parameters: Tensor | None = None,
-        steps: int = 10,
-        method: Method = "midpoint",
-        guidance: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """See :meth:`Forecaster.sample`; observed latents come back as they are, up to rounding.
-
-        Raises:
-            InputError: Guidance of a model that identifies parameters, or parameters that do not fit.
-        """
-        if guidance != 1.0 and self.spec.identify:
-            raise InputError(
-                "guidance hides the parameters, and this model generates what it is not told; use guidance 1"
-            )
-        b, device = len(known.latent), known.latent.device
-        encoded = None if parameters is None else self.encoded_parameters(parameters)
-        velocity = self._velocity(known, encoded)
-        width = len(self.spec.parameters) if self.spec.identify and encoded is None else 0
-        if self.spec.deterministic:
-            empty = known.latent.new_zeros(b, width) if width else None
-            made = velocity(known.latent, empty, torch.zeros(b, device=device), False)
-            return self._ends(known, made.latent, made.parameters if width else None)
-        size = known.latent[0].numel()
-        noise = torch.randn(b, size + width, generator=generator).to(device)
-        start = torch.where(known.wanted(), noise[:, :size].view_as(known.latent), known.latent)
-
-        def field(r: Tensor, flat: Tensor) -> Tensor:
-            state, times = flat[:, :size].view_as(known.latent), r.expand(b)
-            found = flat[:, size:] if width else None
-            made = velocity(state, found, times, False)
-            speed = made.latent
-            if guidance != 1.0 and encoded is not None:
-                base = velocity(state, found, times, True).latent
-                speed = base + guidance * (speed - base)
-            parts = [speed.masked_fill(~known.wanted(), 0).flatten(1)]
-            return torch.cat(parts + ([made.parameters] if width else []), 1)
-
-        end = integrate(field, torch.cat([start.flatten(1), noise[:, size:]], 1), steps=steps, method=method)
-        return self._ends(known, end[:, :size].view_as(known.latent), end[:, size:] if width else None)
-
-    @property
-    def autoencoder(self) -> AutoencodeTask:
-        """What makes latents and fields of each other.
-
-        Raises:
-            InputError: There is none.
-        """
-        if "autoencoder" not in self._parts:
-            raise InputError("the generator has no auto-encoder; give it one: task.attach({'autoencoder': ...})")
-        return self._parts["autoencoder"]
-
-    def parts(self) -> dict[str, Task]:  # type: ignore[type-arg]
-        """The auto-encoder."""
-        return dict(self._parts)
-
-    def attach(self, parts: Mapping[str, Task]) -> None:  # type: ignore[type-arg]
-        """Take an auto-encoder; it moves with the generator and stays as it is."""
-        self._parts = {"autoencoder": parts["autoencoder"]}  # type: ignore[dict-item]
-
-    def memory(self) -> dict[str, Stored]:
-        """What held-out trajectories said of the spread."""
-        if self.missing_variance is None:
-            return {}
-        return {"missing_variance": self.missing_variance, "calibration": self.calibration}
-
-    def remember(self, memory: Mapping[str, Stored]) -> None:
-        """Inverse of :meth:`memory`."""
-        if "missing_variance" in memory:
-            self.missing_variance = memory["missing_variance"]  # type: ignore[assignment]
-            self.calibration = dict(memory["calibration"])  # type: ignore[arg-type]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the auto-encoder along."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for part in self._parts.values():
-            part._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
-
-    def _velocity(self, known: Known, encoded: Tensor | None) -> Callable[[Tensor, Tensor | None, Tensor, bool], Any]:
-        """The network as a function of the state, the parameters found so far, the time, and whether to hide others."""
-        given = torch.full((len(known.latent),), encoded is not None, device=known.latent.device)
-
-        def velocity(state: Tensor, found: Tensor | None, r: Tensor, hide: bool) -> Any:
-            return self.model(
-                state,
-                known.latent,
-                known.observed,
-                r,
-                known.task,
-                hint=known.hint,
-                start=known.start,
-                parameters=None if hide else encoded,
-                given=torch.zeros_like(given) if hide else given,
-                noisy_parameters=found,
-            )
-
-        return velocity
-
-    def _ends(self, known: Known, latent: Tensor, parameters: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Latents and parameters in their units; what was observed as it was."""
-        whole = torch.where(known.wanted(), latent, known.latent)
-        return self.original(whole), None if parameters is None else self.decoded_parameters(parameters)
+        self.to(context.device)
+        points = self.autoencoder.spec.opened(data)
+        return judge_forecasts(self, points, context, **chosen)
 
     def _draw_parameters(self, parameters: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Normalised parameters and which examples may see them."""

@@ -52,7 +52,6 @@ def predict_nodes(
     method: str = "interleaved",
     passes: int = 2,
     chunk_size: int = 50_000,
-    seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Normalised fields ``[n, c]`` of a prepared graph.
@@ -63,7 +62,6 @@ def predict_nodes(
         method: See the module text. ``"anchored"`` needs a model with ``encode`` and ``decode``.
         passes: Number of different interleavings (or anchor sets) averaged.
         chunk_size: Nodes worked on at a time: memory and speed, not the result (to rounding).
-        seed: Of the random choice of subsets.
         progress: Called with the fraction done.
 
     Raises:
@@ -80,7 +78,7 @@ def predict_nodes(
         run = _interleaved if method == "interleaved" else _anchored
         total = torch.zeros(len(graph.pos), task.spec.channels)
         for i in range(passes):
-            generator = torch.Generator().manual_seed(seed + i)
+            generator = torch.Generator().manual_seed(i)
             for done, (index, values) in run(task, graph, chunk_size, generator):
                 total[index] += values.cpu() / passes
                 if progress is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshops.models import list_models, model_takes
-from meshops.tasks.generate import GenerateSamples
 from meshops.tasks.rollout_grid import GridRollout
 from meshops.tasks.rollout_mesh import MeshRollout
+from meshops.tasks.segments import GenerateSamples
 from meshops.tasks.windows import AutoencodeSamples
 
 POINTS_AND_EDGES = frozenset({"points", "graph"})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meshops.aero.cases import Case
 from meshops.aero.forces import Forces
-from meshops.tasks.report import Row
+from meshops.tasks.report import Row, shown
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
@@ -79,6 +79,21 @@ class Prediction:
         from meshops.data.writers import with_predictions  # importing VTK takes a second
 
         return with_predictions(self.case.original(), self.fields, association=self.case.location)
+
+    def line(self) -> str:
+        """The same in one line, for the terminal."""
+        parts = [f"{self.case.rows:,} values a field", f"{self.seconds:.1f} s"]
+        if self.forces is not None:
+            parts.append(f"Cd {self.forces.cd:.4f}  Cl {self.forces.cl:.4f}")
+        parts += [f"{name} {value:.4g}" for name, value in (self.numbers or {}).items()]
+        if self.verdict is not None:
+            level = self.verdict.level
+            parts.append("edge of the training set" if level == "edge" else f"{level} the training set")
+        for name, errors in self.errors.items():
+            error = errors["rel_l2"]
+            known = f"MAE {shown(errors['mae'])}" if error is None else f"error {100 * error:.1f} %"
+            parts.append(f"{name} {known}")
+        return ", ".join(parts)
 
     def to_dict(self) -> dict[str, object]:
         """Numbers for JSON: forces, errors, place in the training set."""

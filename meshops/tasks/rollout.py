@@ -20,6 +20,7 @@ from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, judging, training_count
+from meshops.tasks.checks import check_counts
 from meshops.tasks.report import Report, Row, means
 
 RolloutLoss = Literal["mse", "nmse", "mae"]
@@ -57,10 +58,8 @@ class RolloutSettings:
 
     def __post_init__(self) -> None:
         """Check every number for sense."""
-        least = {"history": 1, "stride": 1, "cases": 0, "pushforward": 0, "steps": 1, "horizon": 1}
-        for name, smallest in least.items():
-            if getattr(self, name) is not None:
-                at_least(f"task.{name}", getattr(self, name), smallest)
+        check_counts(1, "task.", history=self.history, stride=self.stride, steps=self.steps, horizon=self.horizon)
+        check_counts(0, "task.", cases=self.cases, pushforward=self.pushforward)
         if self.loss not in LOSSES:
             raise InputError(f"task.loss must be one of {listing(LOSSES)}, got {self.loss!r}")
 
@@ -264,7 +263,9 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
             **asked: ``steps`` of the rollouts, which start at the first frames (fewer where a trajectory is short);
                 ``stride``; ``cases``, trajectories at most (0: all); on grids ``windows`` of one step per trajectory.
         """
-        wanted = {key: at_least(key, value, 0 if key == "cases" else 1) for key, value in self.asking(asked).items()}
+        wanted = cast("dict[str, int]", self.asking(asked))
+        for key, value in wanted.items():
+            check_counts(0 if key == "cases" else 1, **{key: value})
         found = self._trajectories(data)
         count = min(wanted["cases"] or len(found), len(found))
         scores: list[Score] = []
@@ -308,13 +309,6 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
 def space_of(data: TrajectoryDataset | MeshTrajectoryDataset) -> type[RolloutTask]:  # type: ignore[type-arg]
     """The class of task for trajectories."""
     return next(task for task in _SPACES.values() if isinstance(data, task.source))
-
-
-def at_least(name: str, value: object, least: int) -> int:
-    """A whole number of at least ``least``; raises ``InputError`` for something else."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    return value
 
 
 def _mean(curves: list[Tensor]) -> list[float]:

@@ -21,9 +21,10 @@ from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.on_grid import OnGrid
 from meshops.ops.scores import check_fields
 from meshops.tasks.base import Context, Plain, judging, spread
+from meshops.tasks.checks import check_counts
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.report import Report, Row, shown
-from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score, at_least
+from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score
 
 MOST_CASES, MOST_FRAMES = 64, 32  # what the statistics are taken from, evenly spread over the set
 WINDOWS = 32  # one-step windows per trajectory, evenly spread
@@ -194,7 +195,7 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         Raises:
             InputError: Shapes do not fit the model, or values are not finite.
         """
-        at_least("steps", steps, 1)
+        check_counts(1, steps=steps)
         single = frames.dim() == self.spec.dim + 2
         frames = frames.unsqueeze(0) if single else frames
         fixed = self._checked(frames, constants)

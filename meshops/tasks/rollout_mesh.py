@@ -10,7 +10,7 @@ clusters a set has stored (k-means of EAGLE) gets them wherever frames are read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -134,10 +134,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
 
     def loss(self, batch: Sequence[Frames]) -> dict[str, Tensor]:
         """``loss`` and its parts, mean over the windows of a batch."""
-        totals: dict[str, Tensor] = {}
-        for frames in batch:
-            _add(totals, self._window_loss(frames), len(batch))
-        return totals
+        return _mean([self._window_loss(frames) for frames in batch])
 
     def _window_loss(self, frames: Frames) -> dict[str, Tensor]:
         steps = len(frames.state) - 1
@@ -148,11 +145,11 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
                 for frame in range(ahead):
                     state = self.step(frames, frame, state)
             return self._learn(frames, ahead, state)[0]
-        totals: dict[str, Tensor] = {}
+        learnt = []
         for frame in range(steps):
             parts, state = self._learn(frames, frame, state)
-            _add(totals, parts, steps)
-        return totals
+            learnt.append(parts)
+        return _mean(learnt)
 
     def _learn(self, frames: Frames, frame: int, state: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Loss of one step and the state it leads to."""
@@ -264,7 +261,6 @@ def _at(curve: Tensor, marks: Sequence[int]) -> Row:
     return {f"n_rmse@{mark}": float(value) if bool(value.isfinite()) else None for mark, value in values.items()}
 
 
-def _add(totals: dict[str, Tensor], parts: Mapping[str, Tensor], count: int) -> None:
-    """Add a part in ``count`` of each value."""
-    for key, value in parts.items():
-        totals[key] = totals.get(key, torch.zeros((), device=value.device)) + value / count
+def _mean(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of each value."""
+    return {key: cast(Tensor, sum(part[key] / len(parts) for part in parts)) for key in parts[0]}

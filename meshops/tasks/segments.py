@@ -1,59 +1,110 @@
-"""Segments of latent frames: what is generated of them, and what is known.
-
-A segment has ``1 + m`` latent frames. What is known of it is a list of *runs* of frames, each encoded by itself: a
-causal encoder makes a late latent depend on all earlier frames, which nobody knows when the run is in the middle or at
-the end. A run at the start gives exactly the first latents of the segment: they are *observed* and stay as they are.
-Later runs are *hints*: the network sees their tokens and generates the frames anew, so that the frames between two
-latents are never lost.
-"""
+"""Segments of latent frames: what a generator is asked to learn, and the samples it learns from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
-from meshops.tasks.base import Plain, Spec
+from meshops.nn.known_frames import TASKS, allowed_shares
+from meshops.tasks.autoencode import AutoencodeTask
+from meshops.tasks.base import Plain, Samples, Spec
+from meshops.tasks.checks import check_counts
+from meshops.tasks.latents import Latents
 
-TaskName = Literal["forward", "inverse", "interpolation", "generation"]
-TASKS: tuple[TaskName, ...] = ("forward", "inverse", "interpolation", "generation")
+Law = Literal["uniform", "logit_normal"]
 LOG_RATIO = 10.0  # positive parameters that vary by more are learnt by their logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSpec(Spec):
-    """What is generated. Plain values: it goes into the checkpoint as it is.
+class FlowSettings:
+    """How a generator learns.
+
+    Attributes:
+        tasks: How often forward, inverse, interpolation and generation are trained.
+        dropout: How often the parameters of the equation are hidden; with identify in half of the examples.
+        law: Of the time on the path: uniform or logit_normal.
+        deterministic: One evaluation instead of a flow.
+        identify: Parameters of the equation can be generated too.
+    """
+
+    tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
+    dropout: float = 0.1
+    law: Law = "uniform"
+    deterministic: bool = False
+    identify: bool = False
+
+    def __post_init__(self) -> None:
+        """Check shares and law."""
+        tasks = self.tasks
+        if len(tasks) != 4 or not all(share >= 0 and math.isfinite(share) for share in tasks) or not any(tasks):
+            raise InputError(f"tasks needs four shares, not all 0 ({', '.join(TASKS)}), got {tuple(tasks)}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.law not in get_args(Law):
+            raise InputError(f"task.law must be one of {', '.join(get_args(Law))}, got '{self.law}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings(FlowSettings):
+    """What is learnt of latents, beside :class:`FlowSettings`.
+
+    Attributes:
+        start: Checkpoint of the auto-encoder.
+        stride: Frames of the data from one frame to the next.
+        every: Frames from one segment to the next one that is learnt; default: half a segment.
+        given: Frames that forecasts of the test start from, 1 + f j; default 1 + f.
+        steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
+        samples: Size of their ensembles.
+        cases: Test trajectories at most; 0: all.
+    """
+
+    start: str = ""
+    stride: int = 1
+    every: int | None = None
+    given: int | None = None
+    steps: int | None = None
+    samples: int = 8
+    cases: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        super().__post_init__()
+        counts = {"every": self.every, "given": self.given, "steps": self.steps, "samples": self.samples}
+        check_counts(1, "task.", stride=self.stride, **counts)
+        check_counts(0, "task.", cases=self.cases)
+
+    def asked(self) -> dict[str, Plain]:
+        """What forecasts are judged on."""
+        names = ("given", "steps", "samples", "cases", "stride")
+        return {name: getattr(self, name) for name in names} | {"integration": 10, "method": "midpoint"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSpec(FlowSettings, Spec):
+    """What is generated, and how it was learnt. Plain values: it goes into the checkpoint as it is.
 
     Attributes:
         latent: ``(d, t_z, *cells)`` of a segment.
         time_factor: Frames per latent frame.
         parameters: Names of the parameters of the equation.
         logarithmic: Which of them are learnt by their logarithm.
-        tasks: How often forward, inverse, interpolation and generation are trained.
-        dropout: How often the parameters are hidden; with ``identify`` they are in half of the examples.
-        law: Of the time on the path: ``"uniform"`` or ``"logit_normal"``.
-        deterministic: One evaluation instead of a flow.
-        identify: Parameters can be generated too.
     """
 
     latent: tuple[int, ...]
     time_factor: int
     parameters: tuple[str, ...] = ()
     logarithmic: tuple[bool, ...] = ()
-    tasks: tuple[float, ...] = (0.45, 0.15, 0.2, 0.2)
-    dropout: float = 0.1
-    law: str = "uniform"
-    deterministic: bool = False
-    identify: bool = False
 
     def __post_init__(self) -> None:
-        """Check the probabilities."""
-        check_shares(self.tasks, self.dropout)
+        """Check the shares."""
+        super().__post_init__()
         if self.latent_frames < 2 and any(self.tasks[:3]):
             raise InputError(
                 "segments of one latent frame have nothing to forecast; train the auto-encoder on more frames, or only "
@@ -83,107 +134,54 @@ class GenerateSpec(Spec):
         }
 
 
-class Known(NamedTuple):
-    """What is known of a batch of segments, standardised.
-
-    Attributes:
-        latent: ``[b, d, t, *cells]`` tokens of the runs at their places.
-        observed: ``[b, t]`` latent frames that are what ``latent`` says.
-        hint: ``[b, t]`` latent frames that it says something of; the observed ones are among them.
-        start: ``[b, t]`` where a run begins.
-        task: ``[b]`` number in :data:`TASKS`.
-    """
-
-    latent: Tensor
-    observed: Tensor
-    hint: Tensor
-    start: Tensor
-    task: Tensor
-
-    def repeat(self, count: int) -> Known:
-        """Every segment ``count`` times, one after the other."""
-        return Known(*(part.repeat_interleave(count, 0) for part in self))
-
-    def wanted(self) -> Tensor:
-        """``[b, 1, t, 1, ...]``: latent frames that are not observed, broadcasts to ``latent``."""
-        return ~self.observed.view(len(self.latent), 1, -1, *(1,) * (self.latent.dim() - 3))
-
-
-def draw_known(clean: Tensor, runs: Tensor, tasks: Sequence[float]) -> Known:
-    """What training examples show, each by its task; at least one latent frame of each is left to generate.
+class GenerateSamples(Samples):
+    """Latents of segments.
 
     Args:
-        clean: ``[b, d, t, *cells]``.
-        runs: ``[b, d, t (t - 1) / 2, *cells]``, see :func:`run_offset`; empty: inverse and interpolation are left out.
-        tasks: How often each of :data:`TASKS` is drawn.
-
-    Raises:
-        InputError: No task is left that such segments allow.
+        points: Trajectories they are of.
+        autoencoder: What made them.
+        latents: Of the trajectories that are learnt.
+        held_out: Latents of the first segment of each of the others.
+        settings: The ``task:`` block.
+        cases: How many trajectories are learnt.
     """
-    b, t = len(clean), clean.shape[2]
-    shares = torch.tensor(allowed_shares(tasks, t, runs=bool(runs.shape[2])))
-    task = torch.multinomial(shares, b, replacement=True)
-    latent = torch.zeros_like(clean)
-    observed, hint, start = (torch.zeros(b, t, dtype=torch.bool) for _ in range(3))
-    for row, name in enumerate(TASKS[int(i)] for i in task):
-        head = tail = 0
-        if name in ("forward", "interpolation"):
-            head = _draw_length(t, others=2 if name == "interpolation" else 1)
-        if name in ("inverse", "interpolation"):
-            tail = _draw_length(t, others=1 + head)
-        if head:
-            latent[row, :, :head] = clean[row, :, :head]
-            observed[row, :head] = hint[row, :head] = start[row, 0] = True
-        if tail:
-            first = t - tail
-            begin = run_offset(first, t)
-            latent[row, :, first:] = runs[row, :, begin : begin + tail]
-            hint[row, first:] = start[row, first] = True
-    device = clean.device
-    return Known(latent, observed.to(device), hint.to(device), start.to(device), task.to(device))
 
+    offers = frozenset({"latents"})
+    spec: GenerateSpec
+    held_out: Sequence[dict[str, Tensor]]
 
-def check_shares(tasks: Sequence[float], dropout: float) -> None:
-    """Raise ``InputError`` unless these are four shares of tasks and one of hidden parameters."""
-    if len(tasks) != 4 or not all(share >= 0 and math.isfinite(share) for share in tasks) or not any(tasks):
-        raise InputError(f"tasks needs four shares, not all 0 ({', '.join(TASKS)}), got {tuple(tasks)}")
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout must be in [0, 1), got {dropout}")
+    def __init__(
+        self,
+        points: PointTrajectories,
+        autoencoder: AutoencodeTask,
+        latents: Latents,
+        held_out: Sequence[dict[str, Tensor]],
+        settings: GenerateSettings,
+        cases: int,
+    ) -> None:
+        self.points, self.autoencoder, self.latents, self.cases = points, autoencoder, latents, cases
+        self.held_out, self.settings = held_out, settings
+        self.remarks: list[str] = []
+        found = {
+            "latent": latents.latents.shape[1:],
+            "time_factor": autoencoder.model.time_factor,
+            "parameters": points.spec.parameters,
+            "logarithmic": logarithmic(latents.parameters),
+        }
+        self.spec = GenerateSpec.from_dict(asdict(settings) | found)
 
+    def __len__(self) -> int:
+        """Number of segments."""
+        return len(self.latents.latents)
 
-def allowed_shares(tasks: Sequence[float], latent_frames: int, *, runs: bool = True) -> tuple[float, ...]:
-    """Shares of the tasks that segments of so many latent frames allow, 0 for the others.
+    def describe(self) -> str:
+        """Segments, trajectories, parameters."""
+        told = f", parameters {', '.join(self.spec.parameters)}" if self.spec.parameters else ""
+        return f"{len(self)} segments of {self.spec.frames} frames from {self.cases} trajectories{told}"
 
-    Args:
-        tasks: Shares that are asked for.
-        latent_frames: Of a segment.
-        runs: Whether later runs of frames were encoded, which inverse and interpolation show.
-
-    Raises:
-        InputError: None is left.
-    """
-    allowed = (True, runs and latent_frames > 1, runs and latent_frames > 2, True)
-    shares = tuple(float(share) if ok else 0.0 for share, ok in zip(tasks, allowed, strict=True))
-    if any(shares):
-        return shares
-    wanted = " and ".join(name for name, share in zip(TASKS, tasks, strict=True) if share)
-    if not runs:
-        raise InputError(
-            f"training {wanted} needs the latents of later runs of frames; encode them (runs=True), or change tasks"
-        )
-    raise InputError(
-        f"training {wanted} needs segments of at least three latent frames; train on more frames, or change tasks"
-    )
-
-
-def run_offset(first: int, frames: int) -> int:
-    """Where the encoding of the run from latent frame ``first`` begins among all runs from 1, 2, ... of a segment.
-
-    Example:
-        >>> [run_offset(first, 4) for first in (1, 2, 3)]
-        [0, 3, 5]
-    """
-    return sum(frames - i for i in range(1, first))
+    def notes(self) -> Sequence[str]:
+        """How long encoding took."""
+        return tuple(self.remarks)
 
 
 def logarithmic(parameters: Tensor) -> tuple[bool, ...]:
@@ -207,8 +205,3 @@ def logarithms(parameters: Tensor, spec: GenerateSpec) -> Tensor:
         names = [n for n, log in zip(spec.parameters, spec.logarithmic, strict=True) if log]
         raise InputError(f"parameters {', '.join(names)} must be positive")
     return torch.where(logs, parameters.clamp(min=1e-30).log(), parameters)
-
-
-def _draw_length(frames: int, *, others: int) -> int:
-    """Length of a run: up to half of a segment of ``frames``, ``others`` of which are left to others."""
-    return int(torch.randint(1, max(1, min((frames + 1) // 2, frames - others)) + 1, ()))

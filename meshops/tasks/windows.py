@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -11,24 +11,39 @@ from meshops.data.mesh_graph import field_slices
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
-from meshops.tasks.base import Plain, Samples, Spec
+from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
 from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencodeSettings:
-    """What is learnt of trajectories on points.
+class WindowSettings:
+    """How trajectories are cut, and what of them an auto-encoder sees in training.
+
+    Attributes:
+        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
+        stride: Frames of the data from one of them to the next.
+        points: Part of the points the encoder sees, least and most.
+        targets: Points the loss looks at in every graph; 0: all that are read.
+        kl: Weight of the Kullback-Leibler term, for models with kl: true.
+        noise: Standard deviation of noise on the latents.
+    """
+
+    frames: int = 21
+    stride: int = 1
+    points: tuple[float, float] = (0.5, 1.0)
+    targets: int = 0
+    kl: float = 1e-4
+    noise: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeSettings(WindowSettings):
+    """What is learnt of trajectories on points, beside :class:`WindowSettings`.
 
     Attributes:
         fields: Fields to compress; default: all the dataset has.
-        frames: Frames compressed at a time, 1 + f m for a model that compresses f-fold in time.
         learn_frames: Frames of a training example, 1 + f j; 0: all of them. Short ones give more steps, less alike.
-        stride: Frames of the data from one of them to the next.
-        points: Part of the points the encoder sees in training, least and most.
         most_points: Points of every graph that are read at most; 0: all.
-        targets: Points the loss looks at; 0: all that are read.
-        kl: Weight of the KL term, for models with kl: true.
-        noise: On the latents in training.
         start: Checkpoint to continue from: an auto-encoder that was trained before.
         refine: Learn single frames instead (stage 2): convolutions in time stay as they are, trajectories are replayed.
         replay: Share of the steps with trajectories when refining.
@@ -37,14 +52,8 @@ class AutoencodeSettings:
     """
 
     fields: tuple[str, ...] | None = None
-    frames: int = 21
     learn_frames: int = 0
-    stride: int = 1
-    points: tuple[float, float] = (0.5, 1.0)
     most_points: int = 0
-    targets: int = 0
-    kl: float = 1e-4
-    noise: float = 0.01
     start: str = ""
     refine: bool = False
     replay: float = 0.5
@@ -57,7 +66,8 @@ class AutoencodeSettings:
         check_counts(0, "task.", most_points=self.most_points, targets=self.targets, cases=self.cases)
         check_amounts("task.", kl=self.kl, noise=self.noise)
         check_fractions("task.", replay=self.replay)
-        check_points(self.points)
+        if len(self.points) != 2 or not 0 < self.points[0] <= self.points[1] <= 1:
+            raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(self.points)}")
         check_parts(self.test_points, "task.test_points")
         if not 1 <= self.learned <= self.frames:
             raise InputError(
@@ -70,48 +80,14 @@ class AutoencodeSettings:
         """Frames of a training example."""
         return self.learn_frames or self.frames
 
+    def spec(self, data: Mapping[str, Plain]) -> AutoencodeSpec:
+        """What is compressed of data, given as plain values of their spec or of an earlier run's."""
+        return AutoencodeSpec.from_dict({**data, **{f.name: getattr(self, f.name) for f in fields(WindowSettings)}})
+
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencodeSpec(Spec):
-    """What is compressed. Plain values: it goes into the checkpoint as it is.
-
-    Attributes:
-        fields: Names of the fields.
-        sizes: Channels of each.
-        units: Unit of each, ``""`` where unknown.
-        low: Lower corner of the box that holds all points, m.
-        high: Upper corner, m.
-        periodic: Whether the ends of each axis meet.
-        time_step: Time between frames, s; 0 where unknown.
-        frames: Frames of a trajectory that are compressed at a time, L.
-        stride: Frames of the data from one of them to the next.
-        constants: Names of the channels that are known of every point and do not change.
-        node_types: Whether points have kinds.
-        points: Part of the points that the encoder sees in training, least and most.
-        targets: Points the training loss looks at in every graph; 0: all.
-        kl: Weight of the Kullback-Leibler term (models with ``kl``).
-        noise: Standard deviation of noise on the latents in training.
-    """
-
-    fields: tuple[str, ...]
-    sizes: tuple[int, ...]
-    units: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    periodic: tuple[bool, ...]
-    time_step: float = 0.0
-    frames: int = 21
-    stride: int = 1
-    constants: tuple[str, ...] = ()
-    node_types: bool = False
-    points: tuple[float, float] = (0.5, 1.0)
-    targets: int = 0
-    kl: float = 1e-4
-    noise: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check the part of the points."""
-        check_points(self.points)
+class AutoencodeSpec(WindowSettings, PointSpec, Spec):
+    """What is compressed and how it was learnt; ``time_step`` is that from one frame of a window to the next."""
 
     @property
     def channels(self) -> int:
@@ -133,13 +109,22 @@ class AutoencodeSpec(Spec):
             "node_types": self.node_types,
         }
 
-    def check(self, data: PointSpec) -> None:
-        """Raise ``InputError`` unless data have these fields and constants."""
-        if (data.fields, data.sizes, data.constants) != (self.fields, self.sizes, self.constants):
+    def opened(self, data: CaseSource, stride: int | None = None) -> PointTrajectories:
+        """The trajectories of a set with these fields.
+
+        Raises:
+            InputError: The set has other fields or constants, or a run asks for another ``stride``.
+        """
+        points = PointTrajectories(data, self.fields)
+        found = points.spec
+        if (found.fields, found.sizes, found.constants) != (self.fields, self.sizes, self.constants):
             raise InputError(
-                f"the data have fields {data.fields} and constants {data.constants}, the auto-encoder has "
+                f"the data have fields {found.fields} and constants {found.constants}, the auto-encoder has "
                 f"{self.fields} and {self.constants}; choose the same with task.fields"
             )
+        if stride not in (None, self.stride):
+            raise InputError(f"task.stride is {stride}, the auto-encoder was trained with {self.stride}; use that")
+        return points
 
 
 class AutoencodeSamples(Samples):
@@ -204,47 +189,26 @@ class AutoencodeSamples(Samples):
         return whole.subsample(1.0, most=most, generator=torch.Generator().manual_seed(index))
 
 
-def offered_spec(data: PointSpec, settings: AutoencodeSettings) -> AutoencodeSpec:
-    """What a dataset offers, as a task."""
-    return AutoencodeSpec(
-        fields=data.fields,
-        sizes=data.sizes,
-        units=data.units,
-        low=data.low,
-        high=data.high,
-        periodic=data.periodic,
-        time_step=data.time_step * settings.stride,
-        frames=settings.frames,
-        stride=settings.stride,
-        constants=data.constants,
-        node_types=data.node_types,
-        points=settings.points,
-        targets=settings.targets,
-        kl=settings.kl,
-        noise=settings.noise,
-    )
+def count_learnt(points: PointTrajectories, held_out: int, frames: int, stride: int) -> int:
+    """How many trajectories are learnt when the last ``held_out`` are for validation.
+
+    Raises:
+        InputError: None would be left, or :func:`check_lengths` of them or of one that is held out.
+    """
+    kept = training_count(len(points), held_out)
+    for lengths in (points.lengths[:kept], *([length] for length in points.lengths[kept:])):
+        check_lengths(lengths, frames, stride)
+    return kept
 
 
 def check_lengths(lengths: Sequence[int], frames: int, stride: int) -> None:
     """Raise ``InputError`` if no trajectory holds ``frames`` frames at a stride."""
     span = (frames - 1) * stride + 1
-    if not lengths or max(lengths) < span:
+    if max(lengths) < span:
         raise InputError(
             f"no trajectory is long enough: a segment takes {span} frames ({frames} at stride {stride}), the longest "
-            f"has {max(lengths, default=0)}; lower task.frames or task.stride"
+            f"has {max(lengths)}; lower task.frames or task.stride"
         )
-
-
-def check_stride(spec: AutoencodeSpec, stride: int) -> None:
-    """Raise ``InputError`` unless an auto-encoder was trained with this stride."""
-    if spec.stride != stride:
-        raise InputError(f"task.stride is {stride}, the auto-encoder was trained with {spec.stride}; use that")
-
-
-def check_points(points: Sequence[float]) -> None:
-    """Raise ``InputError`` unless these are the least and the largest part of the points."""
-    if len(points) != 2 or not 0 < points[0] <= points[1] <= 1:
-        raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(points)}")
 
 
 def check_parts(parts: Plain, name: str) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from meshops.errors import Stopped
 from meshops.io import plain, write_text
 
+LOG_EVERY = 10  # steps between lines of the log
 FIRST_SIGN, SELDOM = 3.0, 60.0  # seconds to the first line of progress, and between lines at most
 
 
@@ -37,7 +38,7 @@ class AveragedWeights(Callback):  # type: ignore[misc]
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self.average: dict[str, Tensor] = {}
-        self._live: dict[str, Tensor] | None = None
+        self._live: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start from the weights as they are, unless a checkpoint brought an average."""
@@ -61,9 +62,7 @@ class AveragedWeights(Callback):  # type: ignore[misc]
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Go on with the weights."""
-        if self._live is not None:
-            _copy(self._live, module)
-            self._live = None
+        _copy(self._live, module)
 
     def copy_to(self, module: LightningModule) -> None:
         """Put the average into the model."""
@@ -121,8 +120,7 @@ class StepProgress(Callback):  # type: ignore[misc]
     The first line comes after a few seconds, the next ones less and less often, at least every minute.
     """
 
-    def __init__(self, steps: int, console: Console) -> None:
-        self.steps = steps
+    def __init__(self, console: Console) -> None:
         self.console = console
         self.bar: Progress | None = None
         self._start = self._next = 0.0
@@ -136,21 +134,21 @@ class StepProgress(Callback):  # type: ignore[misc]
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
             self.bar = Progress(*columns, console=self.console)
-            self.bar.add_task("training", total=self.steps, completed=self._first, note="")
+            self.bar.add_task("training", total=trainer.max_steps, completed=self._first, note="")
             self.bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         """One step further."""
         if not trainer.is_global_zero:
             return
-        step, now = trainer.global_step, time.monotonic()
+        step, steps, now = trainer.global_step, trainer.max_steps, time.monotonic()
         if self.bar is not None:
             self.bar.update(self.bar.tasks[0].id, completed=step, note=_note(trainer))
-        elif now >= self._next or step == self.steps:
+        elif now >= self._next or step == steps:
             spent = now - self._start
-            left = spent / max(1, step - self._first) * (self.steps - step)
+            left = spent / max(1, step - self._first) * (steps - step)
             self._next = now + min(max(spent, FIRST_SIGN), SELDOM)
-            self.console.print(f"  step {step}/{self.steps}  {_note(trainer)}  {spent:.0f} s, {left:.0f} s left")
+            self.console.print(f"  step {step}/{steps}  {_note(trainer)}  {spent:.0f} s, {left:.0f} s left")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Close the bar."""
@@ -174,11 +172,10 @@ class LogLines(Callback):  # type: ignore[misc]
 
     Args:
         path: File; lines of steps that are run again are dropped.
-        every: Steps between lines.
     """
 
-    def __init__(self, path: Path, every: int = 10) -> None:
-        self.path, self.every = path, every
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Keep what was logged up to the step a run starts from."""
@@ -190,7 +187,7 @@ class LogLines(Callback):  # type: ignore[misc]
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         """Losses of the step."""
         step = trainer.global_step
-        if trainer.is_global_zero and (step % self.every == 0 or step == trainer.max_steps):
+        if trainer.is_global_zero and (step % LOG_EVERY == 0 or step == trainer.max_steps):
             self._write(trainer, "train/", {"lr": trainer.optimizers[0].param_groups[0]["lr"]})
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:

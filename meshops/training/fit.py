@@ -48,10 +48,7 @@ class WholeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]
             raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); start the run anew") from None
 
 
-def fit(
-    task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resume: bool = False,
-    console: Console | None = None,
-) -> None:  # fmt: skip
+def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resume: bool, console: Console) -> None:
     """Train; afterwards the task holds the averaged weights (of the best checkpoint with validation).
 
     Args:
@@ -59,19 +56,27 @@ def fit(
         samples: What it learns from.
         config: Steps, optimiser, hardware.
         folder: Of the run.
-        resume: Continue from ``checkpoints/last.ckpt``.
+        resume: Continue from ``checkpoints/last.ckpt`` where there is one.
         console: Shows progress.
 
     Raises:
         InputError: The weights became infinite or NaN.
         Stopped: Ctrl-C or SIGTERM; the step that ran was finished and ``checkpoints/last.ckpt`` written.
     """
-    screen = console or Console(quiet=True)
     every = min(config.val_every or max(1, config.steps // 10), config.steps)
     validation = len(samples.held_out) > 0
     module, average = TaskModule(task, samples, config), AveragedWeights(config.ema)
-    stop = StopOnSignal(folder / "checkpoints" / "last.ckpt")
-    best, last = _checkpoints(folder / "checkpoints", every, validation)
+    path = folder / "checkpoints" / "last.ckpt"
+    stop = StopOnSignal(path)
+    best = ModelCheckpoint(
+        path.parent,
+        filename="best",
+        monitor="val/error" if validation else "train/loss",
+        every_n_train_steps=None if validation else every,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(path.parent, filename="last", every_n_train_steps=every, enable_version_counter=False)
     _quiet_lightning()
     trainer = pl.Trainer(
         max_steps=config.steps,
@@ -81,7 +86,13 @@ def fit(
         precision=config.precision,
         gradient_clip_val=config.clip or None,
         callbacks=[
-            average, RandomState(), StepProgress(config.steps, screen), LogLines(folder / "log.jsonl"), stop, best, last
+            average,
+            RandomState(),
+            StepProgress(console),
+            LogLines(folder / "log.jsonl"),
+            stop,
+            best,
+            last,
         ],
         plugins=[WholeCheckpoints()],
         logger=_loggers(folder),
@@ -91,16 +102,22 @@ def fit(
         log_every_n_steps=10,
         enable_progress_bar=False,
         enable_model_summary=False,
-    )  # fmt: skip
+    )
     stream = DrawStream(
-        task, samples, batch_size=config.batch_size, steps=config.steps, seed=config.seed,
-        first_step=lambda: int(trainer.global_step), rank=trainer.global_rank, world_size=trainer.world_size,
-    )  # fmt: skip
+        task,
+        samples,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        seed=config.seed,
+        first_step=lambda: int(trainer.global_step),
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+    )
     numbers: Any = range(len(samples.held_out))
     cases = DataLoader(numbers, batch_size=None) if validation else None
-    path = folder / "checkpoints" / "last.ckpt" if resume else None
+    begun = path if resume and path.is_file() else None
     with threads(config.threads), stop.listening():
-        trainer.fit(module, DataLoader(stream, batch_size=None), cases, ckpt_path=path, weights_only=True)
+        trainer.fit(module, DataLoader(stream, batch_size=None), cases, ckpt_path=begun, weights_only=True)
     average.copy_to(module)
     if validation and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -119,17 +136,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _checkpoints(folder: Path, every: int, validation: bool) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    best = ModelCheckpoint(
-        folder, filename="best", monitor="val/error" if validation else "train/loss",
-        every_n_train_steps=None if validation else every, save_on_train_epoch_end=False, enable_version_counter=False,
-    )  # fmt: skip
-    last = ModelCheckpoint(
-        folder, filename="last", every_n_train_steps=every, save_top_k=1, enable_version_counter=False
-    )  # fmt: skip
-    return best, last
 
 
 def _loggers(folder: Path) -> list[Any]:

@@ -81,15 +81,23 @@ def train(
         samples = kind.samples(cases, config.task, context)
         task = _task(kind, config, samples, screen)
         clock.tick("prepare")
-        _fit(task, samples, config.train, folder, resume, screen)
+        from meshops.training.fit import fit  # Lightning takes seconds to import
+
+        fit(task, samples, config.train, folder, resume=resume, console=screen)
         clock.tick("train")
         surrogate = _finish(task, samples, config, context, clock)
         if is_first_rank():
             surrogate.save(folder / "model.ckpt")
         if test is None and data is None and config.data.test:
             test = _cases(config.data, config.data.test)
-        report = _judge(surrogate, test, cases, context, clock)
-        _write(surrogate, report, folder, screen)
+        report = Report(surrogate.kind, "not judged: no test cases", {})
+        if test is not None:
+            screen.print(f"test: {len(test)} held-out cases")
+            report = surrogate.evaluate(test, training=cases, context=replace(context, reuse=False))
+            clock.tick("test")
+        report.seconds = clock.seconds
+        if is_first_rank():
+            _write(surrogate, report, folder, screen)
         return RunResult(folder, surrogate, report)
 
 
@@ -146,21 +154,6 @@ def _task(kind: type[Task], config: RunConfig, samples: Samples, screen: Console
     return task
 
 
-def _fit(
-    task: Task, samples: Samples, config: TrainConfig, folder: Path, resume: bool, screen: Console  # type: ignore[type-arg]
-) -> None:  # fmt: skip
-    from meshops.training.fit import fit  # Lightning takes seconds to import
-
-    fit(
-        task,
-        samples,
-        config,
-        folder,
-        resume=resume and (folder / "checkpoints" / "last.ckpt").is_file(),
-        console=screen,
-    )
-
-
 def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, clock: Clock) -> Surrogate:  # type: ignore[type-arg]
     """The surrogate, before it is judged."""
     task.to(context.device).eval()
@@ -185,21 +178,7 @@ def _finish(task: Task, samples: Samples, config: RunConfig, context: Context, c
     return Surrogate(task, info, novelty)
 
 
-def _judge(
-    surrogate: Surrogate, test: CaseSource | None, training: CaseSource, context: Context, clock: Clock
-) -> Report:
-    if test is None:
-        return Report(surrogate.kind, "not judged: no test cases", {}, seconds=clock.seconds)
-    context.console.print(f"test: {len(test)} held-out cases")
-    report = surrogate.evaluate(test, training=training, context=replace(context, reuse=False))
-    clock.tick("test")
-    report.seconds = clock.seconds
-    return report
-
-
 def _write(surrogate: Surrogate, report: Report, folder: Path, screen: Console) -> None:
-    if not is_first_rank():
-        return
     surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
     surrogate.save(folder / "model.ckpt")
     report.write(folder / "metrics.json")

@@ -22,7 +22,14 @@ Array = NDArray[np.float64]
 ABSURD = 20.0  # bodies this many times longer or shorter than those of the training: another unit
 MARGIN = 0.1  # of its training range: how far a feature may lie outside
 NARROW = 0.02  # least width of that margin, features are of order one
-EDGE, OUTSIDE = 0.05, 0.25  # shares of nodes with a feature outside its range
+EDGE, OUTSIDE = 0.05, 0.25  # of its range, how far a descriptor misses it; share of nodes with a feature out of range
+UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "inches": 39.37, "feet": 3.281}
+PLACES = {
+    "inside": "The shape lies inside the range of the {} training shapes.",
+    "edge": "The shape lies at the edge of the {} training shapes: expect larger errors than on the held-out shapes.",
+    "outside": "The shape lies outside the {} training shapes: the prediction is an extrapolation and its error is "
+    "unknown.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +108,10 @@ class Novelty:
         lopsided = case.lopsided if case.lopsided > LOPSIDED else 0.0
         return self.judge(value, task.varying_features(prepared), lopsided=lopsided)
 
-    def judge(
-        self, value: Array, features: Array | None = None, *, lopsided: float = 0.0, margin: float = 0.05
-    ) -> Verdict:
+    def judge(self, value: Array, features: Array | None = None, *, lopsided: float = 0.0) -> Verdict:
         """Compare a shape with the training set.
 
-        Inside: every descriptor within the training range widened by ``margin`` of it, the nearest training shape no
+        Inside: every descriptor within the training range widened by a twentieth of it, the nearest training shape no
         farther than twice the largest gap within the training set, and hardly a node with a feature that no training
         node had. Outside: a descriptor misses the range by more than a quarter of it, the nearest shape is more than
         four gaps away, or many nodes have such a feature. Edge: between. The length has no say.
@@ -115,7 +120,6 @@ class Novelty:
             value: ``[k]`` descriptors.
             features: ``[n, f]`` features of its nodes, those of :attr:`features`.
             lopsided: Share of the area without mirror image, of a shape that had to have one: outside.
-            margin: See above.
         """
         low, high = self.values.min(0), self.values.max(0)
         span = np.maximum(high - low, 1e-3 * np.maximum(np.abs(high), 1e-9))
@@ -125,28 +129,27 @@ class Novelty:
         nearest = int(distances.argmin())
         distance = float(distances[nearest] / self._largest_gap())
         strange, blamed = (0.0, ()) if features is None or self.features is None else self.features.strangers(features)
-        if (miss > 0.25).any() or distance > 4 or strange > OUTSIDE or lopsided > 0:
+        if (miss > OUTSIDE).any() or distance > 4 or strange > OUTSIDE or lopsided > 0:
             level: Level = "outside"
         else:
-            level = "edge" if (miss > margin).any() or distance > 2 or strange > EDGE else "inside"
+            level = "edge" if (miss > EDGE).any() or distance > 2 or strange > EDGE else "inside"
         rows = tuple(
-            (name, unit, float(value[i]), float(low[i]), float(high[i]), bool(miss[i] <= margin))
+            (name, unit, float(value[i]), float(low[i]), float(high[i]), bool(miss[i] <= EDGE))
             for i, (name, unit) in enumerate(DESCRIPTORS.items())
             if value[i] or low[i] or high[i]
         )
-        names = list(DESCRIPTORS)
-        reasons = []
-        if beyond := [names[i] for i in np.argsort(-miss) if miss[i] > margin]:
+        names, reasons = list(DESCRIPTORS), []
+        if beyond := [names[i] for i in np.argsort(-miss) if miss[i] > EDGE]:
             reasons.append(f"Out of range: {', '.join(beyond)}.")
         if strange > EDGE:
-            reasons.append(f"{100 * strange:.0f} % of its nodes look like none of the training nodes: "
-                           f"{', '.join(blamed)}.")  # fmt: skip
+            share = f"{100 * strange:.0f} % of its nodes"
+            reasons.append(f"{share} look like none of the training nodes: {', '.join(blamed)}.")
         if lopsided > 0:
-            reasons.append(f"It has no mirror plane ({100 * lopsided:.0f} % of its area has no mirror image), and the "
-                           "model knows only shapes that have one.")  # fmt: skip
+            area = f"{100 * lopsided:.0f} % of its area has no mirror image"
+            reasons.append(f"It has no mirror plane ({area}), and the model knows only shapes that have one.")
         if level != "inside" and not reasons:
             reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
-        sentence = " ".join([_where(level, len(self.shapes)), *reasons])
+        sentence = " ".join([PLACES[level].format(len(self.shapes)), *reasons])
         return Verdict(level, sentence, distance, self.shapes[nearest], rows)
 
     def check_length(self, length: float, label: str) -> None:
@@ -171,8 +174,8 @@ class Novelty:
         ratio = float(value[0] / np.median(self.values[:, 0]))
         guess = self._unit(float(value[0]))
         if guess:
-            return f"the shape is about {ratio:.3g} times as large as the training shapes: is it in {guess[0]}? " \
-                   f"Then pass --scale {guess[1]:.4g}"  # fmt: skip
+            size = f"about {ratio:.3g} times as large as the training shapes"
+            return f"the shape is {size}: is it in {guess[0]}? Then pass --scale {guess[1]:.4g}"
         if ratio > 5 or ratio < 0.2:
             return f"the shape is {ratio:.3g} times as large as the training shapes; check its unit (--scale)"
         return ""
@@ -180,8 +183,7 @@ class Novelty:
     def _unit(self, length: float) -> tuple[str, float] | None:
         """Unit that would bring a length to those of the training, and its factor to metres."""
         ratio = length / float(np.median(self.values[:, 0]))
-        units = ((1000.0, "millimetres"), (100.0, "centimetres"), (39.37, "inches"), (3.281, "feet"))
-        return next(((unit, 1 / factor) for factor, unit in units if 0.5 < ratio / factor < 2.0), None)
+        return next(((unit, 1 / factor) for unit, factor in UNITS.items() if 0.5 < ratio / factor < 2.0), None)
 
     def _distances(self, rows: Array, value: Array) -> Array:
         values = self.values[:, 1:]
@@ -207,13 +209,3 @@ class Novelty:
         features = values["features"]
         rows = np.array(values["values"], dtype=np.float64)
         return cls(rows, tuple(values["shapes"]), None if features is None else FeatureRange.from_dict(features))
-
-
-def _where(level: str, count: int) -> str:
-    return {
-        "inside": f"The shape lies inside the range of the {count} training shapes.",
-        "edge": f"The shape lies at the edge of the {count} training shapes: expect larger errors than on the "
-        "held-out shapes.",
-        "outside": f"The shape lies outside the {count} training shapes: the prediction is an extrapolation and "
-        "its error is unknown.",
-    }[level]

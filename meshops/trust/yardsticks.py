@@ -7,7 +7,7 @@ of the z-scored geometry parameters (of the shape descriptors where a dataset ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from meshops.aero.cases import Case, graph_case
+from meshops.aero.prepare import restored
 from meshops.datasets.base import CaseDataset
 from meshops.tasks.base import CaseSource
 from meshops.tasks.fields_report import case_row, summary
@@ -71,10 +72,7 @@ class Yardsticks:
             for example, tree in zip(self.training, self.trees, strict=True)
         ]
         distance = np.linalg.norm((self.parameters - parameters) / self.scale, axis=1)
-        return {
-            "nearest": carried[int(distance.argmin())],
-            "average": np.mean(carried, axis=0),
-        }
+        return {"nearest": carried[int(distance.argmin())], "average": np.mean(carried, axis=0)}
 
 
 def unit_box(pos: Array, corners: Array) -> Array:
@@ -93,7 +91,9 @@ def yardstick_rows(spec: FieldsSpec, data: CaseSource, training: CaseSource) -> 
     for i, name in enumerate(cases.cases):
         example, case = _example(cases, i, spec)
         for yardstick, values in known.predict(example.pos, example.corners, example.parameters).items():
-            tables.setdefault(yardstick, {})[name] = case_row(case, _physical(values, case, spec), spec)
+            fields = restored(torch.as_tensor(values), spec, None, case.flow)
+            row = case_row(case, {key: array.float().numpy() for key, array in fields.items()}, spec)
+            tables.setdefault(yardstick, {})[name] = row
     return {name: summary(table) for name, table in tables.items()}
 
 
@@ -114,12 +114,3 @@ def _example(cases: CaseDataset, index: int, spec: FieldsSpec) -> tuple[Example,
     ]
     box = np.stack([corners.amin(0).numpy(), corners.amax(0).numpy()]).astype(np.float64)
     return Example(graph.pos.double().numpy(), box, torch.cat(columns, 1).numpy(), values), case
-
-
-def _physical(values: Array, case: Case, spec: FieldsSpec) -> Mapping[str, NDArray[np.float32]]:
-    scaling = spec.scaling(case.flow)
-    out = {}
-    for name, channels in spec.slices().items():
-        shift, scale = scaling[name]
-        out[name] = (values[:, channels] * scale + shift).astype(np.float32).squeeze()
-    return out

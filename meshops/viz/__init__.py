@@ -6,6 +6,7 @@ Importing this package loads neither VTK nor plotly nor matplotlib; the function
 from meshops.viz.animation import animate_grid, animate_points
 from meshops.viz.colors import ColorScale, color_scale
 from meshops.viz.ensemble import EnsembleNumbers, ensemble_numbers, ensemble_page
+from meshops.viz.forecast import forecast_curves, forecast_page
 from meshops.viz.grid import frames_picture, patches_picture, tradeoff_picture
 from meshops.viz.pareto import pareto_picture
 from meshops.viz.pictures import comparison_picture, curve_picture, partition_picture, surface_picture
@@ -28,6 +29,8 @@ __all__ = [
     "curve_picture",
     "ensemble_numbers",
     "ensemble_page",
+    "forecast_curves",
+    "forecast_page",
     "frames_picture",
     "graph_picture",
     "pareto_picture",

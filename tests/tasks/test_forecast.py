@@ -7,10 +7,10 @@ import torch
 from meshops.data.normalize import Normalizer
 from meshops.data.point_frames import PointFrames, point_frames
 from meshops.errors import InputError
+from meshops.metrics.losses import relative_errors
 from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.surrogate import Surrogate, load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, GenerateTask
-from meshops.tasks.autoencode import relative_errors
 from meshops.tasks.base import Made
 from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSpec
@@ -73,15 +73,17 @@ def test_relative_errors_are_per_trajectory() -> None:
     slow = [
         float((guess[a:b] - both.values[a:b]).norm() / both.values[a:b].norm()) for a, b in ((0, 40), (40, 51))
     ]  # fmt: skip
-    torch.testing.assert_close(relative_errors(guess, both.values, both), torch.tensor(slow))
+    torch.testing.assert_close(relative_errors(guess, both.values, both.trajectory_ptr), torch.tensor(slow))
     split = both.by_frame()
     order = torch.cat([guess[:40].transpose(0, 1).flatten(0, 1), guess[40:].transpose(0, 1).flatten(0, 1)])
-    torch.testing.assert_close(relative_errors(order.unsqueeze(1), split.values, split), torch.tensor(slow))
+    torch.testing.assert_close(
+        relative_errors(order.unsqueeze(1), split.values, split.trajectory_ptr), torch.tensor(slow)
+    )
 
 
 def test_a_start_from_rest_does_not_rule_the_loss() -> None:
     still = point_frames(torch.rand(10, 2), torch.full((1, 10, 3), 1e-9))
-    assert float(relative_errors(still.values + 0.1, still.values, still)) == pytest.approx(10, rel=1e-3)
+    assert float(relative_errors(still.values + 0.1, still.values, still.ptr)) == pytest.approx(10, rel=1e-3)
 
 
 def test_double_precision_is_taken() -> None:
@@ -298,9 +300,9 @@ def test_error_messages() -> None:
         made.forecast(whole.crop(0, 3), 2, parameters={"nu": 1.0})
     with pytest.raises(InputError, match="takes the parameters nu, got Re; give all"):
         generator(parameters=("nu",), logarithmic=(True,)).forecast(whole.crop(0, 3), 2, parameters={"Re": 1.0})
-    with pytest.raises(InputError, match="frames must be a whole number, at least 1, got -1"):
+    with pytest.raises(InputError, match="frames must be a whole number of at least 1, got -1"):
         made.forecast(whole.crop(0, 3), -1)
-    with pytest.raises(InputError, match="samples must be a whole number, at least 1, got 0"):
+    with pytest.raises(InputError, match="samples must be a whole number of at least 1, got 0"):
         made.forecast(whole.crop(0, 3), 1, samples=0)
     with pytest.raises(InputError, match=r"overlap frames must be one of 1, 3, 5 \(1 \+ 2 j\), got 7"):
         made.forecast(whole.crop(0, 3), 1, overlap=7)
@@ -326,18 +328,18 @@ def test_error_messages() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"frames": 0}, "frames must be a whole number, at least 1, got 0"),
-        ({"stride": 0}, "stride must be a whole number, at least 1, got 0"),
+        ({"frames": 0}, "frames must be a whole number of at least 1, got 0"),
+        ({"stride": 0}, "stride must be a whole number of at least 1, got 0"),
         ({"learn_frames": 30}, "task.learn_frames must be in 1..21"),
-        ({"most_points": -1}, "most_points must be a whole number, at least 0, got -1"),
-        ({"targets": -1}, "targets must be a whole number, at least 0, got -1"),
+        ({"most_points": -1}, "most_points must be a whole number of at least 0, got -1"),
+        ({"targets": -1}, "targets must be a whole number of at least 0, got -1"),
         ({"kl": -1.0}, "kl must be a finite number, at least 0, got -1.0"),
         ({"noise": float("nan")}, "noise must be a finite number, at least 0, got nan"),
         ({"replay": 1.5}, "replay must be from 0 to 1, got 1.5"),
         ({"points": (0.0, 1.0)}, "points must be two fractions 0 < least <= most <= 1"),
         ({"test_points": ()}, "test_points must be parts of the points"),
         ({"test_points": (1.0, 2.0)}, "test_points must be parts of the points, each 0 < part <= 1, got '1.0', '2.0'"),
-        ({"cases": -1}, "cases must be a whole number, at least 0, got -1"),
+        ({"cases": -1}, "cases must be a whole number of at least 0, got -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:

@@ -8,8 +8,9 @@ from meshops.data.point_frames import point_frames
 from meshops.errors import InputError
 from meshops.models.echo import EchoGenerator
 from meshops.nn.flow import METHODS
+from meshops.nn.known_frames import TASKS, Known, draw_known, run_offset
 from meshops.tasks import GenerateSettings, GenerateTask
-from meshops.tasks.segments import TASKS, GenerateSpec, Known, draw_known, logarithmic, run_offset
+from meshops.tasks.segments import GenerateSpec, logarithmic
 
 
 def task(**options: Any) -> GenerateTask:
@@ -184,12 +185,12 @@ def test_error_messages() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"stride": 0}, "stride must be a whole number, at least 1, got 0"),
-        ({"every": 0}, "every must be a whole number, at least 1, got 0"),
-        ({"given": -1}, "given must be a whole number, at least 1, got -1"),
-        ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
-        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
-        ({"cases": -1}, "cases must be a whole number, at least 0, got -1"),
+        ({"stride": 0}, "stride must be a whole number of at least 1, got 0"),
+        ({"every": 0}, "every must be a whole number of at least 1, got 0"),
+        ({"given": -1}, "given must be a whole number of at least 1, got -1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
+        ({"cases": -1}, "cases must be a whole number of at least 0, got -1"),
         ({"tasks": (1, 1, 1)}, "tasks needs four shares"),
         ({"tasks": (1.0, float("nan"), 0.0, 0.0)}, "tasks needs four shares"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),

@@ -10,14 +10,13 @@ import yaml
 from rich.console import Console
 from torch_geometric.data import Data
 
-from meshops.cli.generate import drawn
 from meshops.cli.main import main
 from meshops.datasets import Eagle, open_data
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.datasets.the_well.files import write_well
 from meshops.errors import CheckpointError, InputError
 from meshops.models import create_model
-from meshops.solvers.registry import generate
+from meshops.solvers.registry import drawn, generate
 from meshops.surrogate import load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, Context, Draw, GenerateSettings, GenerateTask
 from meshops.tasks.base import CaseSource
@@ -215,7 +214,7 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
     other = again.evaluate(opened(data), steps=2, samples=2, given=1, stride=2)
     assert (other.details["steps"], other.details["samples"], other.details["given"]) == (2, 2, 1)
     for wrong, words in (
-        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
+        ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
         ({"given": 2}, r"given frames must be one of 1, 3 \(1 \+ 2 j\), got 2"),
         ({"passes": 2}, "cannot be asked for 'passes'"),
     ):
@@ -281,7 +280,7 @@ def test_latents_of_another_autoencoder_are_refused(data: Path, autoencoder: Pat
     kept = encoded_segments(tasks[0], found, range(3), path, every=2)
     assert torch.equal(encoded_segments(tasks[0], found, range(3), path, every=2).latents, kept.latents)
     assert torch.equal(encoded_segments(tasks[0], found, range(3), None, every=2).runs, kept.runs)
-    with pytest.raises(CheckpointError, match=r"latents of another auto-encoder.*remove it to encode anew"):
+    with pytest.raises(CheckpointError, match=r"latents of another auto-encoder.*remove it to make them anew"):
         encoded_segments(tasks[1], found, range(3), path, every=2)
     with pytest.raises(CheckpointError, match="of other segments"):
         encoded_segments(tasks[0], found, range(3), path, every=1)

@@ -8,7 +8,7 @@ at any points. The paper's sizes are not public: structure after its summary, fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +16,12 @@ from torch import Tensor, nn
 from meshops.data.latent_grid import LatentGrid, Neighborhood
 from meshops.errors import InputError
 from meshops.models.registry import register_model
-from meshops.nn.causal_tower import CausalTower, Upsampling, check_frames
+from meshops.nn.causal_tower import CausalTower, Latent, Upsampling, check_frames
 from meshops.nn.mlp import MLP
 from meshops.nn.neighborhood_conv import NeighborhoodConv
 
 NODE_TYPES, TYPE_CHANNELS = 9, 4
 CLIP = 5.0  # latents are kept inside of +-CLIP
-
-
-class Latent(NamedTuple):
-    """Latents of trajectories.
-
-    Attributes:
-        mean: ``[b, d, t_z, *cells]``.
-        log_variance: Same shape with the KL option, else None.
-    """
-
-    mean: Tensor
-    log_variance: Tensor | None
-
-    def kl(self) -> Tensor:
-        """Kullback-Leibler divergence from a standard normal, mean over numbers."""
-        if self.log_variance is None:
-            return self.mean.new_zeros(())
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).mean()
 
 
 @register_model

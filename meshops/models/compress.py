@@ -1,6 +1,6 @@
-"""Smaller, faster surrogates: the weights as integers, the rows at a budget of bits.
+"""Smaller, faster models: the weights as integers, the rows at a budget of bits.
 
-A surrogate that was trained with the model ``amq`` keeps its learned ranges and its auxiliary predictor. One of a plain
+A model that was trained with the model ``amq`` keeps its learned ranges and its auxiliary predictor. One of a plain
 MP-PDE or GraphViT is quantised as it is (ranges from its weights and rows), which is good at 8 bits and poor below 5.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from meshops.errors import InputError, some
-from meshops.models import create_model
+from meshops.models.registry import create_model
 from meshops.nn.costs import row_layers
 from meshops.nn.integer_linear import IntegerLinear, to_integers
 from meshops.nn.quantized import quantize

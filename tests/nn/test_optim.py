@@ -6,7 +6,6 @@ from torch.testing import assert_close
 
 from meshops.errors import InputError
 from meshops.nn.optim import Lion, make_optimizer, warmup_cosine
-from meshops.training import TrainConfig
 
 
 def test_lion_follows_algorithm_2():
@@ -40,11 +39,3 @@ def test_schedule_rises_then_falls_to_the_floor():
     assert factor(100) == pytest.approx(0.01) == factor(1000)
     values = [factor(step) for step in range(10, 100)]
     assert values == sorted(values, reverse=True)
-
-
-def test_only_noam_may_end_while_the_rate_rises() -> None:
-    assert TrainConfig(schedule="noam", warmup=1.6).warmup == 1.6
-    with pytest.raises(InputError, match=r"train.warmup is a share of the steps in \[0, 1\], got 1.6"):
-        TrainConfig(warmup=1.6)
-    with pytest.raises(InputError, match=r"train\.warmup"):
-        TrainConfig(schedule="noam", warmup=-0.1)

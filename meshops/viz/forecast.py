@@ -1,0 +1,84 @@
+"""Pictures of forecasts that were judged: an ensemble beside what happened, and errors against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from meshops.data.point_frames import PointFrames
+from meshops.viz.ensemble import ensemble_page
+from meshops.viz.pictures import curve_picture
+
+CURVES = {
+    "relative_l2": "mean of the ensemble",
+    "relative_l2_sample": "one sample",
+    "relative_l2_kept": "last given frame kept",
+}
+
+
+def forecast_page(
+    path: Path,
+    truth: PointFrames,
+    samples: Tensor,
+    *,
+    expected: Tensor | None = None,
+    grid: Sequence[int] = (),
+    box: tuple[Sequence[float], Sequence[float]] = ((), ()),
+    **words: Any,
+) -> list[Path]:
+    """Write a page with the first channel of an ensemble, in 3-D its middle plane.
+
+    Args:
+        path: ``.html``.
+        truth: What happened, one trajectory.
+        samples: ``[k, t, n, c]``; one alone is shown as two.
+        expected: ``[t, n, c]`` what the error of the mean is expected to be.
+        grid: Cells along each axis where the points are those of a grid.
+        box: Its lower and upper corner.
+        **words: Times, label and titles, see :func:`meshops.viz.ensemble.ensemble_page`.
+
+    Returns:
+        The page; nothing in one dimension and of free points in space.
+    """
+    dim = truth.pos.shape[1]
+    if dim == 1 or (dim == 3 and not grid):
+        return []
+    low, high = box
+    where = {"extent": [low[0], high[0], low[1], high[1]]} if grid else {"pos": truth.places()}
+    members = _plane(samples, grid)
+    return [
+        ensemble_page(
+            path,
+            truth=_plane(truth.series(), grid),
+            samples=members.expand(max(2, len(members)), *members.shape[1:]),
+            expected=None if expected is None else _plane(expected, grid),
+            **where,
+            **words,
+        )
+    ]
+
+
+def forecast_curves(path: Path, curves: Mapping[str, Sequence[float]], *, trained: int) -> Path:
+    """Draw errors against frames ahead beside the last given frame.
+
+    Args:
+        path: A picture.
+        curves: ``relative_l2`` of the mean, ``relative_l2_sample`` and ``relative_l2_kept``, among others.
+        trained: Frames ahead that the generator was trained for.
+    """
+    lines = {label: curves[key] for key, label in CURVES.items()}
+    title = f"forecast; trained to {trained} frames ahead"
+    curve_picture(lines, path, xlabel="frames ahead", ylabel="relative L2 error", title=title)
+    return path
+
+
+def _plane(values: Tensor, grid: Sequence[int]) -> Tensor:
+    """First channel of ``[..., n, c]``, on a grid as it lies there, of a volume the middle plane."""
+    first = values[..., 0]
+    if not grid:
+        return first
+    whole: Tensor = first.unflatten(-1, tuple(grid))
+    return whole[..., grid[2] // 2] if len(grid) == 3 else whole
