@@ -16,8 +16,9 @@ from torch_geometric.data import Data
 import meshops
 from meshops.cli.main import main
 from meshops.errors import CheckpointError, InputError
-from meshops.surrogate.outputs import file_part, write_prediction
+from meshops.surrogate.outputs import write_prediction
 from meshops.training import RunConfig, TrainConfig, train
+from meshops.viz.case import file_part
 
 MODEL = {"name": "mspt", "channels": 8, "depth": 1, "num_heads": 1, "num_patches": 2}
 ESCAPED = "/../../escaped"

@@ -217,12 +217,12 @@ def test_statistics_come_from_frames_spread_over_the_set(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"history": 0}, "task.history must be a whole number, at least 1, got 0"),
-        ({"stride": -1}, "task.stride must be a whole number, at least 1, got -1"),
-        ({"steps": 0}, "task.steps must be a whole number, at least 1, got 0"),
-        ({"cases": -2}, "task.cases must be a whole number, at least 0, got -2"),
-        ({"horizon": 0}, "task.horizon must be a whole number, at least 1, got 0"),
-        ({"pushforward": 1.5}, r"task.pushforward must be a whole number, at least 0, got 1\.5"),
+        ({"history": 0}, "task.history must be a whole number of at least 1, got 0"),
+        ({"stride": -1}, "task.stride must be a whole number of at least 1, got -1"),
+        ({"steps": 0}, "task.steps must be a whole number of at least 1, got 0"),
+        ({"cases": -2}, "task.cases must be a whole number of at least 0, got -2"),
+        ({"horizon": 0}, "task.horizon must be a whole number of at least 1, got 0"),
+        ({"pushforward": 1.5}, r"task.pushforward must be a whole number of at least 0, got 1\.5"),
         ({"loss": "l2"}, "task.loss must be one of 'mse', 'nmse', 'mae', got 'l2'"),
         ({"horizon": 3}, "on grids gradients go through one step: task.horizon must be 1"),
         ({"horizon": 2, "pushforward": 2}, "task.pushforward must be less than task.horizon"),
@@ -315,7 +315,7 @@ def test_data_that_do_not_fit_are_explained(well: Path, tmp_path: Path) -> None:
         task.evaluate(Eagle(Eagle.standin(tmp_path / "eagle", num=2)))
     with pytest.raises(InputError, match="cannot be asked for 'samples'; it takes 'steps', 'stride', 'cases'"):
         task.evaluate(TheWell(well, "test"), samples=3)
-    with pytest.raises(InputError, match="steps must be a whole number, at least 1, got 0"):
+    with pytest.raises(InputError, match="steps must be a whole number of at least 1, got 0"):
         task.evaluate(TheWell(well, "test"), steps=0)
     with pytest.raises(InputError, match=r"a step takes 9 frames .*, it has 6; leave it out or lower stride"):
         task.evaluate(TheWell(well, "test"), stride=4)

@@ -17,15 +17,15 @@ from meshops.training import RunConfig, TrainConfig
 
 NAN, INFINITE = math.nan, math.inf
 TRAIN: list[tuple[str, Any, str]] = [
-    ("steps", 0, "train.steps must be a whole number, at least 1, got 0"),
-    ("steps", -5, "train.steps must be a whole number, at least 1, got -5"),
-    ("batch_size", 0, "train.batch_size must be a whole number, at least 1, got 0"),
-    ("devices", 0, "train.devices must be a whole number, at least 1, got 0"),
-    ("steps", 2.5, "train.steps must be a whole number, at least 1, got 2.5"),
-    ("val_every", 0, "train.val_every must be a whole number, at least 1, got 0"),
-    ("validation", -1, "train.validation must be a whole number, at least 0, got -1"),
-    ("threads", -1, "train.threads must be a whole number, at least 0, got -1"),
-    ("seed", -1, "train.seed must be a whole number, at least 0, got -1"),
+    ("steps", 0, "train.steps must be a whole number of at least 1, got 0"),
+    ("steps", -5, "train.steps must be a whole number of at least 1, got -5"),
+    ("batch_size", 0, "train.batch_size must be a whole number of at least 1, got 0"),
+    ("devices", 0, "train.devices must be a whole number of at least 1, got 0"),
+    ("steps", 2.5, "train.steps must be a whole number of at least 1, got 2.5"),
+    ("val_every", 0, "train.val_every must be a whole number of at least 1, got 0"),
+    ("validation", -1, "train.validation must be a whole number of at least 0, got -1"),
+    ("threads", -1, "train.threads must be a whole number of at least 0, got -1"),
+    ("seed", -1, "train.seed must be a whole number of at least 0, got -1"),
     ("lr", 0.0, "train.lr must be positive, got 0"),
     ("lr", -1e-3, "train.lr must be positive, got -0.001"),
     ("lr", NAN, "train.lr must be positive, got nan"),
@@ -48,10 +48,10 @@ TRAIN: list[tuple[str, Any, str]] = [
     ("accelerator", "abacus", "train.accelerator must be one of .*'cpu'.*, got 'abacus'"),
 ]
 FIELDS: list[tuple[str, Any, str]] = [
-    ("passes", 0, "task.passes must be a whole number, at least 1, got 0"),
+    ("passes", 0, "task.passes must be a whole number of at least 1, got 0"),
     ("passes", 10**9, "task.passes must be at most"),
-    ("nodes", -1, "task.nodes must be a whole number, at least 0, got -1"),
-    ("max_sources", 0, "task.max_sources must be a whole number, at least 1, got 0"),
+    ("nodes", -1, "task.nodes must be a whole number of at least 0, got -1"),
+    ("max_sources", 0, "task.max_sources must be a whole number of at least 1, got 0"),
     ("weights", (-1.0,), r"task.weights must not be negative and not all 0, got \[-1.0\]"),
     ("weights", (0.0, 0.0), "task.weights must not be negative and not all 0"),
     ("weights", (), "task.weights must not be negative and not all 0"),
@@ -115,7 +115,7 @@ def test_they_are_refused_from_a_file_in_one_line(
     [
         (["--train.lr", "0"], "train.lr must be positive, got 0"),
         (["--train.lr", "nan"], "train.lr.* nan"),
-        (["--task.passes=0"], "task.passes must be a whole number, at least 1"),
+        (["--task.passes=0"], "task.passes must be a whole number of at least 1"),
         (["--train.stepz", "3"], "train.stepz"),
         (["--train.steps", "many"], "train.steps"),
         (["--train.steps", "1.5"], "train.steps"),

@@ -98,7 +98,7 @@ def test_the_command_line_trains_from_a_file(well: Path, tmp_path: Path, capsys:
     assert "token floor" in shown and "rollout VRMSE step 1" in shown
     assert main(["train", str(file), "--task.nodes", "5", "--out", str(tmp_path / "r2")]) == 2
     assert main(["train", str(file), "--task.stride", "0", "--out", str(tmp_path / "r3")]) == 2
-    assert "stride must be a whole number, at least 1, got 0" in capsys.readouterr().err
+    assert "stride must be a whole number of at least 1, got 0" in capsys.readouterr().err
     file.write_text("kind: waves\n")
     assert main(["train", str(file)]) == 2
     assert "got 'waves'" in capsys.readouterr().err
