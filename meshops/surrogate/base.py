@@ -239,10 +239,7 @@ def _split_conditions(
     task: FieldsTask, given: Mapping[str, float], flow: FlowConditions | None
 ) -> tuple[dict[str, float], FlowConditions | None]:
     """Conditions the model was trained with, and the flow changed by the others that describe one."""
-    named = {name: value for name, value in given.items() if name in task.spec.conditions}
-    of_flow = {name: value for name, value in given.items() if name not in named}
-    if not of_flow:
-        return named, flow
-    if not task.spec.flow_stated or not set(of_flow) <= set(FlowConditions.settable()):
-        return {**named, **of_flow}, flow  # refused where the case is opened
-    return named, (flow or task.spec.flow).changed(of_flow)
+    settable = FlowConditions.settable() if task.spec.flow_stated else ()
+    of_flow = {name: v for name, v in given.items() if name in settable and name not in task.spec.conditions}
+    named = {name: v for name, v in given.items() if name not in of_flow}  # unknown ones are refused on opening
+    return named, (flow or task.spec.flow).changed(of_flow) if of_flow else flow

@@ -153,6 +153,23 @@ def test_a_list_of_data_is_all_that_is_needed() -> None:
     assert all(torch.equal(before[key], value) for key, value in vector[0].to_dict().items())
 
 
+def test_what_is_indexed_like_a_list_is_one() -> None:
+    """A tuple, a dataset of PyG or of PyTorch."""
+
+    class Set(torch.utils.data.Dataset[Data]):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Data:
+            return plain()[index]
+
+    for data in (tuple(plain()), Set()):
+        _, samples = made(data, FieldsSettings(), **SMALL)  # type: ignore[arg-type]
+        assert samples.cases == 3
+    with pytest.raises(InputError, match=r"the data are a Data; give a data set or a list"):
+        made(plain()[0], FieldsSettings(), **SMALL)  # type: ignore[arg-type]
+
+
 def test_names_of_graphs() -> None:
     cases = plain()
     for data in cases[:2]:

@@ -181,3 +181,15 @@ def test_survives_the_checkpoint(surrogate, mesh, plain, tmp_path: Path):
     again = load(surrogate.save(tmp_path / "model.ckpt"))
     assert again.spec == surrogate.spec
     agree(plain, again.predict(mesh))
+
+
+def test_numbers_of_the_flow_are_asked_by_name(surrogate, mesh):
+    """``--set speed=30`` is the flow of the training at that speed; what no flow has is refused."""
+    trained = surrogate.spec.flow
+    named = surrogate.predict(mesh, conditions={"speed": 30.0, "viscosity": 30 * trained.viscosity})
+    meant = surrogate.predict(mesh, flow=replace(trained, speed=30.0, viscosity=30 * trained.viscosity))
+    assert np.array_equal(named.fields["pMean"], meant.fields["pMean"]) and named.forces == meant.forces
+    with pytest.raises(InputError, match="not trained with the condition 'wind'"):
+        surrogate.predict(mesh, conditions={"speed": 30.0, "wind": 1.0})
+    with pytest.raises(InputError, match="speed must be positive"):
+        surrogate.predict(mesh, conditions={"speed": 0.0})

@@ -63,7 +63,7 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("hide_cues", -0.1, "task.hide_cues must be from 0 to 1, got -0.1"),
     ("number_weight", -1.0, "task.number_weight must be a finite number, at least 0, got -1"),
     ("number_weight", NAN, "task.number_weight must be a finite number, at least 0, got nan"),
-    ("loss", ("cube",), "loss 'cube'; allowed: 'relative_l2'"),
+    ("loss", ("cube",), "loss 'cube'.* allowed: 'relative_l2'"),
     ("loss", (), "task.loss"),
     ("geometry", "sphere", "task.geometry must be one of 'auto', 'body', 'none', got 'sphere'"),
 ]
