@@ -68,19 +68,13 @@ class GenerateTask(Forecaster):
             context=context,
         )
         folder = context.folder
-        latents = encode(range(kept), folder and folder / "latents.pt")
+        learnt = encode(range(kept), folder and folder / "latents.pt")
         spent = time.perf_counter() - begin
-        held = [encode(range(i, i + 1), folder and folder / f"validation_{i}.pt") for i in range(kept, len(points))]
-        first = [{name: values[:1] for name, values in of.items()} for of in held]
+        each = [encode(range(i, i + 1), folder and folder / f"validation_{i}.pt") for i in range(kept, len(points))]
+        held = [{name: values[:1] for name, values in found.items()} for found in each]
         said = [f"segments encoded in {spent:.1f} s"]
         return GenerateSamples(
-            points=points,
-            autoencoder=start,
-            latents=latents,
-            held_out=first,
-            settings=settings,
-            cases=kept,
-            remarks=said,
+            points=points, autoencoder=start, latents=learnt, held_out=held, settings=settings, cases=kept, remarks=said
         )
 
     @classmethod

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from meshops.errors import InputError
-from meshops.nn.flow import EVALUATIONS, METHODS, draw_times, flow_pair, integrate, masked_loss
+from meshops.nn.flow import EVALUATIONS, METHODS, draw_times, flow_pair, flow_sample, integrate, masked_loss
 
 
 def test_path_is_straight() -> None:
@@ -118,3 +118,14 @@ def test_times_and_error_messages() -> None:
         integrate(lambda r, z: z, torch.zeros(1), method="ab3")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="steps must be at least 1, got 0"):
         integrate(lambda r, z: z, torch.zeros(1), steps=0)
+
+
+def test_what_is_known_of_a_sample_is_the_same_bits() -> None:
+    known, wanted = torch.randn(6, 4), torch.rand(6, 4) < 0.5
+
+    def sample(seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return flow_sample(lambda r, z: 1 + z, known, wanted, steps=3, generator=generator)
+
+    assert torch.equal(sample(0), sample(0)) and torch.equal(sample(0)[~wanted], known[~wanted])
+    assert not torch.isclose(sample(0), sample(1))[wanted].any()
