@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from meshops.checks import at_least
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
 from meshops.data.tensor_cache import fingerprint
@@ -25,7 +26,6 @@ from meshops.errors import InputError, listing
 from meshops.metrics.losses import relative_errors
 from meshops.nn.causal_tower import Latent, check_frames, compression
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, judging, spread
-from meshops.tasks.checks import at_least
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.windows import (
     AutoencodeSamples,

@@ -10,11 +10,11 @@ from typing import Literal, Self, TypeVar
 from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import FeatureSpec
+from meshops.checks import check_amounts, check_counts, check_fractions
 from meshops.errors import InputError, listing
 from meshops.metrics.fields import field_metrics
 from meshops.metrics.losses import get_loss
 from meshops.tasks.base import Plain, Spec
-from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
 T = TypeVar("T")
 MOST_PASSES = 1000

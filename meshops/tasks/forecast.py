@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer, QuantityNormalizer
 from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
@@ -21,7 +22,6 @@ from meshops.nn.flow import Method, flow_sample
 from meshops.nn.known_frames import ASKED, Known, TaskName
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task, judging
-from meshops.tasks.checks import check_counts
 from meshops.tasks.segments import GenerateSettings, GenerateSpec
 
 

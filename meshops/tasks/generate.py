@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer, QuantityNormalizer, Statistics
 from meshops.errors import InputError
 from meshops.nn.causal_tower import check_run
@@ -22,7 +23,6 @@ from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
-from meshops.tasks.checks import check_counts
 from meshops.tasks.forecast import Forecaster
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
 from meshops.tasks.latents import encoded_segments

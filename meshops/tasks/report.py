@@ -83,14 +83,14 @@ class Report:
 
     def table(self) -> str:
         """The means beside the yardsticks, one line each, for the terminal."""
-        columns = {key: text for key, text in self.columns.items() if key in self.mean}
+        columns = {key: (text, max(11, len(text) + 2)) for key, text in self.columns.items() if key in self.mean}
         rows = {"surrogate": self.mean, **self.baselines}
-        width = max(16, *(len(name) + 2 for name in rows)) if rows else 16
+        width = max(16, *(len(name) + 2 for name in rows))
         lines = [self.title]
         if columns:
-            lines.append(" " * width + "".join(text.rjust(_width(text)) for text in columns.values()))
+            lines.append(" " * width + "".join(text.rjust(size) for text, size in columns.values()))
             lines += [
-                name.ljust(width) + "".join(shown(row.get(key)).rjust(_width(t)) for key, t in columns.items())
+                name.ljust(width) + "".join(shown(row.get(key)).rjust(size) for key, (_, size) in columns.items())
                 for name, row in rows.items()
                 if any(key in row for key in columns)
             ]
@@ -100,16 +100,13 @@ class Report:
         """A sentence for each shown error that a yardstick beats."""
         out = []
         for key, text in self.columns.items():
+            others = [
+                (float(value), name) for name, row in self.baselines.items()
+                if not name.startswith(" ") and name != "token floor" and (value := row.get(key)) is not None
+            ]  # fmt: skip
             own = self.mean.get(key)
-            better = {
-                name: row[key]
-                for name, row in self.baselines.items()
-                if not name.startswith(" ") and name != "token floor" and row.get(key) is not None
-            }
-            if own is None or not better:
-                continue
-            name, value = min(better.items(), key=lambda item: float(item[1] or 0))
-            if float(value or 0) < own:
+            if own is not None and others and min(others)[0] < own:
+                value, name = min(others)
                 out.append(f"note: {text} is worse than '{name}' ({shown(own)} against {shown(value)}): no skill there")
         return out
 
@@ -132,7 +129,3 @@ def shown(value: Value) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2e}"
-
-
-def _width(text: str) -> int:
-    return max(11, len(text) + 2)

@@ -15,12 +15,12 @@ from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, 
 import torch
 from torch import Tensor, nn
 
+from meshops.checks import check_counts
 from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, judging, training_count
-from meshops.tasks.checks import check_counts
 from meshops.tasks.report import Report, Row, means
 
 RolloutLoss = Literal["mse", "nmse", "mae"]

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError
@@ -21,7 +22,6 @@ from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.on_grid import OnGrid
 from meshops.ops.scores import check_fields
 from meshops.tasks.base import Context, Plain, judging, spread
-from meshops.tasks.checks import check_counts
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.report import Report, Row, shown
 from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from meshops.checks import check_counts
 from meshops.data.normalize import logarithmic
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
 from meshops.nn.known_frames import TASKS, allowed_shares
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Plain, Samples, Spec
-from meshops.tasks.checks import check_counts
 
 Law = Literal["uniform", "logit_normal"]
 

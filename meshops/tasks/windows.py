@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from meshops.checks import check_amounts, check_counts, check_fractions
 from meshops.data.point_frames import PointFrames
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
-from meshops.tasks.checks import check_amounts, check_counts, check_fractions
 
 
 @dataclass(frozen=True, kw_only=True)

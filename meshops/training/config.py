@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from meshops.checks import check_amounts, check_counts
 from meshops.errors import InputError, listing
 from meshops.tasks import get_task
 from meshops.tasks.base import Plain
-from meshops.tasks.checks import check_amounts, check_counts
 
 
 @dataclass(frozen=True, kw_only=True)
