@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from meshops.data.point_frames import PointFrames
 from meshops.viz.ensemble import ensemble_page
 from meshops.viz.pictures import curve_picture
+
+if TYPE_CHECKING:
+    from meshops.data.point_frames import PointFrames
 
 CURVES = {
     "relative_l2": "mean of the ensemble",
