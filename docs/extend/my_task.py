@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch_geometric.data import Batch
 from torch_geometric.nn import global_add_pool
 
-from meshops.tasks import GraphSamples, Report, Spec, Task, means
+from meshops.tasks import GraphSamples, Report, Spec, Task, means, register_task
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class TotalSpec(Spec):
         return {"in_channels": 0, "out_channels": 1, "pos_dim": 2}  # by the names of the models' arguments
 
 
+@register_task("total")
 class Total(Task):
-    kind, Settings = "total", TotalSpec  # what the ``task:`` block says is all there is to know
-    batch = staticmethod(GraphSamples.batch)
+    Settings, batch = TotalSpec, staticmethod(GraphSamples.batch)  # the ``task:`` block is all there is to know
 
     @classmethod
     def samples(cls, data, settings, context):
@@ -29,8 +29,8 @@ class Total(Task):
         return cls(model, TotalSpec.from_dict(spec))
 
     def loss(self, batch):
-        found = global_add_pool(self.model(self.model.unpack(batch)), batch.batch)[:, 0]
-        return {"loss": (found - batch[self.spec.number]).square().mean()}
+        total = global_add_pool(self.model(self.model.unpack(batch)), batch.batch)
+        return {"loss": (total[:, 0] - batch[self.spec.number]).square().mean()}
 
     def judge(self, samples, case):
         return {"error": self.loss(Batch.from_data_list([case]))["loss"].item() ** 0.5}

@@ -32,7 +32,7 @@ futures as ensembles (generate), or several runs that build on each other (stage
   --import MODULE      import a module of yours first: its models, datasets, tasks register themselves
   --json               print metrics.json at the end
 
-The run folder (--out) holds config.yaml, model.ckpt, metrics.json, log.jsonl and checkpoints/.
+The run folder (--out) holds config.yaml, model.ckpt, metrics.json, errors.html, log.jsonl and checkpoints/.
 Ctrl-C ends the step that runs, leaves a run that --resume continues, and exits with code 130.
 On several GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml, or --train.devices 4
 

@@ -100,3 +100,9 @@ class Subsample(BaseTransform):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"Subsample(fraction={self.fraction}, seed={self.seed})"
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Up to ``most`` numbers from 0 to ``count - 1``, evenly spread, the ends among them."""
+    picked = min(count, most)
+    return sorted({round(i * (count - 1) / max(picked - 1, 1)) for i in range(picked)})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -26,3 +29,15 @@ class Model(Protocol):
 
     def forward(self, inputs: Any) -> Tensor:
         """``[n, out_channels]`` from what :meth:`unpack` returned."""
+
+
+@contextmanager
+def judging(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; afterwards the mode there was."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)

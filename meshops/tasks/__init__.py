@@ -2,7 +2,7 @@
 
 from meshops.aero.cases import Case
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks
+from meshops.tasks.base import CaseSource, Context, Draw, Made, Samples, Spec, Task, get_task, list_tasks, register_task
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateTask
@@ -44,5 +44,6 @@ __all__ = [
     "list_tasks",
     "matrix_table",
     "means",
+    "register_task",
     "tasks_of",
 ]

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from meshops.checks import at_least
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
+from meshops.data.sampling import spread
 from meshops.data.tensor_cache import fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.metrics.losses import relative_errors
 from meshops.nn.causal_tower import Latent, check_frames, compression
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, judging, spread
+from meshops.nn.model import judging
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, register_task
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.windows import (
     AutoencodeSamples,
@@ -41,6 +43,7 @@ FITTED_WINDOWS = 32  # what the statistics are taken from
 JUDGED_WINDOWS = 2  # per trajectory, evenly spread
 
 
+@register_task("autoencode")
 class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
     """An auto-encoder together with the normalisation of its fields.
 
@@ -57,7 +60,6 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         refined: Error of trajectories ``before`` and ``after`` refining.
     """
 
-    kind = "autoencode"
     Settings: ClassVar[type] = AutoencodeSettings
     remembered = ("compression", "cases", "refined")
     usage = "surrogate.task.encode(...), .decode(...) or .reconstruct(...)"

@@ -3,15 +3,14 @@
     data ─Task.samples─▶ Samples ─Task.fit─▶ Task ─loss(batch(draws))─▶ trained Task ─evaluate─▶ Report
 
 A task holds a model together with the normalisation of what goes in and out; values are normalised once, there, and put
-back once, there. A kind is one subclass with ``kind`` set: it registers itself, and training, checkpoints, evaluation
+back once, there. A kind is one subclass with ``@register_task``: training, checkpoints, evaluation
 and the command line know it. Which samples a step sees is a function of (seed, step, rank) alone.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
@@ -33,6 +32,7 @@ Plain: TypeAlias = "bool | int | float | str | Sequence[Plain] | Mapping[str, Pl
 Stored: TypeAlias = "Plain | Tensor | Mapping[str, Stored]"
 CaseSource: TypeAlias = Sequence[Data] | CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
 
+K = TypeVar("K", bound="Task")  # type: ignore[type-arg]
 _KINDS: dict[str, type[Task]] = {}  # type: ignore[type-arg]
 
 
@@ -166,12 +166,6 @@ class Task(nn.Module, ABC, Generic[S, B]):
         self.asked: dict[str, Plain] = {}
         self._parts: dict[str, Task] = {}  # type: ignore[type-arg]
 
-    def __init_subclass__(cls, **options: object) -> None:
-        """Register the kind."""
-        super().__init_subclass__(**options)
-        if cls.__dict__.get("kind"):
-            _KINDS[cls.kind] = cls
-
     @classmethod
     @abstractmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> S:
@@ -277,6 +271,17 @@ class Task(nn.Module, ABC, Generic[S, B]):
         return {**self.asked, **{key: value for key, value in asked.items() if value is not None}}
 
 
+def register_task(name: str) -> Callable[[type[K]], type[K]]:
+    """Decorator: make a class of tasks known by its kind to training, checkpoints, evaluation and the command line."""
+
+    def register(task: type[K]) -> type[K]:
+        task.kind = name
+        _KINDS[name] = task
+        return task
+
+    return register
+
+
 def get_task(kind: str) -> type[Task]:  # type: ignore[type-arg]
     """Class of a kind.
 
@@ -294,18 +299,6 @@ def list_tasks() -> list[str]:
     return sorted(_KINDS)
 
 
-@contextmanager
-def judging(task: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside; afterwards the mode there was."""
-    training = task.training
-    task.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        task.train(training)
-
-
 def training_count(count: int, held_out: int) -> int:
     """How many of ``count`` cases are left when the last ``held_out`` are for validation.
 
@@ -317,12 +310,6 @@ def training_count(count: int, held_out: int) -> int:
     if not 0 <= held_out < count:
         raise InputError(f"train.validation must be in 0..{count - 1}, got {held_out}")
     return count - held_out
-
-
-def spread(count: int, most: int) -> list[int]:
-    """Up to ``most`` numbers from 0 to ``count - 1``, evenly spread, the ends among them."""
-    picked = min(count, most)
-    return sorted({round(i * (count - 1) / max(picked - 1, 1)) for i in range(picked)})
 
 
 def _tuples(value: Plain) -> Plain:

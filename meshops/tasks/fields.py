@@ -36,7 +36,7 @@ from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, register_task
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -47,6 +47,7 @@ from meshops.tasks.report import Report
 FAR = 5.0  # standard deviations: a shape outside the training set must not blow up
 
 
+@register_task("fields")
 class FieldsTask(Task[FieldsSamples, Batch]):
     """A model of fields together with the normalisation of its inputs and outputs.
 
@@ -60,7 +61,6 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         number_norm: Of the named results.
     """
 
-    kind: ClassVar[str] = "fields"
     Settings: ClassVar[type] = FieldsSettings
     remembered = ("cell_size", "cell_points", "condition_range")
     position: Tensor

@@ -20,8 +20,9 @@ from meshops.metrics.ensembles import expected_error
 from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import Method, flow_sample
 from meshops.nn.known_frames import ASKED, Known, TaskName
+from meshops.nn.model import judging
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import Stored, Task, judging
+from meshops.tasks.base import Stored, Task
 from meshops.tasks.segments import GenerateSettings, GenerateSpec
 
 

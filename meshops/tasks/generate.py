@@ -22,7 +22,7 @@ from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, register_task
 from meshops.tasks.forecast import Forecaster
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
 from meshops.tasks.latents import encoded_segments
@@ -33,10 +33,10 @@ from meshops.tasks.windows import count_learnt
 JUDGED_DRAWS = 8  # examples of a held-out segment
 
 
+@register_task("generate")
 class GenerateTask(Forecaster):
     """How a generator is trained and judged; what it can do: :class:`~meshops.tasks.forecast.Forecaster`."""
 
-    kind = "generate"
     Settings: ClassVar[type] = GenerateSettings
     usage = "surrogate.task.forecast(...) or .complete(...)"
 

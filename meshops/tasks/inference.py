@@ -18,9 +18,9 @@ from meshops.checks import check_counts
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.sampling import interleave, random_subset
 from meshops.errors import InputError, listing
+from meshops.nn.model import judging
 from meshops.ops.tree import locate, median_split
 from meshops.partition.dense import assign
-from meshops.tasks.base import judging
 from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
 Method = Literal["interleaved", "anchored"]

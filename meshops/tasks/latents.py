@@ -9,8 +9,9 @@ from torch import Tensor
 
 from meshops.data.tensor_cache import cached_tensors, fingerprint
 from meshops.datasets.point_trajectories import PointTrajectories
+from meshops.nn.model import judging
 from meshops.tasks.autoencode import AutoencodeTask
-from meshops.tasks.base import ALONE, Context, judging
+from meshops.tasks.base import ALONE, Context
 
 
 def encoded_segments(

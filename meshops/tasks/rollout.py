@@ -20,7 +20,8 @@ from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
-from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, judging, training_count
+from meshops.nn.model import judging
+from meshops.tasks.base import ALONE, CaseSource, Context, Plain, Samples, Spec, Task, register_task, training_count
 from meshops.tasks.report import Report, Row, means
 
 RolloutLoss = Literal["mse", "nmse", "mae"]
@@ -146,6 +147,7 @@ class Score(NamedTuple):
     frames: tuple[Tensor, Tensor] | None = None
 
 
+@register_task("rollout")
 class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
     """A model of one step in time, in the space the data live in; subclasses are final, one per space.
 
@@ -157,7 +159,6 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
         steps: Steps of the rollouts a run is judged on, where it does not say.
     """
 
-    kind = "rollout"
     Settings = RolloutSettings
     usage = "surrogate.task.rollout(...)"
     spec: RolloutSpec

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer
+from meshops.data.sampling import spread
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError
 from meshops.metrics.grids import channel_errors, energy_spectrum, vrmse
 from meshops.nn.grid_model import GridModel, LossPairs
+from meshops.nn.model import judging
 from meshops.nn.on_grid import OnGrid
 from meshops.ops.scores import check_fields
-from meshops.tasks.base import Context, Plain, judging, spread
+from meshops.tasks.base import Context, Plain
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.report import Report, Row, shown
 from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score

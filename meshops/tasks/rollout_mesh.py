@@ -21,7 +21,8 @@ from meshops.data.normalize import Normalizer
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshTrajectoryDataset, MeshWindow
 from meshops.errors import InputError
 from meshops.nn.mesh_model import LearnsWithTruth
-from meshops.tasks.base import Plain, judging
+from meshops.nn.model import judging
+from meshops.tasks.base import Plain
 from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
 from meshops.tasks.report import Row
 from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score

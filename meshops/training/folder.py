@@ -1,8 +1,9 @@
 """The folder of a run: settings, checkpoints, logs, results. One run at a time, never overwritten unasked.
 
-config.yaml   settings          checkpoints/last.ckpt   where a stopped run continues
-model.ckpt    the surrogate     log.jsonl               a line every few steps
-metrics.json  its errors        run.lock                held while the run goes on
+config.yaml   settings            checkpoints/last.ckpt   where a stopped run continues
+model.ckpt    the surrogate       log.jsonl               a line every few steps
+metrics.json  its errors          run.lock                held while the run goes on
+errors.html   the same as a page
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from meshops.io import plain, write_text
 from meshops.training.config import RunConfig, flat
 
 FREE = {"out", "train.accelerator", "train.devices", "train.threads"}  # what a resumed run may change
-LEFT = ("config.yaml", "model.ckpt", "metrics.json", "log.jsonl", "latents.pt", "checkpoints", "logs")
+LEFT = ("config.yaml", "model.ckpt", "metrics.json", "errors.html", "log.jsonl", "latents.pt", "checkpoints", "logs")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from meshops.datasets import CaseDataset, register_dataset
 from meshops.datasets.base import GraphCache
 from meshops.models import register_model
 from meshops.nn.point_model import point_inputs
-from meshops.tasks import FieldsTask
+from meshops.tasks import FieldsTask, register_task
 
 
 @register_model
@@ -64,8 +64,9 @@ class Squares(CaseDataset):
         raise NotImplementedError
 
 
+@register_task("my_fields")
 class MyFields(FieldsTask):
-    kind = "my_fields"
+    pass
 '''
 
 

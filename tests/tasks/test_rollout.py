@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from meshops.cli.main import main
 from meshops.data.grid import grid_graph
+from meshops.data.sampling import spread
 from meshops.datasets import Eagle, TheWell
 from meshops.datasets.graph_trajectories import GridTrajectories
 from meshops.errors import InputError
@@ -21,7 +22,7 @@ from meshops.models import AMRTransformer, UNet, create_model
 from meshops.models.registry import model_arguments
 from meshops.nn.optim import noam, schedule, step_decay
 from meshops.tasks import GridRollout, MeshRollout, RolloutSettings, RolloutTask
-from meshops.tasks.base import Context, Draw, Task, get_task, spread
+from meshops.tasks.base import Context, Draw, Task, get_task
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.rollout_grid import GridBatch, some_frames
 
