@@ -70,13 +70,16 @@ class Report:
         known = {key: text for key, text in heads.items() if all(key in row for row in self.cases.values())}
         rows = {"surrogate": self.mean, **self.baselines}
         page = ReportData(
-            title=f"Errors of a surrogate of kind {self.kind}",
+            title=f"Errors of a surrogate ({self.kind})",
             subtitle=self.title,
             summary=[(text, shown(self.mean.get(key))) for key, text in heads.items()],
-            field_table=(["", *heads.values()], [[name.strip(), *map(row.get, heads)] for name, row in rows.items()]),
-            case_table=(["case", *known.values()], [[case, *map(row.get, known)] for case, row in self.cases.items()]),
+            tables={
+                "Errors": (["mean", *heads.values()], [[k.strip(), *map(row.get, heads)] for k, row in rows.items()]),
+                "Cases": (["case", *known.values()], [[k, *map(row.get, known)] for k, row in self.cases.items()]),
+            },
             pictures=[(picture, picture.stem) for picture in self.pictures if picture.suffix == ".png"],
             warnings=self.warnings(),
+            warnings_title="No better than what needs no training",
             provenance={"asked": {key: str(value) for key, value in self.details.items()}},
         )
         return write_report(page, path)
@@ -94,7 +97,7 @@ class Report:
                 for name, row in rows.items()
                 if any(key in row for key in columns)
             ]
-        return "\n".join(lines + self.lines + self.warnings())
+        return "\n".join(lines + self.lines + [f"note: {warning}" for warning in self.warnings()])
 
     def warnings(self) -> list[str]:
         """A sentence for each shown error that a yardstick beats."""
@@ -107,7 +110,7 @@ class Report:
             own = self.mean.get(key)
             if own is not None and others and min(others)[0] < own:
                 value, name = min(others)
-                out.append(f"note: {text} is worse than '{name}' ({shown(own)} against {shown(value)}): no skill there")
+                out.append(f"{text} is worse than '{name}' ({shown(own)} against {shown(value)}): no skill there")
         return out
 
 

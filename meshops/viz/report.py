@@ -10,7 +10,7 @@ import io
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -74,11 +74,12 @@ class ReportData:
         summary: Label and value of the few numbers to read first.
         forces: Table of forces and coefficients.
         field_table: Minimum, mean, maximum (and errors where the truth is known) of each field.
-        case_table: Errors of each case.
+        tables: Further tables by title, in front of all else.
         pictures: PNG or JPEG files with captions.
         scene: Fragment from :func:`meshops.viz.scene_html`; goes into the page as it is.
         trust: How far the shape is from the training set and what error to expect.
-        warnings: What was changed or assumed about the input.
+        warnings: What was changed or assumed about the input, or what else ``warnings_title`` says.
+        warnings_title: Heading of the warnings.
         provenance: Sections such as model, data, run and software, each with names and values.
         downloads: Link relative to the report, and what it is.
     """
@@ -88,11 +89,12 @@ class ReportData:
     summary: Sequence[tuple[str, str]] = ()
     forces: AnyTable | None = None
     field_table: AnyTable | None = None
-    case_table: AnyTable | None = None
+    tables: Mapping[str, AnyTable] = field(default_factory=dict)
     pictures: Sequence[tuple[Path, str]] = ()
     scene: str | None = None
     trust: TrustSection | None = None
     warnings: Sequence[str] = ()
+    warnings_title: str = "Changed or assumed about the input"
     provenance: Mapping[str, Mapping[str, str]] | None = None
     downloads: Sequence[tuple[str, str]] = ()
 
@@ -132,7 +134,7 @@ def write_report(data: ReportData, path: str | Path) -> Path:
         data=data,
         forces=_checked("forces", data.forces),
         field_table=_checked("field_table", data.field_table),
-        case_table=_checked("case_table", data.case_table),
+        tables={title: found for title, table in data.tables.items() if (found := _checked(title, table))},
         pictures=[(embedded(picture), caption) for picture, caption in data.pictures],
         trust=trust,
         level=_level(trust.level) if trust else None,

@@ -211,13 +211,15 @@ def test_the_errors_of_a_run_become_a_page(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(picture)
     report = Report(
         "fields", "relative L2 error, mean of 2 cases", {"p": 0.25, "drag": None},
-        cases={"<a>": {"p": 0.2, "drag": None}, "b": {"p": 0.3, "drag": 0.5}}, baselines={"constant": {"p": 1.0}},
+        cases={"<a>": {"p": 0.2, "drag": None}, "b": {"p": 0.3, "drag": 0.5}}, baselines={"constant": {"p": 0.1}},
         columns={"p": "pressure", "drag": "drag"}, pictures=[picture],
     )  # fmt: skip
     page = parse(report.write_page(tmp_path / "errors.html"))
     assert_self_contained(page)
     said = " ".join(page.text)
-    assert "Cases" in said and "Forces" not in said, "errors are not forces"
+    assert "Errors" in said and "Cases" in said
+    assert not {"Forces", "Fields", "Changed or assumed about the input"} & set(page.text), "errors are not forces"
+    assert "pressure is worse than 'constant' (0.250 against 0.100): no skill there" in said
     assert "constant" in said and "<a>" in said and "pressure" in said
     assert sum(tag == "img" for tag, _ in page.tags) == 1
     missing = Report("fields", "not judged: no test cases", {}).write_page(tmp_path / "none.html")
