@@ -1,8 +1,9 @@
 """A weighted sum of models of the same fields: folds of one network, and networks with closed forms.
 
-    u_c(x) = sum_m w_mc f_m,c(x),     w_mc >= 0,  sum_m w_mc = 1
+    u_c(x) = sum_m w_mc f_m,c(x),     w_mc >= 0,  sum_m w_mc <= 1
 
-(stacking, Wolpert 1992, with the constraints of Breiman 1996). A member whose weights are all zero costs nothing.
+(stacking, Wolpert 1992, with the constraints of Breiman 1996). What is missing to 1 is the weight of zero, the mean of
+the training in normalised fields.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ class Blend(nn.Module):
         """Fields ``[n, c]``."""
         total: Tensor | None = None
         for member, weight, given in zip(self.members, self.weights, inputs, strict=True):
-            if bool((weight == 0).all()):
+            if total is not None and bool((weight == 0).all()):
                 continue
             part = weight * member(given)
             total = part if total is None else total + part
-        assert total is not None, "weights of a blend sum to one"
+        assert total is not None, "there is a first member"
         return total

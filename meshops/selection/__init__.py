@@ -1,1 +1,7 @@
 """The best surrogate of few cases, chosen honestly: candidates, cross-validation, a blend, an outer test."""
+
+from meshops.selection.config import FitConfig
+from meshops.selection.folds import Split, split_cases
+from meshops.selection.run import FitResult, fit
+
+__all__ = ["FitConfig", "FitResult", "Split", "fit", "split_cases"]

@@ -84,8 +84,8 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         self.condition_norm, self.number_norm = condition_norm, number_norm
         self.register_buffer("position", position.to(torch.float32))
         self.number_head: NumberHead | None = None
-        self.number_model = CaseRegression(**spec.number_regression) if spec.number_regression else None  # type: ignore[arg-type]
-        if spec.numbers and self.number_model is None:
+        self.number_models = nn.ModuleList(CaseRegression(**made) for made in spec.number_regressions)  # type: ignore[arg-type]
+        if spec.numbers and not spec.number_regressions:
             width = spec.dim + len(spec.feature_names()) + len(spec.conditions) + spec.channels
             self.number_head = NumberHead(width, len(spec.numbers))
         self.cell_size: float | None = None
@@ -349,15 +349,16 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     @torch.no_grad()
     def _case_numbers(self, prepared: MeshGraph, values: Tensor) -> dict[str, float] | None:
-        if self.number_model is not None:
-            row = self.number_model(case_inputs(prepared.to(self.device)).vector)[0].tolist()
-            return dict(zip(self.spec.numbers, row, strict=True))
+        if len(self.number_models):
+            vector = case_inputs(prepared.to(self.device), shape=self.reference is None).vector
+            found = [float(model(vector)) for model in self.number_models]
+            return dict(zip(self.spec.numbers, found, strict=True))
         if self.number_head is None:
             return None
         inputs = self.inputs(prepared.to(self.device))
         ptr = torch.tensor([0, len(values)], device=self.device)
-        found = self.number_norm.inverse(self._numbers(inputs, values.to(self.device), ptr))[0]
-        return dict(zip(self.spec.numbers, found.tolist(), strict=True))
+        row = self.number_norm.inverse(self._numbers(inputs, values.to(self.device), ptr))[0]
+        return dict(zip(self.spec.numbers, row.tolist(), strict=True))
 
     def physical(
         self, normalised: Tensor, frame: Frame | None, flow: FlowConditions | None = None

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from meshops.aero.case_spec import ROLE_NAMES
+from meshops.aero.cases import Case, graph_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import input_names, not_mirrored, own_columns, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
@@ -250,3 +251,14 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
     """Flow of a case, folded as the task is; that of the training where either states none."""
     return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
+
+
+def case_at(cases: CaseDataset, index: int, spec: FieldsSpec) -> Case:
+    """A case of a data set, opened: what it has of the fields is the truth."""
+    return graph_case(
+        with_body(cases[index], spec),
+        spec,
+        flow=case_flow(cases, index, spec) if spec.bodies else None,
+        conditions=cases.conditions_of(index),
+        numbers=cases.numbers_of(index),
+    )

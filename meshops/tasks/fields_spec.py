@@ -100,8 +100,8 @@ class FieldsSpec(CaseSpec, Spec):
         number_weight: Weight of the numbers in the loss.
         metrics: Further metrics of every field in reports.
         hide: How often the features of the mesh itself are hidden in training.
-        number_regression: Arguments of the :class:`~meshops.nn.case_regression.CaseRegression` that finds numbers from
-            conditions and shape; None: a trained head does.
+        number_regressions: Arguments of the :class:`~meshops.nn.case_regression.CaseRegression` that finds each number
+            from conditions and shape; empty: a trained head finds all.
     """
 
     nodes: int = 0
@@ -110,7 +110,7 @@ class FieldsSpec(CaseSpec, Spec):
     number_weight: float = 0.1
     metrics: tuple[str, ...] = ()
     hide: float = 0.0
-    number_regression: Mapping[str, Plain] | None = None
+    number_regressions: tuple[Mapping[str, Plain], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that losses and weights fit the fields."""
