@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from meshops.cli.options import console, parser, print_json
 from meshops.errors import InputError
+
+if TYPE_CHECKING:
+    from meshops.tasks import Report
 
 EPILOG = """examples:
   meshops fit my_runs                                     any folder of finished simulations
@@ -42,11 +46,10 @@ def run(argv: Sequence[str]) -> int:
     screen.print(f"looking at {args.data}")
     from meshops.datasets import open_data
     from meshops.datasets.base import CaseDataset
-    from meshops.selection import FitConfig, fit
+    from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
+    from meshops.selection import FitConfig, fit, fit_trajectories
 
     data = open_data(root=args.data, split="all")
-    if not isinstance(data, CaseDataset):
-        raise InputError(f"{args.data}: holds trajectories; train them with 'meshops train' and kind: rollout")
     config = FitConfig(
         minutes=args.minutes,
         out=args.out or f"runs/fit/{Path(args.data).resolve().stem}",
@@ -54,15 +57,24 @@ def run(argv: Sequence[str]) -> int:
         test=_test(args.test),
         networks=_names(args.networks),
     )
-    result = fit(
-        data, config, resume=args.resume, overwrite=args.overwrite, console=screen, about={"folder": str(args.data)}
-    )
-    if args.json:
-        print_json(result.report.to_dict())
+    how: dict[str, Any] = {"resume": args.resume, "overwrite": args.overwrite, "console": screen}
+    about = {"folder": str(args.data)}
+    if isinstance(data, CaseDataset):
+        result = fit(data, config, about=about, **how)
+        lines = [f"chosen: {', '.join(result.found.blend)}", result.curve.sentence()]
+        return _print(result.report, lines, result.folder, as_json=args.json)
+    if isinstance(data, MeshTrajectoryDataset):
+        made = fit_trajectories(data, config, about=about, **how)
+        return _print(made.report, [f"chosen: {made.surrogate.task.made.name}"], made.folder, as_json=args.json)
+    raise InputError(f"{args.data}: trajectories on grids; train them with 'meshops train' and kind: rollout")
+
+
+def _print(report: Report, lines: Sequence[str], folder: Path, *, as_json: bool) -> int:
+    if as_json:
+        print_json(report.to_dict())
         return 0
-    sys.stdout.write(result.report.table() + "\n")
-    sys.stdout.write(f"chosen: {', '.join(result.found.blend)}\n{result.curve.sentence()}\n")
-    sys.stdout.write(f"written to {result.folder}: model.ckpt, metrics.json, report.html\n")
+    sys.stdout.write("\n".join([report.table(), *lines]) + "\n")
+    sys.stdout.write(f"written to {folder}: model.ckpt, metrics.json, report.html\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from meshops.selection.config import FitConfig
 from meshops.selection.folds import Split, split_cases
+from meshops.selection.rollouts import RolloutFit, fit_trajectories
 from meshops.selection.run import FitResult, fit
 
-__all__ = ["FitConfig", "FitResult", "Split", "fit", "split_cases"]
+__all__ = ["FitConfig", "FitResult", "RolloutFit", "Split", "fit", "fit_trajectories", "split_cases"]

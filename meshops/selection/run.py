@@ -136,7 +136,7 @@ def _fit(
     cases: CaseDataset, config: FitConfig, split: Split, folder: Path, screen: Console, about: dict[str, Plain]
 ) -> FitResult:
     learning = CaseSubset(cases, split.learn)
-    settings, notes = _settings(learning, config), _remarks(cases, split)
+    settings, notes = _settings(learning, config), _remarks(cases, split, drawn=isinstance(config.test, float | int))
     context = Context(console=screen, folder=folder)
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
@@ -176,7 +176,7 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
     )
 
 
-def _remarks(cases: CaseDataset, split: Split) -> list[str]:
+def _remarks(cases: CaseDataset, split: Split, *, drawn: bool) -> list[str]:
     notes = []
     if len(cases) < FEW:
         notes.append(
@@ -185,7 +185,8 @@ def _remarks(cases: CaseDataset, split: Split) -> list[str]:
         )
     elif split.test:
         names = [cases.cases[i] for i in split.test]
-        notes.append(f"held out at random to judge the winner, and not learnt from: {listing(names, 6)}")
+        how = "at random " if drawn else ""
+        notes.append(f"held out {how}to judge the winner, and not learnt from: {listing(names, 6)}")
     return notes
 
 
@@ -264,9 +265,7 @@ def write_results(result: FitResult, cases: CaseDataset) -> None:
         **result.report.to_dict(),
         "chosen": {name: list(map(float, np.atleast_1d(w))) for name, w in result.found.blend.items()},
         "cross_validation": {"error": result.found.score, "candidates": candidates},
-        "numbers": None
-        if result.numbers is None
-        else {"chosen": result.numbers.chosen, "errors": result.numbers.errors},
+        "numbers": None if numbers is None else {"chosen": numbers.chosen, "errors": numbers.errors},
         "learning_curve": result.curve.to_dict(),
         "split": {"test": [cases.cases[i] for i in result.split.test], "learn": len(result.split.learn)},
         "notes": list(result.notes),
