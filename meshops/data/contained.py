@@ -25,7 +25,7 @@ SWITCH = "MESHOPS_READ"
 MEGABYTE = 1 << 20
 # Limits: a fixed part, and one in proportion to the bytes that may be read.
 MEMORY = (768 * MEGABYTE, 64)
-CPU_SECONDS = (20.0, 2e-6)
+CPU_SECONDS = (8.0, 2e-6)
 WALL_SECONDS = (120.0, 2e-5)
 MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
 

@@ -155,7 +155,7 @@ def find_format(path: Path) -> Format:
     if suffix in (".foam", ".openfoam"):
         return OPENFOAM
     if suffix not in FORMATS:
-        raise InputError(f"{path}: cannot read files ending in '{path.suffix}'; supported are {listing(SUFFIXES, 80)}")
+        raise InputError(f"{path}: cannot read files ending in '{path.suffix}'; supported are {listing(SUFFIXES, 30)}")
     try:
         head = vtk_formats.read_head(path, 4096)
     except OSError as error:

@@ -23,6 +23,7 @@ def read_obj(path: Path, *, region: Region = None, time: Time = "last") -> MeshR
     points: list[list[bytes]] = []
     faces: list[list[bytes]] = []
     before: list[int] = []  # points there were at each face: negative numbers count back from there
+    others = {b"vt": 0, b"vn": 0}
     names: dict[bytes, list[tuple[str, int]]] = {b"o": [], b"g": []}
     left_out: dict[str, int] = {}
     raw = path.read_bytes().replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
@@ -36,6 +37,8 @@ def read_obj(path: Path, *, region: Region = None, time: Time = "last") -> MeshR
         elif key == b"f":
             faces.append(words[1 : next((i for i, word in enumerate(words) if word.startswith(b"#")), None)])
             before.append(len(points))
+        elif key in others:
+            others[key] += 1
         elif key in names:
             names[key].append((b" ".join(words[1:]).decode("utf-8", "replace"), len(faces)))
         elif key in LEFT_OUT:
@@ -58,6 +61,7 @@ def read_obj(path: Path, *, region: Region = None, time: Time = "last") -> MeshR
     notes = ReadNotes("Wavefront OBJ", precision="text")
     notes.remarks += [f"{count} {what} were left out" for what, count in left_out.items()]
     check_range(nodes, len(points), path)
+    _check_others(faces, others, path)
     mesh = mesh_of(xyz, make_cells(size, nodes, kind))
     parts = _parts(names[b"o"], size.size) or _parts(names[b"g"], size.size)
     return part_read(mesh, notes, parts, region, str(path))
@@ -68,6 +72,20 @@ def check_range(nodes: Array, count: int, path: Path) -> None:
     if nodes.size and not (0 <= int(nodes.min()) and int(nodes.max()) < count):
         wrong = int(nodes.min()) if nodes.min() < 0 else int(nodes.max())
         raise InputError(f"{path}: a cell names point {wrong} of {count}; the file is damaged, export it again")
+
+
+def _check_others(faces: list[list[bytes]], others: dict[bytes, int], path: Path) -> None:
+    """Refuse corners that name coordinates of a texture or normals that do not exist: the file is damaged."""
+    for column, (key, what) in enumerate(((b"vt", "texture point"), (b"vn", "normal")), start=1):
+        for face in faces:
+            for word in face:
+                parts = word.split(b"/")
+                text = parts[column] if len(parts) > column else b""
+                if text and not (text.lstrip(b"-").isdigit() and 0 < abs(int(text)) <= others[key]):
+                    shown = text.decode("latin-1")[:20]
+                    raise InputError(
+                        f"{path}: a face names {what} {shown} of {others[key]}; the file is damaged, export it again"
+                    )
 
 
 def _parts(starts: list[tuple[str, int]], num_faces: int) -> dict[str, Array]:

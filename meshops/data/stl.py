@@ -106,6 +106,8 @@ def _plain(raw: bytes, remarks: list[str]) -> bytes:
 
 def _text(raw: bytes, path: Path, remarks: list[str]) -> tuple[Array, Array, list[tuple[str, int]]]:
     names = [match[1].strip().decode("utf-8", "replace") for match in re.finditer(rb"(?im)^[ \t]*solid\b(.*)$", raw)]
+    if not re.search(rb"\bvertex\b", raw):
+        remarks.append("its words are in upper case")
     raw = raw.lower()
     heads = [match.start() for match in SOLID.finditer(raw)]
     ends = list(END.finditer(raw))

@@ -14,7 +14,8 @@ from meshops.data.cells import Array, Mesh
 RESERVED = re.compile(
     r"(vtk(Ghost(Type|Levels)|Original(Point|Cell)Ids|ValidPointMask|CompositeIndex|BlockColors|ProcessId|InsidednessArray)"
     r"|(Global|Pedigree)(Node|Element|Point|Cell)?Ids?|(Pedigree)?(Node|Element)Ids?|ObjectId|PartId"
-    r"|SourceElement(Id|Side)|File(Node|Element)Id|avt\w+|ghost\w*|gmsh:\w+|medit:\w+|nastran:\w+|cell_tags|point_tags"
+    r"|SourceElement(Id|Side)|File(Node|Element)Id|avt\w+|ghost(s|_?cells?|_?levels?|_?type)?|cell_ids|cell_tags"
+    r"|(gmsh|medit|nastran|su2|avsucd|flac3d|tetgen|ugrid|permas|abaqus):\w+|point_tags"
     r"|STLSolidLabeling|RegionId|ProcId|Rank|rank|process_?id|GroupIds|MaterialIds)"
 )
 # Ways to name the components of a vector: VelocityX, Velocity_x, Ux, U:0, U[0], U.x.

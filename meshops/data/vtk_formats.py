@@ -85,7 +85,7 @@ def run_in_time(
     from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
     with catch_messages() as messages:
-        reader.SetFileName(str(path))
+        (reader.SetCaseFileName if hasattr(reader, "SetCaseFileName") else reader.SetFileName)(str(path.absolute()))
         reader.UpdateInformation()
         if prepare is not None:
             prepare(reader)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from meshops.data.blocks import Block, as_mesh, leaves, read_blocks, short_names
+from meshops.data.cells import Mesh
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time
 from meshops.data.vtk_formats import checked, read_data, read_head, run_in_time
 from meshops.data.vtk_io import run_reader
 from meshops.errors import InputError
 
-# Groups of an Exodus file that are no volumes: read only when asked for.
+# Types of zones of a Fluent case that hold cells, and groups of an Exodus file that are no volumes: read only when asked for.
+CELL_ZONES = ("fluid", "solid")
 EXODUS_SETS = ("Side Sets", "Edge Sets", "Face Sets", "Element Sets", "Node Sets")
 
 
@@ -63,10 +65,19 @@ def read_exodus(path: Path, *, region: Region = None, time: Time = "last") -> Me
         for short, (name, leaf) in zip(names, found, strict=True)
     ]
     for block in blocks:
-        for helper in ("ObjectId", "SourceElementId", "SourceElementSide"):
-            if helper in block.mesh.cell_data:
-                del block.mesh.cell_data[helper]
+        _exodus_arrays(block.mesh)
     return read_blocks(blocks, notes, region, str(path))
+
+
+def _exodus_arrays(mesh: Mesh) -> None:
+    """Leave out the numbers VTK adds; vectors it joined from ``U_x, U_y, U_z`` are called ``U``, not ``U_``."""
+    for data in (mesh.cell_data, mesh.point_data):
+        for name in list(data):
+            if name in ("ObjectId", "SourceElementId", "SourceElementSide"):
+                del data[name]
+            elif name.endswith("_") and name[:-1] not in data:
+                data[name[:-1]] = data[name]
+                del data[name]
 
 
 def _exodus_name(path: str) -> str:
@@ -87,13 +98,7 @@ def read_fluent(path: Path, *, region: Region = None, time: Time = "last") -> Me
     from vtkmodules.vtkIOGeometry import vtkFLUENTReader
 
     notes = ReadNotes("Fluent")
-    reader = vtkFLUENTReader()
-
-    def prepare(reader: Any) -> None:
-        for i in range(reader.GetNumberOfCellArrays()):
-            reader.SetCellArrayStatus(reader.GetCellArrayName(i), 1)
-
-    return read_data(run_in_time(reader, path, notes, time, prepare), path, notes, region)
+    return _fluent(run_in_time(vtkFLUENTReader(), path, notes, time, _all_cell_arrays), path, notes, region)
 
 
 def read_fluent_hdf(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
@@ -101,12 +106,22 @@ def read_fluent_hdf(path: Path, *, region: Region = None, time: Time = "last") -
     from vtkmodules.vtkIOFLUENTCFF import vtkFLUENTCFFReader
 
     notes = ReadNotes("Fluent CFF (HDF5)")
+    return _fluent(run_in_time(vtkFLUENTCFFReader(), path, notes, time, _all_cell_arrays), path, notes, region)
 
-    def prepare(reader: Any) -> None:
-        for i in range(reader.GetNumberOfCellArrays()):
-            reader.SetCellArrayStatus(reader.GetCellArrayName(i), 1)
 
-    return read_data(run_in_time(vtkFLUENTCFFReader(), path, notes, time, prepare), path, notes, region)
+def _all_cell_arrays(reader: Any) -> None:
+    for i in range(reader.GetNumberOfCellArrays()):
+        reader.SetCellArrayStatus(reader.GetCellArrayName(i), 1)
+
+
+def _fluent(data: Any, path: Path, notes: ReadNotes, region: Region) -> MeshRead:
+    """Cell zones are called ``name:fluid`` or ``name:solid``; for zones of faces VTK gives the cells behind them."""
+    found = [(*name.partition(":")[::2], leaf) for name, leaf in leaves(data) if leaf is not None]
+    zones = [(name, leaf) for name, kind, leaf in found if kind in ("", *CELL_ZONES)]
+    faces = [name for name, kind, _ in found if kind not in ("", *CELL_ZONES)]
+    if faces:
+        notes.remarks.append(f"zones of faces are not read: {', '.join(faces[:12])}")
+    return read_blocks([Block(name, as_mesh(leaf, str(path))) for name, leaf in zones], notes, region, str(path))
 
 
 def read_tecplot(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
@@ -130,7 +145,22 @@ def read_xdmf(path: Path, *, region: Region = None, time: Time = "last") -> Mesh
     from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
     notes = ReadNotes("XDMF")
-    return read_data(run_in_time(vtkXdmfReader(), path, notes, time), path, notes, region)
+    data = run_in_time(vtkXdmfReader(), path, notes, time)
+    for _, leaf in leaves(data):
+        if leaf is not None:
+            _rows(leaf.GetPointData(), leaf.GetNumberOfPoints())
+            _rows(leaf.GetCellData(), leaf.GetNumberOfCells())
+    return read_data(data, path, notes, region)
+
+
+def _rows(attributes: Any, count: int) -> None:
+    """VTK flattens the vectors of files that do not call them so: one row per point or cell again."""
+    for i in range(attributes.GetNumberOfArrays()):
+        array = attributes.GetArray(i)
+        rows = array.GetNumberOfTuples() if array is not None and array.GetNumberOfComponents() == 1 else 0
+        if count and rows > count and rows % count == 0:
+            array.SetNumberOfComponents(rows // count)
+            array.SetNumberOfTuples(count)
 
 
 def read_gltf(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
