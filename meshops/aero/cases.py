@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -21,7 +19,7 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph
-from meshops.errors import DataWarning, InputError, listing, warn
+from meshops.errors import InputError, collecting, listing, warn
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
@@ -188,7 +186,7 @@ def open_case(
     from meshops.data.readers import read_mesh
 
     notes: list[str] = []
-    with _collected(notes):
+    with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
         mesh = read_mesh(Path(label), region=region) if label != "mesh" else source.copy()  # type: ignore[union-attr]
         if scale is not None and scale != 1.0:
@@ -315,19 +313,6 @@ def _scalar(mesh: Mesh, name: str) -> float | None:
         return None
     values = np.asarray(mesh.field_data[name]).reshape(-1)
     return float(values[0]) if values.size == 1 else None
-
-
-@contextmanager
-def _collected(notes: list[str]) -> Iterator[None]:
-    """Put warnings about the data into ``notes``; others are warned of again."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, DataWarning):
-            notes.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:

@@ -360,7 +360,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "c.vtu").write_bytes(save(surface(), tmp_path / "c.ply").read_bytes())
     with pytest.raises(InputError, match=r"the content is not '.vtu' but '.ply'"):
         readers.read_mesh(tmp_path / "c.vtu")
-    with pytest.raises(InputError, match="region='body' is for OpenFOAM cases"):
+    with pytest.raises(InputError, match="region='body', but the file has no named parts; leave it out"):
         readers.read_mesh(tmp_path / "c.ply", region="body")
     for suffix in (".stl", ".obj", ".ply", ".vtk", ".vtp", ".vtu", ".msh", ".su2"):
         (tmp_path / f"noise{suffix}").write_bytes(np.random.default_rng(0).bytes(3000))
