@@ -143,7 +143,9 @@ def table_faults(base: CaseDataset, label: str, rng: np.random.Generator, column
     for _ in range(2):
         i, j = int(order[rng.integers(len(order) // 4)]), int(order[-1 - rng.integers(len(order) // 4)])
         cases = (base.cases[i], base.cases[j])
-        yield Fault(f"{label}: swapped {column}", Altered(base, rows=faults.swapped(base, i, j)), ("swapped rows",), cases)
+        yield Fault(
+            f"{label}: swapped {column}", Altered(base, rows=faults.swapped(base, i, j)), ("swapped rows",), cases
+        )
 
 
 def special_faults(airfoils: CaseDataset, heat: CaseDataset, bodies: CaseDataset, root: Path) -> Iterator[Fault]:

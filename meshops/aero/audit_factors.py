@@ -45,14 +45,17 @@ class Reason:
             return replace(flow, density=self.value, kinematic=False)
         if self.kind == "dynamic pressure":
             kinematic = self.value == 0
-            return replace(flow, density=self.value or flow.density, speed=self.speed or flow.speed, kinematic=kinematic)
+            return replace(
+                flow, density=self.value or flow.density, speed=self.speed or flow.speed, kinematic=kinematic
+            )
         if self.kind == "pressure coefficient":
             return replace(flow, density=2.0, speed=1.0, kinematic=False)
         return flow
 
 
 def reasons(
-    rest: float, q: float, *, half: bool = False, length: float = 1.0, force: bool = False, stated: bool = True
+    rest: float, q: float, *, half: bool = False, length: float = 1.0, force: bool = False, stated: bool = True,
+    kinematic: bool = True,
 ) -> Iterator[Reason]:
     """Reasons for integrated values that are ``rest`` times those of the table after division by ``q``.
 
@@ -63,6 +66,7 @@ def reasons(
         length: Typical size of the body: of hundreds and more, millimetres are likely.
         force: The table holds forces in N.
         stated: Speed and density were stated.
+        kinematic: Fields are stated to be divided by the density.
     """
     yield Reason(q, "", "", 0.0)
     if half:
@@ -75,13 +79,17 @@ def reasons(
         if force:
             yield Reason(q / value**2, "length unit", f"coordinates are in {name}", likely)
         else:
-            yield Reason(q / value**2, "length unit", f"coordinates are in {name} and the reference area in m^2", likely)
+            yield Reason(
+                q / value**2, "length unit", f"coordinates are in {name} and the reference area in m^2", likely
+            )
     for density, name in DENSITIES.items():
         if density == 1.0:
             continue
         text = f"values are in Pa, at a density of {density:g} kg/m^3 ({name})"
         if not force:
             yield Reason(q * density, "density", text, 0.6, density)
+        if force and not kinematic:
+            continue
         text = f"the table was made with a density of {density:g} kg/m^3 ({name}), the fields are kinematic"
         yield Reason(q / density, "density", text, 0.6 if force else 0.9, 1.0 if not force else density)
         yield from _speeds(rest, q, density, force, stated)

@@ -61,7 +61,9 @@ def guess_axes(cases: Sequence[SurfaceIntegrals | None], pressure: str) -> Axes:
     if not bodies:
         return Axes(None, None, f"not known: no surface in space with '{pressure}'", 0.0)
     if np.mean([np.abs(s.closure).max() < 0.02 for s in bodies]) < AGREE:
-        return Axes(None, None, "not known: the surfaces are open, so that their pressure need not be that of a body", 0.0)
+        return Axes(
+            None, None, "not known: the surfaces are open, so that their pressure need not be that of a body", 0.0
+        )
     facing = np.array([s.front[pressure] for s in bodies])
     axis = int(np.abs(facing.mean(0)).argmax())
     side = -np.sign(facing[:, axis].mean())

@@ -77,6 +77,8 @@ def _copy(a: CaseFacts, b: CaseFacts, names: list[str], whole: bool, survey: Sur
     evidence = "identical bytes" if bytes_equal and same_mesh else f"all quantiles of {listed} agree to 2e-6"
     if dict(a.conditions) != dict(b.conditions) and a.conditions:
         other = [k for k in a.conditions if a.conditions[k] != b.conditions.get(k)]
-        evidence += f", though {other[0]} is {a.conditions[other[0]]:g} and {b.conditions.get(other[0], float('nan')):g}"
+        evidence += (
+            f", though {other[0]} is {a.conditions[other[0]]:g} and {b.conditions.get(other[0], float('nan')):g}"
+        )
     cure = "leave one of them out, or compute it again" if whole else "write the right field again"
     return Finding(kind, "problem", what + leak, evidence, cure, b.name, (a.name,), "" if whole else names[0])

@@ -224,7 +224,10 @@ def write_history(path: Path, *, converged: bool, seed: int = 0, length: int = 3
     rate = length / (18 if converged else 1.2)
     drag = 0.3 + 0.2 * np.exp(-steps / rate) + 0.002 * rng.normal(size=length) * np.exp(-steps / 100)
     residual = np.maximum(10 ** (-6.0 * steps / length * (2 if converged else 0.4)), 1e-6)
-    lines = ["iteration,residual,drag", *(f"{i},{r:.4e},{d:.6f}" for i, r, d in zip(steps, residual, drag, strict=True))]
+    lines = [
+        "iteration,residual,drag",
+        *(f"{i},{r:.4e},{d:.6f}" for i, r, d in zip(steps, residual, drag, strict=True)),
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

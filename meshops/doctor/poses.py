@@ -196,7 +196,9 @@ def other_poses(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findi
             continue
         change, after = found
         unsound.add((case.name, ""))
-        evidence = f"{before:.1f} times the usual difference from the others as it is, {after:.1f} after the change back"
+        evidence = (
+            f"{before:.1f} times the usual difference from the others as it is, {after:.1f} after the change back"
+        )
         yield Finding(change.kind, "problem", change.what, evidence, CURES[change.kind], case.name,
                       field=next(iter(change.flips), ""))  # fmt: skip
 
@@ -277,7 +279,11 @@ def _explain(
         if not scores or min(scores) > enough:
             continue
         # Of equally good ones the simplest; of angles the best.
-        k = int(np.argmin(scores)) if len(groups) > 1 and group is groups[-1] else next(k for k, s in enumerate(scores) if s <= enough)
+        k = (
+            int(np.argmin(scores))
+            if len(groups) > 1 and group is groups[-1]
+            else next(k for k, s in enumerate(scores) if s <= enough)
+        )
         return group[k], scores[k]
     return None
 

@@ -109,6 +109,8 @@ def case_facts(data: CaseDataset, index: int) -> CaseFacts:
         except Exception as error:  # one bad case never ends a study
             return replace(facts, error=f"{type(error).__name__}: {error}")
         facts = _with_table(data, index, facts)
+        rest = {n: v for n, v in facts.parameters.items() if n not in facts.numbers and n not in facts.conditions}
+        facts = replace(facts, parameters=rest)
     remarks = [str(w.message) for w in caught if issubclass(w.category, DataWarning)]
     notes_of = getattr(data, "notes_of", None)
     stated = tuple(str(note) for note in notes_of(index)) if callable(notes_of) else ()
@@ -117,7 +119,11 @@ def case_facts(data: CaseDataset, index: int) -> CaseFacts:
 
 def _with_table(data: CaseDataset, index: int, facts: CaseFacts) -> CaseFacts:
     """The same with the numbers of the tables; a table that cannot be read leaves a remark behind."""
-    for key, read in (("conditions", data.conditions_of), ("numbers", data.numbers_of), ("parameters", data.parameters)):
+    for key, read in (
+        ("conditions", data.conditions_of),
+        ("numbers", data.numbers_of),
+        ("parameters", data.parameters),
+    ):
         try:
             facts = replace(facts, **{key: read(index)})  # type: ignore[arg-type]
         except (MeshopsError, OSError, ValueError) as error:

@@ -29,7 +29,11 @@ FACTORS = {
     4.44822: "lbf and N",
     10.0: "ten",
 }
-OFFSETS = {273.15: "kelvin and degrees Celsius", 101325.0: "absolute and gauge pressure", 1e5: "absolute and gauge pressure"}
+OFFSETS = {
+    273.15: "kelvin and degrees Celsius",
+    101325.0: "absolute and gauge pressure",
+    1e5: "absolute and gauge pressure",
+}
 ZERO = {"zero": "zero everywhere", "constant": "the same everywhere"}
 
 
