@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import meshio
-import numpy as np
 import pyvista as pv
 from vtkmodules.vtkIOGeometry import vtkOBJReader, vtkSTLReader
 from vtkmodules.vtkIOLegacy import vtkGenericDataObjectReader
@@ -18,9 +14,12 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataReader, vtkXMLUnstructuredGridRead
 from meshops.data.cells import Mesh, cells_of
 from meshops.data.clean import check_fields, check_points, clean_mesh
 from meshops.data.convert import Where, choose_location, float_arrays, from_pyvista
+from meshops.data.gmsh import read_gmsh
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.openfoam import is_case, read_case
 from meshops.data.ply import read_ply
+from meshops.data.reading import MeshRead, Region
+from meshops.data.su2 import read_su2
 from meshops.data.vtk_io import run_reader
 from meshops.errors import InputError, listing
 
@@ -40,9 +39,9 @@ VTK_READERS: dict[str, Callable[[], Any]] = {
     ".vtp": vtkXMLPolyDataReader,
     ".vtu": vtkXMLUnstructuredGridReader,
 }
-MESHIO_FORMATS = {".msh": "gmsh", ".su2": "su2"}
+OWN_READERS: dict[str, Callable[..., MeshRead]] = {".msh": read_gmsh, ".su2": read_su2}
 FOAM_SUFFIXES = (".foam", ".openfoam")
-SUFFIXES = (*VTK_READERS, ".ply", *MESHIO_FORMATS, ".foam", ".OpenFOAM")
+SUFFIXES = (*VTK_READERS, ".ply", *OWN_READERS, ".foam", ".OpenFOAM")
 
 # How files begin, to tell a wrong extension from a damaged file.
 BEGINNINGS = ((b"# vtk DataFile", ".vtk"), (b"ply\n", ".ply"), (b"ply\r", ".ply"), (b"$MeshFormat", ".msh"))
@@ -53,7 +52,7 @@ def read(
     *,
     fields: Sequence[str] | None = None,
     location: Where = "auto",
-    region: str | None = None,
+    region: Region = None,
     units: Sequence[str] = (),
 ) -> MeshGraph:
     """Read a case as a graph: :func:`read_mesh`, then cleaning, then conversion.
@@ -62,7 +61,7 @@ def read(
         path: File or OpenFOAM case folder.
         fields: Arrays that become ``y``; None: all floating-point arrays of the location; ``()``: none.
         location: ``"cell"``, ``"point"``, ``"free"`` (point cloud) or ``"auto"`` (where the fields are).
-        region: Part of an OpenFOAM case: ``"internal"`` or the name of a boundary patch.
+        region: Parts of an OpenFOAM case, a gmsh or an SU2 mesh, see :func:`read_mesh`.
         units: Unit of each field.
 
     Raises:
@@ -91,12 +90,13 @@ def read(
     return graph
 
 
-def read_mesh(path: str | Path, *, region: str | None = None) -> Mesh:
+def read_mesh(path: str | Path, *, region: Region = None) -> Mesh:
     """Read a mesh with all its point and cell arrays.
 
     Args:
         path: File (the suffix says what it is) or OpenFOAM case folder.
-        region: Part of an OpenFOAM case: ``"internal"`` (default) or the name of a boundary patch.
+        region: Parts by name, group or pattern (``"wheel.*,body"``): patches of an OpenFOAM case and ``"internal"``,
+            physical groups of gmsh, markers of SU2. None: the cells of the highest dimension.
 
     Returns:
         PolyData or UnstructuredGrid, as the file has it; structured grids become unstructured.
@@ -106,12 +106,12 @@ def read_mesh(path: str | Path, *, region: str | None = None) -> Mesh:
     """
     path = Path(path)
     if is_case(path) or path.suffix.lower() in FOAM_SUFFIXES:
-        return read_case(path, region="internal" if region is None else region)
-    if region is not None:
-        raise InputError(f"{path}: region={region!r} is for OpenFOAM cases; leave it out for a file")
+        return read_case(path, region=region).mesh
     suffix = _check_file(path)
+    if region is not None and suffix not in OWN_READERS:
+        raise InputError(f"{path}: region={region!r} is for OpenFOAM cases, .msh and .su2; leave it out for this file")
     try:
-        mesh = _read_file(path, suffix)
+        mesh = OWN_READERS[suffix](path, region=region).mesh if suffix in OWN_READERS else _read_file(path, suffix)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
     if mesh.n_points == 0 or (mesh.n_cells == 0 and suffix in (".stl", ".obj")):
@@ -126,8 +126,6 @@ def read_mesh(path: str | Path, *, region: str | None = None) -> Mesh:
 def _read_file(path: Path, suffix: str) -> Mesh:
     if suffix == ".ply":
         return read_ply(path)
-    if suffix in MESHIO_FORMATS:
-        return _read_meshio(path, MESHIO_FORMATS[suffix])
     if suffix == ".stl":
         _check_stl_end(path)
     data, complaints = run_reader(VTK_READERS[suffix](), path)
@@ -146,32 +144,6 @@ def _as_mesh(data: Any, path: Path) -> Mesh:
     raise InputError(f"{path}: holds a {type(mesh).__name__}, which is no mesh; export a PolyData or UnstructuredGrid")
 
 
-def _read_meshio(path: Path, name: str) -> Mesh:
-    try:
-        # The format's own reader: meshio.read ends the program when it fails. It also talks to the terminal.
-        with contextlib.redirect_stderr(io.StringIO()):
-            data = getattr(meshio, name).read(path)
-        num_cells = sum(len(block.data) for block in data.cells)
-        if num_cells and data.points.shape[1] == 2:
-            data.points = np.pad(data.points, ((0, 0), (0, 1)))
-        mesh = pv.from_meshio(data) if num_cells else None
-    except OSError:
-        raise
-    except Exception as error:  # a parser of text may fail in any way on a damaged file
-        if "Incompatible cell data" in str(error):
-            raise InputError(
-                f"{path}: meshio cannot read cell data on several cell types from gmsh files (its issue 1257); "
-                "convert the mesh to .vtu or leave the cell data out"
-            ) from error
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:150]
-        raise InputError(
-            f"{path}: cannot be read as {name}, the file is damaged or cut off ({reason}); export it again"
-        ) from error
-    if mesh is None:
-        raise InputError(f"{path}: the mesh is empty (no cells); check the export")
-    return mesh
-
-
 def _check_file(path: Path) -> str:
     """Find the suffix of a readable file; refuse what can be told from the name and the first bytes."""
     if path.is_dir():
@@ -181,7 +153,7 @@ def _check_file(path: Path) -> str:
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
     suffix = path.suffix.lower()
-    if suffix not in VTK_READERS and suffix != ".ply" and suffix not in MESHIO_FORMATS:
+    if suffix not in VTK_READERS and suffix != ".ply" and suffix not in OWN_READERS:
         raise InputError(f"{path}: cannot read files ending in '{path.suffix}'; supported are {listing(SUFFIXES, 20)}")
     try:
         with path.open("rb") as file:
