@@ -262,8 +262,7 @@ def _corners(kind: int, faces: Array, size: Array, start: Array, nodes: Array, c
     base_face = faces[:, -1 if kind == PYRAMID else 0]
     width = 3 if kind in (TETRA, WEDGE) else 4
     base = nodes[start[base_face][:, None] + np.arange(width)]
-    if kind != WEDGE:  # the base of a wedge is seen from outside, the others' from inside
-        base = base[:, ::-1]
+    base = base[:, ::-1]  # seen from inside, so that volumes are positive
     sides = np.delete(faces, -1 if kind == PYRAMID else 0, axis=1)
     begin, stop = [], []
     for i in range(sides.shape[1]):

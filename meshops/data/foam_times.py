@@ -14,7 +14,7 @@ from meshops.errors import InputError, listing
 
 TIME = re.compile(r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 PROCESSOR = re.compile(r"processor(\d+)")
-COLLATED = re.compile(r"processors\d+(?:_\d+-\d+)?")
+COLLATED = re.compile(r"processors\d*(?:_\d+-\d+)?")
 
 
 @dataclass
