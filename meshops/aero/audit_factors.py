@@ -54,7 +54,13 @@ class Reason:
 
 
 def reasons(
-    rest: float, q: float, *, half: bool = False, length: float = 1.0, force: bool = False, stated: bool = True,
+    rest: float,
+    q: float,
+    *,
+    half: bool = False,
+    length: float = 1.0,
+    force: bool = False,
+    stated: bool = True,
     kinematic: bool = True,
 ) -> Iterator[Reason]:
     """Reasons for integrated values that are ``rest`` times those of the table after division by ``q``.
