@@ -86,7 +86,7 @@ def _best_family(found: Listing, choices: Sequence[Family], tried: list[str]) ->
         try:
             study, looks = _family_study(found, family, choices)
         except MeshopsError as error:
-            tried.append(str(error))
+            tried.append(str(error).removeprefix(f"{found.root}: "))
             continue
         surface = looks[0].dimension in ("surface", "2-D")
         made.append(((family.num_cases, surface, len(study.fields)), study, family))
