@@ -10,6 +10,7 @@ import numpy as np
 
 from meshops.datasets.folder.cases import CaseFile
 from meshops.datasets.folder.description import Description
+from meshops.datasets.folder.plaid import global_scalars
 from meshops.datasets.folder.snapshots import field_rows
 from meshops.errors import InputError
 
@@ -28,6 +29,8 @@ def read_case(study: Description, case: CaseFile, *, time: float | str | None = 
     Raises:
         InputError: The file cannot be used.
     """
+    from meshops.data.readers import open_mesh  # VTK
+
     if study.layout == "snapshots":
         return snapshot_mesh(study, case)
     wanted = study.time if time is None else time
@@ -41,6 +44,8 @@ def read_case(study: Description, case: CaseFile, *, time: float | str | None = 
 
 def read_frame(study: Description, case: CaseFile, frame: int, time: float) -> MeshRead:
     """One time of a case: the file of that number, else that time of its one file."""
+    from meshops.data.readers import open_mesh  # VTK
+
     if len(case.frames) > 1:
         return scaled(open_mesh(case.root / case.frames[frame], region=study.region or None), study.scale)
     return read_case(study, case, time=time)
@@ -83,6 +88,8 @@ def snapshot_mesh(study: Description, case: CaseFile) -> MeshRead:
 
 @lru_cache(maxsize=4)
 def _shared(path: str, region: str, scale: float, stamp: float) -> MeshRead:
+    from meshops.data.readers import open_mesh  # VTK
+
     del stamp
     return scaled(open_mesh(Path(path), region=region or None), scale)
 
@@ -95,33 +102,14 @@ def shared_mesh(study: Description) -> MeshRead:
     return _shared(str(path), study.region, study.scale, path.stat().st_mtime)
 
 
-def open_mesh(path: Path, *, region: str | None = None, time: Any = "last") -> MeshRead:
-    """Read a mesh; the one place where this package opens files of meshes."""
-    from meshops.data import readers
-    from meshops.data.reading import MeshRead, ReadNotes
-
-    opener = getattr(readers, "open_mesh", None)
-    if opener is not None:
-        found: MeshRead = opener(path, region=region, time=time)
-        return found
-    if path.suffix.lower() == ".cgns":
-        import pyvista as pv
-
-        reader = pv.get_reader(str(path))
-        reader.enable_all_bases() if hasattr(reader, "enable_all_bases") else None
-        reader.load_boundary_patch = False
-        blocks = reader.read()
-        mesh = blocks.combine(merge_points=False) if isinstance(blocks, pv.MultiBlock) else blocks
-        return MeshRead(mesh, ReadNotes(format="cgns"))
-    return MeshRead(readers.read_mesh(path, region=region), ReadNotes())
-
-
-def stored_numbers(mesh: object) -> dict[str, float]:
-    """Arrays of one finite value that a file holds beside its fields."""
+def stored_numbers(mesh: object, path: Path | None = None) -> dict[str, float]:
+    """Single finite values that a file holds beside its fields, those of PLAID samples among them."""
     out = {}
     data = mesh.field_data  # type: ignore[attr-defined]
     for name in data:
         values = np.asarray(data[name]).reshape(-1)
         if values.size == 1 and values.dtype.kind in "fiu" and np.isfinite(values[0]):
             out[str(name)] = float(values[0])
+    if path is not None and path.suffix.lower() == ".cgns":
+        out |= global_scalars(path)
     return out
