@@ -16,7 +16,7 @@ from meshops.data.cells import (
     running_sum,
     segment_sum,
 )
-from meshops.data.orientation import find_edges, orient_outward, spread
+from meshops.data.orientation import Orientation, find_edges, orient, orient_outward, spread
 from meshops.data.polygons import next_entry, outer_faces, polygon_geometry, reverse_rims
 from meshops.errors import InputError
 
@@ -26,6 +26,7 @@ __all__ = [
     "extract_body",
     "is_surface",
     "orient_outward",
+    "oriented_geometry",
     "outward_geometry",
     "refine",
     "volume_geometry",
@@ -51,9 +52,18 @@ def cell_geometry(mesh: Mesh) -> tuple[Array, Array, Array]:
 
 
 def outward_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array]:
-    """As :func:`cell_geometry`, with the normals turned consistently out of the body (:func:`orient_outward`)."""
+    """As :func:`cell_geometry`, with the normals turned out of the body (:func:`meshops.data.orientation.orient`).
+
+    Cells that are the same face share its area.
+    """
+    return oriented_geometry(mesh, label=label)[:3]
+
+
+def oriented_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array, Orientation]:
+    """As :func:`outward_geometry`, and what was found about the orientation."""
     centers, normals, areas = cell_geometry(mesh)
-    return centers, normals * orient_outward(mesh, label=label)[:, None], areas
+    found = orient(mesh, label=label)
+    return centers, normals * found.sign[:, None], areas * found.share, found
 
 
 def volume_geometry(mesh: Mesh, *, label: str = "mesh") -> tuple[Array, Array]:
