@@ -40,10 +40,9 @@ class BodySurface:
     @classmethod
     def of(cls, mesh: Mesh, label: str = "surface") -> BodySurface:
         """From a PyVista surface; ``label`` names it in warnings."""
-        from meshops.data.surface import cell_geometry, orient_outward  # VTK
+        from meshops.data.surface import outward_geometry  # VTK
 
-        center, normal, area = cell_geometry(mesh)
-        normal = normal * orient_outward(mesh, label=label)[:, None]
+        center, normal, area = outward_geometry(mesh, label=label)
         triangles = fan_triangles(mesh)
         cell_points = len(triangles) / max(len(area), 1) + 2
         return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)

@@ -20,6 +20,7 @@ from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
 from meshops.data.mesh_graph import MeshGraph
+from meshops.data.reading import Region
 from meshops.errors import InputError, collecting, listing, warn
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def open_case(
     spec: CaseSpec,
     *,
     scale: float | None = None,
-    region: str | None = None,
+    region: Region = None,
     cell_size: float | None = None,
     names: Mapping[str, str] | None = None,
     flow: FlowConditions | None = None,
@@ -175,7 +176,7 @@ def open_case(
         source: Path, or a PyVista mesh.
         spec: Domain, location, inputs and fields.
         scale: Factor that brings the coordinates to metres; None: they are.
-        region: Boundary patch of an OpenFOAM case.
+        region: Parts of the file, see :func:`meshops.data.readers.open_mesh`.
         cell_size: Typical edge over body length of the training meshes; None: never refine.
         names: Field of the model -> array of the file that holds its truth, where the names differ.
         flow: Flow past it; default: that of the training.
@@ -184,12 +185,17 @@ def open_case(
     Raises:
         InputError: The file cannot be used.
     """
-    from meshops.data.readers import read_mesh
+    from meshops.data.readers import open_mesh
 
     notes: list[str] = []
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
-        mesh = read_mesh(Path(label), region=region) if label != "mesh" else source.copy()  # type: ignore[union-attr]
+        if label != "mesh":
+            opened = open_mesh(Path(label), region=region)
+            mesh = opened.mesh
+            notes += opened.notes.remarks
+        else:
+            mesh = source.copy()  # type: ignore[union-attr]
         if scale is not None and scale != 1.0:
             mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
             notes.append(f"coordinates multiplied by {scale:g}")
@@ -201,7 +207,7 @@ def open_case(
             _refine(case, case.body, cell_size)
         case.conditions = _conditions(mesh, spec, label, conditions or {})
         case.numbers = {name: value for name in spec.numbers if (value := _scalar(mesh, name)) is not None}
-    case.notes = list(dict.fromkeys([*case.notes, *notes]))
+    case.notes = list(dict.fromkeys([*case.notes, *notes, *(case.graph.get("notes") or ())]))
     return case
 
 

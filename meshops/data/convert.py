@@ -12,7 +12,7 @@ from torch import Tensor
 
 from meshops.data.cells import Array, Cells, Mesh, cells_of, make_cells, mesh_of, segment_sum
 from meshops.data.mesh_graph import MeshGraph
-from meshops.data.surface import outward_geometry, volume_geometry
+from meshops.data.surface import oriented_geometry, volume_geometry
 from meshops.data.vectors import is_reserved
 from meshops.errors import InputError, listing, warn
 
@@ -203,7 +203,8 @@ def _add_geometry(graph: MeshGraph, mesh: Mesh, cells: Cells, label: str) -> Non
     dimension = int(cells.dimension.max())
     normals = None
     if dimension == 2:
-        centers, normals, sizes = outward_geometry(mesh, label=label)
+        centers, normals, sizes, found = oriented_geometry(mesh, label=label)
+        graph.notes = found.remarks
     else:
         centers, sizes = volume_geometry(mesh, label=label)
     if graph.location == "cell":

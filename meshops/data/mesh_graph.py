@@ -51,7 +51,7 @@ class MeshGraph(Data):  # type: ignore[misc]
         cell_num_faces, face_size, face_nodes: faces of polyhedra: cell i has ``cell_num_faces[i]`` faces
             (0 for other cell types); face j has ``face_size[j]`` points in ``face_nodes``.
         patch_index, patch_size: set by partitioners, read through ``meshops.partition.Partition.of``.
-        source: file the case came from; ``name``: short label.
+        source: file the case came from; ``name``: short label; ``notes``: what was read, left out, turned or assumed.
 
     Example:
         >>> import torch

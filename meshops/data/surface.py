@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyvista as pv
 
@@ -16,7 +18,7 @@ from meshops.data.cells import (
     running_sum,
     segment_sum,
 )
-from meshops.data.orientation import find_edges, orient_outward, spread
+from meshops.data.orientation import Orientation, find_edges, orient, orient_outward, spread
 from meshops.data.polygons import next_entry, outer_faces, polygon_geometry, reverse_rims
 from meshops.errors import InputError
 
@@ -26,10 +28,14 @@ __all__ = [
     "extract_body",
     "is_surface",
     "orient_outward",
+    "oriented_geometry",
     "outward_geometry",
     "refine",
     "volume_geometry",
 ]
+
+# A refined surface may have as many triangles; each takes about this much memory until its fields are known.
+MOST_TRIANGLES, BYTES_PER_TRIANGLE = 2e7, 1500
 
 
 def is_surface(mesh: Mesh) -> bool:
@@ -51,9 +57,18 @@ def cell_geometry(mesh: Mesh) -> tuple[Array, Array, Array]:
 
 
 def outward_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array]:
-    """As :func:`cell_geometry`, with the normals turned consistently out of the body (:func:`orient_outward`)."""
+    """As :func:`cell_geometry`, with the normals turned out of the body (:func:`meshops.data.orientation.orient`).
+
+    Cells that are the same face share its area.
+    """
+    return oriented_geometry(mesh, label=label)[:3]
+
+
+def oriented_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array, Orientation]:
+    """As :func:`outward_geometry`, and what was found about the orientation."""
     centers, normals, areas = cell_geometry(mesh)
-    return centers, normals * orient_outward(mesh, label=label)[:, None], areas
+    found = orient(mesh, label=label)
+    return centers, normals * found.sign[:, None], areas * found.share, found
 
 
 def volume_geometry(mesh: Mesh, *, label: str = "mesh") -> tuple[Array, Array]:
@@ -134,14 +149,17 @@ def refine(mesh: pv.PolyData, max_edge: float) -> tuple[pv.PolyData, Array]:
         Triangles and, for each, the id of the cell of ``mesh`` it lies in.
 
     Raises:
-        InputError: ``max_edge`` is not positive, or the result would exceed 100 million triangles.
+        InputError: ``max_edge`` is not positive, or there would be more triangles than 20 million or memory holds.
     """
     if not max_edge > 0:
         raise InputError(f"max_edge must be positive (metres), got {max_edge}")
     points, triangles, parent = _triangulate(mesh)
     estimate = 4 * _areas(points, triangles).sum() / max_edge**2
-    if estimate > 1e8:
-        raise InputError(f"max_edge={max_edge:g} m would give about {estimate:.1e} triangles; choose a larger one")
+    if estimate > min(MOST_TRIANGLES, _free_memory() / BYTES_PER_TRIANGLE):
+        raise InputError(
+            f"max_edge={max_edge:g} m would give about {estimate:.1e} triangles; choose a larger one, or do not refine "
+            "(--no-refine)"
+        )
     while True:
         marked, middle, points = _halve(points, triangles, max_edge)
         if not marked.any():
@@ -165,6 +183,15 @@ def average_to_parents(values: Array, areas: Array, parents: Array, num_parents:
     weighted = values * (areas if values.ndim == 1 else areas[:, None])
     sums = segment_sum(weighted, parents, num_parents)
     return sums / (total if values.ndim == 1 else total[:, None])
+
+
+def _free_memory() -> float:
+    """Bytes that can be had; 8 GB where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024.0 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
+    except (OSError, StopIteration, ValueError):
+        return 8e9
 
 
 def _on_box(points: Array, size: Array, nodes: Array, tolerance: float) -> Array:
