@@ -101,14 +101,14 @@ def with_body(graph: MeshGraph, spec: CaseSpec) -> MeshGraph:
         return graph
     from meshops.data.convert import to_pyvista  # VTK
 
-    return attach_body(graph, to_pyvista(graph))
+    return attach_body(graph, to_pyvista(graph, near=True))
 
 
 def surface_of(graph: MeshGraph) -> BodySurface:
     """The cells of a surface graph, for integration and description."""
     from meshops.data.convert import to_pyvista  # VTK
 
-    return BodySurface.of(to_pyvista(graph), graph.label)
+    return BodySurface.of(to_pyvista(graph, near=True), graph.label)
 
 
 def input_names(graph: MeshGraph) -> tuple[str, ...]:
