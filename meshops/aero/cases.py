@@ -135,7 +135,7 @@ def graph_case(
         from meshops.data.convert import to_pyvista  # VTK
 
         mesh = to_pyvista(graph)
-        body = BodySurface.of(to_pyvista(graph, near=True), graph.label) if spec.domain == "surface" else None
+        body = BodySurface.of(mesh, graph.label) if spec.domain == "surface" else None
     return Case(
         mesh, graph, spec.location, graph.label, truth, spec.at(flow), dict(conditions or {}), dict(numbers or {}), body
     )

@@ -108,7 +108,7 @@ def surface_of(graph: MeshGraph) -> BodySurface:
     """The cells of a surface graph, for integration and description."""
     from meshops.data.convert import to_pyvista  # VTK
 
-    return BodySurface.of(to_pyvista(graph, near=True), graph.label)
+    return BodySurface.of(to_pyvista(graph), graph.label)
 
 
 def input_names(graph: MeshGraph) -> tuple[str, ...]:
