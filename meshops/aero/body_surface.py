@@ -80,11 +80,22 @@ def fan_triangles(mesh: Mesh) -> NDArray[np.int64]:
     return np.stack([nodes[first], nodes[first + step + 1], nodes[first + step + 2]], 1)
 
 
-def attach_body(graph: MeshGraph, mesh: Mesh) -> MeshGraph:
-    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``."""
+def attach_body(
+    graph: MeshGraph, mesh: Mesh, *, walls: Mesh | None = None, chosen: Mesh | None = None, origin: Array | None = None
+) -> MeshGraph:
+    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``.
+
+    Args:
+        graph: Of the volume.
+        mesh: Volume mesh.
+        walls: Faces that the file calls walls: only they can be the body.
+        chosen: Faces that the user named: they are the body.
+        origin: Place of the mesh that is the origin of the graph.
+    """
     from meshops.data.surface import cell_geometry, extract_body
 
-    center, normal, area = cell_geometry(extract_body(mesh))
+    center, normal, area = cell_geometry(extract_body(mesh, label=graph.label, walls=walls, chosen=chosen))
+    center = center if origin is None else center - origin
     graph.body_pos = torch.as_tensor(center, dtype=torch.float32)
     graph.body_normal = torch.as_tensor(normal, dtype=torch.float32)
     graph.body_area = torch.as_tensor(area, dtype=torch.float32)

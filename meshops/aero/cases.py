@@ -19,8 +19,8 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
-from meshops.data.mesh_graph import MeshGraph
-from meshops.data.reading import Region
+from meshops.data.mesh_graph import MeshGraph, origin_of
+from meshops.data.reading import MeshRead, Region
 from meshops.errors import InputError, collecting, listing, warn
 
 if TYPE_CHECKING:
@@ -190,19 +190,22 @@ def open_case(
     notes: list[str] = []
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
-        if label != "mesh":
-            opened = open_mesh(Path(label), region=region)
-            mesh = opened.mesh
-            notes += opened.notes.remarks
-        else:
-            mesh = source.copy()  # type: ignore[union-attr]
+        opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        mesh = opened.mesh
+        notes += opened.notes.remarks
         if scale is not None and scale != 1.0:
-            mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
+            for each in (mesh, opened.walls, opened.body):
+                if each is not None:
+                    each.points = np.asarray(each.points, dtype=np.float64) * scale
             notes.append(f"coordinates multiplied by {scale:g}")
         for name, array in (names or {}).items():
             _rename(mesh, array, name, label)
         known = _known_fields(mesh, spec, label)
-        case = (_body_case if spec.bodies else _plain_case)(mesh, spec, label, known, spec.at(flow))
+        flow = spec.at(flow)
+        if spec.bodies:
+            case = _body_case(opened, spec, label, known, flow)
+        else:
+            case = _plain_case(mesh, spec, label, known, flow)
         if cell_size is not None and case.body is not None and spec.location == "cell" and not spec.inputs:
             _refine(case, case.body, cell_size)
         case.conditions = _conditions(mesh, spec, label, conditions or {})
@@ -225,12 +228,12 @@ def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
     return tuple(known)
 
 
-def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
+def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import is_surface
 
-    mesh = clean_mesh(mesh, label=label, fields=known).mesh
+    mesh = clean_mesh(opened.mesh, label=label, fields=known).mesh
     _check_domain(is_surface(mesh), spec, label)
     _check_extent(mesh, label)
     near = _near_origin(mesh, flow)
@@ -243,7 +246,9 @@ def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flo
         graph.x_names = channel_names({name: column.shape[1] for name, column in columns.items()})
         _check_inputs(graph, spec, label)
     if spec.domain == "volume":
-        return Case(mesh, attach_body(graph, near), spec.location, label, truth, flow)
+        origin = _middle(mesh, flow) + origin_of(graph).numpy()
+        attach_body(graph, mesh, walls=opened.walls, chosen=opened.body, origin=origin)
+        return Case(mesh, graph, spec.location, label, truth, flow)
     return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
 
 
@@ -345,14 +350,18 @@ def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:
 
     With a ground the height stays, so that the ground need not move.
     """
+    near = mesh.copy()
+    near.points = np.asarray(mesh.points, dtype=np.float64) - _middle(mesh, flow)
+    return near
+
+
+def _middle(mesh: Mesh, flow: FlowConditions) -> NDArray[np.float64]:
     points = np.asarray(mesh.points, dtype=np.float64)
     middle = (points.min(0) + points.max(0)) / 2
     if flow.ground is not None:
         up = np.array(flow.up)
         middle -= (middle @ up) * up
-    near = mesh.copy()
-    near.points = points - middle
-    return near
+    return np.asarray(middle)
 
 
 def _rename(mesh: Mesh, array: str, name: str, label: str) -> None:

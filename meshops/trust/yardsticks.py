@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from meshops.aero.cases import Case, graph_case
 from meshops.aero.prepare import restored
+from meshops.data.mesh_graph import origin_of
 from meshops.datasets.base import CaseDataset
 from meshops.tasks.base import CaseSource
 from meshops.tasks.fields_report import case_row, summary
@@ -96,7 +97,7 @@ def _example(cases: CaseDataset, index: int, spec: FieldsSpec) -> tuple[Example,
     graph = cases[index]
     case = graph_case(graph, spec, flow=case_flow(cases, index, spec))
     points = graph.get("points")
-    corners = graph.pos if points is None else points
+    corners = graph.pos if points is None else points.double() - origin_of(graph)
     values = np.array(list(cases.parameters(index).values()), dtype=np.float64)
     if not values.size:
         assert case.body is not None

@@ -14,6 +14,7 @@ from meshops.data import surface
 from meshops.data.cells import Array, cells_of, make_cells, mesh_of, running_sum
 from meshops.data.orientation import orient
 from meshops.data.polygons import reverse_rims
+from meshops.data.readers import read_mesh
 from meshops.errors import DataWarning, InputError
 
 
@@ -264,13 +265,29 @@ def test_averaging_back_is_exact_for_constants_and_linear_fields() -> None:
 def test_refine_and_average_messages() -> None:
     with pytest.raises(InputError, match="max_edge must be positive"):
         surface.refine(sphere(), 0.0)
-    with pytest.raises(InputError, match=r"would give about .* triangles; choose a larger one"):
+    with pytest.raises(InputError, match=r"would give about .* triangles; memory and time allow .*--no-refine"):
         surface.refine(sphere(), 1e-6)
     plate = pv.Box(bounds=(0, 0.01, 0, 1, 0, 1))  # 1 cm thick: an edge that suits its thickness gives millions
     with pytest.raises(InputError, match=r"about 3\.3e\+07 triangles; .*--no-refine"):
         surface.refine(plate, 5e-4)
     with pytest.raises(InputError, match="cell 1 has no refined part"):
         surface.average_to_parents(np.ones(1), np.ones(1), np.zeros(1, dtype=int), 2)
+
+
+def test_refining_stops_before_memory_does(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit follows the free memory, and growth beyond the estimate is stopped too."""
+    plate = read_mesh(shared_data / "fuzz" / "mesh" / "plate_refine.vtp")
+    length = np.ptp(np.asarray(plate.points), axis=0).min()
+    with pytest.raises(InputError, match=r"--no-refine"):
+        surface.refine(plate, 0.02 * length)
+    monkeypatch.setattr(surface, "available_memory", lambda: 2 * 700 * 5000.0)
+    assert surface.refine(sphere(), 0.2)[0].n_cells < 5000
+    with pytest.raises(InputError, match=r"memory and time allow 5.0e.03"):
+        surface.refine(sphere(), 0.02)
+    # A sliver: its area says few triangles, halving its long edges needs many.
+    points = np.array([[0, 0, 0], [1, 0, 0], [0.5, 1e-9, 0]])
+    with pytest.raises(InputError, match="--no-refine"):
+        surface.refine(pv.PolyData(points, [3, 0, 1, 2]), 1e-5)
 
 
 def test_large_surface() -> None:
