@@ -69,6 +69,7 @@ class ForceAudit:
         suspects: Cases that disagree.
         pressure, shear: Fields that were integrated.
         within: Share of the cases within 1 %.
+        compared: Integrated against tabulated values of some cases as stated, for a message.
     """
 
     reconciled: bool
@@ -81,6 +82,7 @@ class ForceAudit:
     pressure: str
     shear: str
     within: float
+    compared: str = ""
 
 
 @dataclass(frozen=True, eq=False)

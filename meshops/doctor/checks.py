@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -66,10 +67,12 @@ def unreadable(survey: Survey) -> Iterator[Finding]:
     """Cases that cannot be read, by what the reader says."""
     for case in survey.cases:
         if case.error:
-            lacking = "no array" in case.error or "no field" in case.error
-            kind = "other arrays" if lacking else "unreadable"
-            cure = "export it as the others" if lacking else "export or download it again; it is left out"
-            yield Finding(kind, "problem", case.error.splitlines()[0], "", cure, case.name)
+            message = case.error.splitlines()[0]
+            for path in case.files.values():
+                message = message.removeprefix(f"{path}: ")
+            alike = re.search(r"(?i)no (cell |point )?(array|field)|array .* (has|components)|components", message)
+            cure = "export it as the others" if alike else "export or copy it again"
+            yield Finding("other arrays" if alike else "unreadable", "problem", message, "", cure, case.name)
 
 
 def of_two_kinds(survey: Survey) -> Iterator[Finding]:
