@@ -161,7 +161,10 @@ def _changes(search: Search, choice: Choice, reason: Reason) -> Iterator[tuple[s
     halves = [c.surface.half_of for c in search.cases if c.surface.half_of is not None]
     if not reason.kind and choice.area in ("silhouette", "hull", "box") and len(halves) > 0.5 * len(search.cases):
         across = "xyz"[max(set(halves), key=halves.count)]
-        yield "half model", f"the surfaces are halves, cut across {across}, and so is the area that forces are divided by"
+        yield (
+            "half model",
+            f"the surfaces are halves, cut across {across}, and so is the area that forces are divided by",
+        )
 
 
 def _found_flow(search: Search, choice: Choice, reason: Reason) -> FlowConditions:

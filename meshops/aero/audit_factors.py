@@ -54,7 +54,13 @@ class Reason:
 
 
 def reasons(
-    rest: float, q: float, *, half: bool = False, length: float = 1.0, force: bool = False, stated: bool = True,
+    rest: float,
+    q: float,
+    *,
+    half: bool = False,
+    length: float = 1.0,
+    force: bool = False,
+    stated: bool = True,
     kinematic: bool = True,
 ) -> Iterator[Reason]:
     """Reasons for integrated values that are ``rest`` times those of the table after division by ``q``.
@@ -113,8 +119,11 @@ def _speeds(rest: float, q: float, density: float, force: bool, stated: bool) ->
     air = 0.0 if density in (1.2, 1.225, 1.0) else 0.25
     cost = (0.8 if stated else 0.4) + round_cost + air
     if density == 1.0:
-        text = f"values are kinematic at a speed of {near:g} m/s"
+        text = f"values are kinematic at a speed of {near:g} m/s (a factor {near**2:.5g})"
         yield Reason(q * near**2, "dynamic pressure", text, cost + 0.1, 0.0, near)
     else:
-        text = f"values are in Pa at a density of {density:g} kg/m^3 and a speed of {near:g} m/s"
+        text = (
+            f"values are in Pa at a density of {density:g} kg/m^3 and a speed of {near:g} m/s (a factor "
+            f"{density * near**2:.5g} = {density:g} x {near:g}^2)"
+        )
         yield Reason(q * density * near**2, "dynamic pressure", text, cost + 0.1, density, near)

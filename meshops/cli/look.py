@@ -70,10 +70,12 @@ class _Progress:
     def step(self, done: int, total: int) -> None:
         """Say how many cases are done, and about how long the rest takes."""
         now = time.monotonic()
-        if now - self.last < (0.2 if self.live else EVERY):
+        if done == 1:  # the imports before it are no measure of the rest
+            self.start = now
+        if done == 1 or now - self.last < (0.2 if self.live else EVERY):
             return
         self.last = now
-        left = (now - self.start) / done * (total - done)
+        left = (now - self.start) / (done - 1) * (total - done)
         end, start = ("", "\r\x1b[K") if self.live else ("\n", "")
         sys.stderr.write(f"{start}{done} of {total} cases, about {left:.0f} s left{end}")
         sys.stderr.flush()

@@ -6,14 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
 from meshops.errors import InputError
 from meshops.io import json_text
+
+T = TypeVar("T")
+FIRST_SIGN, SELDOM = 3.0, 10.0  # seconds to the first line of progress off a terminal, and between lines
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,6 +43,32 @@ def parser(verb: str, description: str, epilog: str = "") -> Parser:
 def console() -> Console:
     """Progress goes to the standard error stream, results to the standard output."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def followed(each: Iterable[T], what: str, *, count: int | None = None) -> Iterator[T]:
+    """The items, with a bar on a terminal and elsewhere a line after a few seconds and then every ten.
+
+    Args:
+        each: What is worked through.
+        what: Said in front, e.g. ``"solving wake"``.
+        count: How many there are; None: ``len(each)``.
+    """
+    screen = console()
+    total = len(each) if count is None else count  # type: ignore[arg-type]
+    if screen.is_terminal:
+        from rich.progress import track
+
+        yield from track(each, what, total=total, console=screen, transient=True)
+        return
+    begun = time.monotonic()
+    told = begun - SELDOM + FIRST_SIGN
+    for done, item in enumerate(each):
+        now = time.monotonic()
+        if now - told >= SELDOM:
+            left = f", {(now - begun) / done * (total - done):.0f} s left" if done else ""
+            screen.print(f"  {what}: {done}/{total}  {now - begun:.0f} s{left}")
+            told = now
+        yield item
 
 
 def output_folder(path: str) -> Path:

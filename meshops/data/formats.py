@@ -17,12 +17,14 @@ import numpy as np
 from meshops.data import vtk_formats, vtk_solvers
 from meshops.data.calculix import read_frd
 from meshops.data.cell_checks import check_mesh, count_kinds
+from meshops.data.gmsh import read_gmsh
 from meshops.data.meshio_formats import read_meshio
 from meshops.data.obj import read_obj
 from meshops.data.openfoam import is_case, read_case
 from meshops.data.ply import read_ply
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time
 from meshops.data.stl import is_text, read_stl
+from meshops.data.su2 import read_su2
 from meshops.data.vectors import join_components
 from meshops.errors import DataWarning, InputError, MeshopsError, listing
 
@@ -50,10 +52,6 @@ def _ply(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
     return MeshRead(mesh, ReadNotes("PLY", precision=precision))
 
 
-def _openfoam(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
-    return MeshRead(read_case(path, region="internal" if region is None else str(region)), ReadNotes("OpenFOAM"))
-
-
 def _collection(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
     return vtk_formats.read_collection(path, read_here, region=region, time=time)
 
@@ -62,11 +60,11 @@ VTK_XML = Format("VTK XML", vtk_formats.read_vtk_xml)
 MESHIO = {
     name: Format(title, partial(read_meshio, name=name), timed=False)
     for name, title in {
-        "gmsh": "gmsh", "su2": "SU2", "abaqus": "Abaqus", "nastran": "Nastran", "med": "MED", "medit": "Medit",
+        "abaqus": "Abaqus", "nastran": "Nastran", "med": "MED", "medit": "Medit",
         "avsucd": "AVS UCD", "flac3d": "FLAC3D", "permas": "PERMAS", "ugrid": "UGRID", "mdpa": "Kratos",
     }.items()
 }  # fmt: skip
-OPENFOAM = Format("OpenFOAM", _openfoam)
+OPENFOAM = Format("OpenFOAM", read_case, safe=True)
 FLUENT = Format("Fluent", vtk_solvers.read_fluent)
 TECPLOT = Format("Tecplot", vtk_solvers.read_tecplot)
 
@@ -81,8 +79,8 @@ FORMATS: dict[str, Format] = {
     ".pvd": Format("ParaView collection", _collection),
     ".series": Format("ParaView series", _collection),
     **dict.fromkeys((".vtkhdf", ".hdf"), Format("VTKHDF", vtk_formats.read_vtkhdf)),
-    ".msh": MESHIO["gmsh"],
-    ".su2": MESHIO["su2"],
+    ".msh": Format("gmsh", read_gmsh, safe=True),
+    ".su2": Format("SU2", read_su2, safe=True, timed=False),
     ".foam": OPENFOAM,
     ".openfoam": OPENFOAM,
     **dict.fromkeys((".case", ".encas"), Format("EnSight", vtk_solvers.read_ensight)),

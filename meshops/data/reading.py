@@ -72,11 +72,15 @@ class MeshRead:
         mesh: PolyData or UnstructuredGrid with all arrays of the chosen parts.
         notes: What was read.
         cell_part: ``[c]`` place in ``notes.chosen`` of the part of each cell; None: the file has no parts.
+        walls: Beside a volume: the faces that the file calls walls; None: it does not say.
+        body: Beside a volume: the faces that were asked for by name; None: none were.
     """
 
     mesh: Mesh
     notes: ReadNotes = field(default_factory=ReadNotes)
     cell_part: NDArray[np.int64] | None = None
+    walls: Mesh | None = None
+    body: Mesh | None = None
 
 
 def wanted_parts(region: Region) -> tuple[str, ...]:

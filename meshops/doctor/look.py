@@ -117,11 +117,26 @@ def look_at(study: Study, *, data: CaseDataset | None = None, progress: Progress
     """
     data = cases_of(study) if data is None else data
     facts = survey(data, name=study.root.name, test=tested_cases(study), progress=progress)
-    findings = diagnose(facts)
-    audit, axes = audit_of(facts)
-    findings = in_order([*findings, *force_findings(audit, facts, findings)], facts)
+    findings, audit, axes = examine(facts)
     return Look(_noted(study, facts, findings, audit, axes), facts, tuple(findings), audit, axes,
                 tuple(label_noise(facts)))  # fmt: skip
+
+
+def examine(facts: Survey) -> tuple[list[Finding], ForceAudit | None, Axes | None]:
+    """Run doctor and force audit over a survey."""
+    findings = diagnose(facts)
+    audit, axes = audit_of(facts)
+    return in_order([*findings, *force_findings(audit, facts, findings)], facts), audit, axes
+
+
+def doctored(data: CaseDataset, *, test: tuple[str, ...] = ()) -> list[Finding]:
+    """Findings on any data set of finished cases; every case is read once.
+
+    Args:
+        data: The cases.
+        test: Names of those that are tested on.
+    """
+    return examine(survey(data, test=test))[0]
 
 
 def tested_cases(study: Study) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def label_noise(survey: Survey) -> list[NoiseFloor]:
         if groups:
             inside = float(np.sqrt(np.mean([np.var(values[g], ddof=1) for g in groups])))
             out.append(NoiseFloor(name, inside, inside / between, f"{len(groups)} groups of repeats"))
-        elif len(cases) >= FEWEST:
+        elif len(cases) >= FEWEST and name in cases[0].numbers:
             predicted, _ = left_out(components(inputs), values)
             inside = float(spread((values - predicted)[:, None], 0.0, core=0.68)[0])
             if inside < 0.7 * between:

@@ -130,15 +130,16 @@ def _length(case: CaseFacts, difference: float, apart: float) -> Finding | None:
     factor = math.exp(abs(difference))
     if apart < 4 or factor < 2:
         return None
-    gap, text = min((abs(math.log(factor / known)), text) for known, text in LENGTHS.items())
+    gap, known = min((abs(math.log(factor / known)), known) for known in LENGTHS)
     named = gap < max(0.3 if factor > 50 else 0.1, 1.2 * abs(difference) / apart)
     if not named and (factor < 5 or apart < 8):
         return None
-    size = f"{factor:.3g} times as large as" if difference > 0 else f"{factor:.3g} times smaller than"
-    likely = text if named else "no usual factor between units"
+    shown = f"about {known:g}" if named else f"{factor:.3g}"
+    size = f"{shown} times as large as" if difference > 0 else f"{shown} times smaller than"
+    likely = LENGTHS[known] if named else "no usual factor between units"
     return Finding(
-        "other length", "problem", f"the mesh is {size} the others", f"diagonal {case.size:.4g}; {likely}",
-        "bring all cases to one unit of length", case.name,
+        "other length", "problem", f"the mesh is {size} the others",
+        f"diagonal {case.size:.4g}, a factor {factor:.4g}; {likely}", "bring all cases to one unit of length", case.name,
     )  # fmt: skip
 
 

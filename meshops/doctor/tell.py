@@ -86,7 +86,7 @@ def field_rows(look: Look) -> Rows:
         rows.append((
             name, _places(look.survey.good), _components(facts[0].size),
             f"{short(min(f.minimum for f in facts))} to {short(max(f.maximum for f in facts))}", short(spread),
-            stated or (f"{guessed} (likely)" if guessed else "?"), (entry.role if entry is not None else "") or "–",
+            stated or (f"{guessed} (likely)" if guessed else "?"), (entry.role if entry is not None else "") or "none",
             _between([f.mean for f in facts], [f.std for f in facts]),
         ))  # fmt: skip
     return columns, rows
@@ -114,7 +114,7 @@ def quantity_rows(look: Look) -> Rows:
             distinct = len(set(values))
             varies = "constant" if distinct == 1 else f"{distinct} values"
             missing = len(good) - len(values)
-            rows.append((name, kind, span(values), unit or "?", (entry.role if entry is not None else "") or "–",
+            rows.append((name, kind, span(values), unit or "?", (entry.role if entry is not None else "") or "none",
                          varies + (f", missing in {missing}" if missing else "")))  # fmt: skip
     return columns, rows
 
