@@ -132,7 +132,8 @@ def _agreement(search: Search, name: str, off: Array) -> str:
     """How well one number agrees, in words."""
     of = " of the drag" if name != search.drag and search.drag else ""
     within = int((off < TOLERANCE).sum())
-    return f"{name} within 1 %{of} in {within} of {len(off)} cases (typically {_part(np.median(off))}, at most {_part(off.max())})"
+    typical = f"typically {_part(float(np.median(off)))}, at most {_part(float(off.max()))}"
+    return f"{name} within 1 %{of} in {within} of {len(off)} cases ({typical})"
 
 
 def _part(off: float) -> str:

@@ -10,11 +10,18 @@ from meshops.aero.audit_search import Search
 from meshops.aero.audit_types import WRONG, Array, Choice, Suspect
 
 SINGLE = {
-    2.0: ("half", "twice"), 0.5: ("half", "half"), 1000.0: ("unit", "a thousand times"), 0.001: ("unit", "a thousandth of"),
-    1e6: ("length unit", "a million times (millimetres)"), 1e-6: ("length unit", "a millionth of"), 1.2: ("density", "1.2 times (density of air)"),
-    1 / 1.2: ("density", "1/1.2 times (density of air)"), 1.225: ("density", "1.225 times (density of air)"),
-    1 / 1.225: ("density", "1/1.225 times (density of air)"), -1.0: ("pressure sign", "minus"),
-}  # fmt: skip
+    2.0: ("half", "twice"),
+    0.5: ("half", "half"),
+    1000.0: ("unit", "a thousand times"),
+    0.001: ("unit", "a thousandth of"),
+    1e6: ("length unit", "a million times (millimetres)"),
+    1e-6: ("length unit", "a millionth of"),
+    1.2: ("density", "1.2 times (density of air)"),
+    1 / 1.2: ("density", "1/1.2 times (density of air)"),
+    1.225: ("density", "1.225 times (density of air)"),
+    1 / 1.225: ("density", "1/1.225 times (density of air)"),
+    -1.0: ("pressure sign", "minus"),
+}
 
 
 def suspects(search: Search, choice: Choice, factor: float, worst: Array) -> tuple[Suspect, ...]:

@@ -118,8 +118,8 @@ class Search:
         worst = np.sort(np.max(list(off.values()), axis=0))
         return factor, float(worst[core_of(len(worst)) - 1])
 
-    def as_stated(self, count: int = 6) -> str:
-        """Integrated values under the conditions as stated beside those of the table, for a message."""
+    def as_stated(self) -> tuple[tuple[str, str, float, float], ...]:
+        """(case, number, integrated under the conditions as stated, tabulated)."""
         area = "none" if not self.coefficient else self.flow.area_rule
         choice = Choice(np.array(self.flow.flow), np.array(self.flow.up), self.flow.shear_sign, 1, area, 0.0)
         q = 1.0 if area == "none" else self.flow.dynamic_pressure
@@ -127,10 +127,8 @@ class Search:
             choice, q = replace(choice, area="constant"), q * self.flow.frontal_area
         lead = self.drag or self.lift
         values = self.predicted(choice)[lead] / q
-        pairs = [f"{c.name} {v:.4g} against {t:.4g}" for c, v, t in zip(self.cases, values, self.table[lead], strict=True)]
-        return f"{lead} integrated as stated against the table: {', '.join(pairs[:count])}" + (
-            " ..." if len(pairs) > count else ""
-        )
+        pairs = zip(self.cases, values, self.table[lead], strict=True)
+        return tuple((case.name, lead, float(value), float(known)) for case, value, known in pairs)
 
     def differences(self, choice: Choice, factor: float) -> dict[str, Array]:
         """Relative difference of each number in each case; of a lift below the drag, relative to that."""

@@ -74,13 +74,19 @@ def _open(args: Any) -> tuple[str, Any, Any]:
 def _examine(data: Any, study: Any, rows: list[dict[str, Any]], hints: list[str]) -> None:
     """What the run doctor and the force audit say of finished cases."""
     from meshops.datasets.base import CaseDataset
-    from meshops.doctor.look import doctored, tested_cases
+    from meshops.doctor import survey
+    from meshops.doctor.look import examine, tested_cases
 
     if not isinstance(data, CaseDataset):
         return
     known = {row["case"] for row in rows}
-    for finding in doctored(data, test=() if study is None else tested_cases(study)):
+    findings, audit, _ = examine(survey(data, test=() if study is None else tested_cases(study)))
+    for finding in findings:
         if finding.severity == "hint":
             hints.append(str(finding))
+        elif finding.kind == "forces" and audit is not None:
+            for case, number, made, table in audit.pairs:
+                text = f"integrated {number} {made:.4g} is not that of the table, {table:.4g}: {finding.what}"
+                rows.append({"case": case, "file": None, "message": text, "text": f"{case}: {text}"})
         elif not (finding.kind in TOLD and finding.case in known):
             rows.append({"case": finding.case, "file": None, "message": str(finding), "text": str(finding)})

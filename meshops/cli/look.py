@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from meshops.cli.options import output_folder, parser, print_json
 from meshops.errors import DataWarning, MeshopsError, warn
-from meshops.io import write_text
 
 if TYPE_CHECKING:
     from meshops.datasets.base import CaseDataset
@@ -91,7 +90,7 @@ def _write(look: Look, data: CaseDataset, out: Path, args: Any) -> list[Path]:
     study = out / "study.yaml"
     if study.exists() and not args.overwrite:
         study = out / "study_new.yaml"
-        warn(f"{out / 'study.yaml'} is kept, it may have been corrected; the new one is {study.name} (--overwrite replaces)")
+        warn(f"{out / 'study.yaml'} is kept, it may have been corrected; the new one is {study.name} (or: --overwrite)")
     written = [look.study.save(study)]
     pictures = []
     if not args.no_pictures:

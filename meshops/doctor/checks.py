@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +72,7 @@ def unreadable(survey: Survey) -> Iterator[Finding]:
                 message = message.removeprefix(f"{path}: ")
             alike = re.search(r"(?i)no (cell |point )?(array|field)|array .* (has|components)|components", message)
             cure = "export it as the others" if alike else "export or copy it again"
+            cure = "" if message.endswith(cure) else cure
             yield Finding("other arrays" if alike else "unreadable", "problem", message, "", cure, case.name)
 
 
@@ -79,9 +80,9 @@ def of_two_kinds(survey: Survey) -> Iterator[Finding]:
     """Cases of another dimension, place of nodes or number of components than most."""
     good = survey.good
     told: set[str] = set()
-    looks = {
-        "other dimension": (lambda c: f"{c.dim}-D", "take the plane cases and those in space as two studies"),
-        "other place": (lambda c: f"at {c.location}s", "write the fields of all cases at one place"),
+    looks: dict[str, tuple[Callable[[CaseFacts], str], str]] = {
+        "other dimension": (_dimension, "take the plane cases and those in space as two studies"),
+        "other place": (_place, "write the fields of all cases at one place"),
         "surface or volume": (_manifold, "take surfaces and volumes as two studies"),
     }
     for kind, (look, cure) in looks.items():
@@ -104,6 +105,14 @@ def of_two_kinds(survey: Survey) -> Iterator[Finding]:
                 told.add(case.name)
                 yield Finding("other arrays", "problem", f"there is no '{name}'", "", "export it as the others",
                               case.name, field=name)  # fmt: skip
+
+
+def _dimension(case: CaseFacts) -> str:
+    return f"{case.dim}-D"
+
+
+def _place(case: CaseFacts) -> str:
+    return f"at {case.location}s"
 
 
 def _manifold(case: CaseFacts) -> str:
@@ -139,6 +148,7 @@ def unlike(survey: Survey) -> Iterator[Finding]:
             views = [level - center(np.delete(level, i)[:, None])[0], level - expected]
             apart = [abs(v[i]) / float(spread(np.delete(v, i)[:, None], 0.08)[0]) for v in views if np.isfinite(v[i])]
             if min(apart) > UNLIKE:
-                what = f"{name} varies {np.exp(abs(views[0][i])):.2g} times {'more' if views[0][i] > 0 else 'less'} than usual"
+                more = "more" if views[0][i] > 0 else "less"
+                what = f"{name} varies {np.exp(abs(views[0][i])):.2g} times {more} than usual"
                 yield Finding("unlike the others", "hint", what, f"{min(apart):.0f} times the usual difference",
                               "look at it; it may be right", case.name, field=name)  # fmt: skip

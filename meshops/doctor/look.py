@@ -18,7 +18,7 @@ from meshops.datasets.base import CaseDataset, GraphCache
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.study import Study, guess_study
 from meshops.doctor.checks import diagnose, in_order
-from meshops.doctor.findings import Finding
+from meshops.doctor.findings import Finding, Severity
 from meshops.doctor.noise import NoiseFloor, label_noise
 from meshops.doctor.survey import Progress, Survey, survey
 from meshops.errors import InputError, MeshopsError
@@ -113,7 +113,7 @@ def look_at(study: Study, *, data: CaseDataset | None = None, progress: Progress
 
     Example:
         >>> look = look_at(study_of("runs"))  # doctest: +SKIP
-        >>> print(*look.findings, sep="\\n")  # doctest: +SKIP
+        >>> look.findings  # doctest: +SKIP
     """
     data = cases_of(study) if data is None else data
     facts = survey(data, name=study.root.name, test=tested_cases(study), progress=progress)
@@ -179,22 +179,30 @@ def force_findings(audit: ForceAudit | None, facts: Survey, known: Sequence[Find
     told = {name for finding in known if finding.severity == "problem" for name in finding.cases}
     if audit.reconciled and audit.changes and facts.flow_stated:
         what = "forces of the fields are those of the table only if " + "; ".join(text for _, text in audit.changes)
-        out.append(Finding("forces", "problem", what, audit.compared, "correct the conditions, the table or the fields"))
+        out.append(
+            Finding("forces", "problem", what, audit.compared, "correct the conditions, the table or the fields")
+        )
     elif not audit.reconciled and audit.error:
-        out.append(Finding("forces", "hint", audit.text, audit.compared, "say what the table was divided by, in the study"))
+        out.append(
+            Finding("forces", "hint", audit.text, audit.compared, "say what the table was divided by, in the study")
+        )
     for suspect in audit.suspects:
         if suspect.case in told and suspect.kind != "swapped":
             continue
         kind = {"swapped": "swapped rows", "off": "forces differ"}.get(suspect.kind, f"forces: {suspect.kind}")
-        severity = "hint" if suspect.kind == "off" else "problem"
+        severity: Severity = "hint" if suspect.kind == "off" else "problem"
         others = (suspect.partner,) if suspect.partner else ()
         if kind == "swapped rows" and any(f.kind == kind and set(f.cases) == {suspect.case, *others} for f in known):
             continue
-        out.append(Finding(kind, severity, suspect.text, "", "look the row and the case up again", suspect.case, others))  # type: ignore[arg-type]
+        out.append(
+            Finding(kind, severity, suspect.text, "", "look the row and the case up again", suspect.case, others)
+        )
     return out
 
 
-def _noted(study: Study, facts: Survey, findings: Sequence[Finding], audit: ForceAudit | None, axes: Axes | None) -> Study:
+def _noted(
+    study: Study, facts: Survey, findings: Sequence[Finding], audit: ForceAudit | None, axes: Axes | None
+) -> Study:
     """The study with what was seen: cases that cannot be used are left out, the flow as the audit found it."""
     lost = {f.case: f.what for f in findings if f.kind in UNUSABLE and f.case and f.severity == "problem"}
     if not study.published:
@@ -211,8 +219,13 @@ def _noted(study: Study, facts: Survey, findings: Sequence[Finding], audit: Forc
     elif axes is not None and not study.flow_stated and study.flow is None:
         if axes.flow is not None and axes.up is not None:
             flow = FlowConditions(flow=axes.flow, up=axes.up, ground=None)
-            study = replace(study, flow=flow, flow_stated=False).note("flow", f"axes alone: {axes.reason}").note(
-                "flow_stated", "speed, density and reference area are not known; state them and write true for forces"
+            study = (
+                replace(study, flow=flow, flow_stated=False)
+                .note("flow", f"axes alone: {axes.reason}")
+                .note(
+                    "flow_stated",
+                    "speed, density and reference area are not known; state them and write true for forces",
+                )
             )
         else:
             study = study.note("flow", axes.reason)

@@ -47,9 +47,10 @@ def overview(look: Look) -> list[tuple[str, str]]:
             for kind, count in case.kinds.items():
                 kinds[kind] = kinds.get(kind, 0) + count
         usual = sorted(kinds, key=lambda kind: -kinds[kind])
+        named = f" ({', '.join(usual[:3])})" if usual else ""
         rows += [
             ("meshes", f"{MESHES[facts.meshes]}; {count_span([c.nodes for c in good])} nodes, "
-                       f"{count_span([c.cells for c in good])} cells" + (f" ({', '.join(usual[:3])})" if usual else "")),
+                       f"{count_span([c.cells for c in good])} cells{named}"),
             ("dimension", f"{_dimensions(good)}; fields at the {_places(good)}"),
             ("size", " x ".join(span([float((c.high - c.low)[k]) for c in good]) for k in range(good[0].dim))
                      + f" (diagonal {span([c.size for c in good])})"),
@@ -59,12 +60,14 @@ def overview(look: Look) -> list[tuple[str, str]]:
             closed = sum(s.closed for s in surfaces)
             rows.append(("surface", f"area {span([s.area for s in surfaces])}, {closed} of {len(surfaces)} closed"))
     if facts.test:
-        rows.append(("tested on", f"{len(facts.test)} cases: " + ", ".join(facts.test[:5]) + (" ..." if len(facts.test) > 5 else "")))
+        more = " ..." if len(facts.test) > 5 else ""
+        rows.append(("tested on", f"{len(facts.test)} cases: {', '.join(facts.test[:5])}{more}"))
     if study.inputs:
         rows.append(("inputs", ", ".join(study.inputs)))
     flow = study.flow
     if flow is not None:
-        known = f", {short(flow.speed)} m/s, {short(flow.density)} kg/m^3" if study.flow_stated else ", axes alone (guessed)"
+        numbers = f", {short(flow.speed)} m/s, {short(flow.density)} kg/m^3"
+        known = numbers if study.flow_stated else ", axes alone (guessed)"
         rows.append(("flow", f"along {_axis(flow.flow)}, up {_axis(flow.up)}{known}"))
     return rows
 
@@ -73,7 +76,7 @@ def field_rows(look: Look) -> Rows:
     """One row for each field."""
     columns = ("field", "at", "size", "range", "usual spread", "unit", "role", "between cases")
     entries = {entry.name: entry for entry in look.study.fields}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in look.survey.fields:
         facts = [c.fields[name] for c in look.survey.good if name in c.fields and np.isfinite(c.fields[name].mean)]
         if not facts:
@@ -96,7 +99,7 @@ def quantity_rows(look: Look) -> Rows:
     """One row for each condition and number, and for other columns that vary."""
     columns = ("name", "is", "range", "unit", "role", "varies")
     roles = {entry.name: entry for entry in (*look.study.conditions, *look.study.numbers)}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     told: set[str] = set()
     good = look.survey.good
     kinds = (("condition", "conditions"), ("number", "numbers"), ("other column", "parameters"))
@@ -160,7 +163,8 @@ def _case_json(case: CaseFacts) -> dict[str, Any]:
     return out | {
         "nodes": case.nodes, "cells": case.cells, "dimension": case.dim, "low": case.low.tolist(),
         "high": case.high.tolist(), "conditions": dict(case.conditions), "numbers": dict(case.numbers),
-        "fields": {n: {"min": f.minimum, "mean": f.mean, "max": f.maximum, "std": f.std} for n, f in case.fields.items()},
+        "fields": {n: {"min": f.minimum, "mean": f.mean, "max": f.maximum, "std": f.std}
+                   for n, f in case.fields.items()},
         "notes": list(case.notes),
     }  # fmt: skip
 

@@ -95,9 +95,12 @@ def cases_picture(
     width = (SHEET_WIDTH - 2 * MARGIN - GAP * (columns - 1)) // columns
     views = [_view(case, frame) for case in drawn]
     frames = [fit(np.asarray(case.mesh.points), view) for case, view in zip(drawn, views, strict=True)]
-    aspect = float(np.clip(np.median([f.aspect for f in frames]), 0.6, 2.6))
+    aspect = float(np.clip(np.median([f.aspect for f in frames]), 0.9, 2.6))
     size = (width, int(width / aspect))
-    panels = [Panel(picture=_draw(*item, scale, size), caption=item[0].caption) for item in zip(drawn, views, frames, strict=True)]
+    panels = [
+        Panel(picture=_draw(*item, scale, size), caption=item[0].caption)
+        for item in zip(drawn, views, frames, strict=True)
+    ]
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     blank = np.full((size[1], size[0], 3), 255, dtype=np.uint8)
     while len(rows) > 1 and len(rows[-1]) < columns:
@@ -116,9 +119,7 @@ def _draw(case: Thumbnail, view: View, frame: Any, scale: ColorScale, size: tupl
     width = max(frame.width, frame.height * aspect)
     filled = type(frame)(center=frame.center, width=width, height=width / aspect)
     lit = flat_view(np.asarray(case.mesh.points), np.eye(3)) is None
-    return render(
-        case.mesh, case.values, case.association, view, filled, scale=scale, size=size, lit=lit, outline=lit
-    )
+    return render(case.mesh, case.values, case.association, view, filled, scale=scale, size=size, lit=lit, outline=lit)
 
 
 def _view(case: Thumbnail, frame: np.ndarray) -> View:
