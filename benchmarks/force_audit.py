@@ -1,4 +1,4 @@
-"""Force audit: do integrated and tabulated forces agree, and is every seeded fault named?
+"""Force audit: how well integrated and tabulated forces agree, and whether seeded faults are named.
 
     python benchmarks/force_audit.py [--shared ../shared/data]
 
@@ -118,10 +118,10 @@ def set_faults(bodies: Bodies) -> Iterator[Seeded]:
     """Faults that all cases share."""
     shear = faults.field_changed("wallShearStressMean", lambda v: -v)
     pressure = faults.field_changed("pMean", lambda v: -v)
-    newton: Numbers = lambda k, row: {
-        "drag [N]": row["cd"] * 0.5 * bodies.area(k),
-        "lift [N]": row["cl"] * 0.5 * bodies.area(k),
-    }  # noqa: E731, E501
+
+    def newton(k: int, row: dict[str, float]) -> dict[str, float]:
+        return {f"{name} [N]": row[c] * 0.5 * bodies.area(k) for name, c in (("drag", "cd"), ("lift", "cl"))}
+
     alone: Numbers = lambda k, row: {"cd": row["cd"]}  # noqa: E731
     pa = replace(bodies.data.flow, kinematic=False)
     yield Seeded("sign: shear as a force", bodies.altered(shear), ("shear sign",))
