@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from meshops.cli.options import key_values, parser, print_json
+from meshops.cli.options import existing_folder, key_values, parser, print_json
 
 
 def run(argv: Sequence[str]) -> int:
@@ -21,11 +21,13 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="dataset option")
     options.add_argument("--json", action="store_true")
     args = options.parse_args(argv)
+    existing_folder(args.root)
+    given = key_values(args.option)
 
     from meshops.datasets import detect, open_data
 
     name = args.name or detect(args.root)
-    data = open_data(name, root=args.root, split="all", **key_values(args.option))
+    data = open_data(name, root=args.root, split="all", **given)
     problems = list(data.check())
     if args.json:
         rows = [

@@ -31,6 +31,7 @@ UNDOCUMENTED = {
     "folders",
     "io",
     "ops.kernels",
+    "progress",
     "solvers.developable",
     "version",
     "viz.film",
