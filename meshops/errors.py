@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class MeshopsError(Exception):
@@ -53,6 +54,19 @@ class DataWarning(UserWarning):
 def warn(message: str) -> None:
     """Tell the user what was changed or assumed, once per place and message."""
     warnings.warn(message, DataWarning, stacklevel=3)
+
+
+@contextmanager
+def collecting(notes: list[str]) -> Iterator[None]:
+    """Put warnings about the data into ``notes`` instead; others are warned of again."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, DataWarning):
+            notes.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def listing(names: Iterable[object], limit: int = 12) -> str:

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "meshops"
 LEAVES = {"checks", "errors", "folders", "io", "optional", "progress", "testing", "typing", "version"}
 # Lowest first; each may import what is below.
 LOWER = (
-    "ops", "metrics", "partition", "data", "aero", "nn", "models", "tasks", "trust", "surrogate", "training", "cli"
+    "ops", "metrics", "partition", "data", "aero", "nn", "models", "tasks", "trust", "surrogate", "training",
+    "selection", "cli",
 )  # fmt: skip
 BESIDE = {
     "solvers": {"ops", "partition", "data", "aero"},
@@ -27,7 +28,7 @@ BESIDE = {
 }
 BELOW = {name: set(LOWER[:place]) for place, name in enumerate(LOWER)} | BESIDE
 BELOW["metrics"] = {"ops"}
-for upper in ("tasks", "trust", "surrogate", "training", "cli"):
+for upper in ("tasks", "trust", "surrogate", "training", "selection", "cli"):
     BELOW[upper] |= {"datasets", "viz"}
 BELOW["cli"] |= {"solvers", "bench"}
 BELOW |= {leaf: set() for leaf in ("checks", "errors", "folders", "io", "optional", "progress", "typing", "version")}

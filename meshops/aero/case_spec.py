@@ -40,6 +40,8 @@ class CaseSpec:
             mirror images share one half.
         flow_stated: The flow is known. Else fields keep their unit and nothing is integrated to forces.
         features: Which features of the body are computed; None: none.
+        shape: Cases carry what models of whole cases compare them by, see :mod:`meshops.data.shape`.
+        topology: Of the training meshes where their nodes correspond, else empty.
     """
 
     fields: tuple[str, ...]
@@ -58,6 +60,8 @@ class CaseSpec:
     flow: FlowConditions = field(default_factory=FlowConditions)
     flow_stated: bool = False
     features: FeatureSpec | None = None
+    shape: bool = False
+    topology: str = ""
 
     def __post_init__(self) -> None:
         """Check that sizes and units fit the fields, and that roles are fields."""

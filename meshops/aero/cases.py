@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -22,7 +20,7 @@ from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.reading import MeshRead
-from meshops.errors import DataWarning, InputError, listing, warn
+from meshops.errors import InputError, collecting, listing, warn
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
@@ -197,10 +195,12 @@ def open_case(
     Raises:
         InputError: The file cannot be used.
     """
+    from meshops.data.readers import open_mesh
+
     notes: list[str] = []
-    with _collected(notes):
+    with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
-        read = _read(Path(label), region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        read = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
         mesh = read.mesh
         if read.cell_part is not None:
             mesh.cell_data[PART] = read.cell_part
@@ -231,14 +231,6 @@ def open_case(
     notes += read.notes.remarks
     case.notes = list(dict.fromkeys([*case.notes, *notes]))
     return case
-
-
-def _read(path: Path, region: str | Sequence[str] | None) -> MeshRead:
-    """A file with its parts and what was assumed of it."""
-    from meshops.data import readers
-
-    opened = getattr(readers, "open_mesh", None)
-    return opened(path, region=region) if opened else MeshRead(readers.read_mesh(path, region=region))  # type: ignore[arg-type]
 
 
 def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
@@ -371,19 +363,6 @@ def _scalar(mesh: Mesh, name: str) -> float | None:
         return None
     values = np.asarray(mesh.field_data[name]).reshape(-1)
     return float(values[0]) if values.size == 1 else None
-
-
-@contextmanager
-def _collected(notes: list[str]) -> Iterator[None]:
-    """Put warnings about the data into ``notes``; others are warned of again."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, DataWarning):
-            notes.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:

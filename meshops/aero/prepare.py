@@ -15,6 +15,7 @@ from meshops.aero.features import body_of, frame_of, node_features
 from meshops.aero.frame import Frame
 from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
+from meshops.data.shape import places, shape_numbers, topology
 from meshops.errors import InputError, listing
 
 GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
@@ -56,6 +57,8 @@ def prepare(
             out.area = graph.area
         if _complete(graph, spec):
             out.y = _free_fields(graph, frame, spec, at)
+    if spec.shape:
+        _add_shape(out, graph, spec)
     if spec.conditions:
         out.conditions = _row(spec.conditions, conditions or {}, f"{graph.label}: the condition")
     if spec.numbers and numbers and all(name in numbers for name in spec.numbers):
@@ -120,6 +123,17 @@ def input_names(graph: MeshGraph) -> tuple[str, ...]:
 def own_columns(graph: MeshGraph) -> list[int]:
     """Input channels of a body beside those that say again where its nodes are and how they face."""
     return [i for i, name in enumerate(input_names(graph)) if name not in GEOMETRY]
+
+
+def _add_shape(out: MeshGraph, graph: MeshGraph, spec: CaseSpec) -> None:
+    """Add the numbers of the shape, and the place of each node in it: on the reference where nodes correspond."""
+    area = graph.get("area")
+    out.case_shape = shape_numbers(out.pos, area).view(1, -1)
+    names = spec.feature_names()
+    facing = [names.index(f"normal_{axis}") for axis in "xyz" if f"normal_{axis}" in names]
+    out.place = places(out.pos, out.x[:, facing] if spec.domain == "surface" and len(facing) == 3 else None)
+    if spec.topology and topology(graph) == spec.topology:
+        out.node_number = torch.arange(len(out.pos))
 
 
 def _check_graph(graph: MeshGraph, spec: CaseSpec) -> None:

@@ -159,15 +159,15 @@ def mesh_of(points: Array, cells: Cells, *, as_grid: bool = False) -> Mesh:
     if not as_grid and bool(np.isin(cells.kind, FLAT_TYPES).all()):
         poly = pv.PolyData()
         poly.points = np.ascontiguousarray(points)
-        poly.SetPolys(_cell_array(cells.size, cells.nodes))
+        poly.SetPolys(cell_array(cells.size, cells.nodes))
         return poly
     grid = pv.UnstructuredGrid()
     grid.points = np.ascontiguousarray(points)
     kind = numpy_to_vtk(np.ascontiguousarray(cells.kind), deep=True, array_type=VTK_UNSIGNED_CHAR)
-    connectivity = _cell_array(cells.size, cells.nodes)
+    connectivity = cell_array(cells.size, cells.nodes)
     if (cells.kind == POLYHEDRON).any():
-        locations = _cell_array(cells.num_faces, np.arange(cells.face_size.size))
-        grid.SetPolyhedralCells(kind, connectivity, locations, _cell_array(cells.face_size, cells.face_nodes))
+        locations = cell_array(cells.num_faces, np.arange(cells.face_size.size))
+        grid.SetPolyhedralCells(kind, connectivity, locations, cell_array(cells.face_size, cells.face_nodes))
     else:
         grid.SetCells(kind, connectivity)
     return grid
@@ -288,7 +288,8 @@ def _lists(array: vtkCellArray | None) -> tuple[Array, Array]:
     return np.diff(offsets), nodes[offsets[0] : offsets[-1]]
 
 
-def _cell_array(size: Array, nodes: Array) -> vtkCellArray:
+def cell_array(size: Array, nodes: Array) -> vtkCellArray:
+    """Lists of points as VTK stores them."""
     out = vtkCellArray()
     offsets = numpy_to_vtk(running_sum(size), deep=True)
     out.SetData(offsets, numpy_to_vtk(np.ascontiguousarray(nodes, dtype=np.int64), deep=True))

@@ -13,6 +13,7 @@ from torch import Tensor
 from meshops.data.cells import Array, Cells, Mesh, cells_of, make_cells, mesh_of, segment_sum
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.surface import outward_geometry, volume_geometry
+from meshops.data.vectors import is_reserved
 from meshops.errors import InputError, listing, warn
 
 Association = Literal["cell", "point"]
@@ -130,6 +131,7 @@ def float_arrays(mesh: Mesh, association: Association) -> tuple[str, ...]:
         name
         for name in data
         if name not in HELPER_ARRAYS
+        and not is_reserved(name)
         and np.asarray(data[name]).dtype.kind == "f"
         and np.asarray(data[name]).size <= 9 * len(data[name])
     )

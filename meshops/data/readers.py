@@ -1,51 +1,49 @@
-"""Reading meshes: STL, OBJ, PLY, VTK (legacy and XML), gmsh, SU2 and raw OpenFOAM cases."""
+"""Reading meshes: :func:`open_mesh` for all a file says, :func:`read_mesh` for the mesh, :func:`read` for a graph."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import meshio
-import numpy as np
-import pyvista as pv
-from vtkmodules.vtkIOGeometry import vtkOBJReader, vtkSTLReader
-from vtkmodules.vtkIOLegacy import vtkGenericDataObjectReader
-from vtkmodules.vtkIOXML import vtkXMLPolyDataReader, vtkXMLUnstructuredGridReader
-
-from meshops.data.cells import Mesh, cells_of
+from meshops.data.cells import Mesh
 from meshops.data.clean import check_fields, check_points, clean_mesh
+from meshops.data.contained import read_contained
 from meshops.data.convert import Where, choose_location, float_arrays, from_pyvista
+from meshops.data.formats import SUFFIXES
 from meshops.data.mesh_graph import MeshGraph
-from meshops.data.openfoam import is_case, read_case
-from meshops.data.ply import read_ply
-from meshops.data.vtk_io import run_reader
-from meshops.errors import InputError, listing
+from meshops.data.reading import MeshRead, Region, Time
+
+__all__ = ["SUFFIXES", "open_mesh", "read", "read_mesh"]
 
 
-def _legacy_reader() -> Any:
-    """Make a reader of all arrays; by default VTK takes the first of each kind only."""
-    reader = vtkGenericDataObjectReader()
-    for kind in ("Scalars", "Vectors", "Normals", "Tensors", "ColorScalars", "TCoords", "Fields"):
-        getattr(reader, f"ReadAll{kind}On")()
-    return reader
+def open_mesh(path: str | Path, *, region: Region = None, time: Time = "last") -> MeshRead:
+    """Read a mesh with all its arrays, and what was read, left out and assumed.
+
+    Files of other libraries' formats are read in another process (:mod:`meshops.data.contained`).
+
+    Args:
+        path: File (ending and beginning say what it is) or OpenFOAM case folder.
+        region: Parts: name, group or pattern, several separated by commas or as a sequence; None: all of them, of an
+            OpenFOAM case the volume.
+        time: ``"last"`` or one of the times of the file.
+
+    Returns:
+        PolyData or UnstructuredGrid, as the file has it; structured grids become unstructured in their own order.
+
+    Raises:
+        InputError: Not found, unsupported, of another kind than its ending says, damaged, empty; no such part or time.
+
+    Example:
+        >>> read = open_mesh("case.vtm", region="wheel.*,body")
+        >>> read.notes.chosen, read.cell_part.shape
+        (('body', 'wheel_1', 'wheel_2'), (9216,))
+    """
+    return read_contained(Path(path), region=region, time=time)
 
 
-VTK_READERS: dict[str, Callable[[], Any]] = {
-    ".stl": vtkSTLReader,
-    ".obj": vtkOBJReader,
-    ".vtk": _legacy_reader,
-    ".vtp": vtkXMLPolyDataReader,
-    ".vtu": vtkXMLUnstructuredGridReader,
-}
-MESHIO_FORMATS = {".msh": "gmsh", ".su2": "su2"}
-FOAM_SUFFIXES = (".foam", ".openfoam")
-SUFFIXES = (*VTK_READERS, ".ply", *MESHIO_FORMATS, ".foam", ".OpenFOAM")
-
-# How files begin, to tell a wrong extension from a damaged file.
-BEGINNINGS = ((b"# vtk DataFile", ".vtk"), (b"ply\n", ".ply"), (b"ply\r", ".ply"), (b"$MeshFormat", ".msh"))
+def read_mesh(path: str | Path, *, region: Region = None, time: Time = "last") -> Mesh:
+    """The mesh of :func:`open_mesh` alone."""
+    return open_mesh(path, region=region, time=time).mesh
 
 
 def read(
@@ -53,16 +51,18 @@ def read(
     *,
     fields: Sequence[str] | None = None,
     location: Where = "auto",
-    region: str | None = None,
+    region: Region = None,
+    time: Time = "last",
     units: Sequence[str] = (),
 ) -> MeshGraph:
-    """Read a case as a graph: :func:`read_mesh`, then cleaning, then conversion.
+    """Read a case as a graph: :func:`open_mesh`, then cleaning, then conversion.
 
     Args:
         path: File or OpenFOAM case folder.
         fields: Arrays that become ``y``; None: all floating-point arrays of the location; ``()``: none.
         location: ``"cell"``, ``"point"``, ``"free"`` (point cloud) or ``"auto"`` (where the fields are).
-        region: Part of an OpenFOAM case: ``"internal"`` or the name of a boundary patch.
+        region: Parts, as for :func:`open_mesh`.
+        time: ``"last"`` or one of the times of the file.
         units: Unit of each field.
 
     Raises:
@@ -74,8 +74,9 @@ def read(
         torch.Size([8274, 3])
     """
     path = Path(path)
-    mesh = read_mesh(path, region=region)
-    label = str(path) if region is None else f"{path} [{region}]"
+    opened = open_mesh(path, region=region, time=time)
+    mesh, remarks = opened.mesh, opened.notes
+    label = str(path) if region is None else f"{path} [{region if isinstance(region, str) else ','.join(region)}]"
     if fields is None:
         association = choose_location(mesh, ()) if location == "auto" else "cell" if location == "cell" else "point"
         fields = float_arrays(mesh, association)
@@ -85,140 +86,10 @@ def read(
         check_points(mesh, label)
         check_fields(mesh, fields, label)
     else:
-        mesh = clean_mesh(mesh, label=label, fields=fields).mesh
+        report = clean_mesh(mesh, label=label, fields=fields)
+        mesh = report.mesh
+        remarks.remarks += report.messages
     graph = from_pyvista(mesh, fields=fields, location=location, label=label, units=units)
     graph.name, graph.source = path.stem, str(path)
+    graph.notes = tuple(remarks.lines())
     return graph
-
-
-def read_mesh(path: str | Path, *, region: str | None = None) -> Mesh:
-    """Read a mesh with all its point and cell arrays.
-
-    Args:
-        path: File (the suffix says what it is) or OpenFOAM case folder.
-        region: Part of an OpenFOAM case: ``"internal"`` (default) or the name of a boundary patch.
-
-    Returns:
-        PolyData or UnstructuredGrid, as the file has it; structured grids become unstructured.
-
-    Raises:
-        InputError: Not found, unsupported or wrong extension, damaged, or empty.
-    """
-    path = Path(path)
-    if is_case(path) or path.suffix.lower() in FOAM_SUFFIXES:
-        return read_case(path, region="internal" if region is None else region)
-    if region is not None:
-        raise InputError(f"{path}: region={region!r} is for OpenFOAM cases; leave it out for a file")
-    suffix = _check_file(path)
-    try:
-        mesh = _read_file(path, suffix)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
-    if mesh.n_points == 0 or (mesh.n_cells == 0 and suffix in (".stl", ".obj")):
-        raise InputError(f"{path}: the mesh is empty (no {'cells' if mesh.n_points else 'points'}); check the export")
-    nodes = cells_of(mesh).nodes
-    if nodes.size and not (0 <= int(nodes.min()) and int(nodes.max()) < mesh.n_points):
-        wrong = int(nodes.min()) if nodes.min() < 0 else int(nodes.max())
-        raise InputError(f"{path}: a cell names point {wrong} of {mesh.n_points}; the file is damaged, export it again")
-    return mesh
-
-
-def _read_file(path: Path, suffix: str) -> Mesh:
-    if suffix == ".ply":
-        return read_ply(path)
-    if suffix in MESHIO_FORMATS:
-        return _read_meshio(path, MESHIO_FORMATS[suffix])
-    if suffix == ".stl":
-        _check_stl_end(path)
-    data, complaints = run_reader(VTK_READERS[suffix](), path)
-    if complaints or data is None:
-        reason = complaints[0] if complaints else "no data found"
-        raise InputError(f"{path}: cannot be read, the file is damaged or cut off ({reason}); export or copy it again")
-    return _as_mesh(data, path)
-
-
-def _as_mesh(data: Any, path: Path) -> Mesh:
-    mesh = pv.wrap(data)
-    if isinstance(mesh, pv.PolyData | pv.UnstructuredGrid):
-        return mesh
-    if isinstance(mesh, pv.DataSet):
-        return mesh.cast_to_unstructured_grid()
-    raise InputError(f"{path}: holds a {type(mesh).__name__}, which is no mesh; export a PolyData or UnstructuredGrid")
-
-
-def _read_meshio(path: Path, name: str) -> Mesh:
-    try:
-        # The format's own reader: meshio.read ends the program when it fails. It also talks to the terminal.
-        with contextlib.redirect_stderr(io.StringIO()):
-            data = getattr(meshio, name).read(path)
-        num_cells = sum(len(block.data) for block in data.cells)
-        if num_cells and data.points.shape[1] == 2:
-            data.points = np.pad(data.points, ((0, 0), (0, 1)))
-        mesh = pv.from_meshio(data) if num_cells else None
-    except OSError:
-        raise
-    except Exception as error:  # a parser of text may fail in any way on a damaged file
-        if "Incompatible cell data" in str(error):
-            raise InputError(
-                f"{path}: meshio cannot read cell data on several cell types from gmsh files (its issue 1257); "
-                "convert the mesh to .vtu or leave the cell data out"
-            ) from error
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:150]
-        raise InputError(
-            f"{path}: cannot be read as {name}, the file is damaged or cut off ({reason}); export it again"
-        ) from error
-    if mesh is None:
-        raise InputError(f"{path}: the mesh is empty (no cells); check the export")
-    return mesh
-
-
-def _check_file(path: Path) -> str:
-    """Find the suffix of a readable file; refuse what can be told from the name and the first bytes."""
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder but no OpenFOAM case (no system/controlDict in it); give a mesh file or a case folder"
-        )
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
-    suffix = path.suffix.lower()
-    if suffix not in VTK_READERS and suffix != ".ply" and suffix not in MESHIO_FORMATS:
-        raise InputError(f"{path}: cannot read files ending in '{path.suffix}'; supported are {listing(SUFFIXES, 20)}")
-    try:
-        with path.open("rb") as file:
-            head = file.read(1024)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
-    if not head.strip():
-        raise InputError(f"{path}: the file is empty (0 bytes); export or copy it again")
-    true_suffix = _sniff(head)
-    if true_suffix is not None and true_suffix != suffix:
-        raise InputError(f"{path}: the content is not '{suffix}' but '{true_suffix}'; rename the file")
-    return suffix
-
-
-def _sniff(head: bytes) -> str | None:
-    """Guess the suffix a file should have, None if its beginning does not tell."""
-    if b"<VTKFile" in head:
-        kinds = ((b'type="PolyData"', ".vtp"), (b'type="UnstructuredGrid"', ".vtu"))
-        return next((suffix for text, suffix in kinds if text in head), None)
-    return next((suffix for text, suffix in BEGINNINGS if head.lstrip().startswith(text)), None)
-
-
-def _check_stl_end(path: Path) -> None:
-    """Compare a binary STL with the size in its header, look for the last line of a text one; VTK does neither."""
-    with path.open("rb") as file:
-        head = file.read(512)
-        count = int.from_bytes(head[80:84], "little")
-    size = path.stat().st_size
-    text = head.lstrip()[:5].lower() == b"solid" and b"\x00" not in head
-    if text:
-        with path.open("rb") as file:
-            file.seek(max(0, size - 512))
-            complete = b"endsolid" in file.read().lower()
-        if not complete:
-            raise InputError(f"{path}: the file is cut off (no 'endsolid' at its end); export or copy it again")
-    elif size < 84 + 50 * count:
-        raise InputError(
-            f"{path}: the file is cut off or no STL: {size} bytes for {count} triangles, "
-            f"which take {84 + 50 * count}; export or copy it again"
-        )

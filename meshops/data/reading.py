@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meshops.data.cells import Mesh
 
 Region = str | Sequence[str] | None
+Time = float | Literal["last"]
 
 
 @dataclass
@@ -71,11 +72,15 @@ class MeshRead:
         mesh: PolyData or UnstructuredGrid with all arrays of the chosen parts.
         notes: What was read.
         cell_part: ``[c]`` place in ``notes.chosen`` of the part of each cell; None: the file has no parts.
+        walls: Beside a volume: the faces that the file calls walls; None: it does not say.
+        body: Beside a volume: the faces that were asked for by name; None: none were.
     """
 
     mesh: Mesh
     notes: ReadNotes = field(default_factory=ReadNotes)
     cell_part: NDArray[np.int64] | None = None
+    walls: Mesh | None = None
+    body: Mesh | None = None
 
 
 def wanted_parts(region: Region) -> tuple[str, ...]:
@@ -129,3 +134,18 @@ def _matching(pattern: str, names: Sequence[str]) -> set[str]:
     except re.error:
         return set()
     return {name for name in names if wanted.fullmatch(name)}
+
+
+def choose_time(times: Sequence[float], time: Time, label: str) -> int:
+    """Place in ``times`` of the last time, or of the one asked for (to six digits).
+
+    Raises:
+        InputError: There is no such time; lists those there are.
+    """
+    if time == "last":
+        return int(np.argmax(times))
+    gaps = np.abs(np.asarray(times, dtype=np.float64) - float(time))
+    if gaps.size == 0 or not gaps.min() <= 1e-6 * max(abs(float(time)), 1e-30):
+        shown = listing((f"{value:g}" for value in times), 20)
+        raise InputError(f"{label}: there is no time {float(time):g}; times: {shown}; or time='last'")
+    return int(gaps.argmin())

@@ -5,7 +5,10 @@ from meshops.datasets.ahmed.ml import AhmedML
 from meshops.datasets.airfrans.dataset import AirfRANS
 from meshops.datasets.base import CaseDataset, CaseProblem
 from meshops.datasets.cfdbench.dataset import CFDBench
+from meshops.datasets.detection import detect, open_data
 from meshops.datasets.eagle.dataset import Eagle
+from meshops.datasets.folder.dataset import FolderCases
+from meshops.datasets.folder.description import Description, FieldEntry, Match, Quantity, Snapshot
 from meshops.datasets.geo_fno.dataset import Airfoil, Darcy, Elasticity, Pipe, Plasticity
 from meshops.datasets.geo_fno.navier_stokes import NavierStokes
 from meshops.datasets.graph_list import GraphList
@@ -15,9 +18,11 @@ from meshops.datasets.mesh_graph_nets.dataset import MeshGraphNets
 from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.pdebench.dataset import PDEBench
 from meshops.datasets.point_trajectories import PointTrajectories
-from meshops.datasets.registry import create, detect, names, open_data, options, register_dataset
+from meshops.datasets.registry import create, names, options, register_dataset
 from meshops.datasets.shapenet_car.dataset import ShapeNetCar
 from meshops.datasets.shapenet_car.drag import CarDrag, car_drag
+from meshops.datasets.study import Study, guess_study
+from meshops.datasets.study import open_folder as open
 from meshops.datasets.the_well.dataset import TheWell
 from meshops.datasets.trajectory import GridSpec, Trajectories, TrajectoryDataset
 
@@ -31,12 +36,16 @@ __all__ = [
     "CaseDataset",
     "CaseProblem",
     "Darcy",
+    "Description",
     "Eagle",
     "Elasticity",
+    "FieldEntry",
+    "FolderCases",
     "GraphList",
     "GraphTrajectories",
     "GridSpec",
     "GridTrajectories",
+    "Match",
     "MeshFiles",
     "MeshGraphNets",
     "MeshSpec",
@@ -47,7 +56,10 @@ __all__ = [
     "Pipe",
     "Plasticity",
     "PointTrajectories",
+    "Quantity",
     "ShapeNetCar",
+    "Snapshot",
+    "Study",
     "TheWell",
     "Trajectories",
     "TrajectoryDataset",
@@ -55,7 +67,9 @@ __all__ = [
     "car_drag",
     "create",
     "detect",
+    "guess_study",
     "names",
+    "open",
     "open_data",
     "options",
     "register_dataset",

@@ -128,6 +128,10 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         self.position(index)
         return {}
 
+    def notes_of(self, index: int) -> tuple[str, ...]:
+        """What was read of case ``index`` and what was changed or assumed, a sentence each; empty: nothing is known."""
+        return tuple(self[index].get("notes") or ())
+
     def check(self) -> Iterator[CaseProblem]:
         """Read every case and report what is wrong, one problem at a time; nothing is raised."""
         for index, case in enumerate(self.cases):
@@ -183,18 +187,27 @@ class GraphCache:
         """Count the cases held."""
         return len(self._graphs)
 
+    def held(self, index: int) -> MeshGraph | None:
+        """Case ``index`` if it is in memory."""
+        return self._graphs.get(index)
+
     def get(self, index: int, read: Callable[[int], MeshGraph]) -> MeshGraph:
         """Case ``index`` from memory, else by ``read``."""
         if index in self._graphs:
             self._graphs.move_to_end(index)
             return self._graphs[index]
         graph = read(index)
-        if self.enabled:
-            self._graphs[index] = graph
-            self.num_bytes += num_bytes(graph)
-            while self.num_bytes > self.max_bytes:
-                self.num_bytes -= num_bytes(self._graphs.popitem(last=False)[1])
+        self.put(index, graph)
         return graph
+
+    def put(self, index: int, graph: MeshGraph) -> None:
+        """Hold case ``index``."""
+        if not self.enabled:
+            return
+        self._graphs[index] = graph
+        self.num_bytes += num_bytes(graph)
+        while self.num_bytes > self.max_bytes:
+            self.num_bytes -= num_bytes(self._graphs.popitem(last=False)[1])
 
 
 def num_bytes(graph: MeshGraph) -> int:

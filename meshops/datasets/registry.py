@@ -1,4 +1,4 @@
-"""Datasets by name: register one, create one, list them, or recognise the layout of a folder.
+"""Datasets by name: register one, create one, list them, or know the layout of a folder.
 
     @register_dataset("my_cars", layout=("car_*/surface.vtp",))
     class MyCars(CaseDataset): ...
@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar, cast
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, MissingDataError, did_you_mean, listing
+from meshops.errors import InputError, did_you_mean, listing
 
 AnyDataset: TypeAlias = CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
 T = TypeVar("T", bound=type)
@@ -119,33 +119,13 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
     return known.maker(root, split=split, **options_)
 
 
-def open_data(name: str = "", *, root: str | Path | None = None, split: str = "all", **options_: object) -> AnyDataset:
-    """Dataset by name, or by the files of a folder where no name is given.
-
-    Raises:
-        InputError: See :func:`create` and :func:`detect`.
-    """
-    if not name and root is None:
-        raise InputError("which data: give a name, a folder, or both")
-    return create(name or detect(str(root)), root=root, split=split, **options_)
-
-
-def detect(root: str | Path) -> str:
-    """Name of the dataset whose published layout ``root`` has.
-
-    Raises:
-        MissingDataError: No such folder.
-        InputError: The layout is not known; lists what was looked for.
-    """
+def published_layout(root: str | Path) -> str | None:
+    """Name of the dataset whose layout the files of a folder have; None: no known one."""
     path = Path(root).expanduser()
-    if not path.is_dir():
-        raise MissingDataError(f"no folder {path}; give the folder that holds the cases")
-    ordered = sorted(_DATASETS.items(), key=lambda item: item[1].last)
-    for name, known in ordered:
+    for name, known in sorted(_DATASETS.items(), key=lambda item: item[1].last):
         if any(next(path.glob(pattern), None) is not None for pattern in known.layout):
             return name
-    wanted = "; ".join(f"{name}: {' or '.join(known.layout)}" for name, known in ordered if known.layout)
-    raise InputError(f"{path} has no known layout; looked for {wanted}")
+    return None
 
 
 def _registered(name: str) -> tuple[str, Registered]:

@@ -2,6 +2,8 @@
 
 from meshops.models.amq import AMQ
 from meshops.models.amr_transformer import AMRTransformer
+from meshops.models.blend import Blend
+from meshops.models.components import Components
 from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.models.fno import fno
 from meshops.models.gino import GINO
@@ -23,6 +25,8 @@ __all__ = [
     "MPPDE",
     "MSPT",
     "AMRTransformer",
+    "Blend",
+    "Components",
     "EchoAutoencoder",
     "EchoGenerator",
     "GraphViT",

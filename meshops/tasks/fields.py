@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -32,11 +32,13 @@ from meshops.data.sampling import random_subset
 from meshops.datasets.graph_list import GraphList, named_numbers
 from meshops.metrics.fields import relative_l2
 from meshops.metrics.losses import get_loss
+from meshops.nn.case_inputs import case_inputs
+from meshops.nn.case_regression import CaseRegression
 from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
-from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, register_task
+from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task, register_task
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -82,12 +84,14 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         self.condition_norm, self.number_norm = condition_norm, number_norm
         self.register_buffer("position", position.to(torch.float32))
         self.number_head: NumberHead | None = None
-        if spec.numbers:
+        self.number_models = nn.ModuleList(CaseRegression(**made) for made in spec.number_regressions)  # type: ignore[arg-type]
+        if spec.numbers and not spec.number_regressions:
             width = spec.dim + len(spec.feature_names()) + len(spec.conditions) + spec.channels
             self.number_head = NumberHead(width, len(spec.numbers))
         self.cell_size: float | None = None
         self.cell_points: float | None = None
         self.condition_range: dict[str, tuple[float, float]] = {}
+        self.reference: MeshGraph | None = None
         self.asked = {"method": "interleaved", "passes": 2}
 
     # ---- from cases to a task
@@ -119,6 +123,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             number_norm=norm("numbers", spec.numbers),
         )
         task.cell_size, task.cell_points = samples.cell_size, samples.cell_points
+        task.reference = samples.reference
         task.asked["passes"] = settings.passes
         for i, name in enumerate(spec.conditions):
             values = torch.cat([graph.conditions[:, i] for graph in graphs])
@@ -137,6 +142,19 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             position=torch.zeros(made.dim + 1),
             condition_norm=Normalizer.identity(len(made.conditions)),
             number_norm=Normalizer.identity(len(made.numbers)),
+        )
+
+    def memory(self) -> dict[str, Stored]:
+        """Also the shared mesh, without which conditions alone could not be asked for."""
+        mesh = {} if self.reference is None else {k: v for k, v in self.reference.to_dict().items() if v is not None}
+        return {**super().memory(), "reference": {k: list(v) if isinstance(v, tuple) else v for k, v in mesh.items()}}
+
+    def remember(self, memory: Mapping[str, Stored]) -> None:
+        """Inverse of :meth:`memory`."""
+        super().remember(memory)
+        mesh = memory.get("reference")
+        self.reference = (
+            MeshGraph(**{k: _tupled(v) for k, v in mesh.items()}) if isinstance(mesh, dict) and mesh else None
         )
 
     # ---- learning
@@ -331,12 +349,16 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     @torch.no_grad()
     def _case_numbers(self, prepared: MeshGraph, values: Tensor) -> dict[str, float] | None:
+        if len(self.number_models):
+            vector = case_inputs(prepared.to(self.device), shape=self.reference is None).vector
+            found = [float(model(vector)) for model in self.number_models]
+            return dict(zip(self.spec.numbers, found, strict=True))
         if self.number_head is None:
             return None
         inputs = self.inputs(prepared.to(self.device))
         ptr = torch.tensor([0, len(values)], device=self.device)
-        found = self.number_norm.inverse(self._numbers(inputs, values.to(self.device), ptr))[0]
-        return dict(zip(self.spec.numbers, found.tolist(), strict=True))
+        row = self.number_norm.inverse(self._numbers(inputs, values.to(self.device), ptr))[0]
+        return dict(zip(self.spec.numbers, row.tolist(), strict=True))
 
     def physical(
         self, normalised: Tensor, frame: Frame | None, flow: FlowConditions | None = None
@@ -383,6 +405,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 def _rows(out: Tensor) -> Tensor:
     """Node rows of what a model gives: those of a grid model are ``[b, c, *grid]``."""
     return out if out.dim() == 2 else out.movedim(1, -1).flatten(0, -2)
+
+
+def _tupled(value: Stored) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _ptr(graph: Data) -> Tensor:

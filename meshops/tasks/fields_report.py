@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meshops.aero.cases import Case, graph_case
+from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
-from meshops.aero.prepare import with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.metrics.fields import field_errors, spearman
 from meshops.tasks.base import CaseSource, Context, Plain
-from meshops.tasks.fields_samples import as_cases, case_flow
+from meshops.tasks.fields_samples import as_cases, case_at
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.inference import NodePredictor
 from meshops.tasks.prediction import Prediction
@@ -58,13 +57,7 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
     variants: dict[str, bool | None] = {"": None, FOR_STL: False} if spec.cues() else {"": None}
     pictures = []
     for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
-        case = graph_case(
-            with_body(cases[i], spec),
-            spec,
-            flow=case_flow(cases, i, spec) if spec.bodies else None,
-            conditions=cases.conditions_of(i),
-            numbers=cases.numbers_of(i),
-        )
+        case = case_at(cases, i, spec)
         for table, cues in variants.items():
             made = task.predict(case, cues=cues, **asked)  # type: ignore[arg-type]
             tables[table][name] = case_row(case, made.fields, spec, made.numbers)

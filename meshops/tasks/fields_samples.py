@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from meshops.aero.case_spec import ROLE_NAMES
+from meshops.aero.cases import Case, graph_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import input_names, not_mirrored, own_columns, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
+from meshops.data.shape import topology
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.graph_list import GraphList, graphs_of
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
@@ -35,6 +38,7 @@ class FieldsSamples(Samples):
         cell_size: Median edge length over body length; None for others.
         cell_points: Mean number of points of a cell.
         decided: What was decided, for the screen.
+        reference: The mesh that all cases share; None where they differ, or where inputs of the nodes do.
     """
 
     spec: FieldsSpec
@@ -46,6 +50,7 @@ class FieldsSamples(Samples):
     cell_size: float | None = None
     cell_points: float | None = None
     decided: tuple[str, ...] = ()
+    reference: MeshGraph | None = None
 
     def __post_init__(self) -> None:
         self.cases = len(self.graphs)
@@ -76,6 +81,9 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
     if spec.bodies:
         spec, decided = decide_symmetry(cases, spec)
     kept = training_count(len(cases), context.held_out)
+    reference = shared_mesh(cases) if spec.shape else None
+    if spec.shape and len(found := {topology(graph) for graph in cases}) == 1:
+        spec = replace(spec, topology=found.pop())
     graphs, descriptors, sizes = [], [], []
     for index in context.track(len(cases), "reading the cases"):
         graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
@@ -95,7 +103,26 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
         cell_size=size,
         cell_points=points,
         decided=(decided,) if decided else (),
+        reference=reference,
     )
+
+
+def shared_mesh(cases: CaseDataset) -> MeshGraph | None:
+    """The mesh of all cases, without fields; None where nodes, cells or inputs of the nodes differ."""
+    first = cases[0]
+    if not topology(first):
+        return None
+    for graph in cases:
+        for key in ("pos", "x", "cell_nodes", "cell_size"):
+            one, other = first.get(key), graph.get(key)
+            if (one is None) != (other is None) or (one is not None and not torch.equal(one, other)):
+                return None
+    out = first.clone_shallow()
+    for key in ("y", "y_names", "y_sizes", "y_units", "notes", "source"):
+        if key in out:
+            del out[key]
+    out.name = "the mesh of the training"
+    return out
 
 
 def as_cases(data: CaseSource) -> CaseDataset:
@@ -151,6 +178,7 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         weights=settings.weights,
         number_weight=settings.number_weight,
         metrics=settings.metrics,
+        shape=settings.shape,
     )
     if not _is_body(cases, graph, settings):
         return spec
@@ -202,7 +230,7 @@ def _offers(graphs: Sequence[MeshGraph], spec: FieldsSpec) -> frozenset[str]:
     """Grids too, where whole cases of one grid are learnt."""
     shapes = {None if (s := graph.get("grid_shape")) is None else tuple(s.flatten().tolist()) for graph in graphs}
     whole = not spec.nodes and len(shapes) == 1 and None not in shapes
-    return frozenset({"points", "graph", "grid"} if whole else {"points", "graph"})
+    return frozenset({"points", "graph"} | ({"grid"} if whole else set()) | ({"case"} if spec.shape else set()))
 
 
 def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, str]:
@@ -223,3 +251,14 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
     """Flow of a case, folded as the task is; that of the training where either states none."""
     return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
+
+
+def case_at(cases: CaseDataset, index: int, spec: FieldsSpec) -> Case:
+    """A case of a data set, opened: what it has of the fields is the truth."""
+    return graph_case(
+        with_body(cases[index], spec),
+        spec,
+        flow=case_flow(cases, index, spec) if spec.bodies else None,
+        conditions=cases.conditions_of(index),
+        numbers=cases.numbers_of(index),
+    )

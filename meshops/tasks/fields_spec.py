@@ -41,6 +41,7 @@ class FieldsSettings:
         conditions: Named conditions of the cases the model is told; default: all that differ between cases.
         numbers: Named results of the cases that are learnt beside the fields, e.g. cd.
         number_weight: Weight of those in the loss.
+        shape: Describe the shape of each case by numbers, for models of whole cases (components, blend).
         metrics: Further metrics of every field in reports, by name: see meshops.metrics.list_metrics("field", "area").
     """
 
@@ -58,6 +59,7 @@ class FieldsSettings:
     conditions: tuple[str, ...] | None = None
     numbers: tuple[str, ...] = ()
     number_weight: float = 0.1
+    shape: bool = False
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -98,6 +100,8 @@ class FieldsSpec(CaseSpec, Spec):
         number_weight: Weight of the numbers in the loss.
         metrics: Further metrics of every field in reports.
         hide: How often the features of the mesh itself are hidden in training.
+        number_regressions: Arguments of the :class:`~meshops.nn.case_regression.CaseRegression` that finds each number
+            from conditions and shape; empty: a trained head finds all.
     """
 
     nodes: int = 0
@@ -106,6 +110,7 @@ class FieldsSpec(CaseSpec, Spec):
     number_weight: float = 0.1
     metrics: tuple[str, ...] = ()
     hide: float = 0.0
+    number_regressions: tuple[Mapping[str, Plain], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that losses and weights fit the fields."""

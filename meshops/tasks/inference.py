@@ -120,8 +120,10 @@ def _anchored(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator:
 def some_nodes(graph: MeshGraph, index: Tensor) -> MeshGraph:
     """Some of the nodes of a prepared case as free points, with what holds for the whole case."""
     out = MeshGraph(pos=graph.pos[index], x=graph.x[index])
-    for key in ("y", "conditions", "numbers", "time"):
-        value = graph.get(key)
-        if value is not None:
-            out[key] = value[index] if key == "y" else value
+    for key in ("y", "place", "node_number"):
+        if graph.get(key) is not None:
+            out[key] = graph[key][index]
+    for key in ("conditions", "numbers", "time", "case_shape"):
+        if graph.get(key) is not None:
+            out[key] = graph[key]
     return out

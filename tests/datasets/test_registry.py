@@ -13,6 +13,7 @@ def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_roo
     roots = {name.lower(): getattr(datasets, name).standin(tmp_path / name, 2) for name in kinds}
     roots |= {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
     roots["mesh_files"] = datasets.MeshFiles.standin(tmp_path / "files", 2)
+    roots["study"] = datasets.FolderCases.standin(tmp_path / "study", 3)
     assert datasets.names(datasets.CaseDataset) == tuple(sorted(roots))
     for name in datasets.names(datasets.CaseDataset):
         data = datasets.create(name, root=roots[name], split="all")
@@ -36,7 +37,7 @@ def test_detect(ahmed_root: Path, car_root: Path, tmp_path: Path):
     assert datasets.detect(ahmed_root) == "ahmed_ml"
     assert datasets.detect(car_root) == "shapenet_car"
     assert datasets.detect(car_root / "training_data") == "shapenet_car"
-    with pytest.raises(InputError, match="has no known layout; looked for ahmed_ml"):
+    with pytest.raises(InputError, match="no simulations; found no files"):
         datasets.detect(tmp_path)
     with pytest.raises(MissingDataError, match="no folder"):
         datasets.detect(tmp_path / "nothing")

@@ -1,0 +1,176 @@
+"""Reading in another process, so that a file that crashes a library, never ends or takes all memory is an error.
+
+One process serves all reads of a program; it is started at the first file that needs it (VTK loads in half a second)
+and started anew when a file has ended it. ``MESHOPS_READ=inprocess`` reads in the calling process instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from meshops import errors
+from meshops.data import mesh_bytes
+from meshops.data.formats import find_format, read_here
+from meshops.data.reading import MeshRead, Region, Time
+from meshops.errors import InputError, warn
+
+SWITCH = "MESHOPS_READ"
+MEGABYTE = 1 << 20
+# Limits: a fixed part, and one in proportion to the bytes that may be read.
+MEMORY = (768 * MEGABYTE, 64)
+CPU_SECONDS = (8.0, 2e-6)
+WALL_SECONDS = (120.0, 2e-5)
+MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
+
+
+class Worker:
+    """The process that reads, as this one sees it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.owner = os.getpid()
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer of the process; ``{"died": code, "stuck": bool}`` if the request ended it."""
+        with self.lock:
+            process = self._running()
+            timer = threading.Timer(request["limits"]["seconds"], process.kill)
+            timer.daemon = True
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                timer.start()
+                mesh_bytes.send(process.stdin, request)  # type: ignore[arg-type]
+                answer: dict[str, Any] = mesh_bytes.receive(process.stdout)  # type: ignore[arg-type]
+                return answer
+            except (EOFError, OSError):
+                stuck = timer.finished.is_set()
+                return {"died": self._end(), "stuck": stuck}
+            except BaseException:  # Ctrl-C: leave no process behind, and no half-read answer
+                self._end()
+                raise
+            finally:
+                timer.cancel()
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None and self.owner == os.getpid():
+            self._end()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self.process is None or self.process.poll() is not None:
+            self._end()
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", str(Path(__file__).with_name("read_worker.py"))],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(),
+            )  # fmt: skip
+        return self.process
+
+    def _end(self) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.kill()
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        return code
+
+
+_worker = Worker()
+
+
+def read_contained(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
+    """As :func:`meshops.data.formats.read_here`, in another process where the format's reader could end this one.
+
+    Raises:
+        InputError: The file cannot be used, or reading it crashed, took too much memory or did not end.
+    """
+    kind = find_format(path)
+    if kind.safe or os.environ.get(SWITCH) == "inprocess":
+        return read_here(path, region=region, time=time)
+    answer = _the_worker().ask(
+        {"path": os.path.abspath(path), "region": region, "time": time, "limits": limits_for(path)}
+    )
+    for message in answer.get("warnings", ()):
+        warn(_as_given(message, path))
+    if "read" in answer:
+        return mesh_bytes.unpack(answer["read"])
+    raise _error(answer, path)
+
+
+def limits_for(path: Path) -> dict[str, float | int]:
+    """Memory (bytes), processor time and time (s) that reading may take: more for larger files."""
+    size = _size(path)
+    return {
+        "memory": int(MEMORY[0] + MEMORY[1] * size),
+        "cpu_seconds": int(CPU_SECONDS[0] + CPU_SECONDS[1] * size),
+        "seconds": WALL_SECONDS[0] + WALL_SECONDS[1] * size,
+    }
+
+
+def _size(path: Path) -> int:
+    """Bytes that may be read: of the file and, for one that may name others, of what lies beside and below it."""
+    own = 0 if path.is_dir() else path.stat().st_size
+    if path.suffix.lower() in (".vtu", ".vtp", ".vtk", ".vti", ".vts", ".vtr", ".cgns", ".vtkhdf"):
+        return own
+    total, count = own, 0
+    for folder, _, names in os.walk(path if path.is_dir() else path.parent):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(folder, name)).st_size
+            count += 1
+            if count > MOST_FILES:
+                return max(total, 1 << 34)
+    return total
+
+
+def _error(answer: dict[str, Any], path: Path) -> Exception:
+    if "died" not in answer and answer["error"] != "memory":
+        kind = getattr(errors, answer["error"], None)
+        message = _as_given(answer["message"], path)
+        if isinstance(kind, type) and issubclass(kind, errors.MeshopsError) and kind is not errors.Stopped:
+            return kind(message)
+        reason = " ".join(f"{answer['error']} {message}".split())[:150]
+        return InputError(f"{path}: cannot be read ({reason}); the file is damaged or not of its kind; export it again")
+    limits = limits_for(path)
+    if answer.get("stuck") or answer.get("died") == -24:  # SIGXCPU
+        what = f"reading it did not end within {limits['cpu_seconds']:.0f} s"
+    elif answer.get("error") == "memory":
+        what = f"reading it takes more than {limits['memory'] / MEGABYTE:.0f} MB of memory"
+    else:
+        what = f"reading it crashed or ran out of memory (exit code {answer['died']})"
+    return InputError(f"{path}: {what}, far more than a sound file of its size; the file is damaged, export it again")
+
+
+def _as_given(message: str, path: Path) -> str:
+    """The message with the path as the caller wrote it."""
+    return message.replace(os.path.abspath(path), str(path))
+
+
+def _environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[2])
+    others = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": root + (os.pathsep + others if others else ""), "OMP_NUM_THREADS": "1"}
+
+
+def _the_worker() -> Worker:
+    """The worker of this process: a copy made by fork has pipes and a lock that are not its own."""
+    global _worker
+    if _worker.owner != os.getpid():
+        _worker = Worker()
+    return _worker
+
+
+@atexit.register
+def _close() -> None:
+    _worker.close()

@@ -1,0 +1,101 @@
+"""A read as plain arrays, to hand it from one process to another: VTK objects do not travel."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyvista as pv
+
+from meshops.data.cells import Array, Cells, Mesh, cell_array, cells_of, mesh_of
+from meshops.data.reading import MeshRead
+
+HEAD = struct.Struct("<q")
+
+
+def pack(read: MeshRead) -> dict[str, Any]:
+    """Arrays and notes of a read."""
+    mesh = read.mesh
+    cells = cells_of(mesh)
+    return {
+        "poly": isinstance(mesh, pv.PolyData),
+        "points": np.ascontiguousarray(mesh.points),
+        "cells": [cells.size, cells.nodes, cells.kind, cells.num_faces, cells.face_size, cells.face_nodes],
+        "point_data": _arrays(mesh.point_data),
+        "cell_data": _arrays(mesh.cell_data),
+        "field_data": _arrays(mesh.field_data),
+        "notes": read.notes,
+        "cell_part": read.cell_part,
+    }
+
+
+def unpack(packed: dict[str, Any]) -> MeshRead:
+    """The read again."""
+    cells = Cells(*packed["cells"])
+    build = _poly if packed["poly"] else _grid
+    mesh = build(packed["points"], cells)
+    for data, name in ((mesh.point_data, "point_data"), (mesh.cell_data, "cell_data"), (mesh.field_data, "field_data")):
+        for key, values in packed[name].items():
+            data[key] = values
+    return MeshRead(mesh, packed["notes"], packed["cell_part"])
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Write a message; arrays go without a copy."""
+    buffers: list[pickle.PickleBuffer] = []
+    body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    raws = [buffer.raw() for buffer in buffers]
+    stream.write(HEAD.pack(len(raws)) + b"".join(HEAD.pack(raw.nbytes) for raw in raws) + HEAD.pack(len(body)) + body)
+    for raw in raws:
+        stream.write(raw)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Read a message.
+
+    Raises:
+        EOFError: The other side is gone.
+    """
+    count = HEAD.unpack(_exactly(stream, HEAD.size))[0]
+    sizes = [HEAD.unpack(_exactly(stream, HEAD.size))[0] for _ in range(count)]
+    body = _exactly(stream, HEAD.unpack(_exactly(stream, HEAD.size))[0])
+    return pickle.loads(body, buffers=[_exactly(stream, size) for size in sizes])
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytearray:
+    out = bytearray(size)
+    view, done = memoryview(out), 0
+    while done < size:
+        got = stream.readinto(view[done:])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError("the other side is gone")
+        done += got
+    return out
+
+
+def _arrays(data: Any) -> dict[str, Any]:
+    out = {}
+    for name in data.keys():
+        values = np.asarray(data[name])
+        out[str(name)] = np.ascontiguousarray(values) if values.dtype.kind in "fiub" else values
+    return out
+
+
+def _grid(points: Array, cells: Cells) -> Mesh:
+    return mesh_of(points, cells, as_grid=True)
+
+
+def _poly(points: Array, cells: Cells) -> Mesh:
+    """PolyData with its four lists; ``cells`` are in their order."""
+    out = pv.PolyData()
+    out.points = points
+    groups = (("verts", (1, 2)), ("lines", (3, 4)), ("polys", (5, 7, 9)), ("strips", (6,)))
+    for name, kinds in groups:
+        index = np.flatnonzero(np.isin(cells.kind, kinds))
+        if index.size:
+            some = cells.take(index)
+            getattr(out, f"Set{name.capitalize()}")(cell_array(some.size, some.nodes))
+    return out

@@ -1,0 +1,132 @@
+"""Parts of a mesh: cells of a file that were chosen by name, and what is said about the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from meshops.data.cells import Array, Cells, mesh_of
+from meshops.data.reading import MeshRead, ReadNotes, Region, choose_parts, wanted_parts
+from meshops.errors import InputError, listing
+
+KIND_NAMES = {
+    1: "vertex", 2: "vertices", 3: "line", 4: "polyline", 5: "triangle", 6: "strip", 7: "polygon", 8: "pixel",
+    9: "quad", 10: "tetrahedron", 11: "voxel", 12: "hexahedron", 13: "wedge", 14: "pyramid", 15: "pentagonal prism",
+    16: "hexagonal prism", 21: "line of order 2", 22: "triangle of order 2", 23: "quad of order 2",
+    24: "tetrahedron of order 2", 25: "hexahedron of order 2", 26: "wedge of order 2", 27: "pyramid of order 2",
+    28: "quad of order 2", 29: "hexahedron of order 2", 32: "wedge of order 2", 41: "convex point set",
+    42: "polyhedron",
+}  # fmt: skip
+
+
+def count_kinds(kind: Array) -> dict[str, int]:
+    """How many cells of each kind: ``{"triangle": 96}``."""
+    out: dict[str, int] = {}
+    for number, count in zip(*np.unique(kind, return_counts=True), strict=True):
+        name = KIND_NAMES.get(int(number), f"VTK type {number}")
+        out[name] = out.get(name, 0) + int(count)
+    return out
+
+
+def pick_time(times: Sequence[float], wanted: float | str, label: str) -> float | None:
+    """The time that was asked for; None when there is none.
+
+    Args:
+        times: Times of the file, ascending.
+        wanted: ``"last"`` or one of them.
+        label: How messages call the file.
+
+    Raises:
+        InputError: There is no such time; lists those there are.
+    """
+    if wanted == "last":
+        return times[-1] if times else None
+    try:
+        value = float(wanted)
+    except ValueError:
+        raise InputError(f"{label}: time must be 'last' or a number, got {wanted!r}") from None
+    if not times:
+        raise InputError(f"{label}: time {value:g} was asked for, but the file has no times; leave it out")
+    near = min(times, key=lambda time: abs(time - value))
+    if abs(near - value) > 1e-6 * max(abs(near), abs(value), 1e-30):
+        raise InputError(f"{label}: there is no time {value:g}; there are {listing((f'{t:g}' for t in times), 20)}")
+    return near
+
+
+def select_cells(
+    points: Array,
+    cells: Cells,
+    members: Mapping[str, Array],
+    notes: ReadNotes,
+    region: Region,
+    *,
+    label: str,
+    point_data: Mapping[str, Array] | None = None,
+    cell_data: Mapping[str, Array] | None = None,
+) -> MeshRead:
+    """Mesh of the chosen parts; without a wish, of all cells of the highest dimension.
+
+    Cells of lower dimension are boundaries that can be chosen by name; they are no cells of the mesh. Points keep
+    their numbers, unless a part was asked for: then those of other parts are left out.
+
+    Args:
+        points: ``[m, 3]`` float64.
+        cells: All cells of the file, in its order.
+        members: Part -> ids of its cells; a cell may be in several.
+        notes: Format, groups, times; parts, chosen parts, cells and remarks are added.
+        region: Parts that are wanted.
+        label: How messages call the file.
+        point_data: Arrays with a row per point.
+        cell_data: Arrays with a row per cell of the file.
+
+    Raises:
+        InputError: A wished part does not exist, or the mesh is empty.
+    """
+    dimension = cells.dimension
+    if cells.size.size == 0:
+        raise InputError(f"{label}: the mesh is empty (no cells); check the export")
+    top = dimension == dimension.max()
+    notes.parts = tuple(members)
+    if wanted_parts(region):
+        notes.chosen = choose_parts(notes.parts, region, groups=notes.groups, label=label)
+        keep = np.zeros(dimension.size, dtype=bool)
+        for name in notes.chosen:
+            keep[members[name]] = True
+        if not keep.any():
+            raise InputError(f"{label}: the part {listing(notes.chosen)} holds no cells; choose another")
+    else:
+        keep = top
+        notes.chosen = tuple(name for name, ids in members.items() if top[ids].any())
+        _say_markers(notes, members, int((~top).sum()))
+    index = np.flatnonzero(keep)
+    part = np.full(dimension.size, -1, dtype=np.int64)
+    for place, name in reversed(list(enumerate(notes.chosen))):
+        part[members[name]] = place
+    chosen = cells.take(index)
+    used = np.unique(chosen.nodes) if wanted_parts(region) else np.arange(len(points))
+    if wanted_parts(region):
+        renumber = np.zeros(len(points), dtype=np.int64)
+        renumber[used] = np.arange(used.size)
+        chosen = Cells(chosen.size, renumber[chosen.nodes], chosen.kind, *_no_faces(chosen))
+    mesh = mesh_of(points[used], chosen, as_grid=True)
+    for name, values in (point_data or {}).items():
+        mesh.point_data[name] = values[used]
+    for name, values in (cell_data or {}).items():
+        mesh.cell_data[name] = values[index]
+    notes.cells = count_kinds(chosen.kind)
+    idle = len(points) - np.unique(cells.nodes).size
+    if idle and not wanted_parts(region):
+        notes.remarks.append(f"{idle:,} points belong to no cell")
+    return MeshRead(mesh, notes, part[index] if notes.chosen else None)
+
+
+def _say_markers(notes: ReadNotes, members: Mapping[str, Array], count: int) -> None:
+    if count:
+        left = [name for name in members if name not in notes.chosen]
+        names = f" in the parts {listing(left, 20)}, to be chosen as region," if left else ""
+        notes.remarks.append(f"{count:,} cells of lower dimension (boundaries){names} are no cells of the mesh")
+
+
+def _no_faces(cells: Cells) -> tuple[Array, Array, Array]:
+    return cells.num_faces, cells.face_size, cells.face_nodes

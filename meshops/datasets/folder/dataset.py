@@ -1,0 +1,222 @@
+"""Cases of a study as a dataset: every layout, nodes at the points or at the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from meshops.aero.conditions import FlowConditions
+from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets.base import CaseDataset, CaseProblem, GraphCache, Transform
+from meshops.datasets.folder.cases import list_cases
+from meshops.datasets.folder.description import Description
+from meshops.datasets.folder.find import description_of
+from meshops.datasets.folder.loading import input_sizes, load_case
+from meshops.datasets.folder.matching import CaseRows, rows_of_cases
+from meshops.datasets.folder.split import split_cases
+from meshops.datasets.registry import register_dataset
+from meshops.errors import InputError, MeshopsError, listing, warn
+
+
+@register_dataset("study")
+class FolderCases(CaseDataset):
+    """The cases of a study.
+
+    Args:
+        root: The study, its ``study.yaml``, or the folder: guessed where it has no ``study.yaml``.
+        split: ``"train"``, ``"test"`` or ``"all"``.
+        cache: Keep read cases in memory.
+        transform: Applied to each graph that is handed out.
+        left_out: Cases not to use -> why.
+
+    Attributes:
+        study: The same.
+        groups: Label of each case; cases with the same belong together.
+        left_out: Case that was not used -> why.
+        sizes: Number of components of each field.
+        location: Where the nodes are: ``"cell"`` or ``"point"``.
+
+    Raises:
+        InputError: No case, no field, or a table that matches none.
+    """
+
+    def __init__(
+        self,
+        root: Description | str | Path,
+        split: str = "all",
+        *,
+        cache: bool = True,
+        transform: Transform | None = None,
+        left_out: dict[str, str] | None = None,
+    ) -> None:
+        study = root if isinstance(root, Description) else finished(root)
+        every = list_cases(study)
+        if not study.fields:
+            raise InputError(f"{study.root}: the study names no fields; give fields: {{name: {{place: point}}}}")
+        self.study = study
+        self.rows: CaseRows = rows_of_cases(study, every)
+        chosen = split_cases(study, every, self.rows, split)
+        self._case_files = tuple(case for case in chosen if case.name not in (left_out or {}))
+        self.cases = tuple(case.name for case in self._case_files)
+        self.groups = tuple(self._group(name) for name in self.cases)
+        self.left_out = dict(left_out or {}) | {
+            name: study.guesses.get(f"left_out.{name}", "the study leaves it out") for name in study.left_out
+        }
+        self.fields = tuple(entry.name for entry in study.fields)
+        self.sizes = tuple(entry.size for entry in study.fields)
+        self.units = tuple(entry.unit for entry in study.fields)
+        self.location = study.place
+        self.flow = study.flow or FlowConditions(ground=None)
+        self.flow_stated = study.flow is not None and study.flow_stated
+        self.quantity_units = {entry.name: entry.unit for entry in (*study.conditions, *study.numbers) if entry.unit}
+        self.transform, self.cache = transform, GraphCache(cache)
+        self._notes: dict[int, tuple[str, ...]] = {}
+        self._stored: dict[int, dict[str, float]] = {}
+        self._input_sizes: dict[str, int] | None = None
+        self._check_columns()
+
+    def _group(self, case: str) -> str:
+        column = self.study.groups
+        return self.rows.texts.get(case, {}).get(column, case) if column else case
+
+    def _check_columns(self) -> None:
+        if self.study.groups and not any(self.study.groups in row for row in self.rows.texts.values()):
+            raise InputError(f"{self.study.root}: groups: no table has a column '{self.study.groups}'")
+        known = set(self.rows.columns)
+        missing = [entry.name for entry in (*self.study.conditions, *self.study.numbers) if entry.name not in known]
+        if missing and self.cases:
+            stored = self._stored_of(0)
+            lost = [name for name in missing if name not in stored]
+            if lost:
+                raise InputError(
+                    f"{self.study.root}: no table has a column {listing(lost)}, nor do the files store it; columns: "
+                    f"{listing(known)}"
+                )
+
+    def read(self, index: int) -> MeshGraph:
+        """Read a case from disk: ``pos``, ``x``, ``y``, edges and cells."""
+        if self._input_sizes is None:
+            self._input_sizes = input_sizes(self.study, self._case_files)
+        loaded = load_case(self.study, self._case_files[index], self._input_sizes)
+        self._notes[index], self._stored[index] = loaded.notes, loaded.numbers
+        return loaded.graph
+
+    def adopt(self, other: FolderCases) -> FolderCases:
+        """Take over what another dataset of the same study has in memory; returns itself."""
+        for index, name in enumerate(self.cases):
+            place = other.cases.index(name)
+            graph = other.cache.held(place)
+            if graph is not None:
+                self.cache.put(index, graph)
+                self._notes[index], self._stored[index] = other._notes[place], other._stored[place]
+        return self
+
+    def notes_of(self, index: int) -> tuple[str, ...]:
+        """What was read and what was changed or assumed, sentences."""
+        index = self.position(index)
+        if index not in self._notes:
+            self.cache.get(index, self.read)
+        return self._notes[index]
+
+    def files(self, index: int) -> dict[str, Path]:
+        """The mesh of a case (a folder for OpenFOAM), and for snapshots the files of its arrays."""
+        case = self._case_files[self.position(index)]
+        arrays = {entry.name: self.study.root / entry.file for entry in self.study.snapshots}
+        return {"mesh": case.root / (case.frames[-1] if case.frames else case.relative), **arrays}
+
+    def required_files(self, index: int) -> dict[str, Path]:
+        """None that must be checked beforehand: what is missing is said on reading."""
+        self.position(index)
+        return {}
+
+    def conditions_of(self, index: int) -> dict[str, float]:
+        """What was set, from the tables or stored in the file."""
+        return self._quantities(index, [entry.name for entry in self.study.conditions])
+
+    def numbers_of(self, index: int) -> dict[str, float]:
+        """What came out, from the tables or stored in the file."""
+        return self._quantities(index, [entry.name for entry in self.study.numbers])
+
+    def parameters(self, index: int) -> dict[str, float]:
+        """All numbers that tables hold of a case, used or not."""
+        return dict(self.rows.values.get(self.cases[self.position(index)], {}))
+
+    def _quantities(self, index: int, names: Sequence[str]) -> dict[str, float]:
+        row = self.rows.values.get(self.cases[self.position(index)], {})
+        out = {name: row[name] for name in names if name in row}
+        if len(out) < len(names) and not all(name in self.rows.columns for name in names):
+            stored = self._stored_of(index)
+            out |= {name: stored[name] for name in names if name not in out and name in stored}
+        return {name: out[name] for name in names if name in out}
+
+    def _stored_of(self, index: int) -> dict[str, float]:
+        """Single values stored in the file of a case."""
+        index = self.position(index)
+        if index not in self._stored:
+            try:
+                self.cache.get(index, self.read)
+            except MeshopsError:
+                return {}
+        return self._stored.get(index, {})
+
+    def check(self) -> Iterator[CaseProblem]:
+        """Read every case and report what is wrong, and what was left out; nothing is raised."""
+        for name, why in self.left_out.items():
+            yield CaseProblem(name, None, why)
+        for index in range(len(self)):
+            yield from self._check_case(index)
+
+    def _check_case(self, index: int) -> Iterator[CaseProblem]:
+        file = self.files(index)["mesh"]
+        for problem in super()._check_case(index):
+            message = problem.message.removeprefix(f"{file}: ")
+            yield CaseProblem(problem.case, problem.file or file, message)
+        lost = self.missing_conditions(index)
+        if lost:
+            yield CaseProblem(self.cases[index], None, f"no row of a table gives {listing(lost)}")
+
+    def missing_conditions(self, index: int) -> list[str]:
+        """Conditions that a case does not state."""
+        known = self.conditions_of(index)
+        return [entry.name for entry in self.study.conditions if entry.name not in known]
+
+    @classmethod
+    def standin(cls, root: str | Path, num: int = 4) -> Path:
+        """Ellipsoids in a uniform potential flow, one ``.vtp`` each, and a table with their speeds."""
+        from meshops.datasets.folder.standin import write_standin
+
+        return write_standin(root, num)
+
+
+def checked(data: FolderCases, split: str, *, cache: bool = True) -> FolderCases:
+    """The same without the cases that cannot be used; says which and why."""
+    bad: dict[str, str] = {}
+    for index, name in enumerate(data.cases):
+        try:
+            data[index]
+            lost = data.missing_conditions(index)
+            if lost:
+                bad[name] = f"no row of a table gives {listing(lost)}"
+        except (MeshopsError, OSError, ValueError) as error:
+            bad[name] = str(error)
+    if len(bad) == len(data.cases):
+        raise InputError(
+            f"{data.study.root}: none of {len(bad)} cases can be used; the first: {next(iter(bad.values()))}"
+        )
+    for name, why in bad.items():
+        warn(f"case '{name}' is left out: {why}")
+    if not bad and split == "all":
+        return data
+    return FolderCases(data.study, split, cache=cache, left_out=bad).adopt(data)
+
+
+def finished(root: str | Path) -> Description:
+    """The study of a folder or a file, of finished cases in files.
+
+    Raises:
+        InputError: It has a published layout, or holds trajectories.
+    """
+    study = description_of(root)
+    if study.published:
+        raise InputError(f"{root}: has the published layout '{study.layout}'; give its name: name: {study.layout}")
+    return study

@@ -1,0 +1,175 @@
+"""Which mesh files of a folder are cases: files that are named alike and lie alike are one family."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from meshops.datasets.folder import roles
+from meshops.datasets.folder.cases import FRAME
+from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, skeleton
+
+# Endings of meshes; the last may hold shapes without fields.
+WITH_FIELDS = (
+    ".vtu", ".vtp", ".vtk", ".pvtu", ".pvtp", ".vtm", ".vtmb", ".pvd", ".vti", ".vts", ".vtr", ".pvti", ".pvts",
+    ".pvtr", ".cgns", ".e", ".exo", ".ex2", ".case",
+    ".encas", ".xdmf", ".xmf", ".med", ".frd", ".cas", ".plt", ".tec", ".msh",
+    ".su2", ".vtkhdf", ".rst", ".unv",
+)  # fmt: skip
+SHAPES = (".stl", ".obj", ".ply", ".inp", ".bdf", ".nas", ".fem", ".off")
+MESHES = WITH_FIELDS + SHAPES
+COLLECTIONS = {".pvd": 0, ".vtm": 1, ".vtmb": 1, ".pvtu": 2, ".pvtp": 2, ".pvti": 2, ".pvts": 2, ".pvtr": 2}
+FEWEST_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Family:
+    """Files that may be the cases.
+
+    Attributes:
+        layout: ``files``, ``folders`` or ``series``.
+        paths: Of the cases, natural order.
+    """
+
+    layout: str
+    paths: tuple[PurePosixPath, ...]
+
+    @property
+    def suffix(self) -> str:
+        """Their ending."""
+        return self.paths[0].suffix.lower()
+
+    @property
+    def num_cases(self) -> int:
+        """How many cases these are."""
+        if self.layout != "series":
+            return len(self.paths)
+        return len({(p.parent, _beginning(p), p.suffix) for p in self.paths})
+
+
+def families(found: Listing) -> list[Family]:
+    """Families of mesh files, the most promising first; nothing is opened but lists of files."""
+    paths = _without_pieces(found.root, found.with_suffix(MESHES))
+    groups: dict[tuple[object, ...], list[PurePosixPath]] = {}
+    for path in paths:
+        groups.setdefault(_key(path), []).append(path)
+    merged = _merge_singles(groups)
+    out = [_family(sorted_paths) for sorted_paths in merged]
+    return sorted(out, key=_promise, reverse=True)
+
+
+def _promise(family: Family) -> tuple[object, ...]:
+    shape = family.suffix in SHAPES
+    return (not shape, -COLLECTIONS.get(family.suffix, 3), family.num_cases, len(family.paths))
+
+
+def _key(path: PurePosixPath) -> tuple[object, ...]:
+    """The same for files that are named alike: numbers and the names of their folders left open."""
+    parts = tuple(part for part in path.parts[:-1] if part.lower() not in SPLIT_FOLDERS)
+    name = path.name
+    for part in reversed(parts):
+        if len(part) > 1 and part in name:
+            name = name.replace(part, "{case}")
+    return len(parts), path.suffix.lower(), skeleton(name)
+
+
+def _merge_singles(groups: dict[tuple[object, ...], list[PurePosixPath]]) -> list[list[PurePosixPath]]:
+    """Files named unlike any other, put together by depth and ending: ``sedan.vtu, suv.vtu``."""
+    out: list[list[PurePosixPath]] = []
+    singles: dict[tuple[object, object], list[PurePosixPath]] = {}
+    for key, paths in groups.items():
+        if len(paths) == 1:
+            singles.setdefault(key[:2], []).extend(paths)  # type: ignore[arg-type]
+        else:
+            out.append(paths)
+    for paths in singles.values():
+        own = {path.parent for path in paths}
+        if len(own) == 1 or len(own) == len(paths):
+            out.append(paths)
+        else:
+            out += [[path] for path in paths]
+    return out
+
+
+def _family(paths: Sequence[PurePosixPath]) -> Family:
+    from meshops.datasets.folder.walk import natural
+
+    paths = tuple(sorted(paths, key=natural))
+    per_folder = Counter(path.parent for path in paths)
+    split = {path.parent for path in paths if path.parent.name.lower() in SPLIT_FOLDERS}
+    if len(paths) > 1 and is_series(paths):
+        return Family("series", paths)
+    own = [folder for folder in per_folder if folder.parts and folder not in split]
+    if len(own) == len(per_folder) and max(per_folder.values()) == 1 and len(paths) > 1:
+        return Family("folders", paths)
+    return Family("files", paths)
+
+
+def is_series(paths: Sequence[PurePosixPath]) -> bool:
+    """Whether numbered files are the times of a case and not cases.
+
+    By what stands before the number, or by several folders that each number their files in the same way.
+    """
+    if paths[0].suffix.lower() == ".pvd":
+        return False
+    rows: dict[tuple[object, str], list[str]] = {}
+    for path in paths:
+        match = FRAME.match(path.stem)
+        if match is None:
+            return False
+        rows.setdefault((path.parent, match["name"]), []).append(match["number"])
+    if min(len(numbers) for numbers in rows.values()) < FEWEST_FRAMES:
+        return False
+    if all(roles.is_step(name) for _, name in rows):
+        return True
+    in_folders = {parent.name.lower() for parent, _ in rows} - set(SPLIT_FOLDERS)  # type: ignore[attr-defined]
+    several = len(rows) > 1 and len(in_folders) >= 1
+    alike = len({tuple(sorted(map(int, numbers))) for numbers in rows.values()}) == 1
+    padded = all(
+        len(number) >= 3 and len({len(n) for n in numbers}) == 1 for numbers in rows.values() for number in numbers
+    )
+    return several and padded and alike
+
+
+def _beginning(path: PurePosixPath) -> str:
+    match = FRAME.match(path.stem)
+    return match["name"] if match else path.stem
+
+
+def _without_pieces(root: Path, paths: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Files that no other file lists as its parts."""
+    pieces: set[PurePosixPath] = set()
+    lists = [path for path in paths if path.suffix.lower() in COLLECTIONS]
+    known = set(paths)
+    for path in lists:
+        for name in listed_in(root / path):
+            piece = _joined(path.parent, name)
+            if piece in known and piece != path:
+                pieces.add(piece)
+    return [path for path in paths if path not in pieces]
+
+
+PIECES = r"""(?:file|Source)\s*=\s*["']([^"'<>]+)["']"""
+
+
+def listed_in(path: Path, pattern: str = PIECES) -> list[str]:
+    """Names of the files that a collection of VTK lists, or what else a pattern finds in a text."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(4 * 1024**2).decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return re.findall(pattern, text)
+
+
+def _joined(folder: PurePosixPath, name: str) -> PurePosixPath:
+    parts: list[str] = list(folder.parts)
+    for part in PurePosixPath(name.replace("\\", "/")).parts:
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in (".", "/"):
+            parts.append(part)
+    return PurePosixPath(*parts)

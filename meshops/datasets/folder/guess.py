@@ -1,0 +1,286 @@
+"""What a folder of simulations holds, guessed from its files, each guess with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from meshops.datasets.base import CaseDataset
+from meshops.datasets.folder import roles
+from meshops.datasets.folder.arrays import CaseLook, family_of_most, guess_arrays, look_at
+from meshops.datasets.folder.cases import CaseFile, list_cases
+from meshops.datasets.folder.columns import guess_tables
+from meshops.datasets.folder.description import Description, FieldEntry, Quantity
+from meshops.datasets.folder.families import MESHES, WITH_FIELDS, Family, families
+from meshops.datasets.folder.patterns import pattern_of
+from meshops.datasets.folder.plaid import guess_plaid, tested_samples
+from meshops.datasets.folder.snapshot_guess import guess_snapshots
+from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
+from meshops.datasets.registry import create, published_layout
+from meshops.errors import InputError, MeshopsError, MissingDataError, collecting, listing
+
+LOOKED_AT = 8  # cases that are opened where there are many or large ones
+MANY, LARGE = 60, 256 * 1024**2  # up to so many cases and bytes all are
+GENERIC = ("mesh_files", "study")
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Cases that were opened.
+
+    Attributes:
+        looks: What each holds.
+        bad: Case -> why it cannot be used.
+        all_cases: All were opened.
+    """
+
+    looks: Sequence[CaseLook]
+    bad: dict[str, str]
+    all_cases: bool
+
+
+def guess_description(folder: str | Path) -> Description:
+    """The study of a folder: a published layout, or whatever lies there.
+
+    Every guess has its reason in ``study.guesses``; :meth:`Study.save` writes them as comments.
+
+    Args:
+        folder: That holds the simulations.
+
+    Raises:
+        MissingDataError: No folder.
+        InputError: Nothing to learn from; says what was found and what to give.
+
+    Example:
+        >>> study = guess_study("runs")  # doctest: +SKIP
+        >>> study.files, study.numbers  # doctest: +SKIP
+        ('run_*/boundary_*.vtp', (Quantity(name='cd', unit='', role='drag'),))
+    """
+    found = list_folder(folder)
+    published = _published(found.root)
+    if published is not None:
+        return published
+    study = _layout(found)
+    if found.unreadable:
+        study = study.note("data", f"no right to read {listing(found.unreadable, 4)}")
+    return study
+
+
+def _layout(found: Listing) -> Description:
+    for guess in (guess_plaid, _guess_foam, guess_snapshots):
+        study = guess(found)
+        if study is not None:
+            cases = list_cases(study, found)
+            return described(study, cases, look(study, cases), found)
+    tried: list[str] = []
+    choices = [family for family in families(found)]
+    if not choices:
+        raise nothing_found(found)
+    best = _best_family(found, choices, tried)
+    if best is None:
+        reasons = "\n".join(tried[:2])
+        raise InputError(f"{found.root}: found {found.found()}, but no fields to learn.\n{reasons}")
+    return best
+
+
+def nothing_found(found: Listing) -> InputError:
+    """The error of a folder without simulations."""
+    return MissingDataError(
+        f"{found.root}: no simulations; found {found.found()}, looked for meshes ({listing(MESHES, 8)}), OpenFOAM "
+        "cases and arrays beside a mesh.\nGive the folder with one file or one folder per case, or a study.yaml"
+    )
+
+
+def _best_family(found: Listing, choices: Sequence[Family], tried: list[str]) -> Description | None:
+    """The family with fields; of several the one with most cases, a surface before a volume."""
+    made: list[tuple[tuple[object, ...], Description, Family]] = []
+    for family in choices[:8]:
+        if family.suffix not in WITH_FIELDS and made:
+            continue
+        try:
+            study, looks = _family_study(found, family, choices)
+        except MeshopsError as error:
+            tried.append(str(error))
+            continue
+        surface = looks[0].dimension in ("surface", "2-D")
+        made.append(((family.num_cases, surface, len(study.fields)), study, family))
+    if not made:
+        return None
+    made.sort(key=lambda item: item[0], reverse=True)
+    most = made[0][0][0]
+    # Nearly as many surfaces as volumes: the surfaces.
+    near = [item for item in made if int(str(item[0][0])) >= 0.5 * int(str(most))]
+    near.sort(key=lambda item: (item[0][1], item[0][0], item[0][2]), reverse=True)
+    study, family = near[0][1], near[0][2]
+    others = [item[2] for item in made if item[2] is not family]
+    if others:
+        names = [f"{pattern_of(other.paths)} ({other.num_cases})" for other in others]
+        study = study.note("files", f"also with fields: {', '.join(names[:6])}; name one here to use it instead")
+    return study
+
+
+def _family_study(found: Listing, family: Family, choices: Sequence[Family]) -> tuple[Description, Sequence[CaseLook]]:
+    others = [path for choice in choices if choice is not family for path in choice.paths]
+    pattern = pattern_of(family.paths, [path for path in others if path.suffix == family.paths[0].suffix])
+    study = Description(root=found.root, layout=family.layout, files=pattern)
+    what = {"files": "one file per case", "folders": "one folder per case", "series": "numbered files in time"}
+    study = study.note("files", f"{what[family.layout]}: {family.num_cases} cases")
+    if family.layout == "series":
+        study = replace(study, time="all").note(
+            "time", "all: trajectories, for kind: rollout; last: finished cases of the last time"
+        )
+    cases = list_cases(study, found)
+    looked = look(study, cases)
+    study = described(study, cases, looked, found)
+    return study, looked.looks
+
+
+def described(study: Description, cases: Sequence[CaseFile], looked: Looked, found: Listing) -> Description:
+    """Fields, inputs, tables, split and cases left out of a study whose files are known.
+
+    Raises:
+        InputError: There is nothing to learn.
+    """
+    if not looked.looks:
+        first = next(iter(looked.bad.items()))
+        raise InputError(
+            f"{study.root}: none of the {len(looked.bad)} cases opened can be read;\n{first[0]}: {first[1]}"
+        )
+    kept, odd = family_of_most(looked.looks)
+    arrays = guess_arrays(kept)
+    if not arrays.fields:
+        why = arrays.reasons.get("inputs", "")
+        raise InputError(
+            f"{study.root}: {len(cases)} files '{study.files}' hold no field to learn"
+            + (f" ({why[:300]})" if why else "; they are shapes alone: give the results of the simulations")
+        )
+    bad = {**looked.bad, **odd, **_other_sizes(kept, arrays.fields)}
+    study = replace(
+        study,
+        fields=arrays.fields,
+        inputs=arrays.inputs,
+        guesses={**study.guesses, **arrays.reasons, **{f"left_out.{name}": why for name, why in bad.items()}},
+        left_out=tuple(bad),
+    )
+    if len(bad) == len(cases):
+        raise InputError(f"{study.root}: none of the {len(cases)} cases can be used; {next(iter(bad.values()))}")
+    if not looked.all_cases:
+        study = study.note("fields", f"looked at {len(looked.looks)} of {len(cases)} cases")
+    if bad:
+        study = study.note("left_out", f"{len(bad)} of {len(cases)} cases cannot be used with the others")
+    left = [case for case in cases if case.name not in bad]
+    study = guess_tables(study, left, found, looked.looks)
+    return with_split(study, left, found)
+
+
+def _other_sizes(looks: Sequence[CaseLook], fields: Sequence[FieldEntry]) -> dict[str, str]:
+    """Cases that lack a field or hold it with another number of components."""
+    out = {}
+    for look in looks:
+        for entry in fields:
+            array = look.arrays.get((entry.place, entry.name))
+            if array is None:
+                out[look.name] = f"has no array '{entry.name}' at the {entry.place}s"
+            elif array.size != entry.size:
+                out[look.name] = (
+                    f"the array '{entry.name}' has {array.size} components, in the other cases {entry.size}"
+                )
+            elif array.bad:
+                out[look.name] = f"the array '{entry.name}' holds {array.bad} NaN or infinite values"
+    return out
+
+
+def look(study: Description, cases: Sequence[CaseFile]) -> Looked:
+    """Open a few cases, or all where they are few and small."""
+    from meshops.data.clean import clean_mesh
+    from meshops.datasets.folder.meshes import read_case, stored_numbers
+
+    size = sum(_bytes(case.path) for case in cases[: MANY + 1])
+    every = len(cases) <= MANY and size <= LARGE
+    chosen = (
+        range(len(cases))
+        if every
+        else sorted({round(i * (len(cases) - 1) / (LOOKED_AT - 1)) for i in range(LOOKED_AT)})
+    )
+    looks, bad = [], {}
+    for index in chosen:
+        case = cases[index]
+        try:
+            with collecting([]):
+                mesh = read_case(study, case).mesh
+                stored = stored_numbers(mesh)
+                looks.append(look_at(clean_mesh(mesh, label=str(case.path)).mesh, case.name, stored))
+        except (MeshopsError, OSError, ValueError) as error:
+            bad[case.name] = str(error).removeprefix(f"{case.path}: ")
+    return Looked(looks, bad, every)
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def with_split(study: Description, cases: Sequence[CaseFile], found: Listing) -> Description:
+    """Test on the folder called test where there are such folders; else on cases drawn at random."""
+    tested = [case for case in cases if split_of(case.relative) == "test"]
+    named = tested_samples(found, [case.folder for case in cases]) if study.layout == "plaid" else ()
+    if named:
+        return replace(study, test=named).note("test", "the test split of the problem definition")
+    if tested and len(tested) < len(cases):
+        folders = sorted({_split_pattern(case.relative) for case in tested})
+        return replace(study, test=tuple(folders)).note("test", f"{len(tested)} cases lie in a folder for tests")
+    share = "groups drawn at random and kept together" if study.groups else "cases drawn at random"
+    return study.note("test", f"share of the {share} with the seed below; or names of cases, or patterns")
+
+
+def _split_pattern(path: PurePosixPath) -> str:
+    for depth, part in enumerate(path.parts[:-1], start=1):
+        if SPLIT_FOLDERS.get(part.lower()) == "test":
+            rest = len(path.parts) - depth
+            return "/".join([*path.parts[:depth], *["*"] * rest])
+    return path.as_posix()
+
+
+def _guess_foam(found: Listing) -> Description | None:
+    if not found.foam:
+        return None
+    paths = found.foam
+    pattern = pattern_of([path for path in paths]) if all(path.parts for path in paths) else "."
+    study = Description(root=found.root, layout="openfoam", files=pattern)
+    study = study.note("files", f"{len(paths)} OpenFOAM case folders")
+    study = study.note("time", "last: the newest time of each case; a number: that time; all: trajectories")
+    study = study.note("region", "empty: the volume mesh; else names, groups or patterns of boundary patches")
+    return study
+
+
+def _published(root: Path) -> Description | None:
+    """A study of a published layout; None where the folder has none, or its first case does not keep to it."""
+    name = published_layout(root)
+    if name is None or name in GENERIC:
+        return None
+    try:
+        with collecting([]):
+            data = create(name, root, "all")
+            first = data[0]
+    except (MeshopsError, OSError, ValueError, KeyError):
+        return None
+    if not isinstance(data, CaseDataset):
+        return Description(root=root, layout=name).note("layout", "a published layout, recognised by its files")
+    sizes = {n: s.stop - s.start for n, s in first.field_slices().items()}
+    place = "cell" if first.get("location") == "cell" else "point"
+    entries = tuple(
+        FieldEntry(n, place, sizes.get(n, 1), unit, roles.field_role(n, sizes.get(n, 1)))  # type: ignore[arg-type]
+        for n, unit in zip(data.fields, data.units, strict=True)
+    )
+
+    def quantities(names: Sequence[str]) -> tuple[Quantity, ...]:
+        return tuple(Quantity(n, data.quantity_units.get(n, ""), roles.quantity_role(n)) for n in names)
+
+    conditions, numbers = tuple(data.conditions_of(0)), tuple(data.numbers_of(0))
+    return Description(
+        root=root, layout=name, fields=entries, conditions=quantities(conditions), numbers=quantities(numbers),
+        flow=data.flow, flow_stated=data.flow_stated,
+    ).note("layout", "a published layout, recognised by its files; its dataset says flow and split")  # fmt: skip

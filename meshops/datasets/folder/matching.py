@@ -1,0 +1,251 @@
+"""Which row of which table belongs to which case.
+
+A table has a row per case (``cases.csv``), or one row and lies beside its case (``run_7/force_mom_7.csv``). Rows are
+found by the name of the case or its file, by the number in its name, and by order only where nothing else fits and the
+counts agree; how is kept for every case.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from meshops.datasets.folder.cases import CaseFile, list_cases
+from meshops.datasets.folder.description import Description, Match
+from meshops.datasets.folder.patterns import matches, stem
+from meshops.datasets.folder.snapshots import parameter_columns
+from meshops.datasets.folder.tables import ID_NAMES, Table, is_number, read_table
+from meshops.datasets.folder.walk import list_folder, numbers_in
+from meshops.errors import InputError, MissingDataError, listing
+
+
+@dataclass
+class CaseRows:
+    """What tables say of cases.
+
+    Attributes:
+        matches: How each case found its row, and rows without a case (``case`` empty).
+        values: Case -> column -> number.
+        texts: Case -> column -> text, of all columns.
+        units: Unit of each column that says one.
+        columns: Columns with numbers, in the order of the tables; those that name cases left out.
+        tables: Column -> table.
+    """
+
+    matches: tuple[Match, ...] = ()
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    texts: dict[str, dict[str, str]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    columns: list[str] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+
+
+def rows_of_cases(study: Description, cases: Sequence[CaseFile] | None = None) -> CaseRows:
+    """Read the tables of a study and match them with its cases.
+
+    Raises:
+        InputError: A table cannot be read, or matches none of the cases.
+    """
+    files = list_folder(study.root).files if study.tables else []
+    cases = list_cases(study) if cases is None else cases
+    out = CaseRows()
+    add_parameters(out, study, cases)
+    for pattern in study.tables:
+        found = [path for path in files if matches(path, pattern)]
+        if not found:
+            raise MissingDataError(f"{study.root}: no table fits '{pattern}'; correct the entry 'tables'")
+        add_tables(out, found, study.root, cases)
+    return out
+
+
+def add_tables(out: CaseRows, paths: Sequence[PurePosixPath], root: Path, cases: Sequence[CaseFile]) -> None:
+    """Add the tables of one pattern: one row beside each case, or a row per case."""
+    tables = {path: read_table(root / path) for path in paths}
+    single = all(len(table.rows) == 1 for table in tables.values())
+    if (single and len(cases) > 1) or (single and len(paths) > 1):
+        owners = {path: owner_of(path, cases) for path in paths}
+        if any(owners.values()):
+            for path, owner in owners.items():
+                if owner is not None:
+                    _take(out, tables[path], 0, owner.name, "own table", str(path), ())
+            return
+    for path, table in tables.items():
+        found = match_rows(table, cases)
+        if not found.rows and len(tables) == 1:
+            raise InputError(
+                f"{root / path}: no row fits a case; rows {listing(found.labels, 4)}, cases "
+                f"{listing((case.name for case in cases), 4)};\nname the cases in the first column as their files, or "
+                "take the table out of 'tables'"
+            )
+        for case, row in found.rows.items():
+            _take(out, table, row, case, found.how, str(path), found.keys)
+        left = [label for i, label in enumerate(found.labels) if i not in set(found.rows.values())]
+        out.matches += tuple(Match("", label, "no case", str(path)) for label in left)
+
+
+def add_parameters(out: CaseRows, study: Description, cases: Sequence[CaseFile]) -> None:
+    """Add the numbers per case that lie in arrays beside a mesh."""
+    for name, values in (parameter_columns(study) if study.snapshots else {}).items():
+        out.columns.append(name)
+        for case in cases:
+            out.values.setdefault(case.name, {})[name] = values[case.row]
+
+
+def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str, keys: Sequence[str]) -> None:
+    cells = dict(zip(table.columns, table.rows[row], strict=True))
+    label = cells[keys[0]] if keys else f"row {row + 1}"
+    out.matches += (Match(case, label, how, path),)
+    out.texts.setdefault(case, {}).update(cells)
+    for name, text in cells.items():
+        if name in keys:
+            continue
+        value = table.number(text)
+        if value is None or not math.isfinite(value):
+            continue
+        out.values.setdefault(case, {})[name] = value
+        if name not in out.columns:
+            out.columns.append(name)
+            out.tables[name] = path
+    out.units.update({name: unit for name, unit in table.units.items() if name not in keys})
+
+
+def owner_of(path: PurePosixPath, cases: Sequence[CaseFile]) -> CaseFile | None:
+    """The case a file belongs to: it lies in its folder, or has its name or its number; None: no one's."""
+    inside = [case for case in cases if case.folder.parts and path.parts[: len(case.folder.parts)] == case.folder.parts]
+    if len(inside) == 1:
+        return inside[0]
+    name = stem(path.name)
+    named = [case for case in inside or cases if name == stem(case.relative.name) or name == case.name]
+    named = named or [
+        case for case in inside or cases if name.startswith(f"{case.name}_") or name.endswith(f"_{case.name}")
+    ]
+    if len(named) == 1:
+        return named[0]
+    numbers = numbers_in(name)
+    alike = [case for case in inside or cases if numbers and numbers_in(case.name)[-1:] == numbers[-1:]]
+    return alike[0] if len(alike) == 1 else None
+
+
+@dataclass(frozen=True)
+class RowMatch:
+    """Case -> row of a table; ``keys``: the columns that name cases."""
+
+    rows: Mapping[str, int]
+    how: str
+    keys: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def match_rows(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
+    """Rows of a table by the names of the cases, else by their numbers, else by order where the counts agree."""
+    if cases and all(case.row >= 0 for case in cases) and len(table.rows) > max(case.row for case in cases):
+        keys = tuple(name for name in _id_columns(table) if name == table.columns[0])
+        labels = tuple(table.texts(table.columns[0])) if keys else tuple(f"row {i + 1}" for i in range(len(table.rows)))
+        return RowMatch({case.name: case.row for case in cases}, "order of the arrays", keys, labels)
+    named = _by_name(table, cases)
+    numbered = _by_number(table, cases)
+    best = named if len(named.rows) >= len(numbered.rows) else numbered
+    if 2 * len(best.rows) > min(len(cases), len(table.rows)) and not _counted_apart(best, table, cases):
+        return best
+    if len(table.rows) == len(cases) and not _names_others(table):
+        keys = best.keys if best.rows else _id_columns(table)
+        labels = tuple(table.texts(keys[0])) if keys else tuple(f"row {i + 1}" for i in range(len(table.rows)))
+        return RowMatch({case.name: i for i, case in enumerate(cases)}, "order", keys, labels)
+    return best if best.rows else RowMatch({}, "", best.keys, best.labels)
+
+
+def _by_name(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
+    known: dict[str, str | None] = {}
+    for case in cases:
+        for name in case.called():
+            known[name] = None if known.get(name, case.name) != case.name else case.name  # None: of two cases
+    best = RowMatch({}, "name", (), tuple(table.texts(table.columns[0])))
+    for column in table.columns:
+        rows: dict[str, int] = {}
+        texts = table.texts(column)
+        if column.lower() not in ID_NAMES and all(is_number(text) for text in texts):
+            continue
+        for i, text in enumerate(texts):
+            case_name = next((c for key in _called(text) if (c := known.get(key)) is not None), None)
+            if case_name is not None and case_name not in rows:
+                rows[case_name] = i
+        if len(rows) > len(best.rows):
+            files = sum("." in text and bool(PurePosixPath(text.replace("\\", "/")).suffix) for text in texts)
+            best = RowMatch(rows, "file" if files > len(texts) / 2 else "name", (column,), tuple(texts))
+    return best
+
+
+def _called(text: str) -> tuple[str, ...]:
+    """Names a cell may mean: the whole, the last part of a path, and that without its ending."""
+    whole = text.replace("\\", "/").strip("/ ").casefold()
+    last = whole.rpartition("/")[2]
+    return whole, last, stem(last), whole.rpartition(".")[0] or whole
+
+
+def _by_number(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
+    ids = _case_numbers(cases)
+    best = RowMatch({}, "number", (), tuple(table.texts(table.columns[0])))
+    if not ids:
+        return best
+    for column in _id_columns(table):
+        rows = {}
+        texts = table.texts(column)
+        numbers = [_id_number(text) for text in texts]
+        places = {number: i for i, number in enumerate(numbers) if number is not None}
+        if len(places) < len([n for n in numbers if n is not None]):  # a number twice names no row
+            continue
+        for case, number in ids.items():
+            if number in places:
+                rows[case] = places[number]
+        if len(rows) > len(best.rows):
+            best = RowMatch(rows, "number", (column,), tuple(texts))
+    return best
+
+
+def _id_columns(table: Table) -> tuple[str, ...]:
+    """Columns that may number cases: by their name, and the first where it holds distinct whole numbers."""
+    named = [name for name in table.columns if name.strip().lower().replace(" ", "_") in ID_NAMES]
+    first = table.columns[0]
+    numbers = [_id_number(text) for text in table.texts(first)]
+    whole = None not in numbers and len(set(numbers)) == len(numbers)
+    return tuple(dict.fromkeys([*named, *([first] if whole and (len(numbers) > 1 or first in named) else [])]))
+
+
+def _id_number(text: str) -> int | None:
+    """``7``, ``7.0``, ``007``, ``run_7`` -> 7."""
+    if re.fullmatch(r"\s*\d+(\.0*)?\s*", text):
+        return int(float(text))
+    found = numbers_in(stem(text))
+    return found[-1] if found and not is_number(text) else None
+
+
+def _case_numbers(cases: Sequence[CaseFile]) -> dict[str, int]:
+    """The number in the name of each case that tells them apart; empty where none does."""
+    rows = {case.name: numbers_in(case.name) for case in cases}
+    width = min((len(row) for row in rows.values()), default=0)
+    for place in range(-1, -width - 1, -1):
+        numbers = {name: row[place] for name, row in rows.items()}
+        if len(set(numbers.values())) == len(numbers):
+            return numbers
+    return {}
+
+
+def _counted_apart(found: RowMatch, table: Table, cases: Sequence[CaseFile]) -> bool:
+    """Whether cases are counted from 0 and rows from 1, or the reverse, so that numbers are one off."""
+    if found.how != "number" or len(table.rows) != len(cases) or len(found.rows) == len(cases):
+        return False
+    ids = sorted(_case_numbers(cases).values())
+    rows = sorted(number for text in table.texts(found.keys[0]) if (number := _id_number(text)) is not None)
+    whole = [list(range(n[0], n[0] + len(n))) == n for n in (ids, rows) if n]
+    return len(whole) == 2 and all(whole) and {ids[0], rows[0]} == {0, 1}
+
+
+def _names_others(table: Table) -> bool:
+    """Whether the first column names something, so that an order would contradict it."""
+    texts = table.texts(table.columns[0])
+    return all(text and not is_number(text) and not numbers_in(text) for text in texts) and len(set(texts)) == len(
+        texts
+    )

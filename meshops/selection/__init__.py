@@ -1,0 +1,8 @@
+"""The best surrogate of few cases, chosen honestly: candidates, cross-validation, a blend, an outer test."""
+
+from meshops.selection.config import FitConfig
+from meshops.selection.folds import Split, split_cases
+from meshops.selection.rollouts import RolloutFit, fit_trajectories
+from meshops.selection.run import FitResult, fit
+
+__all__ = ["FitConfig", "FitResult", "RolloutFit", "Split", "fit", "fit_trajectories", "split_cases"]

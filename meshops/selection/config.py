@@ -1,0 +1,49 @@
+"""Settings of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshops.checks import check_counts, check_fractions
+from meshops.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How a surrogate is sought.
+
+    Attributes:
+        minutes: On two cores of a nominal machine; a faster one is done earlier, a much slower one learns less.
+        out: Folder of the run.
+        seed: Of all that is random.
+        test: Share of the cases that judge the winner and choose nothing, or their names; 0: none.
+        groups: Group of each case by name: cases of a group stay together; empty: each is its own.
+        fields: Fields to predict; None: all.
+        conditions: Named conditions the surrogate is told; None: all that differ between cases.
+        numbers: Named results to find; None: all that every case has and that differ.
+        networks: Names of registered models that may be tried; None: those that suit the data; (): none.
+    """
+
+    minutes: float = 20.0
+    out: str = "runs/fit"
+    seed: int = 0
+    test: float | tuple[str, ...] = 0.2
+    groups: tuple[tuple[str, str], ...] = ()
+    fields: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] | None = None
+    numbers: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if not 0 < self.minutes < float("inf"):
+            raise InputError(f"minutes must be positive, got {self.minutes}")
+        check_counts(0, seed=self.seed)
+        if isinstance(self.test, float | int):
+            check_fractions(test=self.test)
+
+    def group_of(self, cases: Sequence[str]) -> list[str]:
+        """Group of each case."""
+        known = dict(self.groups)
+        return [known.get(case, case) for case in cases]

@@ -1,0 +1,111 @@
+"""The page of a fit: what was learnt from what, the candidates, the learning curve, the worst cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from meshops.datasets.base import CaseDataset
+from meshops.selection.curve import MORE
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import case_at
+from meshops.tasks.report import shown
+from meshops.viz.report import ReportData, Table, write_report
+
+if TYPE_CHECKING:
+    from meshops.selection.run import FitResult
+
+WORST = 3
+
+
+def write_fit_report(result: FitResult, cases: CaseDataset, *, findings: Table | None = None) -> Path:
+    """Write ``report.html``, one file that opens offline.
+
+    Args:
+        result: The fit.
+        cases: All its cases.
+        findings: What a check of the data found.
+    """
+    report, split = result.report, result.split
+    chosen, judge = ", ".join(result.found.blend), "outer test" if split.test else "same"
+    heads = {key: text for key, text in report.columns.items() if key in report.mean}
+    rows = {"surrogate": report.mean, **report.baselines}
+    tables = {
+        "Errors" if split.test else "Errors by cross-validation": Table(
+            ["mean", *heads.values()], [[name.strip(), *map(row.get, heads)] for name, row in rows.items()]
+        ),
+        "Candidates": _candidates(result),
+        "Cases": Table(["case", *heads.values()], [[k, *map(row.get, heads)] for k, row in report.cases.items()]),
+    }
+    if result.numbers is not None:
+        tables["Numbers"] = Table(
+            ["held-out mean absolute error", *result.numbers.names],
+            [[name, *errors.values()] for name, errors in result.numbers.errors.items()],
+        )
+    if findings is not None:
+        tables["What the doctor found"] = findings
+    page = ReportData(
+        title="A surrogate of your simulations",
+        subtitle=f"{len(cases)} cases: {len(split.learn)} learnt from in {len(split.folds)} folds, "
+        f"{len(split.test)} kept to judge the winner",
+        summary=[
+            ("chosen", chosen),
+            ("error, cross-validation", shown(result.found.score)),
+            *((f"error of {text}, {judge}", shown(report.mean.get(key))) for key, text in heads.items()),
+            ("ten more runs", result.curve.sentence()),
+        ],
+        tables=tables,
+        pictures=_pictures(result, cases),
+        warnings=[*result.notes, *report.warnings()],
+        warnings_title="What you should know",
+        provenance={
+            section: {key: str(value) for key, value in values.items()}
+            for section, values in result.surrogate.info.items()
+            if isinstance(values, dict) and section != "held_out"
+        },
+        downloads=[("model.ckpt", "the surrogate"), ("metrics.json", "all numbers")],
+    )
+    return write_report(page, result.folder / "report.html")
+
+
+def _candidates(result: FitResult) -> Table:
+    rows = []
+    for candidate in result.found.candidates:
+        weight = result.found.blend.get(candidate.name)
+        share = "" if weight is None else " / ".join(f"{100 * w:.0f} %" for w in np.atleast_1d(weight))
+        rows.append([candidate.name, candidate.score, share, candidate.note])
+    return Table(["candidate", "held-out error", "share of the surrogate", ""], rows)
+
+
+def _pictures(result: FitResult, cases: CaseDataset) -> list[tuple[Path, str]]:
+    """The learning curve, and the worst cases of the outer split."""
+    from meshops.viz.curve_plot import learning_plot
+
+    folder, curve = result.folder / "pictures", result.curve
+    out = []
+    if curve.cases:
+        more = None if curve.more is None else (curve.now[0] + MORE, curve.more)
+        path = learning_plot(
+            folder / "curve.png", curve.cases, curve.errors, label=curve.name, now=curve.now, more=more
+        )
+        out.append((path, f"Error against the number of cases. {curve.sentence()}"))
+    return [*out, *_worst(result, cases, folder)]
+
+
+def _worst(result: FitResult, cases: CaseDataset, folder: Path) -> list[tuple[Path, str]]:
+    from meshops.viz.case import draw_case
+
+    task, rows = result.surrogate.task, result.report.cases
+    if not result.split.test or not isinstance(task, FieldsTask):
+        return []
+    key = next(iter(result.report.columns))
+    order = sorted(rows, key=lambda name: -float(rows[name].get(key) or 0.0))
+    out: list[tuple[Path, str]] = []
+    for name in order[:WORST]:
+        case = case_at(cases, cases.cases.index(name), task.spec)
+        made = task.predict(case)
+        drawn = draw_case(case, made.fields, task.spec, folder, f"worst_{len(out)}")
+        out += [(path, f"{name} ({key} {shown(rows[name].get(key))}): {caption}") for path, caption in drawn[:1]]
+    return out

@@ -1,0 +1,274 @@
+"""A fit from the cases to its folder: split, search, numbers, a judgement nobody chose by, and the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+
+from meshops.data.normalize import Normalizer
+from meshops.datasets.base import CaseDataset
+from meshops.datasets.subset import CaseSubset
+from meshops.errors import InputError, Stopped, listing
+from meshops.selection.config import FitConfig
+from meshops.selection.curve import Curve, learning_curve
+from meshops.selection.folder import fit_folder
+from meshops.selection.folds import FEW, Split, split_cases
+from meshops.selection.networks import Network
+from meshops.selection.numbers import Numbers, choose_numbers
+from meshops.selection.reduced import Carried
+from meshops.selection.search import Found, Search, assemble, with_model, yardstick_tasks
+from meshops.surrogate import Surrogate
+from meshops.surrogate.base import software
+from meshops.tasks.base import CaseSource, Context, Plain
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples, as_cases
+from meshops.tasks.fields_spec import FieldsSettings
+from meshops.tasks.report import Report
+from meshops.trust import Novelty
+
+WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
+SUBSET = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a fit leaves.
+
+    Attributes:
+        folder: Of the run; ``model.ckpt``, ``metrics.json``, ``report.html`` are in it.
+        surrogate: The winner.
+        report: Its errors on the outer split, beside yardsticks; those of cross-validation where there is none.
+        found: All candidates.
+        numbers: How named results are found, None without any.
+        split: Which cases learnt, chose and judged.
+        curve: Errors against the number of cases.
+        notes: What the user should know.
+    """
+
+    folder: Path
+    surrogate: Surrogate
+    report: Report
+    found: Found
+    numbers: Numbers | None
+    split: Split
+    curve: Curve
+    notes: tuple[str, ...]
+
+
+def fit(
+    data: CaseSource,
+    config: FitConfig | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+    about: Mapping[str, Plain] | None = None,
+) -> FitResult:
+    """The best surrogate of finished cases that the time allows.
+
+    Args:
+        data: A data set, or a list of PyG ``Data``.
+        config: Settings.
+        resume: Go on with the fit in ``config.out``.
+        overwrite: Remove the fit that is there.
+        console: Where progress goes; None: nowhere.
+        about: Facts about the data for the checkpoint.
+
+    Raises:
+        InputError: The cases, a setting or the folder cannot be used.
+        Stopped: Ctrl-C or SIGTERM; the best so far was written, and the fit can be resumed.
+
+    Example:
+        >>> result = fit(cases, FitConfig(minutes=5, out="runs/mine"))
+        >>> result.surrogate.predict("new.vtu")
+    """
+    config, screen = config or FitConfig(), console or Console(quiet=True)
+    cases = as_cases(data)
+    split = _split(cases, config)
+    settings: dict[str, Plain] = {**asdict(config), "cases": list(cases.cases)}
+    settings.pop("out")
+    with fit_folder(Path(config.out), settings, resume=resume, overwrite=overwrite) as folder:
+        start = time.perf_counter()
+        result = _fit(cases, config, split, folder, screen, dict(about or {}))
+        result.report.seconds["total"] = round(time.perf_counter() - start, 1)
+        write_results(result, cases)
+        if result.found.stopped is not None:
+            stop = result.found.stopped
+            raise Unfinished(stop.signal, folder)
+        return result
+
+
+class Unfinished(Stopped):
+    """A fit was stopped; the best so far is in its folder.
+
+    Args:
+        signal: That stopped it.
+        folder: Of the fit.
+    """
+
+    def __init__(self, signal: int, folder: Path) -> None:
+        super().__init__(signal, 0, folder)
+        self.args = (f"stopped; the best so far is {folder / 'model.ckpt'}; go on with the same command and --resume",)
+
+
+def _split(cases: CaseDataset, config: FitConfig) -> Split:
+    if len(cases) < 2:
+        raise InputError(f"{len(cases)} case: at least two are needed, one to learn from and one to judge by")
+    test: float | list[int] = 0.0
+    if isinstance(config.test, float | int):
+        test = float(config.test)
+    else:
+        unknown = [name for name in config.test if name not in cases.cases]
+        if unknown:
+            raise InputError(f"no case {listing(unknown)} to test on; cases: {listing(cases.cases)}")
+        test = [cases.cases.index(name) for name in config.test]
+    return split_cases(config.group_of(cases.cases), test=test, seed=config.seed)
+
+
+def _fit(
+    cases: CaseDataset, config: FitConfig, split: Split, folder: Path, screen: Console, about: dict[str, Plain]
+) -> FitResult:
+    learning = CaseSubset(cases, split.learn)
+    settings, notes = _settings(learning, config), _remarks(cases, split, drawn=isinstance(config.test, float | int))
+    context = Context(console=screen, folder=folder)
+    torch.manual_seed(config.seed)
+    samples = FieldsTask.samples(learning, settings, context)
+    task = FieldsTask.fit(nn.Identity(), samples, settings)
+    screen.print(f"{samples.describe()}; {len(split.folds)} folds, {len(split.test)} cases judge the winner")
+    for note in (*samples.notes(), *notes):
+        screen.print(f"note: {note}")
+    networks = None if config.networks is None else tuple(Network(n, {"name": n}) for n in config.networks)
+    networks = () if len(cases) < FEW else networks
+    search = Search(task, samples, split, 60 * config.minutes, folder / "work", screen, config.seed, networks)
+    found, carried = search.run()
+    numbers = _numbers(learning, config, carried, split)
+    made = _with_numbers(assemble(search, found, carried), numbers)
+    surrogate = Surrogate(made, _info(samples, found, split, about), Novelty.of(made, samples))
+    surrogate.save(folder / "model.ckpt")
+    report = _judge(surrogate, cases, split, found, yardstick_tasks(search, carried))
+    curve = learning_curve(search, found, carried)
+    surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
+    surrogate.save(folder / "model.ckpt")
+    return FitResult(folder, surrogate, report, found, numbers, split, curve, (*samples.notes(), *notes))
+
+
+def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
+    """Bodies in a flow are learnt from subsets of their nodes, others whole while they are small."""
+    first = cases[0]
+    body = first.pos.shape[1] == 3 and first.num_cells > 0 and cases.flow_stated
+    large = max(len(graph.pos) for graph in cases) > WHOLE
+    return FieldsSettings(
+        fields=config.fields,
+        nodes=1024 if body else SUBSET if large else 0,
+        passes=4 if body else 2,
+        mesh_cues=body and first.get("location") == "cell",
+        hide_cues=0.15,
+        loss=("relative_l2",),
+        conditions=config.conditions,
+        shape=True,
+    )
+
+
+def _remarks(cases: CaseDataset, split: Split, *, drawn: bool) -> list[str]:
+    notes = []
+    if len(cases) < FEW:
+        notes.append(
+            f"{len(cases)} cases are too few to choose a model by: only yardsticks were compared, each case held out "
+            f"in turn; from {FEW} cases on more is tried"
+        )
+    elif split.test:
+        names = [cases.cases[i] for i in split.test]
+        how = "at random " if drawn else ""
+        notes.append(f"held out {how}to judge the winner, and not learnt from: {listing(names, 6)}")
+    return notes
+
+
+def _numbers(cases: CaseDataset, config: FitConfig, carried: Carried, split: Split) -> Numbers | None:
+    rows = [cases.numbers_of(i) for i in range(len(cases))]
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    names = [n for n in shared if len({row[n] for row in rows}) > 1] if config.numbers is None else config.numbers
+    missing = [name for name in names if name not in shared]
+    if missing:
+        raise InputError(f"not every case has the number {listing(missing)}; all have {listing(shared)}")
+    values = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
+    return choose_numbers(names, values, carried.vectors, carried.num_conditions, split)
+
+
+def _with_numbers(task: FieldsTask, numbers: Numbers | None) -> FieldsTask:
+    if numbers is None:
+        return task
+    made = tuple(model.arguments() for model in numbers.models)
+    task.spec = replace(task.spec, numbers=numbers.names, number_regressions=made)
+    task.number_norm = Normalizer.identity(len(numbers.names))
+    out = with_model(task, task.model, task.made)
+    for empty, model in zip(out.number_models, numbers.models, strict=True):
+        empty.load_state_dict(model.state_dict())
+    return out
+
+
+def _judge(
+    surrogate: Surrogate, cases: CaseDataset, split: Split, found: Found, yardsticks: Mapping[str, FieldsTask]
+) -> Report:
+    """Errors on the outer split beside yardsticks; without one, those of cross-validation."""
+    if split.test:
+        held = CaseSubset(cases, split.test)
+        report = surrogate.evaluate(held)
+        report.title = f"relative L2 error, mean of {len(held)} cases that nothing was chosen by"
+        for name, task in yardsticks.items():
+            report.baselines[name] = task.evaluate(held).mean
+        return report
+    spec = surrogate.task.spec
+    assert isinstance(surrogate.task, FieldsTask)
+    keys = [f"{surrogate.task.spec.short(name)}_rel_l2" for name in surrogate.task.spec.fields]
+    names = [cases.cases[i] for i in split.learn]
+    leader = found.candidates[0]
+    rows = {
+        name: {key: float(value) for key, value in zip(keys, row, strict=True)}
+        for name, row in zip(names, leader.errors, strict=True)
+    }
+    others = {c.name: dict(zip(keys, map(float, c.errors.mean(0)), strict=True)) for c in found.candidates[1:]}
+    mean = dict(zip(keys, map(float, leader.errors.mean(0)), strict=True))
+    columns = {key: key.removesuffix("_rel_l2") for key in keys}
+    del spec
+    title = f"relative L2 error by cross-validation over {len(names)} cases, of what they chose: an optimistic figure"
+    return Report("fields", title, dict(mean), {k: dict(v) for k, v in rows.items()}, others, columns=columns)  # type: ignore[arg-type]
+
+
+def _info(samples: FieldsSamples, found: Found, split: Split, about: dict[str, Plain]) -> dict[str, Plain]:
+    data: dict[str, Plain] = {**about, "training cases": samples.cases, "cases that judged": len(split.test)}
+    if notes := samples.notes():
+        data["decided"] = "; ".join(notes)
+    chosen = {name: [round(float(w), 4) for w in np.atleast_1d(weights)] for name, weights in found.blend.items()}
+    return {
+        "data": data,
+        "model": {"chosen": ", ".join(chosen), "weights": chosen},
+        "run": {"date": time.strftime("%Y-%m-%d")},
+        "software": software(),
+    }
+
+
+def write_results(result: FitResult, cases: CaseDataset) -> None:
+    """Write numbers and report."""
+    from meshops.io import write_json
+    from meshops.selection.report import write_fit_report
+
+    candidates = {c.name: {"error": c.score, "note": c.note} for c in result.found.candidates}
+    numbers = result.numbers
+    content = {
+        **result.report.to_dict(),
+        "chosen": {name: list(map(float, np.atleast_1d(w))) for name, w in result.found.blend.items()},
+        "cross_validation": {"error": result.found.score, "candidates": candidates},
+        "numbers": None if numbers is None else {"chosen": numbers.chosen, "errors": numbers.errors},
+        "learning_curve": result.curve.to_dict(),
+        "split": {"test": [cases.cases[i] for i in result.split.test], "learn": len(result.split.learn)},
+        "notes": list(result.notes),
+    }
+    write_json(result.folder / "metrics.json", content)
+    write_fit_report(result, cases)

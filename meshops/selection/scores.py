@@ -1,0 +1,73 @@
+"""How candidates are compared: held-out predictions at the same nodes of each case, and their relative errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from meshops.data.mesh_graph import MeshGraph
+from meshops.tasks.fields import FieldsTask
+
+NODES = 4096  # of a case, on which candidates are compared
+Sheet = list[Tensor]  # normalised predictions ``[s, c]`` of one candidate, one tensor per case
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What predictions are compared with.
+
+    Attributes:
+        nodes: ``[s]`` chosen nodes of each case, in ascending order.
+        values: ``[s, c]`` normalised fields there.
+        channels: Range of each field.
+        origin: ``[c]`` normalised values of physical zero.
+    """
+
+    nodes: list[Tensor]
+    values: list[Tensor]
+    channels: Mapping[str, slice]
+    origin: Tensor
+
+    @classmethod
+    def of(cls, task: FieldsTask, graphs: Sequence[MeshGraph], *, seed: int = 0) -> Truth:
+        """Truth of prepared cases."""
+        norm, chosen, values = task.output_norm, [], []
+        for i, graph in enumerate(graphs):
+            generator = torch.Generator().manual_seed(1000 * seed + i)
+            n = len(graph.pos)
+            index = torch.arange(n) if n <= NODES else torch.randperm(n, generator=generator)[:NODES].sort().values
+            chosen.append(index)
+            values.append(norm(graph.y[index]).cpu())
+        return cls(chosen, values, task.spec.slices(), (-norm.shift / norm.scale).cpu())
+
+    def errors(self, case: int, prediction: Tensor) -> dict[str, float]:
+        """Relative L2 error of each field of a case; NaN of a field that is zero."""
+        out = {}
+        for name, c in self.channels.items():
+            truth = self.values[case][:, c]
+            size = float((truth - self.origin[c]).norm())
+            out[name] = float((prediction[:, c] - truth).norm()) / size if size > 0 else float("nan")
+        return out
+
+    def table(self, sheet: Sheet) -> NDArray[np.float64]:
+        """``[cases, fields]`` errors of a candidate."""
+        return np.array([list(self.errors(i, rows).values()) for i, rows in enumerate(sheet)])
+
+    def weights(self, case: int) -> Tensor:
+        """``[c]`` factors that turn squared differences of a case into squared relative errors, 0 for a zero field."""
+        out = torch.zeros(len(self.origin))
+        for c in self.channels.values():
+            size = (self.values[case][:, c] - self.origin[c]).square().sum()
+            out[c] = 1 / size if float(size) > 0 else 0.0
+        return out
+
+
+def score(errors: NDArray[np.float64]) -> float:
+    """One number of a table of errors: its mean over cases and fields, those that are defined."""
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,0 +1,268 @@
+"""The search for the best surrogate: closed forms, networks, their blend; all compared on the same held-out nodes.
+
+Folds of the learning cases choose; cases of the outer split, which nothing here sees, judge the winner.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import nn
+
+from meshops.errors import Stopped
+from meshops.models import create_model
+from meshops.selection.blending import blend_weights, nested
+from meshops.selection.folds import Split
+from meshops.selection.networks import (
+    BODIES,
+    GRAPHS,
+    LEAST_STEPS,
+    Bench,
+    Member,
+    Network,
+    seconds_per_step,
+    slowness,
+    steps_for,
+    train_member,
+    usable,
+)
+from meshops.selection.reduced import Carried, Variant, cross_validated, fitted
+from meshops.selection.scores import Sheet, Truth, score
+from meshops.tasks.base import Made
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples
+
+CLOSED, TRAINED = 0.15, 0.7  # shares of the time for closed forms, and for networks
+LOOK = 0.1  # of the time for networks: a first look at each, where there are several
+BLENDED = 4  # candidates in a blend at most
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """What was tried.
+
+    Attributes:
+        name: For tables.
+        errors: ``[cases, fields]`` held-out relative L2 errors.
+        sheet: Held-out predictions.
+        variant: Of a closed form.
+        members: Of a network, one per fold.
+        note: Why it is not in the race, or how it was made.
+    """
+
+    name: str
+    errors: Array
+    sheet: Sheet
+    variant: Variant | None = None
+    members: tuple[Member, ...] = ()
+    note: str = ""
+
+    @property
+    def score(self) -> float:
+        """Mean error."""
+        return score(self.errors)
+
+
+@dataclass(eq=False)
+class Found:
+    """What a search came to; complete at any time after the closed forms.
+
+    Attributes:
+        candidates: All that was tried, best first.
+        blend: Weights ``[candidates in it, fields]`` by name, where a blend is the best; else of the one that is.
+        score: Held-out error of what was chosen, weights chosen without the fold they are judged on.
+        halves: Held-out error of a network on half of the cases, and on those of a fold: for the learning curve.
+        stopped: It was stopped before it had tried all.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    blend: dict[str, Array] = field(default_factory=dict)
+    score: float = float("nan")
+    halves: dict[int, float] = field(default_factory=dict)
+    stopped: Stopped | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """All a search works with.
+
+    Attributes:
+        task: Normalisation of the learning cases; its model is replaced.
+        samples: The learning cases, in the order of ``split.learn``.
+        split: Folds.
+        seconds: That it may take on the nominal machine.
+        folder: For finished parts.
+        console: Where progress goes.
+        seed: Of all that is random.
+        networks: That may be tried; None: those that suit the data.
+    """
+
+    task: FieldsTask
+    samples: FieldsSamples
+    split: Split
+    seconds: float
+    folder: Path
+    console: Console
+    seed: int = 0
+    networks: tuple[Network, ...] | None = None
+
+    def run(self) -> tuple[Found, Carried]:
+        """Try everything the time allows; Ctrl-C ends it with what there is."""
+        truth = Truth.of(self.task, self.samples.graphs)
+        carried = Carried.of(self.task, self.samples.graphs, truth)
+        found = Found()
+        self._closed_forms(found, carried, truth)
+        self._choose(found, truth)
+        bench = Bench(self.task, self.samples, truth, self.split, self.folder, self.console, self.seed)
+        try:
+            self._networks(found, bench)
+        except Stopped as stop:
+            found.stopped = stop
+        self._choose(found, truth)
+        return found, carried
+
+    def _closed_forms(self, found: Found, carried: Carried, truth: Truth) -> None:
+        zeros: Sheet = [torch.zeros_like(values) for values in truth.values]
+        found.candidates.append(Candidate("constant", truth.table(zeros), zeros, note="mean of all nodes"))
+        start = time.perf_counter()
+        leading: dict[str, Candidate] = {}
+        for variant, sheet in cross_validated(
+            carried, truth, self.split, allowed=lambda: time.perf_counter() - start < CLOSED * self.seconds * 2
+        ):
+            made = Candidate(variant.name, truth.table(sheet), sheet, variant)
+            if variant.family not in leading or made.score < leading[variant.family].score:
+                leading[variant.family] = made
+        found.candidates += leading.values()
+        for candidate in sorted(leading.values(), key=lambda c: c.score):
+            self.console.print(f"  {candidate.name}: held-out error {candidate.score:.4f}")
+
+    def _networks(self, found: Found, bench: Bench) -> None:
+        wanted = self.networks if self.networks is not None else BODIES if self.samples.spec.bodies else GRAPHS
+        able = [network for network in wanted if usable(network, self.samples)]
+        if not able or len(self.samples.graphs) < 4:
+            return
+        seconds, members = TRAINED * self.seconds, len(self.split.folds)
+        costs = {network.name: seconds_per_step(network, bench) for network in able}
+        needs = {name: LEAST_STEPS * cost * members / TRAINED / 60 for name, cost in costs.items()}
+        for network in [n for n in able if needs[n.name] * 60 > self.seconds]:
+            name = network.name
+            self.console.print(f"  {name}: left out, its {members} members need {needs[name]:.1f} minutes or more")
+            able.remove(network)
+        if not able:
+            return
+        if len(able) > 1:
+            able, seconds = self._first_look(able, costs, bench, seconds)
+        network = able[0]
+        cost = costs[network.name]
+        share = slowness(network, bench, cost)
+        steps = steps_for(seconds * share / members, cost)
+        self.console.print(f"  {network.name}: {members} members of {steps} steps, about {seconds / 60:.1f} min")
+        trained, sheet = [], [torch.empty(0)] * len(self.split.learn)
+        for fold in range(members):
+            member, rows = train_member(network, bench, fold, steps)
+            for case, values in zip(bench.parts(fold)[1], rows, strict=True):
+                sheet[case] = values
+            trained.append(member)
+            errors = [score(np.array([list(bench.truth.errors(i, sheet[i]).values())])) for i in bench.parts(fold)[1]]
+            self.console.print(f"  {network.name} {fold + 1} of {members}: held-out error {np.mean(errors):.4f}")
+        found.candidates.append(
+            Candidate(network.name, bench.truth.table(sheet), sheet, members=tuple(trained), note=f"{steps} steps")
+        )
+
+    def _first_look(
+        self, able: list[Network], costs: dict[str, float], bench: Bench, seconds: float
+    ) -> tuple[list[Network], float]:
+        """Train each for a short time without the first fold; the best goes on."""
+        errors = {}
+        for network in able:
+            steps = steps_for(LOOK * seconds, costs[network.name])
+            _, rows = train_member(network, bench, 0, steps, name=f"look-{network.name}")
+            held = bench.parts(0)[1]
+            tables = [list(bench.truth.errors(case, r).values()) for case, r in zip(held, rows, strict=True)]
+            errors[network.name] = score(np.array(tables))
+            self.console.print(f"  first look at {network.name}: {errors[network.name]:.4f} after {steps} steps")
+        leader = min(able, key=lambda network: errors[network.name])
+        return [leader], seconds * (1 - LOOK * len(able))
+
+    def _choose(self, found: Found, truth: Truth) -> None:
+        """The best candidate, or a blend of the best where that is better on folds it was not weighed on."""
+        found.candidates.sort(key=lambda c: (not np.isfinite(c.score), c.score))
+        leader = found.candidates[0]
+        fields = len(truth.channels)
+        found.blend, found.score = {leader.name: np.ones((fields,))}, leader.score
+        chosen = found.candidates[:BLENDED]
+        rows = {case: i for i, case in enumerate(self.split.learn)}
+        folds = [[rows[i] for i in fold] for fold in self.split.folds]
+        if len(chosen) < 2 or len(folds) < 3:
+            return
+        sheets = [candidate.sheet for candidate in chosen]
+        reached = score(truth.table(nested(sheets, truth, folds)))
+        if reached < found.score:
+            weights = blend_weights(sheets, truth, range(len(truth.values)))
+            weights[weights < 0.01] = 0.0
+            weights /= weights.sum(0)
+            found.blend = {c.name: w for c, w in zip(chosen, weights, strict=True) if w.any()}
+            found.score = reached
+
+
+def assemble(search: Search, found: Found, carried: Carried) -> FieldsTask:
+    """The task with the model that was chosen, refitted to all learning cases where it is in closed form."""
+    by_name = {candidate.name: candidate for candidate in found.candidates}
+    members: list[tuple[nn.Module, Made, Array]] = []
+    for name, weights in found.blend.items():
+        candidate = by_name[name]
+        if candidate.variant is not None:
+            members.append((*fitted(carried, candidate.variant), weights))
+        for member in candidate.members:
+            members.append((member.model, member.made, weights / len(candidate.members)))
+    if not members:  # the training mean alone: components without any
+        members.append((*fitted(carried, Variant("average", 0)), np.zeros(len(search.samples.spec.fields))))
+    return with_model(search.task, *_one_model(members, search.samples.spec.sizes))
+
+
+def _one_model(members: Sequence[tuple[nn.Module, Made, Array]], sizes: Sequence[int]) -> tuple[nn.Module, Made]:
+    if len(members) == 1 and (members[0][2] == 1).all():
+        return members[0][0], members[0][1]
+    arguments: dict[str, Any] = {
+        "members": [{"name": made.name, "arguments": dict(made.arguments)} for _, made, _ in members],
+        "out_channels": sum(sizes),
+    }
+    blend = create_model("blend", **arguments)
+    state = {f"members.{i}.{k}": v for i, (model, _, _) in enumerate(members) for k, v in model.state_dict().items()}
+    weights = torch.as_tensor(np.stack([np.repeat(w, sizes) for *_, w in members]), dtype=torch.float32)
+    blend.load_state_dict({**state, "weights": weights})
+    return blend, Made("blend", arguments)
+
+
+def with_model(task: FieldsTask, model: nn.Module, made: Made) -> FieldsTask:
+    """A task of the same normalisation with another model."""
+    out = FieldsTask(
+        model,
+        task.spec,
+        input_norm=task.input_norm,
+        output_norm=task.output_norm,
+        position=task.position,
+        condition_norm=task.condition_norm,
+        number_norm=task.number_norm,
+    )
+    out.made, out.asked, out.reference = made, dict(task.asked), task.reference
+    out.remember(task.memory())
+    return out.eval()
+
+
+def yardstick_tasks(search: Search, carried: Carried) -> dict[str, FieldsTask]:
+    """Average and nearest of the learning cases, as tasks, to stand beside the winner."""
+    families = [name for name in ("average", "nearest") if name in carried.families()]
+    most = len(carried.vectors)
+    return {
+        name: with_model(search.task, *fitted(carried, Variant(name, most * (name == "nearest")))) for name in families
+    }
