@@ -18,6 +18,7 @@ from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
+from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.reading import MeshRead
 from meshops.errors import InputError, collecting, listing, warn
@@ -280,10 +281,14 @@ def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flo
     _check_domain(is_surface(mesh), spec, label)
     _check_extent(mesh, label)
     near = _near_origin(mesh, flow)
-    graph = from_pyvista(near, fields=(*known, *spec.inputs), location=spec.location, label=label)
+    inputs = _input_arrays(near, spec)
+    graph = from_pyvista(near, fields=(*known, *inputs), location=spec.location, label=label)
     truth = _truth(graph, spec, known, label)
-    if spec.inputs:
-        graph.x = torch.stack([graph.field(name) for name in spec.inputs], 1)
+    if inputs:
+        columns = {name: graph.field(name).reshape(len(graph.pos), -1) for name in inputs}
+        graph.x = torch.cat(list(columns.values()), 1)
+        graph.x_names = channel_names({name: column.shape[1] for name, column in columns.items()})
+        _check_inputs(graph, spec, label)
     if spec.domain == "volume":
         return Case(mesh, attach_body(graph, near), spec.location, label, truth, flow)
     return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
@@ -311,22 +316,36 @@ def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
 
 def _plain_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
-    from meshops.data.graph_files import graph_of_mesh
 
-    inputs = tuple(dict.fromkeys(_array_of(mesh, name) for name in spec.inputs))
-    mesh = clean_mesh(mesh, label=label, fields=[name for name in (*inputs, *known) if name in mesh.point_data]).mesh
-    graph = graph_of_mesh(mesh, inputs, known, label=label)
+    mesh = clean_mesh(mesh, label=label).mesh
+    data = mesh.cell_data if spec.location == "cell" else mesh.point_data
+    here = tuple(name for name in known if name in data)
+    if len(here) < len(known):
+        away = listing(name for name in known if name not in here)
+        warn(f"{label}: {away} is not at the {spec.location}s, where the model predicts it; it is not compared with")
+    graph = graph_of_mesh(mesh, _input_arrays(mesh, spec), here, label=label, location=spec.location)
     if graph.pos.shape[1] != spec.dim:
         raise InputError(
             f"{label}: the mesh is {graph.pos.shape[1]}-D, the model was made for {spec.dim}-D meshes; give one of them"
         )
-    return Case(mesh, graph, "point", label, _truth(graph, spec, known, label), flow)
+    _check_inputs(graph, spec, label)
+    return Case(mesh, graph, spec.location, label, _truth(graph, spec, here, label), flow)
 
 
-def _array_of(mesh: Mesh, channel: str) -> str:
-    """Array of a mesh that holds an input channel: its own, or a vector whose component it is."""
-    vector = channel.rpartition("_")[0]
-    return vector if channel not in mesh.point_data and vector in mesh.point_data else channel
+def _input_arrays(mesh: Mesh, spec: CaseSpec) -> tuple[str, ...]:
+    """Arrays of a mesh that hold the input channels of a model, in their order."""
+    there = mesh.cell_data if spec.location == "cell" else mesh.point_data
+    return tuple(dict.fromkeys(array_of(name, list(there)) for name in spec.inputs))
+
+
+def _check_inputs(graph: MeshGraph, spec: CaseSpec, label: str) -> None:
+    """Raise ``InputError`` unless the input channels are those of the training, in their order."""
+    found = tuple(graph.get("x_names") or ())
+    if found != spec.inputs:
+        raise InputError(
+            f"{label}: its input arrays give the channels {listing(found)}, the model was trained with "
+            f"{listing(spec.inputs)}; export them with as many components as in training"
+        )
 
 
 def _truth(graph: MeshGraph, spec: CaseSpec, known: Sequence[str], label: str) -> dict[str, Array]:

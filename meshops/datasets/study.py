@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from meshops.datasets.base import CaseDataset
-from meshops.datasets.folder.dataset import FolderCases, checked
+from meshops.datasets.folder.dataset import FolderCases
 from meshops.datasets.folder.description import FILE, Description, Match
 from meshops.datasets.folder.find import description_of
 from meshops.datasets.folder.guess import guess_description
@@ -72,8 +72,7 @@ class Study(Description):
             return _published(self, split)
         if self.time == "all":
             return SeriesCases(self, split)
-        data = FolderCases(self, "all" if check else split, cache=cache)
-        return checked(data, split, cache=cache) if check else data
+        return FolderCases(self, split, check=check, cache=cache)
 
 
 def guess_study(folder: str | Path) -> Study:

@@ -114,10 +114,10 @@ def file_part(name: str) -> str:
 
 def _draw_plane(case: Case, fields: Fields, path: Path) -> Path:
     """Truth, prediction and error of the first scalar field, or all predicted fields where a truth is unknown."""
-    from meshops.viz.plane import graph_picture, plane_picture, triangles_of
+    from meshops.viz.plane import canvas, graph_picture, plane_picture
 
     values = {name: torch.as_tensor(array) for name, array in fields.items()}
     if all(name in case.truth and name in case.graph.fields for name in values):
         return graph_picture(case.graph, values, path)
     panels = {name: v if v.dim() == 1 else v.norm(dim=1) for name, v in values.items()}
-    return plane_picture(case.graph.pos, triangles_of(case.graph), panels, path)
+    return plane_picture(panels=panels, path=path, **canvas(case.graph))

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.data.graph_files import plane_axis
 from meshops.viz.grid import _figure, _save
 from meshops.viz.layout import INK
 
 
 def plane_picture(
-    pos: Tensor, triangles: Tensor | None, panels: Mapping[str, Tensor], path: str | Path, *, title: str = ""
-) -> Path:
+    pos: Tensor, triangles: Tensor | None, panels: Mapping[str, Tensor], path: str | Path, *, title: str = "",
+    owner: Tensor | None = None,
+) -> Path:  # fmt: skip
     """Draw node values on a plane mesh side by side; whole numbers (bits) get a bar with one step per number.
 
     Args:
@@ -25,6 +27,7 @@ def plane_picture(
         panels: Title -> ``[n]`` values.
         path: PNG to write.
         title: Over the picture.
+        owner: ``[f]`` where values belong to cells: the cell of each triangle; None: values belong to ``pos``.
     """
     from matplotlib import colormaps
     from matplotlib.colors import BoundaryNorm
@@ -43,6 +46,10 @@ def plane_picture(
             style = {"cmap": colormaps["cividis"].resampled(len(steps)), "norm": BoundaryNorm(bounds, len(steps))}
         if triangles is None:
             drawn = ax.scatter(points[:, 0], points[:, 1], c=colours, s=6, linewidths=0, **style)
+        elif owner is not None:
+            of_faces = colours[owner.cpu().numpy()]
+            faces = triangles.cpu().numpy()
+            drawn = ax.tripcolor(points[:, 0], points[:, 1], faces, facecolors=of_faces, **style)
         else:
             shading = "flat" if steps is not None else "gouraud"
             faces = triangles.cpu().numpy()
@@ -79,7 +86,23 @@ def graph_picture(
     panels = {name: truth, "predicted": value, "error": (value - truth).abs()}
     if bits is not None:
         panels["bits"] = bits
-    return plane_picture(graph.pos, triangles_of(graph), panels, path, title=title)
+    return plane_picture(panels=panels, path=path, title=title, **canvas(graph))
+
+
+def canvas(graph: Any) -> dict[str, Any]:
+    """Points, triangles and their owners, to draw values at the nodes of a plane graph."""
+    triangles = triangles_of(graph)
+    if triangles is None or graph.get("location") != "cell":
+        return {"pos": graph.pos, "triangles": triangles, "owner": None}
+    axis = plane_axis(graph.points.numpy())
+    corners = graph.points[:, [i for i in range(3) if i != axis][:2]]
+    return {"pos": corners, "triangles": triangles, "owner": owners_of(graph)}
+
+
+def owners_of(graph: Any) -> Tensor:
+    """``[f]`` cell of each triangle of :func:`triangles_of`."""
+    size = graph.cell_size
+    return torch.cat([torch.arange(len(size)), (size == 4).nonzero()[:, 0]])
 
 
 def triangles_of(graph: Any) -> Tensor | None:

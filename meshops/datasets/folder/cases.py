@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from meshops.datasets.folder.description import Description
 from meshops.datasets.folder.patterns import case_names, select, stem
 from meshops.datasets.folder.snapshots import count_cases, row_names
+from meshops.datasets.folder.suffixes import MESHES
 from meshops.datasets.folder.walk import Listing, list_folder, natural
 from meshops.errors import InputError, MissingDataError
 
@@ -83,7 +84,7 @@ def list_cases(study: Description, files: Listing | None = None) -> tuple[CaseFi
 def _file_cases(study: Description, found: Listing) -> tuple[CaseFile, ...]:
     if study.layout == "openfoam":
         return foam_cases(study.root, select(found.foam, study.files or "**/*"))
-    paths = select(found.files, study.files)
+    paths = select(found.with_suffix(MESHES), study.files) or select(found.files, study.files)
     if study.layout == "series":
         return series_cases(study.root, paths)
     folders = study.layout in ("folders", "plaid")

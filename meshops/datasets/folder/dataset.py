@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from meshops.aero.conditions import FlowConditions
@@ -25,9 +25,10 @@ class FolderCases(CaseDataset):
     Args:
         root: The study, its ``study.yaml``, or the folder: guessed where it has no ``study.yaml``.
         split: ``"train"``, ``"test"`` or ``"all"``.
+        check: Read every case once and leave those out that cannot be used, with a warning. False: a bad case raises
+            when it is asked for. None: only where ``root`` is a path.
         cache: Keep read cases in memory.
         transform: Applied to each graph that is handed out.
-        left_out: Cases not to use -> why.
 
     Attributes:
         study: The same.
@@ -45,9 +46,9 @@ class FolderCases(CaseDataset):
         root: Description | str | Path,
         split: str = "all",
         *,
+        check: bool | None = None,
         cache: bool = True,
         transform: Transform | None = None,
-        left_out: dict[str, str] | None = None,
     ) -> None:
         study = root if isinstance(root, Description) else finished(root)
         every = list_cases(study)
@@ -55,11 +56,10 @@ class FolderCases(CaseDataset):
             raise InputError(f"{study.root}: the study names no fields; give fields: {{name: {{place: point}}}}")
         self.study = study
         self.rows: CaseRows = rows_of_cases(study, every)
-        chosen = split_cases(study, every, self.rows, split)
-        self._case_files = tuple(case for case in chosen if case.name not in (left_out or {}))
+        self._case_files = split_cases(study, every, self.rows, split)
         self.cases = tuple(case.name for case in self._case_files)
         self.groups = tuple(self._group(name) for name in self.cases)
-        self.left_out = dict(left_out or {}) | {
+        self.left_out = {
             name: study.guesses.get(f"left_out.{name}", "the study leaves it out") for name in study.left_out
         }
         self.fields = tuple(entry.name for entry in study.fields)
@@ -74,6 +74,8 @@ class FolderCases(CaseDataset):
         self._stored: dict[int, dict[str, float]] = {}
         self._input_sizes: dict[str, int] | None = None
         self._check_columns()
+        if check or (check is None and not isinstance(root, Description)):
+            self._leave_out(self._unusable())
 
     def _group(self, case: str) -> str:
         column = self.study.groups
@@ -93,6 +95,43 @@ class FolderCases(CaseDataset):
                     f"{listing(known)}"
                 )
 
+    def _unusable(self) -> dict[str, str]:
+        """Read every case; those that cannot be used and why."""
+        bad: dict[str, str] = {}
+        for index, name in enumerate(self.cases):
+            try:
+                self.cache.get(index, self.read)
+                lost = self.missing_conditions(index)
+                if lost:
+                    bad[name] = self._no_row(index, lost)
+            except (MeshopsError, OSError, ValueError) as error:
+                bad[name] = str(error)
+        return bad
+
+    def _leave_out(self, bad: Mapping[str, str]) -> None:
+        """Drop cases, with a warning.
+
+        Raises:
+            InputError: None is left.
+        """
+        if len(bad) == len(self.cases):
+            first = next(iter(bad.values()))
+            raise InputError(f"{self.study.root}: none of {len(bad)} cases can be used; the first:\n{first}")
+        for name, why in bad.items():
+            warn(f"case '{name}' is left out: {why}")
+        kept = [index for index, name in enumerate(self.cases) if name not in bad]
+        cache = GraphCache(self.cache.enabled)
+        for place, index in enumerate(kept):
+            graph = self.cache.held(index)
+            if graph is not None:
+                cache.put(place, graph)
+        self.cache = cache
+        self._notes = {place: self._notes[i] for place, i in enumerate(kept) if i in self._notes}
+        self._stored = {place: self._stored[i] for place, i in enumerate(kept) if i in self._stored}
+        self._case_files = tuple(self._case_files[i] for i in kept)
+        self.cases, self.groups = tuple(self.cases[i] for i in kept), tuple(self.groups[i] for i in kept)
+        self.left_out |= bad
+
     def read(self, index: int) -> MeshGraph:
         """Read a case from disk: ``pos``, ``x``, ``y``, edges and cells."""
         if self._input_sizes is None:
@@ -100,16 +139,6 @@ class FolderCases(CaseDataset):
         loaded = load_case(self.study, self._case_files[index], self._input_sizes)
         self._notes[index], self._stored[index] = loaded.notes, loaded.numbers
         return loaded.graph
-
-    def adopt(self, other: FolderCases) -> FolderCases:
-        """Take over what another dataset of the same study has in memory; returns itself."""
-        for index, name in enumerate(self.cases):
-            place = other.cases.index(name)
-            graph = other.cache.held(place)
-            if graph is not None:
-                self.cache.put(index, graph)
-                self._notes[index], self._stored[index] = other._notes[place], other._stored[place]
-        return self
 
     def notes_of(self, index: int) -> tuple[str, ...]:
         """What was read and what was changed or assumed, sentences."""
@@ -130,7 +159,14 @@ class FolderCases(CaseDataset):
         return {}
 
     def conditions_of(self, index: int) -> dict[str, float]:
-        """What was set, from the tables or stored in the file."""
+        """What was set, from the tables or stored in the file.
+
+        Raises:
+            InputError: One is missing.
+        """
+        lost = self.missing_conditions(index)
+        if lost:
+            raise InputError(self._no_row(index, lost))
         return self._quantities(index, [entry.name for entry in self.study.conditions])
 
     def numbers_of(self, index: int) -> dict[str, float]:
@@ -173,12 +209,18 @@ class FolderCases(CaseDataset):
             yield CaseProblem(problem.case, problem.file or file, message)
         lost = self.missing_conditions(index)
         if lost:
-            yield CaseProblem(self.cases[index], None, f"no row of a table gives {listing(lost)}")
+            yield CaseProblem(self.cases[index], None, self._no_row(index, lost).removeprefix(f"{self.cases[index]}: "))
 
     def missing_conditions(self, index: int) -> list[str]:
         """Conditions that a case does not state."""
-        known = self.conditions_of(index)
-        return [entry.name for entry in self.study.conditions if entry.name not in known]
+        names = [entry.name for entry in self.study.conditions]
+        known = self._quantities(index, names)
+        return [name for name in names if name not in known]
+
+    def _no_row(self, index: int, lost: Sequence[str]) -> str:
+        case = self.cases[self.position(index)]
+        rows = [match.row for match in self.rows.matches if match.row]
+        return f"{case}: no row of a table gives {listing(lost)}; rows: {listing(dict.fromkeys(rows), 4)}"
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:
@@ -186,28 +228,6 @@ class FolderCases(CaseDataset):
         from meshops.datasets.folder.standin import write_standin
 
         return write_standin(root, num)
-
-
-def checked(data: FolderCases, split: str, *, cache: bool = True) -> FolderCases:
-    """The same without the cases that cannot be used; says which and why."""
-    bad: dict[str, str] = {}
-    for index, name in enumerate(data.cases):
-        try:
-            data[index]
-            lost = data.missing_conditions(index)
-            if lost:
-                bad[name] = f"no row of a table gives {listing(lost)}"
-        except (MeshopsError, OSError, ValueError) as error:
-            bad[name] = str(error)
-    if len(bad) == len(data.cases):
-        raise InputError(
-            f"{data.study.root}: none of {len(bad)} cases can be used; the first: {next(iter(bad.values()))}"
-        )
-    for name, why in bad.items():
-        warn(f"case '{name}' is left out: {why}")
-    if not bad and split == "all":
-        return data
-    return FolderCases(data.study, split, cache=cache, left_out=bad).adopt(data)
 
 
 def finished(root: str | Path) -> Description:

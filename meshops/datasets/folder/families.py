@@ -10,17 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder import roles
 from meshops.datasets.folder.cases import FRAME
+from meshops.datasets.folder.suffixes import MESHES, SHAPES
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, skeleton
 
-# Endings of meshes; the last may hold shapes without fields.
-WITH_FIELDS = (
-    ".vtu", ".vtp", ".vtk", ".pvtu", ".pvtp", ".vtm", ".vtmb", ".pvd", ".vti", ".vts", ".vtr", ".pvti", ".pvts",
-    ".pvtr", ".cgns", ".e", ".exo", ".ex2", ".case",
-    ".encas", ".xdmf", ".xmf", ".med", ".frd", ".cas", ".plt", ".tec", ".msh",
-    ".su2", ".vtkhdf", ".rst", ".unv",
-)  # fmt: skip
-SHAPES = (".stl", ".obj", ".ply", ".inp", ".bdf", ".nas", ".fem", ".off")
-MESHES = WITH_FIELDS + SHAPES
 COLLECTIONS = {".pvd": 0, ".vtm": 1, ".vtmb": 1, ".pvtu": 2, ".pvtp": 2, ".pvti": 2, ".pvts": 2, ".pvtr": 2}
 FEWEST_FRAMES = 3
 

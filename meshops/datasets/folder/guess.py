@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.folder import roles
-from meshops.datasets.folder.arrays import CaseLook, family_of_most, guess_arrays, look_at
+from meshops.datasets.folder.arrays import CaseLook, family_of_most, guess_arrays
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.columns import guess_tables
 from meshops.datasets.folder.description import Description, FieldEntry, Quantity
-from meshops.datasets.folder.families import MESHES, WITH_FIELDS, Family, families
+from meshops.datasets.folder.families import Family, families
+from meshops.datasets.folder.looking import Looked, look
 from meshops.datasets.folder.patterns import pattern_of
 from meshops.datasets.folder.plaid import guess_plaid, tested_samples
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
+from meshops.datasets.folder.suffixes import MESHES, WITH_FIELDS
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
 from meshops.datasets.registry import create, published_layout
 from meshops.errors import InputError, MeshopsError, MissingDataError, collecting, listing
 
-LOOKED_AT = 8  # cases that are opened where there are many or large ones
-MANY, LARGE = 60, 256 * 1024**2  # up to so many cases and bytes all are
 GENERIC = ("mesh_files", "study")
-
-
-@dataclass(frozen=True)
-class Looked:
-    """Cases that were opened.
-
-    Attributes:
-        looks: What each holds.
-        bad: Case -> why it cannot be used.
-        all_cases: All were opened.
-    """
-
-    looks: Sequence[CaseLook]
-    bad: dict[str, str]
-    all_cases: bool
 
 
 def guess_description(folder: str | Path) -> Description:
@@ -101,7 +86,7 @@ def _best_family(found: Listing, choices: Sequence[Family], tried: list[str]) ->
         try:
             study, looks = _family_study(found, family, choices)
         except MeshopsError as error:
-            tried.append(str(error))
+            tried.append(str(error).removeprefix(f"{found.root}: "))
             continue
         surface = looks[0].dimension in ("surface", "2-D")
         made.append(((family.num_cases, surface, len(study.fields)), study, family))
@@ -177,50 +162,18 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
 def _other_sizes(looks: Sequence[CaseLook], fields: Sequence[FieldEntry]) -> dict[str, str]:
     """Cases that lack a field or hold it with another number of components."""
     out = {}
-    for look in looks:
+    for seen in looks:
         for entry in fields:
-            array = look.arrays.get((entry.place, entry.name))
+            array = seen.arrays.get((entry.place, entry.name))
             if array is None:
-                out[look.name] = f"has no array '{entry.name}' at the {entry.place}s"
+                out[seen.name] = f"has no array '{entry.name}' at the {entry.place}s"
             elif array.size != entry.size:
-                out[look.name] = (
+                out[seen.name] = (
                     f"the array '{entry.name}' has {array.size} components, in the other cases {entry.size}"
                 )
             elif array.bad:
-                out[look.name] = f"the array '{entry.name}' holds {array.bad} NaN or infinite values"
+                out[seen.name] = f"the array '{entry.name}' holds {array.bad} NaN or infinite values"
     return out
-
-
-def look(study: Description, cases: Sequence[CaseFile]) -> Looked:
-    """Open a few cases, or all where they are few and small."""
-    from meshops.data.clean import clean_mesh
-    from meshops.datasets.folder.meshes import read_case, stored_numbers
-
-    size = sum(_bytes(case.path) for case in cases[: MANY + 1])
-    every = len(cases) <= MANY and size <= LARGE
-    chosen = (
-        range(len(cases))
-        if every
-        else sorted({round(i * (len(cases) - 1) / (LOOKED_AT - 1)) for i in range(LOOKED_AT)})
-    )
-    looks, bad = [], {}
-    for index in chosen:
-        case = cases[index]
-        try:
-            with collecting([]):
-                mesh = read_case(study, case).mesh
-                stored = stored_numbers(mesh)
-                looks.append(look_at(clean_mesh(mesh, label=str(case.path)).mesh, case.name, stored))
-        except (MeshopsError, OSError, ValueError) as error:
-            bad[case.name] = str(error).removeprefix(f"{case.path}: ")
-    return Looked(looks, bad, every)
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
 
 
 def with_split(study: Description, cases: Sequence[CaseFile], found: Listing) -> Description:

@@ -28,6 +28,8 @@ def read_case(study: Description, case: CaseFile, *, time: float | str | None = 
     Raises:
         InputError: The file cannot be used.
     """
+    from meshops.data.readers import open_mesh  # VTK
+
     if study.layout == "snapshots":
         return snapshot_mesh(study, case)
     wanted = study.time if time is None else time
@@ -41,6 +43,8 @@ def read_case(study: Description, case: CaseFile, *, time: float | str | None = 
 
 def read_frame(study: Description, case: CaseFile, frame: int, time: float) -> MeshRead:
     """One time of a case: the file of that number, else that time of its one file."""
+    from meshops.data.readers import open_mesh  # VTK
+
     if len(case.frames) > 1:
         return scaled(open_mesh(case.root / case.frames[frame], region=study.region or None), study.scale)
     return read_case(study, case, time=time)
@@ -83,6 +87,8 @@ def snapshot_mesh(study: Description, case: CaseFile) -> MeshRead:
 
 @lru_cache(maxsize=4)
 def _shared(path: str, region: str, scale: float, stamp: float) -> MeshRead:
+    from meshops.data.readers import open_mesh  # VTK
+
     del stamp
     return scaled(open_mesh(Path(path), region=region or None), scale)
 
@@ -93,27 +99,6 @@ def shared_mesh(study: Description) -> MeshRead:
     if not path.is_file():
         raise InputError(f"{study.root}: no mesh '{study.files}'; correct the entry 'files'")
     return _shared(str(path), study.region, study.scale, path.stat().st_mtime)
-
-
-def open_mesh(path: Path, *, region: str | None = None, time: Any = "last") -> MeshRead:
-    """Read a mesh; the one place where this package opens files of meshes."""
-    from meshops.data import readers
-    from meshops.data.reading import MeshRead, ReadNotes
-
-    opener = getattr(readers, "open_mesh", None)
-    if opener is not None:
-        found: MeshRead = opener(path, region=region, time=time)
-        return found
-    if path.suffix.lower() == ".cgns":
-        import pyvista as pv
-
-        reader = pv.get_reader(str(path))
-        reader.enable_all_bases() if hasattr(reader, "enable_all_bases") else None
-        reader.load_boundary_patch = False
-        blocks = reader.read()
-        mesh = blocks.combine(merge_points=False) if isinstance(blocks, pv.MultiBlock) else blocks
-        return MeshRead(mesh, ReadNotes(format="cgns"))
-    return MeshRead(readers.read_mesh(path, region=region), ReadNotes())
 
 
 def stored_numbers(mesh: object) -> dict[str, float]:

@@ -11,10 +11,10 @@ from typing import cast
 from meshops.datasets.folder import roles
 from meshops.datasets.folder.array_files import SUFFIXES, shapes_in
 from meshops.datasets.folder.description import Description, FieldEntry, Place, Snapshot
-from meshops.datasets.folder.families import MESHES, listed_in
-from meshops.datasets.folder.meshes import open_mesh
+from meshops.datasets.folder.families import listed_in
 from meshops.datasets.folder.patterns import pattern_of, stem
 from meshops.datasets.folder.snapshots import orientations
+from meshops.datasets.folder.suffixes import MESHES
 from meshops.datasets.folder.tables import SUFFIXES as TABLES
 from meshops.datasets.folder.tables import read_table
 from meshops.datasets.folder.walk import Listing, skeleton
@@ -24,7 +24,7 @@ MOST_MESHES = 3
 MOST_FILES = 400
 BINARY = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".mat")
 GEOMETRY = ("points", "coords", "coordinates", "nodes", "pos", "xyz", "xy", "cells", "triangles", "tri", "connectivity",
-            "elements", "faces", "mesh", "t", "ien", "grid")  # fmt: skip
+            "elements", "faces", "mesh", "grid")  # fmt: skip
 
 
 @dataclass
@@ -40,6 +40,8 @@ class _Found:
 
 def guess_snapshots(found: Listing) -> Description | None:
     """A study of arrays beside one mesh, without its tables; None where the folder holds none."""
+    from meshops.data.readers import open_mesh  # VTK
+
     meshes = found.with_suffix(MESHES)
     arrays = [path for path in found.with_suffix(SUFFIXES) if path not in _companions(found)]
     if not arrays or not 1 <= len(meshes) <= MOST_MESHES:

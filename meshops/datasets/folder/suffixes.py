@@ -1,0 +1,13 @@
+"""Endings of files that may hold meshes."""
+
+from __future__ import annotations
+
+# Endings of meshes; the last may hold shapes without fields.
+WITH_FIELDS = (
+    ".vtu", ".vtp", ".vtk", ".pvtu", ".pvtp", ".vtm", ".vtmb", ".pvd", ".vti", ".vts", ".vtr", ".pvti", ".pvts",
+    ".pvtr", ".cgns", ".e", ".exo", ".ex2", ".case",
+    ".encas", ".xdmf", ".xmf", ".med", ".frd", ".cas", ".plt", ".tec", ".msh",
+    ".su2", ".vtkhdf", ".rst", ".unv",
+)  # fmt: skip
+SHAPES = (".stl", ".obj", ".ply", ".inp", ".bdf", ".nas", ".fem", ".off")
+MESHES = WITH_FIELDS + SHAPES
