@@ -261,3 +261,76 @@ def test_what_is_not_there_is_said_before_anything_heavy_is_loaded(arguments: li
     )  # fmt: skip
     assert found.stdout.strip() == "2 []", found.stdout + found.stderr
     assert found.stderr.count("\n") <= 3 and "nosuch" in found.stderr
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the fields at the cells."""
+    root = tmp_path_factory.mktemp("cells")
+    for case in range(3):
+        folder = root / "data" / ("test" if case == 2 else "train")
+        folder.mkdir(parents=True, exist_ok=True)
+        at_cells(plate(case, 1.0 + case)).save(folder / f"case_{case}.vtu")
+    options = json.dumps({"fields": ["p", "u"]})
+    command = ["train", "--data.name", "mesh_files", "--data.root", str(root / "data"), "--data.options", options]
+    assert main([*command, *TRAIN, "--out", str(root / "run")]) == 0
+    return root
+
+
+def at_cells(mesh: pv.UnstructuredGrid) -> pv.UnstructuredGrid:
+    out = mesh.copy()
+    moved = mesh.point_data_to_cell_data()
+    out.clear_data()
+    for name in ("p", "u"):
+        out.cell_data[name] = moved.cell_data[name]
+    return out
+
+
+def test_cells_stay_cells_and_parts_stay_parts(cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = at_cells(plate(9, 2.0))
+    side = whole.cell_centers().points[:, 0] > 0
+    blocks = pv.MultiBlock({"left": whole.extract_cells(~side), "right": whole.extract_cells(side)})
+    for block in blocks:
+        for name in ("vtkOriginalCellIds", "vtkOriginalPointIds"):
+            for data in (block.cell_data, block.point_data):
+                if name in data:
+                    del data[name]
+    blocks.save(tmp_path / "two.vtm")
+    whole.save(tmp_path / "one.vtu")
+    out = tmp_path / "out"
+    assert predict(cells, tmp_path / "one.vtu", out, "--no-pictures") == 0
+    back = pv.read(out / "one_predicted.vtu")
+    assert back.cell_data["u_predicted"].shape == (whole.n_cells, 3) and "p_predicted" not in back.point_data
+    assert predict(cells, tmp_path / "two.vtm", out, "--no-pictures", "--report") == 0
+    parts = pv.read(out / "two_predicted.vtm")
+    assert parts.keys() == ["left", "right"]
+    for name in parts.keys():
+        part, before = parts[name], blocks[name]
+        assert part.n_cells == before.n_cells and part.n_points == before.n_points
+        np.testing.assert_array_equal(part.cell_data["p"], before.cell_data["p"])
+        np.testing.assert_allclose(
+            part.cell_data["p_error"], part.cell_data["p_predicted"] - part.cell_data["p"], atol=1e-6
+        )
+    capsys.readouterr()
+    assert predict(cells, tmp_path / "two.vtm", tmp_path / "right", "--region", "right", "--no-pictures") == 0
+    alone = pv.read(tmp_path / "right" / "two_predicted.vtm")
+    assert alone.keys() == ["right"] and alone["right"].n_cells == int(side.sum())
+    assert predict(cells, tmp_path / "two.vtm", tmp_path / "no", "--region", "middle") == 2
+    assert "there is no part 'middle'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["grid.vti", "grid.vtr", "grid.vts", "grid.vtk"])
+def test_structured_grids_with_cell_fields(cells: Path, tmp_path: Path, name: str) -> None:
+    image = pv.ImageData(dimensions=(7, 6, 1), spacing=(1 / 6, 0.2, 1), origin=(-0.5, -0.5, 0.0))
+    rectilinear = pv.RectilinearGrid(np.linspace(-0.5, 0.5, 7), np.linspace(-0.5, 0.5, 6), [0.0])
+    grid = {".vtr": rectilinear, ".vts": image.cast_to_structured_grid()}.get(Path(name).suffix, image)
+    grid.cell_data["p"] = np.linspace(0, 1, grid.n_cells)
+    grid.save(tmp_path / name)
+    assert predict(cells, tmp_path / name, tmp_path / "out", "--no-pictures", "--scale", "2") == 0
+    back = pv.read(tmp_path / "out" / f"grid_predicted{Path(name).suffix}")
+    assert type(back) is type(grid) and back.dimensions == grid.dimensions
+    assert back.cell_data["u_predicted"].shape == (30, 3)
+    np.testing.assert_allclose(back.bounds, 2 * np.array(grid.bounds), atol=1e-4)  # text of six digits
+    np.testing.assert_allclose(
+        back.cell_data["p_error"], back.cell_data["p_predicted"] - grid.cell_data["p"], atol=1e-5
+    )
