@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshops.data.cells import Mesh
 
 Array = NDArray[np.float64]
+RIM = 0.01  # of the width: the rim of half a body lies so near its plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,28 @@ class BodySurface:
         """See :func:`meshops.aero.descriptors.describe`."""
         used = self.points[np.unique(self.triangles)]
         return describe(self.center, self.normal, self.area, used, self.frontal_area(conditions), conditions)
+
+    def cut_plane(self, conditions: FlowConditions) -> str:
+        """Axis across which a body was cut in half: nearly all of its open rim lies at one side of it; else nothing."""
+        from meshops.data.orientation import merge_points  # VTK
+
+        place = merge_points(self.points)
+        at = np.zeros_like(self.points)
+        at[place] = self.points
+        corners = place[self.triangles]
+        sides = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), 1)
+        unique, count = np.unique(sides, axis=0, return_counts=True)
+        rim = unique[count == 1]
+        if not len(rim):
+            return ""
+        side = at @ np.array(conditions.lateral)
+        used = side[np.unique(corners)]
+        length = np.linalg.norm(at[rim[:, 0]] - at[rim[:, 1]], axis=1)
+        for end in (used.min(), used.max()):
+            on = (np.abs(side[rim] - end) < RIM * np.ptp(used)).all(1)
+            if length[on].sum() > (1 - 10 * RIM) * length.sum() and length[on].sum() > self.length(conditions):
+                return "xyz"[int(np.abs(conditions.lateral).argmax())]
+        return ""
 
 
 def fan_triangles(mesh: Mesh) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | Mesh"
+PART = "meshops part"  # cells keep their part through the cleaning under this name
 COARSE = 2.5  # cells this many times longer than those of the training meshes are refined
 
 
@@ -49,6 +50,9 @@ class Case:
         notes: What was changed or assumed, for the user.
         prepared: Filled by the first prediction: features take longer than the network. No frame: not a body.
         lopsided: With it: share of the area without mirror image, see :func:`meshops.aero.symmetry.lopsided_share`.
+        source: File or case folder it was read from.
+        parts: Names of the parts that were read, where the file has some.
+        cell_part: ``[c]`` place in ``parts`` of the part of each cell of ``mesh``.
     """
 
     mesh: Mesh | None
@@ -64,6 +68,9 @@ class Case:
     notes: list[str] = field(default_factory=list)
     prepared: tuple[MeshGraph, Frame | None] | None = None
     lopsided: float = 0.0
+    source: Path | None = None
+    parts: tuple[str, ...] = ()
+    cell_part: NDArray[np.int64] | None = None
 
     @property
     def refined(self) -> bool:
@@ -103,11 +110,15 @@ class Case:
         return np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
 
     def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
-        """Integrate node fields; None without a surface, a pressure or a stated flow."""
+        """Integrate node fields; None without a surface, a pressure that is known everywhere, or a stated flow."""
         if self.body is None or spec.pressure is None or spec.pressure not in fields or not spec.flow_stated:
+            return None
+        if not np.isfinite(fields[spec.pressure]).all():
             return None
         pressure = self._per_cell(fields[spec.pressure])
         shear = None if spec.shear is None or spec.shear not in fields else self._per_cell(fields[spec.shear])
+        if shear is not None and not np.isfinite(shear).all():
+            return None
         normal, area = self.body.normal, self.body.area
         if self.parents is not None:
             normal, area = self.graph.normal.numpy(), self.graph.area.numpy()
@@ -192,7 +203,8 @@ def open_case(
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
         opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
         mesh = opened.mesh
-        notes += opened.notes.remarks
+        if opened.cell_part is not None:
+            mesh.cell_data[PART] = opened.cell_part
         if scale is not None and scale != 1.0:
             for each in (mesh, opened.walls, opened.body):
                 if each is not None:
@@ -206,26 +218,63 @@ def open_case(
             case = _body_case(opened, spec, label, known, flow)
         else:
             case = _plain_case(mesh, spec, label, known, flow)
+        _add_partial(case, spec)
+        missing = [name for name in spec.fields if name not in case.truth]
+        if case.truth and missing:
+            warn(f"{label}: has {listing(case.truth)} but not {listing(missing)}; only those are compared")
+        if case.body is not None and (axis := case.body.cut_plane(case.flow)):
+            warn(
+                f"{label}: this looks like half a body (its open rim lies in one plane across {axis}); it is predicted "
+                "as it is, and forces are those of the half; mirror it to get the whole"
+            )
         if cell_size is not None and case.body is not None and spec.location == "cell" and not spec.inputs:
             _refine(case, case.body, cell_size)
         case.conditions = _conditions(mesh, spec, label, conditions or {})
         case.numbers = {name: value for name in spec.numbers if (value := _scalar(mesh, name)) is not None}
-    case.notes = list(dict.fromkeys([*case.notes, *notes, *(case.graph.get("notes") or ())]))
+    if case.mesh is not None and PART in case.mesh.cell_data:
+        case.parts, case.cell_part = opened.notes.chosen, np.array(case.mesh.cell_data[PART])
+        del case.mesh.cell_data[PART]
+    case.source = None if label == "mesh" else Path(label)
+    case.notes = list(dict.fromkeys([*case.notes, *notes, *opened.notes.remarks, *(case.graph.get("notes") or ())]))
     return case
 
 
 def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
-    """Fields of the spec whose truth the mesh holds; one that is not finite is left out, said aloud."""
+    """Fields of the spec whose truth the mesh holds; one that is not finite in part is compared where it is."""
     known = []
     for name in spec.fields:
         array = mesh.cell_data.get(name, mesh.point_data.get(name))
         if array is None:
             continue
-        if not np.isfinite(np.asarray(array, dtype=np.float64)).all():
+        good = np.asarray(np.isfinite(np.asarray(array, dtype=np.float64)).reshape(len(array), -1).all(1))
+        if good.all():
+            known.append(name)
+        elif good.any() and name in _at(mesh, spec):
+            warn(
+                f"{label}: the field '{name}' holds {int((~good).sum())} NaN or infinite values of {len(good)}; it is "
+                "compared on the rest"
+            )
+        else:
             warn(f"{label}: the field '{name}' holds NaN or infinite values; it is not compared with")
-            continue
-        known.append(name)
     return tuple(known)
+
+
+def _at(mesh: Mesh, spec: CaseSpec) -> Any:
+    """Arrays of a mesh where the fields of the spec live."""
+    return mesh.cell_data if spec.location == "cell" else mesh.point_data
+
+
+def _add_partial(case: Case, spec: CaseSpec) -> None:
+    """True fields that are known in part: NaN where they are not."""
+    there = _at(case.original(), spec)
+    for name, size in zip(spec.fields, spec.sizes, strict=True):
+        if name in case.truth or name not in there:
+            continue
+        values = np.array(there[name], dtype=np.float32)
+        good = np.isfinite(values).reshape(len(values), -1).all(1)
+        if good.any() and not good.all() and values.size == size * len(values):
+            values[~good] = np.nan
+            case.truth[name] = values
 
 
 def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
@@ -315,9 +364,6 @@ def _truth(graph: MeshGraph, spec: CaseSpec, known: Sequence[str], label: str) -
             channels = values.size // len(graph.pos)
             raise InputError(f"{label}: field '{name}' has {channels} channels, the model predicts {sizes[name]}")
         out[name] = values
-    missing = [name for name in spec.fields if name not in known]
-    if known and missing:
-        warn(f"{label}: has {listing(known)} but not {listing(missing)}; only those are compared")
     return out
 
 
