@@ -44,9 +44,9 @@ def run(argv: Sequence[str]) -> int:
     screen = console()
     screen.print(f"looking at {args.data}")
     from meshops.selection import FitConfig, FitResult, fit_study
-    from meshops.selection.from_study import load
+    from meshops.selection.from_study import seen
 
-    study = load(args.data)
+    study, findings = seen(args.data, console=screen)
     config = FitConfig(
         minutes=args.minutes,
         out=args.out or f"runs/fit/{study.root.resolve().name}",
@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
         test=_test(args.test),
         networks=_names(args.networks),
     )
-    result = fit_study(study, config, resume=args.resume, overwrite=args.overwrite, console=screen)
+    result = fit_study(study, config, findings=findings, resume=args.resume, overwrite=args.overwrite, console=screen)
     lines = [f"chosen: {result.surrogate.task.made.name}"]
     if isinstance(result, FitResult):
         lines = [f"chosen: {', '.join(result.found.blend)}", result.curve.sentence()]

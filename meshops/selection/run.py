@@ -15,6 +15,7 @@ from torch import nn
 from meshops.data.normalize import Normalizer
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.subset import CaseSubset
+from meshops.doctor.findings import Finding
 from meshops.errors import InputError, Stopped, listing
 from meshops.selection.config import FitConfig
 from meshops.selection.curve import Curve, learning_curve
@@ -32,6 +33,7 @@ from meshops.tasks.fields_samples import FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings
 from meshops.tasks.report import Report
 from meshops.trust import Novelty
+from meshops.viz.report import Table
 
 WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
 SUBSET = 2048
@@ -71,6 +73,7 @@ def fit(
     console: Console | None = None,
     about: Mapping[str, Plain] | None = None,
     notes: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
 ) -> FitResult:
     """The best surrogate of finished cases that the time allows.
 
@@ -82,6 +85,7 @@ def fit(
         console: Where progress goes; None: nowhere.
         about: Facts about the data for the checkpoint.
         notes: What else the user should know of the data.
+        findings: Of the run doctor, for the report.
 
     Raises:
         InputError: The cases, a setting or the folder cannot be used.
@@ -100,7 +104,7 @@ def fit(
         start = time.perf_counter()
         result = _fit(cases, config, split, folder, screen, dict(about or {}), notes)
         result.report.seconds["total"] = round(time.perf_counter() - start, 1)
-        write_results(result, cases)
+        write_results(result, cases, findings)
         if result.found.stopped is not None:
             stop = result.found.stopped
             raise Unfinished(stop.signal, folder)
@@ -265,7 +269,7 @@ def _info(samples: FieldsSamples, found: Found, split: Split, about: dict[str, P
     }
 
 
-def write_results(result: FitResult, cases: CaseDataset) -> None:
+def write_results(result: FitResult, cases: CaseDataset, findings: Sequence[Finding] = ()) -> None:
     """Write numbers and report."""
     from meshops.io import write_json
     from meshops.selection.report import write_fit_report
@@ -282,4 +286,8 @@ def write_results(result: FitResult, cases: CaseDataset) -> None:
         "notes": list(result.notes),
     }
     write_json(result.folder / "metrics.json", content)
-    write_fit_report(result, cases)
+    table = None
+    if findings:
+        rows = [[f.severity, f.case or "all", f.what, f.evidence, f.cure] for f in findings]
+        table = Table(["", "case", "what", "evidence", "what to do"], rows)
+    write_fit_report(result, cases, findings=table)
