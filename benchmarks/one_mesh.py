@@ -4,7 +4,7 @@
     python benchmarks/one_mesh.py data/front --cases 10 20 80 --minutes 3
 
 The user's way: principal components, their number and the regression (Gaussian process or radial basis functions) by
-five-fold cross-validation on the learning cases; the best of each is tested. Twenty cases are tested on, always the same.
+five-fold cross-validation on the learning cases; the best of each is tested on twenty cases, always the same.
 """
 
 from __future__ import annotations
