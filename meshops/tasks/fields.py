@@ -99,7 +99,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     @classmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> FieldsSamples:
-        """Prepared cases; see :func:`meshops.tasks.fields_samples.make_samples`. With ``context.start`` as it sees them."""
+        """Prepared cases, with ``context.start`` as that sees them; see :mod:`meshops.tasks.fields_samples`."""
         assert isinstance(settings, FieldsSettings)
         if context.start is not None:
             return begun_samples(data, settings, context)

@@ -122,8 +122,8 @@ def begun_spec(spec: FieldsSpec, cases: CaseDataset, settings: FieldsSettings) -
         spec = replace(spec, flow=replace(cases.flow, symmetric=spec.flow.symmetric), flow_stated=True)
     if spec.flow.symmetric and (found := not_mirrored(_first(cases, spec), spec)):
         raise InputError(
-            f"the surrogate to continue learnt from bodies with a mirror plane across the flow and uses it, but {found}; "
-            "train a new one"
+            "the surrogate to continue learnt from bodies with a mirror plane across the flow and uses it, but "
+            f"{found}; train a new one"
         )
     return spec
 
@@ -141,8 +141,8 @@ def _check_settings(spec: FieldsSpec, settings: FieldsSettings) -> None:
     for name in ("fields", "conditions", "numbers"):
         if name in asked and tuple(asked[name]) != getattr(spec, name):
             raise InputError(
-                f"task.{name} is {listing(asked[name])}, but the surrogate to continue has {listing(getattr(spec, name))}; "
-                "leave it out"
+                f"task.{name} is {listing(asked[name])}, but the surrogate to continue has "
+                f"{listing(getattr(spec, name))}; leave it out"
             )
     for name in KEPT:
         own = {"geometry": "body" if spec.bodies else "none", "hide_cues": spec.hide, "nodes": spec.nodes}
