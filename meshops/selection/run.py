@@ -25,6 +25,7 @@ from meshops.selection.networks import Network
 from meshops.selection.numbers import Numbers, choose_numbers
 from meshops.selection.reduced import Carried
 from meshops.selection.search import Found, Search, assemble, with_model, yardstick_tasks
+from meshops.selection.started import fields_of, join, started
 from meshops.surrogate import Surrogate
 from meshops.surrogate.base import software
 from meshops.tasks.base import CaseSource, Context, Plain
@@ -148,6 +149,8 @@ def _fit(
     more: Sequence[str],
 ) -> FitResult:
     learning = CaseSubset(cases, split.learn)
+    if config.start:
+        config = replace(config, fields=fields_of(config.start))
     settings, notes = _settings(learning, config), [*more]
     notes += _remarks(cases, split, drawn=isinstance(config.test, float | int))
     context = Context(console=screen, folder=folder)
@@ -161,8 +164,12 @@ def _fit(
     networks = () if len(cases) < FEW else networks
     search = Search(task, samples, split, 60 * config.minutes, folder / "work", screen, config.seed, networks)
     found, carried = search.run()
-    numbers = _numbers(learning, config, carried, split)
-    made = _with_numbers(assemble(search, found, carried), numbers)
+    numbers, going_on = None, started(config.start, search, learning) if config.start else None
+    if going_on is not None and join(found, going_on):
+        made, samples = going_on.task, going_on.samples
+    else:
+        numbers = _numbers(learning, config, carried, split)
+        made = _with_numbers(assemble(search, found, carried), numbers)
     surrogate = Surrogate(made, _info(samples, found, split, about), Novelty.of(made, samples))
     surrogate.save(folder / "model.ckpt")
     report = _judge(surrogate, cases, split, found, yardstick_tasks(search, carried))
@@ -242,19 +249,15 @@ def _judge(
         for name, task in yardsticks.items():
             report.baselines[name] = task.evaluate(held).mean
         return report
-    spec = surrogate.task.spec
     assert isinstance(surrogate.task, FieldsTask)
     keys = [f"{surrogate.task.spec.short(name)}_rel_l2" for name in surrogate.task.spec.fields]
     names = [cases.cases[i] for i in split.learn]
     leader = found.candidates[0]
-    rows = {
-        name: {key: float(value) for key, value in zip(keys, row, strict=True)}
-        for name, row in zip(names, leader.errors, strict=True)
-    }
+    known = zip(names, leader.errors, strict=True) if len(names) == len(leader.errors) else ()
+    rows = {name: {key: float(v) for key, v in zip(keys, row, strict=True)} for name, row in known}
     others = {c.name: dict(zip(keys, map(float, c.errors.mean(0)), strict=True)) for c in found.candidates[1:]}
     mean = dict(zip(keys, map(float, leader.errors.mean(0)), strict=True))
     columns = {key: key.removesuffix("_rel_l2") for key in keys}
-    del spec
     title = f"relative L2 error by cross-validation over {len(names)} cases, of what they chose: an optimistic figure"
     return Report("fields", title, dict(mean), {k: dict(v) for k, v in rows.items()}, others, columns=columns)  # type: ignore[arg-type]
 
