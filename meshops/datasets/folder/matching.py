@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description, Match
 from meshops.datasets.folder.patterns import matches, stem
+from meshops.datasets.folder.roles import is_result, quantity_role
 from meshops.datasets.folder.snapshots import parameter_columns
 from meshops.datasets.folder.tables import ID_NAMES, Table, is_number, read_table
 from meshops.datasets.folder.walk import list_folder, numbers_in
@@ -210,7 +211,8 @@ def _id_columns(table: Table) -> tuple[str, ...]:
     named = [name for name in table.columns if name.strip().lower().replace(" ", "_") in ID_NAMES]
     first = table.columns[0]
     numbers = [_id_number(text) for text in table.texts(first)]
-    whole = None not in numbers and len(set(numbers)) == len(numbers)
+    meant = bool(quantity_role(first)) or is_result(first)  # 1, 2, 3 of a load are no numbers of cases
+    whole = None not in numbers and len(set(numbers)) == len(numbers) and not meant
     return tuple(dict.fromkeys([*named, *([first] if whole and (len(numbers) > 1 or first in named) else [])]))
 
 
