@@ -26,8 +26,9 @@ def test_a_series_is_learnt_by_rollout(tmp_path: Path, capsys: pytest.CaptureFix
             mesh.save(path)
     data = datasets.create("study", folder, "train")
     assert isinstance(data, MeshTrajectoryDataset) and len(data) == 3
-    command = ["train", "--kind", "rollout", "--data.name", "study", "--data.root", str(folder), "--model",
-               '{"name": "meshgraphnet", "channels": 8, "depth": 1}', "--train.steps", "2", "--train.accelerator", "cpu",
+    command = ["train", "--kind", "rollout", "--data.name", "study", "--data.root", str(folder),
+               "--model", '{"name": "meshgraphnet", "channels": 8, "depth": 1}',
+               "--train.steps", "2", "--train.accelerator", "cpu",
                "--out", str(tmp_path / "run")]  # fmt: skip
     assert main(command) == 0
     assert "mean of 1 trajectories" in capsys.readouterr().out
