@@ -27,6 +27,12 @@ MEGABYTE = 1 << 20
 MEMORY = (768 * MEGABYTE, 64)
 CPU_SECONDS = (8.0, 2e-6)
 WALL_SECONDS = (120.0, 2e-5)
+# Endings of files that name others.
+INDEXES = {
+    ".vtm", ".vtmb", ".vtpc", ".vtpd", ".pvd",
+    ".series", ".pvtu", ".pvtp", ".pvti", ".pvts", ".pvtr", ".case", ".encas",
+    ".cas", ".h5", ".xdmf", ".xmf", ".gltf", ".foam", ".openfoam", ".vtkhdf", ".cgns",
+}  # fmt: skip
 MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
 
 
@@ -121,7 +127,7 @@ def limits_for(path: Path) -> dict[str, float | int]:
 def _size(path: Path) -> int:
     """Bytes that may be read: of the file and, for one that may name others, of what lies beside and below it."""
     own = 0 if path.is_dir() else path.stat().st_size
-    if path.suffix.lower() in (".vtu", ".vtp", ".vtk", ".vti", ".vts", ".vtr", ".cgns", ".vtkhdf"):
+    if not path.is_dir() and path.suffix.lower() not in INDEXES:
         return own
     total, count = own, 0
     for folder, _, names in os.walk(path if path.is_dir() else path.parent):
