@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyvista as pv
 
@@ -33,9 +31,6 @@ __all__ = [
     "refine",
     "volume_geometry",
 ]
-
-# A refined surface may have as many triangles; each takes about this much memory until its fields are known.
-MOST_TRIANGLES, BYTES_PER_TRIANGLE = 2e7, 1500
 
 
 def is_surface(mesh: Mesh) -> bool:
@@ -149,17 +144,14 @@ def refine(mesh: pv.PolyData, max_edge: float) -> tuple[pv.PolyData, Array]:
         Triangles and, for each, the id of the cell of ``mesh`` it lies in.
 
     Raises:
-        InputError: ``max_edge`` is not positive, or there would be more triangles than 20 million or memory holds.
+        InputError: ``max_edge`` is not positive, or the result would exceed 100 million triangles.
     """
     if not max_edge > 0:
         raise InputError(f"max_edge must be positive (metres), got {max_edge}")
     points, triangles, parent = _triangulate(mesh)
     estimate = 4 * _areas(points, triangles).sum() / max_edge**2
-    if estimate > min(MOST_TRIANGLES, _free_memory() / BYTES_PER_TRIANGLE):
-        raise InputError(
-            f"max_edge={max_edge:g} m would give about {estimate:.1e} triangles; choose a larger one, or do not refine "
-            "(--no-refine)"
-        )
+    if estimate > 1e8:
+        raise InputError(f"max_edge={max_edge:g} m would give about {estimate:.1e} triangles; choose a larger one")
     while True:
         marked, middle, points = _halve(points, triangles, max_edge)
         if not marked.any():
@@ -183,15 +175,6 @@ def average_to_parents(values: Array, areas: Array, parents: Array, num_parents:
     weighted = values * (areas if values.ndim == 1 else areas[:, None])
     sums = segment_sum(weighted, parents, num_parents)
     return sums / (total if values.ndim == 1 else total[:, None])
-
-
-def _free_memory() -> float:
-    """Bytes that can be had; 8 GB where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024.0 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
-    except (OSError, StopIteration, ValueError):
-        return 8e9
 
 
 def _on_box(points: Array, size: Array, nodes: Array, tolerance: float) -> Array:
