@@ -50,6 +50,7 @@ class Case:
         notes: What was changed or assumed, for the user.
         prepared: Filled by the first prediction: features take longer than the network. No frame: not a body.
         lopsided: With it: share of the area without mirror image, see :func:`meshops.aero.symmetry.lopsided_share`.
+        copies: ``[c]`` for each cell the first that is the same face; None: no face is there twice.
     """
 
     mesh: Mesh | None
@@ -65,6 +66,7 @@ class Case:
     notes: list[str] = field(default_factory=list)
     prepared: tuple[MeshGraph, Frame | None] | None = None
     lopsided: float = 0.0
+    copies: NDArray[np.int64] | None = None
 
     @property
     def refined(self) -> bool:
@@ -95,13 +97,18 @@ class Case:
         return to_pyvista(self.graph)
 
     def to_mesh(self, values: Array) -> Array:
-        """Node values on the cells (or points) of ``mesh``: averaged by area over refined cells."""
-        if self.parents is None:
-            return np.asarray(values)
+        """Node values on the cells (or points) of ``mesh``: averaged by area over refined cells, and over copies."""
         from meshops.data.surface import average_to_parents
 
-        area = self.graph.area.numpy()
-        return np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
+        out = np.asarray(values)
+        if self.parents is not None:
+            area = self.graph.area.numpy()
+            out = np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
+        if self.copies is not None and self.location == "cell":
+            _, first = np.unique(self.copies, return_inverse=True)
+            ones = np.ones(len(first))
+            out = np.asarray(average_to_parents(out, ones, first, int(first.max()) + 1)[first], dtype=np.float32)
+        return out
 
     def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
         """Integrate node fields; None without a surface, a pressure or a stated flow."""
@@ -229,6 +236,7 @@ def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
 def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
+    from meshops.data.orientation import copied_faces
     from meshops.data.surface import is_surface
 
     mesh = clean_mesh(mesh, label=label, fields=known).mesh
@@ -241,7 +249,8 @@ def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flo
         graph.x = torch.stack([graph.field(name) for name in spec.inputs], 1)
     if spec.domain == "volume":
         return Case(mesh, attach_body(graph, near), spec.location, label, truth, flow)
-    return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
+    body, copies = BodySurface.of(near, label), copied_faces(mesh)
+    return Case(mesh, graph, spec.location, label, truth, flow, body=body, copies=copies)
 
 
 def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
