@@ -18,6 +18,7 @@ from meshops.data.cells import Array
 from meshops.data.gmsh_sections import DamagedError, numbers_of
 
 COMPONENTS = {"label": 1, "bool": 1, "scalar": 1, "vector": 3, "sphericalTensor": 1, "symmTensor": 6, "tensor": 9}
+LARGEST_COUNT = 1_000_000_000
 BLANK = re.compile(rb"(?:\s+|//[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 WORD = re.compile(rb'"[^"]*"|[^\s;{}()"\[\]]+(?:\([^\s;{}()]*\)[^\s;{}()]*)*')
 ENTRY = re.compile(rb'(\w+)\s+("[^"]*"|[^;]*);')
@@ -147,6 +148,8 @@ def read_list(file: FoamFile, at: int, kind: str) -> tuple[Array, int]:
     if opening not in (b"(", b"{"):
         raise DamagedError("holds no list where one belongs")
     rows = count if opening == b"(" else 1
+    if count > LARGEST_COUNT:
+        raise DamagedError(f"announces {count} values")
     if file.binary:
         dtype = np.dtype("u1" if kind == "bool" else file.label if whole else file.scalar)
         end = at + 1 + rows * width * dtype.itemsize

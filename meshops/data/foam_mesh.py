@@ -169,8 +169,11 @@ def _check(points: Array, size: Array, nodes: Array, owner: Array, neighbour: Ar
         raise DamagedError(f"owner names {owner.size} faces, there are {size.size}")
     if nodes.size and not (0 <= nodes.min() and nodes.max() < len(points)):
         raise DamagedError(f"faces name point {nodes.max()} of {len(points)}")
-    if owner.size and owner.min() < 0:
-        raise DamagedError("owner names a negative cell")
+    for name, of in (("owner", owner), ("neighbour", neighbour)):
+        if of.size and not (0 <= of.min() and of.max() < size.size):
+            raise DamagedError(
+                f"{name} names cell {of.max() if of.min() >= 0 else of.min()} of a mesh of {size.size} faces"
+            )
     for patch in patches:
         if patch.start < 0 or patch.count < 0 or patch.start + patch.count > size.size:
             raise DamagedError(f"boundary gives the patch '{patch.name}' faces that do not exist")

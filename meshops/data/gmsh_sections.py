@@ -449,8 +449,11 @@ def _view(header: Header, section: str, body: bytes) -> View:
 def _tags(body: bytes) -> tuple[list[Any], bytes]:
     """A count and that many lines, which are text in binary files too, and what follows."""
     line, _, rest = body.lstrip().partition(b"\n")
-    out = []
-    for _ in range(int(line.split()[0])):
+    out: list[Any] = []
+    count = int(line.split()[0])
+    if not 0 <= count <= 100:
+        raise DamagedError(f"holds the count {count}")
+    for _ in range(count):
         line, _, rest = rest.partition(b"\n")
         out.append(line.decode("utf-8", "replace").strip())
     return out, rest
