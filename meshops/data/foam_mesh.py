@@ -36,9 +36,9 @@ from meshops.data.foam_files import (
     read_vectors,
     skip_blank,
 )
-from meshops.data.gmsh_sections import DamagedError
 from meshops.data.orientation import merge_points
 from meshops.data.polygons import reverse_rims
+from meshops.data.text_numbers import DamagedError
 
 T = TypeVar("T")
 

@@ -6,13 +6,13 @@ Layout: gmsh reference manual, section "File formats"; 4.0 as in the manual of g
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from meshops.data.cells import Array
+from meshops.data.text_numbers import DamagedError, numbers_of
 from meshops.errors import InputError
 
 # gmsh type -> (VTK type, number of nodes, place in the gmsh list of each VTK node; None: the same).
@@ -38,10 +38,6 @@ HIGH_ORDER = {
 KNOWN = ("PhysicalNames", "Entities", "PartitionedEntities", "Nodes", "NOD", "Elements", "ELM")
 DATA = ("NodeData", "ElementData", "ElementNodeData")
 SILENT = ("MeshFormat", "Comments")
-
-
-class DamagedError(Exception):
-    """A section is not what its counts and its format say."""
 
 
 @dataclass(frozen=True)
@@ -168,23 +164,6 @@ class Cursor:
             flat[:, a:b].astype("f8" if c == "f" else "i8")
             for (c, _), a, b in zip(parts, edges[:-1], edges[1:], strict=True)
         ]
-
-
-def numbers_of(body: bytes) -> Array:
-    """Numbers of a text, float64, each the nearest to its digits.
-
-    Raises:
-        DamagedError: There is something else in it.
-    """
-    if not body.strip():
-        return np.zeros(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            out: Array = np.fromstring(body, sep=" ")
-        except (DeprecationWarning, ValueError):
-            raise DamagedError("holds text where numbers belong") from None
-    return out
 
 
 def read_sections(raw: bytes, label: str) -> Sections:

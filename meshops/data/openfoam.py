@@ -16,8 +16,9 @@ from meshops.data.foam_fields import FoamField, as_array, read_field
 from meshops.data.foam_files import find_file, read_bytes
 from meshops.data.foam_mesh import PolyMesh, concatenate, join_points, read_boundary, read_polymesh, renumber
 from meshops.data.foam_times import Found, find_case, mesh_folders
-from meshops.data.gmsh_sections import DamagedError
+from meshops.data.parts import used_points
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_parts, wanted_parts
+from meshops.data.text_numbers import DamagedError
 from meshops.errors import InputError, listing, warn
 
 INTERNAL = "internal"
@@ -251,7 +252,7 @@ def _mesh(parts: Mapping[str, Part], reads: Mapping[str, RegionRead], notes: Rea
 
 def _compact(cells: Cells, num_points: int) -> tuple[Cells, Array]:
     """Cells on the points they use, and those points."""
-    used = np.unique(np.concatenate([cells.nodes, cells.face_nodes]))
+    used = used_points(cells, num_points)
     to = np.zeros(num_points, dtype=np.int64)
     to[used] = np.arange(used.size)
     return renumber(cells, to), used
