@@ -41,6 +41,7 @@ from meshops.data.polygons import reverse_rims
 from meshops.data.text_numbers import DamagedError
 
 T = TypeVar("T")
+CHUNK = 100_000
 
 
 @dataclass(frozen=True)
@@ -237,8 +238,7 @@ def _volume(mesh: PolyMesh) -> Cells:
     cell, face, into = cell[order], face[order], into[order]
     size = mesh.face_size[face]
     # Rims of all faces of each cell, seen from outside of it.
-    nodes = mesh.face_nodes[gather_ranges(mesh._start[:-1][face], size)]
-    nodes = reverse_rims(size, nodes, into)
+    nodes = reverse_rims(size, mesh.face_nodes[gather_ranges(mesh._start[:-1][face], size)], into)
     num_faces = np.bincount(cell, minlength=count)
     three, four = (np.bincount(cell[size == k], minlength=count) for k in (3, 4))
     simple = three + four == num_faces
@@ -251,7 +251,9 @@ def _volume(mesh: PolyMesh) -> Cells:
         faces = first_face[index][:, None] + np.arange(triangles + quads)
         order = np.argsort(size[faces], axis=1, kind="stable")
         faces = np.take_along_axis(faces, order, axis=1)  # triangles first
-        rows, good = _corners(kind, faces, size, start, nodes, corners)
+        chunks = np.array_split(faces, max(1, len(faces) // CHUNK))  # tables of their edges take a kilobyte a cell
+        found = [_corners(kind, chunk, size, start, nodes, corners) for chunk in chunks]
+        rows, good = np.concatenate([row for row, _ in found]), np.concatenate([fits for _, fits in found])
         kinds[index[good]] = kind
         lists[kind] = (index[good], rows[good])
     return _assemble(kinds, lists, cell, num_faces, size, nodes)
