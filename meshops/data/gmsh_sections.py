@@ -239,7 +239,10 @@ def _read_section(out: Sections, name: str, body: bytes) -> None:
     elif name == "Entities" and four:
         _entities(out, Cursor(body, out.header))
     elif name == "PartitionedEntities" and four:
-        _partitioned(out, Cursor(body, out.header))
+        try:
+            _partitioned(out, Cursor(body, out.header))
+        except (DamagedError, IndexError):  # cells are sound without: they are in no group then
+            out.skipped.append(name)
     elif name in ("Nodes", "NOD"):
         numbers, points = _nodes_4(out.header, body) if four else _nodes_2(out.header, body)
         out.node_numbers, out.points = np.append(out.node_numbers, numbers), np.concatenate([out.points, points])
@@ -278,10 +281,11 @@ def _partitioned(out: Sections, cursor: Cursor) -> None:
     counts = cursor.sizes(4).tolist()
     for dim, count in enumerate(counts):
         for _ in range(count):
-            tag = int(cursor.ints(3)[0])
+            tag, parent_dim, parent = cursor.ints(3).tolist()
             partitions = cursor.ints(int(cursor.sizes(1)[0] if new else cursor.ints(1)[0]))
             cursor.doubles(3 if dim == 0 and new else 6)
-            out.groups[dim, tag] = [abs(int(t)) for t in cursor.ints(int(cursor.sizes(1)[0]))]
+            own = [abs(int(t)) for t in cursor.ints(int(cursor.sizes(1)[0]))]
+            out.groups[dim, tag] = own or (out.groups.get((dim, parent), []) if parent_dim == dim else [])
             out.partitions[dim, tag] = int(partitions[0]) if partitions.size else 0
             if dim:
                 cursor.ints(int(cursor.sizes(1)[0]))

@@ -479,3 +479,27 @@ def test_cases_of_the_field(shared_data: Path) -> None:
         assert (body.n_cells, body.n_points) == (12, 17) and body.area == pytest.approx(1.66667, rel=1e-5)
     body = read_case(folder / "zero-truth" / "input" / "initial_fields_only", region="body")
     assert any("are zero everywhere (an initial state?)" in line for line in body.notes.lines())
+
+
+def test_names_of_patches_as_snappy_makes_them(tmp_path: Path) -> None:
+    """Dashes, colons and percent signs; a group and a pattern name them all; fields name the group."""
+    names = ("motorBike_frt-fairing:001%1", "motorBike_fr-wh-rim%11", "motorBike_seat%(2)")
+    points, cells = box((3, 1, 1), (0, 0, 0), (3, 1, 1))
+    kinds = dict.fromkeys(names, "wall") | {"lowerWall": "wall"}
+    mesh = foam_mesh(
+        points, cells, lambda c, rim: names[int(c[0])] if c[2] == 1 else "lowerWall", kinds,
+        dict.fromkeys(names, ("motorBikeGroup",)),
+    )  # fmt: skip
+    writer = Writer()
+    case = writer.control(tmp_path / "motorBike_case")
+    writer.mesh(case / "constant" / "polyMesh", mesh)
+    folder = case / "1"
+    folder.mkdir()
+    writer.put(folder / "U", "volVectorField", b"""
+internalField uniform (20 0 0);
+boundaryField { motorBikeGroup { type noSlip; } lowerWall { type fixedValue; value $internalField; } }
+""")  # fmt: skip
+    for region in ("motorBikeGroup", "motorBike_.*", names[0] + "," + names[1] + "," + names[2]):
+        out = read_case(case, region=region)
+        assert out.notes.chosen == names and not out.mesh.cell_data["U"].any()
+    assert set(read_case(case, region="lowerWall").mesh.cell_data["U"][:, 0]) == {20.0}
