@@ -190,6 +190,8 @@ def open_case(
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
         opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        if opened.walls is not None and region is None and spec.bodies and spec.domain == "surface":
+            opened = _body_patches(opened, Path(label), notes)
         mesh = opened.mesh
         notes += opened.notes.remarks
         if scale is not None and scale != 1.0:
@@ -225,6 +227,17 @@ def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
             continue
         known.append(name)
     return tuple(known)
+
+
+def _body_patches(opened: MeshRead, path: Path, notes: list[str]) -> MeshRead:
+    """The patches of a case that are its body, where nobody said which: walls that are no outer wall."""
+    from meshops.data.readers import open_mesh
+    from meshops.data.volume_body import body_parts
+
+    parts = opened.notes.parts
+    chosen = [parts[i] for i in body_parts(opened.mesh, opened.walls, label=str(path))]  # type: ignore[arg-type]
+    notes.append(f"the body is {listing(chosen)}, of type wall and no outer wall; choose others with --region")
+    return open_mesh(path, region=chosen)
 
 
 def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:

@@ -254,3 +254,35 @@ def test_a_case_of_openfoam_tells_its_body(scale: float | None, tmp_path: Path) 
         for kind in ("patch", "wall")
         for region, count in ((None, car), ("internal,car", car), ("internal,step", step))
     }
+
+
+def test_a_surface_surrogate_finds_the_patches_of_the_body(tmp_path: Path) -> None:
+    """Walls that are no outer walls, said; one patch for body and ground is refused."""
+    foam = load_writers()
+    points, cells = foam.box((6, 6, 6), (0, 0, 0), (1, 1, 1), ((2, 4), (2, 4), (0, 2)))
+    spec = CaseSpec(
+        fields=("p",), sizes=(1,), units=("",), dim=3, domain="surface", location="cell", features=FeatureSpec()
+    )  # fmt: skip
+
+    def patch_of(c: np.ndarray, rim: tuple[int, ...]) -> str:
+        if 0.3 < c[:2].min() and c.max() < 0.7 and c[2] > 1e-9:
+            return "nose" if c[0] < 0.5 else "tail"
+        return "ground" if c[2] < 1e-9 else "outer"
+
+    writer = foam.Writer()
+    kinds = {"outer": "patch", "ground": "wall", "nose": "wall", "tail": "wall"}
+    mesh = foam.foam_mesh(points, cells, patch_of, kinds)
+    case = writer.control(tmp_path / "case")
+    writer.mesh(case / "constant" / "polyMesh", mesh)
+    writer.field(case / "1" / "p", "scalar", mesh, lambda c: c[:, 0])
+    opened = open_case(case, spec)
+    assert opened.rows == 20 and np.allclose(
+        opened.truth["p"], np.asarray(opened.original().cell_centers().points)[:, 0]
+    )
+    assert "the body is 'nose', 'tail', of type wall and no outer wall; choose others with --region" in opened.notes
+    assert open_case(case, spec, region="nose").rows == 10
+    one = foam.foam_mesh(points, cells, lambda c, r: patch_of(c, r).replace("ground", "tail"), kinds)
+    writer.mesh(case / "constant" / "polyMesh", one)
+    writer.field(case / "1" / "p", "scalar", one, lambda c: c[:, 0])
+    with pytest.raises(InputError, match="one patch of type wall holds the body and outer walls"):
+        open_case(case, spec)
