@@ -229,17 +229,6 @@ def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
     return tuple(known)
 
 
-def _body_patches(opened: MeshRead, path: Path, notes: list[str]) -> MeshRead:
-    """The patches of a case that are its body, where nobody said which: walls that are no outer wall."""
-    from meshops.data.readers import open_mesh
-    from meshops.data.volume_body import body_parts
-
-    parts = opened.notes.parts
-    chosen = [parts[i] for i in body_parts(opened.mesh, opened.walls, label=str(path))]  # type: ignore[arg-type]
-    notes.append(f"the body is {listing(chosen)}, of type wall and no outer wall; choose others with --region")
-    return open_mesh(path, region=chosen)
-
-
 def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
@@ -337,6 +326,17 @@ def _scalar(mesh: Mesh, name: str) -> float | None:
         return None
     values = np.asarray(mesh.field_data[name]).reshape(-1)
     return float(values[0]) if values.size == 1 else None
+
+
+def _body_patches(opened: MeshRead, path: Path, notes: list[str]) -> MeshRead:
+    """The patches of a case that are its body, where nobody said which: walls that are no outer wall."""
+    from meshops.data.readers import open_mesh
+    from meshops.data.volume_body import body_parts
+
+    parts = opened.notes.parts
+    chosen = [parts[i] for i in body_parts(opened.mesh, opened.walls, label=str(path))]  # type: ignore[arg-type]
+    notes.append(f"the body is {listing(chosen)}, of type wall and no outer wall; choose others with --region")
+    return open_mesh(path, region=chosen)
 
 
 def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:
