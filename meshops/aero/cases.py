@@ -209,6 +209,8 @@ def open_case(
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
         opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        if opened.walls is not None and region is None and spec.bodies and spec.domain == "surface":
+            opened = _body_patches(opened, Path(label), notes)
         mesh = opened.mesh
         if opened.cell_part is not None:
             mesh.cell_data[PART] = opened.cell_part
@@ -398,6 +400,17 @@ def _scalar(mesh: Mesh, name: str) -> float | None:
         return None
     values = np.asarray(mesh.field_data[name]).reshape(-1)
     return float(values[0]) if values.size == 1 else None
+
+
+def _body_patches(opened: MeshRead, path: Path, notes: list[str]) -> MeshRead:
+    """The patches of a case that are its body, where nobody said which: walls that are no outer wall."""
+    from meshops.data.readers import open_mesh
+    from meshops.data.volume_body import body_parts
+
+    parts = opened.notes.parts
+    chosen = [parts[i] for i in body_parts(opened.mesh, opened.walls, label=str(path))]  # type: ignore[arg-type]
+    notes.append(f"the body is {listing(chosen)}, of type wall and no outer wall; choose others with --region")
+    return open_mesh(path, region=chosen)
 
 
 def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:
