@@ -21,8 +21,8 @@ from meshops.doctor.survey import Survey
 Array = NDArray[np.float64]
 EXACT = 0.01  # a number that is within this of a statistic is that statistic
 WRONG = 0.05
-FITS = 0.9  # share of the variation of a column that the fields must explain before a row is called wrong
-FEWEST = 8
+FITS = 0.95  # share of the variation of a column that the fields must explain before a row is called wrong
+FEWEST = 12
 DEGREES = 180 / math.pi
 
 
@@ -73,10 +73,17 @@ def relations(cases: list[CaseFacts], names: list[str]) -> list[Relation]:
                 continue
             ratio = number / value
             factor = float(np.median(ratio))
-            if factor and (np.abs(ratio / factor - 1) < EXACT).sum() >= max(4, 0.7 * len(cases)):
+            if factor and _exact(np.abs(ratio / factor - 1)):
                 out.append(Relation(name, key, factor, value))
                 break
     return out
+
+
+def _exact(off: Array) -> bool:
+    """Most cases agree closely, some not at all, and none a little: no mere correlation."""
+    right, wrong = off < EXACT, off > WRONG
+    enough = int(right.sum()) >= max(4, round(0.7 * len(off)))
+    return bool(enough and (right | wrong).all() and float(np.median(off[right])) < EXACT / 4)
 
 
 def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Finding]:
@@ -97,7 +104,8 @@ def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findin
     if len(cases) < FEWEST:
         return
     features = raw_features(cases)
-    for name in names:
+    stated = {*cases[0].conditions, *cases[0].numbers}
+    for name in (n for n in names if n in stated):
         if any(r.number == name for r in exact):
             continue
         column = np.array([row[name] for row in rows])
@@ -123,8 +131,18 @@ def _off_relation(relation: Relation, cases: list[CaseFacts], rows: list[dict[st
             yield Finding("swapped rows", "problem", f"its row of the table and that of {other} are swapped", evidence,
                           "swap them back", cases[i].name, (other,), relation.number)  # fmt: skip
         elif i not in partner:
-            yield Finding("wrong number", "problem", f"{relation.number} of the table is not that of the fields",
-                          evidence, "look the row up again", cases[i].name, (), relation.number)  # fmt: skip
+            yield _alone(relation.number, number[i], due[i], evidence, cases[i].name)
+
+
+def _alone(name: str, number: float, due: float, evidence: str, case: str) -> Finding:
+    """A number that is not the statistic it should be; a power of ten is another unit."""
+    ratio = abs(due / number) if number else 0.0
+    power = round(math.log10(ratio)) if ratio > 0 else 0
+    if abs(power) in (2, 3, 5, 6) and abs(ratio / 10.0**power - 1) < WRONG:
+        what = f"its fields are 1e{power:+d} times what its {name} says: another unit in one of them"
+        return Finding("other unit", "problem", what, evidence, "bring both to one unit", case, (), name)
+    what = f"{name} of the table is not that of the fields"
+    return Finding("wrong number", "problem", what, evidence, "look the row up again", case, (), name)
 
 
 def field_features(cases: list[CaseFacts]) -> Array:
