@@ -79,3 +79,11 @@ def plain(values: Any) -> Any:
     if isinstance(values, os.PathLike):
         return str(values)
     return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def missing_checkpoint(path: Path) -> str:
+    """What to say where there is no checkpoint file; nothing where there is one."""
+    if path.is_file():
+        return ""
+    folder = path / "model.ckpt"
+    return f"{path}: no such checkpoint file" + (f"; did you mean {folder}?" if folder.is_file() else "")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from meshops.aero.conditions import FlowConditions
-from meshops.cli.train import parse, parse_stages, recipes
+from meshops.cli.train import parse, parse_stages, recipe_path, recipes
 from meshops.datasets import CaseDataset, MeshTrajectoryDataset, TrajectoryDataset, names
 from meshops.datasets.cfdbench.dataset import CONSTANTS
 from meshops.errors import InputError
@@ -165,5 +165,29 @@ def test_an_option_changes_a_setting_of_the_file() -> None:
 
 
 def test_shipped_recipes_are_known_by_name() -> None:
-    assert set(recipes()) == {path.stem for path in FILES if path.parent.name == "recipes"}
+    named = {path.stem if path.parent.name == "recipes" else f"{path.parent.name}/{path.stem}" for path in FILES}
+    assert set(recipes()) == named
+
+
+def test_a_recipe_of_the_repository_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("models/mspt/ahmed.yaml", "mspt/ahmed"):
+        assert recipe_path(name).read_bytes() == (ROOT / "models" / "mspt" / "ahmed.yaml").read_bytes()
+    with pytest.raises(InputError, match=r"no such file or recipe; did you mean 'mspt/ahmed'\?"):
+        recipe_path("mspt/ahmet")
+
+
+def test_the_wheel_holds_the_run_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from setuptools import Distribution
+
+    scope: dict[str, Any] = {"__name__": "setup"}
+    source = (ROOT / "setup.py").read_text(encoding="utf-8").replace("setup(cmdclass", "found = dict(cmdclass")
+    exec(compile(source, "setup.py", "exec"), scope)
+    monkeypatch.chdir(ROOT)
+    build = scope["WithRecipes"](Distribution({"packages": []}))
+    build.build_lib = str(tmp_path)
+    monkeypatch.setattr("setuptools.command.build_py.build_py.run", lambda self: None)
+    build.run()
+    there = {path.relative_to(tmp_path / "meshops" / "recipes") for path in tmp_path.rglob("*.yaml")}
+    assert there == {path.relative_to(ROOT / "models") for path in ROOT.glob("models/*/*.yaml")}
     assert parse(["demo"]).data.name == "ahmed_mini"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshops.data.cells import Mesh
 
 Array = NDArray[np.float64]
+RIM = 0.01  # of the width: the rim of half a body lies so near its plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +41,9 @@ class BodySurface:
     @classmethod
     def of(cls, mesh: Mesh, label: str = "surface") -> BodySurface:
         """From a PyVista surface; ``label`` names it in warnings."""
-        from meshops.data.surface import cell_geometry, orient_outward  # VTK
+        from meshops.data.surface import outward_geometry  # VTK
 
-        center, normal, area = cell_geometry(mesh)
-        normal = normal * orient_outward(mesh, label=label)[:, None]
+        center, normal, area = outward_geometry(mesh, label=label)
         triangles = fan_triangles(mesh)
         cell_points = len(triangles) / max(len(area), 1) + 2
         return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)
@@ -68,6 +68,28 @@ class BodySurface:
         used = self.points[np.unique(self.triangles)]
         return describe(self.center, self.normal, self.area, used, self.frontal_area(conditions), conditions)
 
+    def cut_plane(self, conditions: FlowConditions) -> str:
+        """Axis across which a body was cut in half: nearly all of its open rim lies at one side of it; else nothing."""
+        from meshops.data.orientation import merge_points  # VTK
+
+        place = merge_points(self.points)
+        at = np.zeros_like(self.points)
+        at[place] = self.points
+        corners = place[self.triangles]
+        sides = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), 1)
+        unique, count = np.unique(sides, axis=0, return_counts=True)
+        rim = unique[count == 1]
+        if not len(rim):
+            return ""
+        side = at @ np.array(conditions.lateral)
+        used = side[np.unique(corners)]
+        length = np.linalg.norm(at[rim[:, 0]] - at[rim[:, 1]], axis=1)
+        for end in (used.min(), used.max()):
+            on = (np.abs(side[rim] - end) < RIM * np.ptp(used)).all(1)
+            if length[on].sum() > (1 - 10 * RIM) * length.sum() and length[on].sum() > self.length(conditions):
+                return "xyz"[int(np.abs(conditions.lateral).argmax())]
+        return ""
+
 
 def fan_triangles(mesh: Mesh) -> NDArray[np.int64]:
     """``[t, 3]`` triangles of a surface, polygons cut into fans (VTK's own filter drops thin polygons)."""
@@ -81,11 +103,22 @@ def fan_triangles(mesh: Mesh) -> NDArray[np.int64]:
     return np.stack([nodes[first], nodes[first + step + 1], nodes[first + step + 2]], 1)
 
 
-def attach_body(graph: MeshGraph, mesh: Mesh) -> MeshGraph:
-    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``."""
+def attach_body(
+    graph: MeshGraph, mesh: Mesh, *, walls: Mesh | None = None, chosen: Mesh | None = None, origin: Array | None = None
+) -> MeshGraph:
+    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``.
+
+    Args:
+        graph: Of the volume.
+        mesh: Volume mesh.
+        walls: Faces that the file calls walls: only they can be the body.
+        chosen: Faces that the user named: they are the body.
+        origin: Place of the mesh that is the origin of the graph.
+    """
     from meshops.data.surface import cell_geometry, extract_body
 
-    center, normal, area = cell_geometry(extract_body(mesh))
+    center, normal, area = cell_geometry(extract_body(mesh, label=graph.label, walls=walls, chosen=chosen))
+    center = center if origin is None else center - origin
     graph.body_pos = torch.as_tensor(center, dtype=torch.float32)
     graph.body_normal = torch.as_tensor(normal, dtype=torch.float32)
     graph.body_area = torch.as_tensor(area, dtype=torch.float32)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import MeshGraph, origin_of
+from meshops.data.reading import MeshRead, Region
 from meshops.errors import InputError, collecting, listing, warn
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | Mesh"
+PART = "meshops part"  # cells keep their part through the cleaning under this name
 COARSE = 2.5  # cells this many times longer than those of the training meshes are refined
 
 
@@ -48,6 +50,9 @@ class Case:
         notes: What was changed or assumed, for the user.
         prepared: Filled by the first prediction: features take longer than the network. No frame: not a body.
         lopsided: With it: share of the area without mirror image, see :func:`meshops.aero.symmetry.lopsided_share`.
+        source: File or case folder it was read from.
+        parts: Names of the parts that were read, where the file has some.
+        cell_part: ``[c]`` place in ``parts`` of the part of each cell of ``mesh``.
     """
 
     mesh: Mesh | None
@@ -63,6 +68,9 @@ class Case:
     notes: list[str] = field(default_factory=list)
     prepared: tuple[MeshGraph, Frame | None] | None = None
     lopsided: float = 0.0
+    source: Path | None = None
+    parts: tuple[str, ...] = ()
+    cell_part: NDArray[np.int64] | None = None
 
     @property
     def refined(self) -> bool:
@@ -102,11 +110,15 @@ class Case:
         return np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
 
     def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
-        """Integrate node fields; None without a surface, a pressure or a stated flow."""
+        """Integrate node fields; None without a surface, a pressure that is known everywhere, or a stated flow."""
         if self.body is None or spec.pressure is None or spec.pressure not in fields or not spec.flow_stated:
+            return None
+        if not np.isfinite(fields[spec.pressure]).all():
             return None
         pressure = self._per_cell(fields[spec.pressure])
         shear = None if spec.shear is None or spec.shear not in fields else self._per_cell(fields[spec.shear])
+        if shear is not None and not np.isfinite(shear).all():
+            return None
         normal, area = self.body.normal, self.body.area
         if self.parents is not None:
             normal, area = self.graph.normal.numpy(), self.graph.area.numpy()
@@ -163,7 +175,7 @@ def open_case(
     spec: CaseSpec,
     *,
     scale: float | None = None,
-    region: str | None = None,
+    region: Region = None,
     cell_size: float | None = None,
     names: Mapping[str, str] | None = None,
     flow: FlowConditions | None = None,
@@ -175,7 +187,7 @@ def open_case(
         source: Path, or a PyVista mesh.
         spec: Domain, location, inputs and fields.
         scale: Factor that brings the coordinates to metres; None: they are.
-        region: Boundary patch of an OpenFOAM case.
+        region: Parts of the file, see :func:`meshops.data.readers.open_mesh`.
         cell_size: Typical edge over body length of the training meshes; None: never refine.
         names: Field of the model -> array of the file that holds its truth, where the names differ.
         flow: Flow past it; default: that of the training.
@@ -184,47 +196,93 @@ def open_case(
     Raises:
         InputError: The file cannot be used.
     """
-    from meshops.data.readers import read_mesh
+    from meshops.data.readers import open_mesh
 
     notes: list[str] = []
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
-        mesh = read_mesh(Path(label), region=region) if label != "mesh" else source.copy()  # type: ignore[union-attr]
+        opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        mesh = opened.mesh
+        if opened.cell_part is not None:
+            mesh.cell_data[PART] = opened.cell_part
         if scale is not None and scale != 1.0:
-            mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
+            for each in (mesh, opened.walls, opened.body):
+                if each is not None:
+                    each.points = np.asarray(each.points, dtype=np.float64) * scale
             notes.append(f"coordinates multiplied by {scale:g}")
         for name, array in (names or {}).items():
             _rename(mesh, array, name, label)
         known = _known_fields(mesh, spec, label)
-        case = (_body_case if spec.bodies else _plain_case)(mesh, spec, label, known, spec.at(flow))
+        flow = spec.at(flow)
+        if spec.bodies:
+            case = _body_case(opened, spec, label, known, flow)
+        else:
+            case = _plain_case(mesh, spec, label, known, flow)
+        _add_partial(case, spec)
+        missing = [name for name in spec.fields if name not in case.truth]
+        if case.truth and missing:
+            warn(f"{label}: has {listing(case.truth)} but not {listing(missing)}; only those are compared")
+        if case.body is not None and (axis := case.body.cut_plane(case.flow)):
+            warn(
+                f"{label}: this looks like half a body (its open rim lies in one plane across {axis}); it is predicted "
+                "as it is, and forces are those of the half; mirror it to get the whole"
+            )
         if cell_size is not None and case.body is not None and spec.location == "cell" and not spec.inputs:
             _refine(case, case.body, cell_size)
         case.conditions = _conditions(mesh, spec, label, conditions or {})
         case.numbers = {name: value for name in spec.numbers if (value := _scalar(mesh, name)) is not None}
-    case.notes = list(dict.fromkeys([*case.notes, *notes]))
+    if case.mesh is not None and PART in case.mesh.cell_data:
+        case.parts, case.cell_part = opened.notes.chosen, np.array(case.mesh.cell_data[PART])
+        del case.mesh.cell_data[PART]
+    case.source = None if label == "mesh" else Path(label)
+    case.notes = list(dict.fromkeys([*case.notes, *notes, *opened.notes.remarks, *(case.graph.get("notes") or ())]))
     return case
 
 
 def _known_fields(mesh: Mesh, spec: CaseSpec, label: str) -> tuple[str, ...]:
-    """Fields of the spec whose truth the mesh holds; one that is not finite is left out, said aloud."""
+    """Fields of the spec whose truth the mesh holds; one that is not finite in part is compared where it is."""
     known = []
     for name in spec.fields:
         array = mesh.cell_data.get(name, mesh.point_data.get(name))
         if array is None:
             continue
-        if not np.isfinite(np.asarray(array, dtype=np.float64)).all():
+        good = np.asarray(np.isfinite(np.asarray(array, dtype=np.float64)).reshape(len(array), -1).all(1))
+        if good.all():
+            known.append(name)
+        elif good.any() and name in _at(mesh, spec):
+            warn(
+                f"{label}: the field '{name}' holds {int((~good).sum())} NaN or infinite values of {len(good)}; it is "
+                "compared on the rest"
+            )
+        else:
             warn(f"{label}: the field '{name}' holds NaN or infinite values; it is not compared with")
-            continue
-        known.append(name)
     return tuple(known)
 
 
-def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
+def _at(mesh: Mesh, spec: CaseSpec) -> Any:
+    """Arrays of a mesh where the fields of the spec live."""
+    return mesh.cell_data if spec.location == "cell" else mesh.point_data
+
+
+def _add_partial(case: Case, spec: CaseSpec) -> None:
+    """True fields that are known in part: NaN where they are not."""
+    there = _at(case.original(), spec)
+    for name, size in zip(spec.fields, spec.sizes, strict=True):
+        if name in case.truth or name not in there:
+            continue
+        values = np.array(there[name], dtype=np.float32)
+        good = np.isfinite(values).reshape(len(values), -1).all(1)
+        if good.any() and not good.all() and values.size == size * len(values):
+            values[~good] = np.nan
+            case.truth[name] = values
+
+
+def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import is_surface
 
-    mesh = clean_mesh(mesh, label=label, fields=known).mesh
+    mesh = clean_mesh(opened.mesh, label=label, fields=known).mesh
     _check_domain(is_surface(mesh), spec, label)
     _check_extent(mesh, label)
     near = _near_origin(mesh, flow)
@@ -237,7 +295,9 @@ def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flo
         graph.x_names = channel_names({name: column.shape[1] for name, column in columns.items()})
         _check_inputs(graph, spec, label)
     if spec.domain == "volume":
-        return Case(mesh, attach_body(graph, near), spec.location, label, truth, flow)
+        origin = _middle(mesh, flow) + origin_of(graph).numpy()
+        attach_body(graph, mesh, walls=opened.walls, chosen=opened.body, origin=origin)
+        return Case(mesh, graph, spec.location, label, truth, flow)
     return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
 
 
@@ -304,9 +364,6 @@ def _truth(graph: MeshGraph, spec: CaseSpec, known: Sequence[str], label: str) -
             channels = values.size // len(graph.pos)
             raise InputError(f"{label}: field '{name}' has {channels} channels, the model predicts {sizes[name]}")
         out[name] = values
-    missing = [name for name in spec.fields if name not in known]
-    if known and missing:
-        warn(f"{label}: has {listing(known)} but not {listing(missing)}; only those are compared")
     return out
 
 
@@ -339,14 +396,18 @@ def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:
 
     With a ground the height stays, so that the ground need not move.
     """
+    near = mesh.copy()
+    near.points = np.asarray(mesh.points, dtype=np.float64) - _middle(mesh, flow)
+    return near
+
+
+def _middle(mesh: Mesh, flow: FlowConditions) -> NDArray[np.float64]:
     points = np.asarray(mesh.points, dtype=np.float64)
     middle = (points.min(0) + points.max(0)) / 2
     if flow.ground is not None:
         up = np.array(flow.up)
         middle -= (middle @ up) * up
-    near = mesh.copy()
-    near.points = points - middle
-    return near
+    return np.asarray(middle)
 
 
 def _rename(mesh: Mesh, array: str, name: str, label: str) -> None:

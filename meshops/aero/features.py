@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from torch import Tensor
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
 from meshops.data.cues import CUES, mesh_cues
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.errors import InputError
 from meshops.partition.ball_tree import BallTree
 
@@ -124,6 +124,9 @@ def frame_of(graph: MeshGraph, conditions: FlowConditions, domain: str) -> Frame
     Raises:
         InputError: A volume without its body, or a body without extent along the flow.
     """
+    if conditions.ground is not None:
+        up = torch.tensor(conditions.up, dtype=torch.float64)
+        conditions = replace(conditions, ground=conditions.ground - float(origin_of(graph) @ up))
     return Frame.of(graph.pos, conditions, _corners(graph, domain))
 
 

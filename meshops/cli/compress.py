@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import meshops
-from meshops.cli.options import parser
+from meshops.cli.options import existing_checkpoint, parser
 from meshops.errors import InputError, some
 
 EXAMPLES = """examples:
@@ -36,6 +36,7 @@ def run(argv: Sequence[str]) -> int:
     out = Path(args.out)
     if out.exists():
         raise InputError(f"{out}: exists already; choose another --out or remove it")
+    existing_checkpoint(args.checkpoint)
     surrogate = meshops.load(args.checkpoint)
     small = surrogate.compress(args.budget, args.bits)
     small.save(out)

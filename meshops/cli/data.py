@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from meshops.cli.options import key_values, parser, print_json
+from meshops.cli.options import existing_folder, key_values, parser, print_json
 from meshops.errors import DataWarning, InputError
 
 TOLD = ("unreadable", "not finite", "other arrays")  # by the check of each case already
@@ -27,6 +27,7 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="dataset option")
     options.add_argument("--json", action="store_true")
     args = options.parse_args(argv)
+    existing_folder(args.root)
 
     name, data, study = _open(args)
     rows: list[dict[str, Any]] = []

@@ -7,12 +7,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from meshops.cli.options import console, output_folder, parser
-from meshops.cli.train import parse
-from meshops.surrogate import Surrogate
+from meshops.cli.train import how_to_go_on, parse
+
+if TYPE_CHECKING:
+    from meshops.surrogate import Surrogate
 
 # An Ahmed body inside the range of the 24 training shapes that is none of the 30 of the data.
 NEW_SHAPE = {
@@ -35,6 +38,8 @@ def run(argv: Sequence[str]) -> int:
     )
     options.add_argument("--out", default="runs/demo", help="folder of the run (default: %(default)s)")
     options.add_argument("--smoke", action="store_true", help="a few steps only: does everything run?")
+    options.add_argument("--resume", action="store_true", help="continue the run that was stopped in --out")
+    options.add_argument("--overwrite", action="store_true", help="remove the run that is in --out")
     args = options.parse_args(argv)
     start = time.perf_counter()
     folder = output_folder(args.out)
@@ -45,9 +50,13 @@ def run(argv: Sequence[str]) -> int:
 
     from meshops.training import train
 
-    result = train(config, overwrite=True, console=screen)
-    screen.print("predicting the held-out shapes and a new one, drawing pictures, writing the report")
-    report = _predict(result.surrogate, folder, screen, smoke=args.smoke)
+    try:
+        result = train(config, resume=args.resume, overwrite=args.overwrite, console=screen)
+        screen.print("predicting the held-out shapes and a new one, drawing pictures, writing the report")
+        report = _predict(result.surrogate, folder, screen, smoke=args.smoke)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nmeshops demo: interrupted; {how_to_go_on(args.out)}\n")
+        return 130
     sys.stdout.write(f"\n{result.report.table()}\n\n")
     sys.stdout.write(f"report: {report}\ncheckpoint: {folder / 'model.ckpt'}\n")
     sys.stdout.write(f"next: meshops predict {folder / 'model.ckpt'} YOUR.stl --out out --report\n")

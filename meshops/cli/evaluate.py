@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from meshops.cli.options import console, key_values, output_folder, parser, print_json
+from meshops.cli.options import console, existing_checkpoint, key_values, output_folder, parser, print_json
 
 
 def run(argv: Sequence[str]) -> int:
@@ -31,6 +31,8 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--device", default="cpu")
     options.add_argument("--json", action="store_true", help="everything, case by case, as JSON")
     args = options.parse_args(argv)
+    existing_checkpoint(args.checkpoint)
+    asked, extra = key_values(args.ask), key_values(args.option)
 
     from meshops.datasets import detect, names, open_data
     from meshops.datasets.registry import options as options_of
@@ -40,7 +42,6 @@ def run(argv: Sequence[str]) -> int:
     surrogate = load(args.checkpoint, device=args.device)
     known = args.data.lower().replace("-", "_") in names()
     name, root = (args.data, args.root) if known else (detect(args.data), args.data)
-    extra = key_values(args.option)
     for key in ("inputs", "fields", "domain"):  # a dataset reads what the surrogate was trained on
         value = getattr(surrogate.spec, key, None)
         if key in options_of(name) and value not in (None, "graph"):
@@ -49,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     training = open_data(name, root=root, split="train", **extra) if args.yardsticks else None
     folder = Path(output_folder(args.pictures)) if args.pictures else None
     context = Context(console=console(), folder=folder, device=surrogate.task.device)
-    report = surrogate.evaluate(data, training=training, context=context, **key_values(args.ask))
+    report = surrogate.evaluate(data, training=training, context=context, **asked)
     if args.json:
         print_json(report.to_dict())
         return 0

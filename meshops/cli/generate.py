@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meshops.cli.options import console, followed, key_values, parser
+from meshops.cli.options import console, key_values, parser
 from meshops.errors import InputError, did_you_mean, listing
 from meshops.io import replacing_folder
+from meshops.progress import followed
 
 EXAMPLES = """examples:
   meshops generate riemann_2d --num 10 --train 8 --test 2 --out data/shock
@@ -60,18 +61,18 @@ def _written(args: Any, out: Path) -> str:
     sizes = {"num_points" if meshes else "resolution": args.points if meshes else args.resolution,
              "frames": args.frames, "t_end": args.t_end}  # fmt: skip
     given = {key: value for key, value in sizes.items() if value is not None} | key_values(args.option)
-    what, seeds = f"solving {args.name}", range(args.seed, args.seed + args.num)
+    what, seeds, screen = f"solving {args.name}", range(args.seed, args.seed + args.num), console()
     if args.name in STUDIES:
         told = write_study(
-            args.name, out, cases=args.num, seed=args.seed, follow=lambda each: followed(each, what), **given
+            args.name, out, cases=args.num, seed=args.seed, follow=lambda each: followed(each, what, screen), **given
         )
         return f"{out}: {told}"
     split = Split.of(args.num, args.train, args.test) if args.layout == "well" else Split(0, 0, 0)
     if meshes:
-        cases = (generate_mesh(args.name, seed, **given) for seed in followed(seeds, what))
+        cases = (generate_mesh(args.name, seed, **given) for seed in followed(seeds, what, screen))
         return write_meshes(cases, out, args.name, split=split)
     ranges = {key: _range(key, value) for key, value in key_values(args.vary).items()}
-    runs = [generate(args.name, seed, **given | drawn(ranges, seed)) for seed in followed(seeds, what)]
+    runs = [generate(args.name, seed, **given | drawn(ranges, seed)) for seed in followed(seeds, what, screen)]
     return write_grids(runs, out, args.name, layout=args.layout, split=split)
 
 

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leave:  # argument parsers leave this way
         return leave.code if isinstance(leave.code, int) else 2
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted\n")
+        sys.stderr.write(f"\nmeshops {verb}: interrupted; start again with the same command\n")
         return 130
 
 

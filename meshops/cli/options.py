@@ -6,18 +6,14 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from rich.console import Console
 
-from meshops.errors import InputError
-from meshops.io import json_text
-
-T = TypeVar("T")
-FIRST_SIGN, SELDOM = 3.0, 10.0  # seconds to the first line of progress off a terminal, and between lines
+from meshops.errors import CheckpointError, InputError
+from meshops.io import json_text, missing_checkpoint
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,33 +38,7 @@ def parser(verb: str, description: str, epilog: str = "") -> Parser:
 
 def console() -> Console:
     """Progress goes to the standard error stream, results to the standard output."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def followed(each: Iterable[T], what: str, *, count: int | None = None) -> Iterator[T]:
-    """The items, with a bar on a terminal and elsewhere a line after a few seconds and then every ten.
-
-    Args:
-        each: What is worked through.
-        what: Said in front, e.g. ``"solving wake"``.
-        count: How many there are; None: ``len(each)``.
-    """
-    screen = console()
-    total = len(each) if count is None else count  # type: ignore[arg-type]
-    if screen.is_terminal:
-        from rich.progress import track
-
-        yield from track(each, what, total=total, console=screen, transient=True)
-        return
-    begun = time.monotonic()
-    told = begun - SELDOM + FIRST_SIGN
-    for done, item in enumerate(each):
-        now = time.monotonic()
-        if now - told >= SELDOM:
-            left = f", {(now - begun) / done * (total - done):.0f} s left" if done else ""
-            screen.print(f"  {what}: {done}/{total}  {now - begun:.0f} s{left}")
-            told = now
-        yield item
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def output_folder(path: str) -> Path:
@@ -86,6 +56,29 @@ def output_folder(path: str) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another --out") from None
     return folder
+
+
+def existing_checkpoint(path: str) -> Path:
+    """Path of a checkpoint that is there; said before PyTorch is loaded.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    problem = missing_checkpoint(Path(path))
+    if problem:
+        raise CheckpointError(problem)
+    return Path(path)
+
+
+def existing_folder(path: str) -> Path:
+    """A folder or file that is there; said before PyTorch is loaded.
+
+    Raises:
+        InputError: It is not.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such folder; check the path")
+    return Path(path)
 
 
 def print_json(content: Mapping[str, Any]) -> None:

@@ -31,6 +31,10 @@ def run(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     if args.num_patches is None and args.patch_size is None:
         args.patch_size = 256
+    if not Path(args.file).exists():
+        raise InputError(f"{args.file}: no such file; check the path")
+    if args.picture and args.location != "cell":
+        raise InputError("--picture colours cells; use --location cell")
 
     from meshops.data.clean import clean_mesh
     from meshops.data.convert import from_pyvista
@@ -58,8 +62,6 @@ def run(argv: Sequence[str]) -> int:
     if args.out:
         write_mesh(mesh, Path(args.out))
     if args.picture:
-        if args.location != "cell":
-            raise InputError("--picture colours cells; use --location cell")
         from meshops.viz.pictures import partition_picture
 
         partition_picture(mesh, labels, args.picture, num_patches=patches.num_patches)

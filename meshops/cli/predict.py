@@ -1,65 +1,134 @@
-"""``meshops predict CKPT FILE... --out DIR [--report]``."""
+"""``meshops predict CKPT [FILE...] --out DIR [--report]``."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshops.cli.options import console, key_values, output_folder, parser, print_json
+from meshops.cli.options import console, existing_checkpoint, key_values, output_folder, parser, print_json
 from meshops.errors import InputError, MeshopsError
+from meshops.progress import followed
 
 if TYPE_CHECKING:
-    from meshops.surrogate import Surrogate
+    from rich.console import Console
+
+    from meshops.surrogate import Surrogate, Written
+    from meshops.tasks.prediction import Prediction
 
 EPILOG = """examples:
   meshops predict runs/demo/model.ckpt car.stl --out out --report
   meshops predict runs/demo/model.ckpt shapes/*.stl --out out --report      (adds out/index.html)
   meshops predict CKPT part.stl --scale 0.001 --out out                     (file in millimetres)
   meshops predict CKPT car.stl --set speed=30 --set yaw=5 --out out         (other conditions)
+  meshops predict CKPT --set aoa=3.5 --out out                              (on the mesh all training cases share)
 """
 
 
 def run(argv: Sequence[str]) -> int:
     """Predict."""
     args = _parser().parse_args(argv)
+    conditions, names = _numbers(args.set), {str(k): str(v) for k, v in key_values(args.truth).items()}
+    existing_checkpoint(args.checkpoint)
+    _check_files(args)
+    folder = Path(args.out)
+    files: list[str | None] = args.files or [None]
+    stems = _stems(args.files) if args.files else ["prediction"]
+    if not args.overwrite:
+        for file, stem in zip(files, stems, strict=True):
+            _keep_others(folder / f"{stem}.json", file)
 
     from meshops.surrogate import load
+    from meshops.trust import behind
 
     surrogate = load(args.checkpoint, device=args.device)
     if surrogate.kind != "fields":
-        surrogate.predict(args.files[0])  # says what to use instead
-    folder = output_folder(args.out)
-    stems = _stems(args.files)
+        surrogate.predict(args.files[0] if args.files else None)  # says what to use instead
+    _check_options(surrogate, args)
+    output_folder(args.out)
     screen = console()
-    results: dict[str, Any] = {}
-    pages = []
+    for sentence in behind(surrogate.info.get("held_out")):
+        screen.print(f"warning: {sentence}")
+    done: dict[str, tuple[str, Any, Any]] = {}
     failures: list[str] = []
-    for file, stem in zip(args.files, stems, strict=True):
-        try:
-            prediction, written = _one(surrogate, file, stem, folder, args)
-        except MeshopsError as error:
-            if len(args.files) == 1:
-                raise
-            failures.append(f"{error}")
-            continue
-        numbers = prediction.to_dict()
-        results[file] = numbers
-        pages.append((stem, written, numbers))
-        for note in prediction.case.notes:
-            screen.print(f"note: {note}")
-        screen.print(f"{file}: {prediction.line()}")
-        screen.print(f"  -> {written.report or written.mesh}")
-        if prediction.verdict is not None and prediction.verdict.level != "inside":
-            screen.print(f"warning: {prediction.verdict.sentence}")
-    if args.report and len(pages) > 1:
-        screen.print(f"  -> {_index(pages, folder)}")
+    try:
+        for file, stem in zip(followed(files, "predicting", screen), stems, strict=True):
+            try:
+                prediction, written = _one(surrogate, file, stem, folder, args, names, conditions)
+            except MeshopsError as error:
+                if len(files) == 1:
+                    raise
+                failures.append(f"{error}")
+                continue
+            done[file or "the mesh of the training"] = stem, written, prediction.to_dict()
+            _tell(screen, file, prediction, written)
+    except KeyboardInterrupt:
+        left = len(files) - len(done) - len(failures)
+        sys.stderr.write(
+            f"\nmeshops predict: stopped; {len(done)} predicted in {folder}, {left} left: give those files again\n"
+        )
+        return 130
+    if args.report and len(done) > 1:
+        screen.print(f"  -> {_index(list(done.values()), folder)}")
     if args.json:
-        print_json(results)
+        print_json({file: numbers for file, (_, _, numbers) in done.items()})
     for failure in failures:
         sys.stderr.write(f"meshops predict: {failure}\n")
     return 2 if failures else 0
+
+
+def _tell(screen: Console, file: str | None, prediction: Prediction, written: Written) -> None:
+    for note in prediction.case.notes:
+        screen.print(f"note: {note}")
+    screen.print(f"{file or 'on the mesh of the training'}: {prediction.line()}")
+    screen.print(f"  -> {written.report or written.mesh}")
+    if prediction.verdict is not None and prediction.verdict.level != "inside":
+        screen.print(f"warning: {prediction.verdict.sentence}")
+
+
+def _check_files(args: Any) -> None:
+    """What can be said before anything heavy is loaded."""
+    if len(args.files) == 1 and not Path(args.files[0]).exists():
+        raise InputError(f"{args.files[0]}: no such file; check the path")
+    if args.passes is not None and args.passes < 1:
+        raise InputError(f"--passes must be at least 1, got {args.passes}")
+    if args.chunk_size < 1:
+        raise InputError(f"--chunk-size must be at least 1, got {args.chunk_size}")
+    if args.scale is not None and not 0 < args.scale < float("inf"):
+        raise InputError(f"--scale must be a positive number, got {args.scale}")
+
+
+def _check_options(surrogate: Surrogate, args: Any) -> None:
+    """Refuse options that would have no effect."""
+    spec: Any = surrogate.spec
+    if args.no_refine and spec.domain != "surface":
+        raise InputError("--no-refine is for surfaces of bodies; other meshes are never refined, leave it out")
+    for name in ("method", "passes"):
+        if getattr(args, name) is not None and not spec.nodes:
+            raise InputError(
+                f"--{name} is for surrogates that learnt from subsets of nodes (task.nodes); this one sees whole "
+                "meshes, leave it out"
+            )
+
+
+def _keep_others(path: Path, file: str | None) -> None:
+    """The same file predicted again replaces its own results; those of another file are kept.
+
+    Raises:
+        InputError: There are some under the same name.
+    """
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")).get("file")
+    except (OSError, ValueError, AttributeError):
+        before = None
+    same = file is None or (isinstance(before, str) and Path(before).resolve() == Path(file).resolve())
+    if before is None or not same:
+        whose = f"results of {before}" if before else "a file of yours"
+        raise InputError(f"{path}: {whose} would be overwritten; choose another --out, or say --overwrite")
 
 
 def _parser() -> Any:
@@ -69,12 +138,14 @@ def _parser() -> Any:
         EPILOG,
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
-    options.add_argument("files", nargs="+", metavar="FILE", help="STL, OBJ, PLY, VTK, VTP, VTU, MSH, SU2, OpenFOAM")
+    text = "mesh file or OpenFOAM case; none: the mesh that all training cases share"
+    options.add_argument("files", nargs="*", metavar="FILE", help=text)
     options.add_argument("--out", default="predictions", help="folder for the results (default: %(default)s)")
     options.add_argument("--report", action="store_true", help="also write a self-contained HTML report")
     options.add_argument("--no-pictures", action="store_true", help="no PNG pictures (faster)")
     options.add_argument("--scale", type=float, help="factor that brings the coordinates to metres")
-    options.add_argument("--region", help="boundary patch of an OpenFOAM case, e.g. body")
+    text = "parts of the file: name, group or pattern, several with commas, e.g. body or 'wheel.*,body'"
+    options.add_argument("--region", action="append", help=text)
     options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
                          help="array of the file that holds the true field, when its name differs")  # fmt: skip
     options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
@@ -85,24 +156,29 @@ def _parser() -> Any:
     options.add_argument("--method", choices=methods, help=text)
     options.add_argument("--passes", type=int, help="predictions averaged (default: as trained)")
     options.add_argument("--chunk-size", type=int, default=50_000, help="nodes at a time: memory, not result")
+    text = "replace results of another file that has the same name"
+    options.add_argument("--overwrite", action="store_true", help=text)
     options.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options.add_argument("--json", action="store_true", help="print forces, errors and notes as JSON")
     return options
 
 
-def _one(surrogate: Surrogate, file: str, stem: str, folder: Path, args: Any) -> tuple[Any, Any]:
+def _one(
+    surrogate: Surrogate, file: str | None, stem: str, folder: Path, args: Any, names: dict[str, str],
+    conditions: dict[str, float],
+) -> tuple[Prediction, Written]:  # fmt: skip
     from meshops.surrogate.outputs import write_prediction
 
     prediction = surrogate.predict(
         file,
         scale=args.scale,
-        region=args.region,
+        region=",".join(args.region) if args.region else None,
         method=args.method,
         passes=args.passes,
         chunk_size=args.chunk_size,
         refine=not args.no_refine,
-        names={str(k): str(v) for k, v in key_values(args.truth).items()},
-        conditions=_numbers(args.set),
+        names=names,
+        conditions=conditions,
     )
     written = write_prediction(prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report)
     return prediction, written

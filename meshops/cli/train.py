@@ -6,15 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from meshops.cli.options import Parser, console, print_json
-from meshops.errors import InputError
-from meshops.tasks import get_task, list_tasks
-from meshops.training import DataConfig, RunConfig, StagesConfig, TrainConfig, train, train_stages
+from meshops.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from meshops.training import RunConfig, StagesConfig
 
 USAGE = """usage: meshops train RUN.yaml [--key value ...] [--stage all|1|2|...] [--resume] [--overwrite] [--json]
 
@@ -22,8 +23,7 @@ Train a surrogate and judge it on the test split of its dataset. ``kind:`` says 
 cases (fields), trajectories on grids or meshes step by step (rollout), compressed trajectories (autoencode), whole
 futures as ensembles (generate), or several runs that build on each other (stages).
 
-  RUN.yaml             settings of the run; models/<system>/<dataset>.yaml are ready to use, and so are
-                       the names of shipped recipes: {recipes}
+  RUN.yaml             settings of the run, or the name of a recipe that comes with meshops (listed below)
   --key value          change a setting, e.g. --train.steps 500 --model.depth 6 --out runs/mine
   --stage NAME         of a file of stages: all, or the number or name of one; a changed setting then
                        holds for every run that has it
@@ -38,6 +38,8 @@ On several GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml, or --tra
 
 {known}
 
+A dataset is chosen by --data.name, its folder given by --data.root; a folder of one's own mesh files is mesh_files.
+
 settings and defaults:
 """
 
@@ -48,20 +50,42 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.write(_usage())
         return 0
     given, arguments = _taken(argv, "--stage", resume="store_true", overwrite="store_true", json="store_true")
+    staged = False
+    if arguments and not arguments[0].startswith("--"):
+        staged = kind_of(recipe_path(arguments[0])) == "stages"  # a file that is not there is said before PyTorch loads
+
+    from meshops.training import train, train_stages
+
     again: dict[str, Any] = {"resume": given.resume, "overwrite": given.overwrite, "console": console()}
-    if arguments and not arguments[0].startswith("--") and kind_of(recipe_path(arguments[0])) == "stages":
-        config, stages = parse_stages(arguments)
-        result = train_stages(stages, out=config.out, stage=given.stage or "all", **again)
-    else:
-        settings = parse(arguments)
-        if given.stage is not None:
-            raise InputError(f"--stage is for run files of kind: stages; this one is of kind: {settings.kind}")
-        result = train(settings, **again)
+    out = ""
+    try:
+        if staged:
+            config, stages = parse_stages(arguments)
+            out = config.out
+            result = train_stages(stages, out=out, stage=given.stage or "all", **again)
+        else:
+            settings = parse(arguments)
+            if given.stage is not None:
+                raise InputError(f"--stage is for run files of kind: stages; this one is of kind: {settings.kind}")
+            out = settings.out
+            result = train(settings, **again)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nmeshops train: interrupted; {how_to_go_on(out)}\n")
+        return 130
     if given.json:
         print_json(result.report.to_dict())
     else:
         sys.stdout.write(result.report.table() + "\n")
     return 0
+
+
+def how_to_go_on(out: str) -> str:
+    """What to do after a run was interrupted outside of its steps."""
+    folder = Path(out or ".")
+    kept = [*folder.glob("**/checkpoints/last.ckpt"), *folder.glob("**/model.ckpt")] if out else []
+    if not kept:
+        return "nothing was learnt yet, start again with the same command"
+    return f"continue with the same command and --resume (run in {out})"
 
 
 def parse_stages(arguments: Sequence[str]) -> tuple[StagesConfig, list[tuple[str, RunConfig]]]:
@@ -70,6 +94,8 @@ def parse_stages(arguments: Sequence[str]) -> tuple[StagesConfig, list[tuple[str
     Raises:
         InputError: No stages, no such file, or a change that no stage has.
     """
+    from meshops.training import StagesConfig
+
     changes = _pairs(arguments[1:])
     path = recipe_path(arguments[0])
     content = _content(path)
@@ -122,6 +148,9 @@ def parse(arguments: Sequence[str]) -> RunConfig:
     Raises:
         InputError: No such file, not YAML, or an unknown or impossible setting.
     """
+    from meshops.tasks import get_task, list_tasks
+    from meshops.training import DataConfig, RunConfig, TrainConfig
+
     given, arguments = _taken(arguments, "--kind")
     source, kind = "", given.kind
     if arguments and not arguments[0].startswith("--"):
@@ -149,20 +178,31 @@ def parse(arguments: Sequence[str]) -> RunConfig:
 
 
 def recipes() -> dict[str, Path]:
-    """Recipes shipped with the package, by name."""
-    folder = Path(__file__).parents[1] / "recipes"
-    return {path.stem: path for path in folder.glob("*.yaml")}
+    """Recipes shipped with the package, by name: ``demo``, and ``mspt/ahmed`` for ``models/mspt/ahmed.yaml``."""
+    package = Path(__file__).parents[1]
+    shipped = {path.stem: path for path in (package / "recipes").glob("*.yaml")}
+    for folder in (package / "recipes", package.parent / "models"):  # of a wheel, of a checkout
+        shipped |= {f"{path.parent.name}/{path.stem}": path for path in sorted(folder.glob("*/*.yaml"))}
+    return shipped
 
 
 def recipe_path(name: str) -> Path:
-    """File of a recipe given by path or by name."""
-    path = recipes().get(name, Path(name))
-    if not path.is_file():
-        raise InputError(f"{name}: no such file or recipe; recipes: {', '.join(sorted(recipes()))}")
-    return path
+    """File of a recipe given by path or by name; ``models/mspt/ahmed.yaml`` is found from anywhere."""
+    if Path(name).is_file():
+        return Path(name)
+    known = recipes()
+    short = name.removeprefix("models/").removesuffix(".yaml")
+    if short not in known:
+        raise InputError(
+            f"{name}: no such file or recipe; {did_you_mean(short, known)}recipes: {', '.join(sorted(known))}"
+        )
+    return known[short]
 
 
 def _parser(kind: str) -> ArgumentParser:
+    from meshops.tasks import get_task
+    from meshops.training import DataConfig, RunConfig, TrainConfig
+
     defaults = RunConfig(kind=kind)
     settings = ArgumentParser(prog="meshops train", exit_on_error=False, default_env=False, allow_abbrev=False)
     settings.add_argument("--config", action="config", help="YAML file with the settings below")
@@ -180,11 +220,17 @@ def _usage() -> str:
     """Help: what all kinds share once, then the task block of each kind."""
     from meshops.datasets import names
     from meshops.models import list_models
+    from meshops.tasks import list_tasks
 
-    known = {"kinds": [*list_tasks(), "stages"], "datasets": names(), "models": list_models()}
+    known = {
+        "kinds": [*list_tasks(), "stages"],
+        "datasets": names(),
+        "models": list_models(),
+        "recipes": sorted(recipes()),
+    }
     lines = (f"{what + ':':10} {', '.join(values)}" for what, values in known.items())
     wrapped = "\n".join(fill(line, 100, subsequent_indent=" " * 11) for line in lines)
-    text = USAGE.format(recipes=", ".join(sorted(recipes())), known=wrapped)
+    text = USAGE.format(known=wrapped)
     whole = {kind: _groups(_parser(kind).format_help()) for kind in list_tasks()}
     first = next(iter(whole.values()))
     shared = [block for block in first[1:] if "--task." not in block]

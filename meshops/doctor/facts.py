@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.integrals import SurfaceIntegrals
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import MeshGraph, origin_of
 
 Array = NDArray[np.float64]
 LEVELS = np.linspace(0.0, 1.0, 33)
@@ -139,7 +139,7 @@ def facts_of(graph: MeshGraph, index: int, name: str, flow: FlowConditions | Non
         name: How messages call it.
         flow: Its free stream.
     """
-    pos = graph.pos.double().numpy()
+    pos = (graph.pos.double() + origin_of(graph)).numpy()
     weight = _weights(graph, len(pos))
     low, high = pos.min(0), pos.max(0)
     arm = pos - (weight[:, None] * pos).sum(0) / weight.sum()
@@ -160,7 +160,7 @@ def facts_of(graph: MeshGraph, index: int, name: str, flow: FlowConditions | Non
         moments=np.einsum("n,ni,nj->ij", weight, scaled, scaled),
         skew=(weight * (scaled**2).sum(1)) @ scaled,
         reach=np.stack([scaled.min(0), scaled.max(0)]),
-        points_key=_key(pos.astype(np.float32)),
+        points_key=_key(graph.pos.numpy()),
         cells_key=_key(graph.cell_nodes.numpy(), graph.cell_size.numpy()) if graph.num_cells else "",
         fields={n: field_facts(graph.field(n).numpy(), scaled, weight) for n in graph.fields}
         if graph.get("y") is not None

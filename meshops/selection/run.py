@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def fit(
     overwrite: bool = False,
     console: Console | None = None,
     about: Mapping[str, Plain] | None = None,
+    notes: Sequence[str] = (),
 ) -> FitResult:
     """The best surrogate of finished cases that the time allows.
 
@@ -80,6 +81,7 @@ def fit(
         overwrite: Remove the fit that is there.
         console: Where progress goes; None: nowhere.
         about: Facts about the data for the checkpoint.
+        notes: What else the user should know of the data.
 
     Raises:
         InputError: The cases, a setting or the folder cannot be used.
@@ -96,7 +98,7 @@ def fit(
     settings.pop("out")
     with fit_folder(Path(config.out), settings, resume=resume, overwrite=overwrite) as folder:
         start = time.perf_counter()
-        result = _fit(cases, config, split, folder, screen, dict(about or {}))
+        result = _fit(cases, config, split, folder, screen, dict(about or {}), notes)
         result.report.seconds["total"] = round(time.perf_counter() - start, 1)
         write_results(result, cases)
         if result.found.stopped is not None:
@@ -133,10 +135,17 @@ def _split(cases: CaseDataset, config: FitConfig) -> Split:
 
 
 def _fit(
-    cases: CaseDataset, config: FitConfig, split: Split, folder: Path, screen: Console, about: dict[str, Plain]
+    cases: CaseDataset,
+    config: FitConfig,
+    split: Split,
+    folder: Path,
+    screen: Console,
+    about: dict[str, Plain],
+    more: Sequence[str],
 ) -> FitResult:
     learning = CaseSubset(cases, split.learn)
-    settings, notes = _settings(learning, config), _remarks(cases, split, drawn=isinstance(config.test, float | int))
+    settings, notes = _settings(learning, config), [*more]
+    notes += _remarks(cases, split, drawn=isinstance(config.test, float | int))
     context = Context(console=screen, folder=folder)
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
@@ -162,7 +171,8 @@ def _fit(
 def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
     """Bodies in a flow are learnt from subsets of their nodes, others whole while they are small."""
     first = cases[0]
-    body = first.pos.shape[1] == 3 and first.num_cells > 0 and cases.flow_stated
+    solid = first.pos.shape[1] == 3 and first.num_cells > 0
+    body = config.geometry == "body" or (config.geometry == "auto" and solid and cases.flow_stated)
     large = max(len(graph.pos) for graph in cases) > WHOLE
     return FieldsSettings(
         fields=config.fields,
@@ -172,6 +182,7 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
         hide_cues=0.15,
         loss=("relative_l2",),
         conditions=config.conditions,
+        geometry=config.geometry,
         shape=True,
     )
 

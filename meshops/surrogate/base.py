@@ -20,7 +20,8 @@ from torch_geometric.data import Data
 
 from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions
-from meshops.errors import CheckpointError, InputError
+from meshops.data.mesh_graph import MeshGraph
+from meshops.errors import CheckpointError, InputError, listing
 from meshops.models import create_model
 from meshops.models.compress import compressed_model, empty_integers
 from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
@@ -59,7 +60,7 @@ class Surrogate:
 
     def predict(
         self,
-        source: Source | Data | Case,
+        source: Source | Data | Case | None = None,
         *,
         scale: float | None = None,
         region: str | None = None,
@@ -76,9 +77,10 @@ class Surrogate:
         """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.aero.cases.Case`.
 
         Args:
-            source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, a graph, or an opened case.
+            source: Path of a mesh or of an OpenFOAM case, a PyVista mesh, a graph, or an opened case; None: the mesh
+                that all training cases share, at other conditions.
             scale: Factor that brings the coordinates to metres. Without one, a body of an absurd length is refused.
-            region: Boundary patch of an OpenFOAM case.
+            region: Parts of the file: name, group or pattern, several separated by commas.
             refine: Split triangles much coarser than the training meshes (the result is averaged back).
             names: Field of the model -> array of the file that holds its truth, where the names differ.
             flow: Flow past a body; default: that of an opened case, else of the training. Whether mirror images share
@@ -98,6 +100,14 @@ class Surrogate:
         if not isinstance(task, FieldsTask):
             task.predict(source)  # says what to use instead
             raise AssertionError("a task that is not of fields predicted a case")
+        unknown = [name for name in names or {} if name not in task.spec.fields]
+        if unknown:
+            raise InputError(
+                f"no field {listing(unknown)} to compare with a true one; the model predicts "
+                f"{listing(task.spec.fields)}"
+            )
+        if source is None:
+            source = _shared_mesh(task, scale=scale, region=region, names=names)
         named, flow = _split_conditions(task, conditions or {}, flow)
         case = task.open(source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named)
         if self.novelty is not None and scale is None and case.body is not None and not isinstance(source, Case):
@@ -233,6 +243,23 @@ def software() -> dict[str, Plain]:
         "torch_geometric": torch_geometric.__version__,
         "numpy": str(np.__version__),
     }
+
+
+def _shared_mesh(task: FieldsTask, **of_files: object) -> MeshGraph:
+    """The mesh of the training cases.
+
+    Raises:
+        InputError: They do not share one, or an option for files is given.
+    """
+    mesh: MeshGraph | None = getattr(task, "reference", None)
+    if mesh is None:
+        raise InputError(
+            "a mesh is missing: the training cases do not share one; give the file of the shape to predict"
+        )
+    given = [name for name, value in of_files.items() if value]
+    if given:
+        raise InputError(f"{listing(given)} is for files; leave it out when predicting on the mesh of the training")
+    return mesh.clone_shallow()
 
 
 def _split_conditions(

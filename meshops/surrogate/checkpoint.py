@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from meshops.errors import CheckpointError
-from meshops.io import replacing
+from meshops.io import missing_checkpoint, replacing
 
 FORMAT = "meshops-surrogate"
 VERSION = 2
@@ -29,10 +29,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Not a file, damaged, pickled code in it, another program's, or written by a newer meshops.
     """
-    if not path.is_file():
-        folder = path / "model.ckpt"
-        hint = f"; did you mean {folder}?" if folder.is_file() else ""
-        raise CheckpointError(f"{path}: no such checkpoint file{hint}")
+    problem = missing_checkpoint(path)
+    if problem:
+        raise CheckpointError(problem)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds here, none of them documented

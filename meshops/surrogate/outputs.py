@@ -18,7 +18,9 @@ from meshops.viz.report import ReportData, Table, TrustSection, write_report
 
 CONTENTS = {
     ".vtp": "surface with predicted fields",
-    ".vtu": "volume with predicted fields",
+    ".vtu": "mesh with predicted fields",
+    ".vtm": "parts with predicted fields",
+    **dict.fromkeys((".vtk", ".vti", ".vts", ".vtr"), "mesh with predicted fields"),
     ".json": "forces and errors",
 }
 
@@ -28,7 +30,7 @@ class Written:
     """Files of one prediction.
 
     Attributes:
-        mesh: VTP or VTU with the fields on the original cells.
+        mesh: The fields on the original cells, in the format of the file where it can hold them.
         numbers: JSON.
         pictures: PNG files with captions.
         report: HTML or None.
@@ -51,6 +53,8 @@ def write_prediction(
 ) -> Written:
     """Write the files of a prediction as ``<stem>_predicted.vtp``, ``<stem>.json``, ``<stem>_<field>.png``, ...
 
+    The mesh is written in the format of its file where that holds fields, see :mod:`meshops.data.write_back`.
+
     Args:
         prediction: From ``surrogate.predict``.
         surrogate: For the report: what made the prediction.
@@ -59,11 +63,13 @@ def write_prediction(
         pictures: Draw the fields.
         report: Write ``<stem>_report.html`` with the pictures in it.
     """
-    from meshops.data.writers import write_mesh  # VTK
+    from meshops.data.write_back import write_back  # VTK
 
-    mesh = prediction.mesh
-    suffix = ".vtp" if type(mesh).__name__ == "PolyData" else ".vtu"
-    path = write_mesh(mesh, folder / f"{stem}_predicted{suffix}")
+    case = prediction.case
+    source = case.source or (None if _spec(surrogate).bodies else Path("graph.vtu"))
+    path = write_back(
+        prediction.mesh, folder / f"{stem}_predicted", source=source, parts=case.parts, cell_part=case.cell_part
+    )
     numbers = write_json(folder / f"{stem}.json", prediction.to_dict() | {"surrogate": surrogate.info.get("data", {})})
     drawn = []
     if pictures or report:

@@ -18,7 +18,6 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -26,6 +25,7 @@ from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, did_you_mean, listing
+from meshops.progress import followed
 from meshops.tasks.report import Report
 
 Plain: TypeAlias = "bool | int | float | str | Sequence[Plain] | Mapping[str, Plain] | None"
@@ -98,9 +98,8 @@ class Context:
     reuse: bool = False
 
     def track(self, count: int, what: str = "testing") -> Iterable[int]:
-        """Numbers of cases, with a bar on a terminal."""
-        screen = self.console
-        return track(range(count), what, console=screen, transient=True, disable=not screen.is_terminal)
+        """Numbers of cases, with progress: a bar on a terminal, elsewhere a line every ten seconds."""
+        return followed(range(count), what, self.console)
 
 
 ALONE = Context()

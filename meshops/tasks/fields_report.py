@@ -107,8 +107,10 @@ def known_errors(case: Case, fields: Mapping[str, Array], metrics: Sequence[str]
     area = case.graph.get("area") if case.body is not None and not case.refined else None
     for name, truth in case.truth.items():
         predicted = torch.as_tensor(np.asarray(case.to_mesh(fields[name])))
-        areas = None if area is None else area[keep]
-        out[name] = field_errors(predicted[keep], torch.as_tensor(truth)[keep], areas, extra=metrics)
+        known = torch.as_tensor(truth)
+        rows = keep & known.reshape(len(known), -1).isfinite().all(1)  # what is not known is not compared
+        areas = None if area is None else area[rows]
+        out[name] = field_errors(predicted[rows], known[rows], areas, extra=metrics)
     return out
 
 

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from meshops.errors import Stopped
 from meshops.io import plain, write_text
+from meshops.progress import Heartbeat
 
 LOG_EVERY = 10  # steps between lines of the log
-FIRST_SIGN, SELDOM = 3.0, 60.0  # seconds to the first line of progress, and between lines at most
 
 
 class AveragedWeights(Callback):  # type: ignore[misc]
@@ -115,46 +115,58 @@ class RandomState(Callback):  # type: ignore[misc]
 
 
 class StepProgress(Callback):  # type: ignore[misc]
-    """Progress over all steps with time left: a bar in a terminal, a line now and then elsewhere.
+    """Progress over all steps with time left: a bar in a terminal, elsewhere a line every ten seconds.
 
-    The first line comes after a few seconds, the next ones less and less often, at least every minute.
+    The first line comes after a few seconds, also when a step takes longer.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar: Progress | None = None
-        self._start = self._next = 0.0
-        self._first = 0
+        self._start = 0.0
+        self._first = self._step = 0
+        self._line = ""
+        self._beat: Heartbeat | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Open the bar."""
-        self._start, self._first = time.monotonic(), trainer.global_step
-        self._next = self._start + FIRST_SIGN
+        self._start = time.monotonic()
+        self._first = self._step = trainer.global_step
         if trainer.is_global_zero and self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
             self.bar = Progress(*columns, console=self.console)
             self.bar.add_task("training", total=trainer.max_steps, completed=self._first, note="")
             self.bar.start()
+        elif trainer.is_global_zero:
+            self._beat = Heartbeat(lambda: self._told(trainer), self.console)
+            self._beat.__enter__()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         """One step further."""
         if not trainer.is_global_zero:
             return
-        step, steps, now = trainer.global_step, trainer.max_steps, time.monotonic()
+        self._step = trainer.global_step
+        self._line = _note(trainer)
         if self.bar is not None:
-            self.bar.update(self.bar.tasks[0].id, completed=step, note=_note(trainer))
-        elif now >= self._next or step == steps:
-            spent = now - self._start
-            left = spent / max(1, step - self._first) * (steps - step)
-            self._next = now + min(max(spent, FIRST_SIGN), SELDOM)
-            self.console.print(f"  step {step}/{steps}  {_note(trainer)}  {spent:.0f} s, {left:.0f} s left")
+            self.bar.update(self.bar.tasks[0].id, completed=self._step, note=self._line)
+        elif self._step == trainer.max_steps:
+            self.console.print(self._told(trainer))
+
+    def _told(self, trainer: Trainer) -> str:
+        """Where the run is; called from another thread, so that it only reads what a step has left."""
+        done, steps, spent = self._step - self._first, trainer.max_steps, time.monotonic() - self._start
+        left = f", {spent / done * (steps - self._step):.0f} s left" if done else ", in its first step"
+        return f"  step {self._step}/{steps}  {self._line}  {spent:.0f} s{left}"
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Close the bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+        if self._beat is not None:
+            self._beat.__exit__()
+            self._beat = None
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Close the bar when training stops early."""

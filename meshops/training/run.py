@@ -25,6 +25,8 @@ from meshops.training.config import DataConfig, RunConfig, TrainConfig, setting
 from meshops.training.folder import is_first_rank, open_folder
 from meshops.trust import Novelty
 
+SHOWN = 8  # names of test cases on the screen
+
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
@@ -90,7 +92,7 @@ def train(
             test = _cases(config.data, config.data.test)
         report = Report(surrogate.kind, "not judged: no test cases", {})
         if test is not None:
-            screen.print(f"test: {len(test)} held-out cases")
+            screen.print(f"test: {len(test)} held-out cases{_named(test)}")
             report = surrogate.evaluate(test, training=cases, context=replace(context, reuse=False))
             clock.tick("test")
         report.seconds = clock.seconds
@@ -135,6 +137,12 @@ def count_weights(model: nn.Module) -> int:
 
 def _cases(config: DataConfig, split: str) -> CaseSource:
     return open_data(config.name, root=config.root, split=split, **config.options)
+
+
+def _named(cases: CaseSource) -> str:
+    """Which cases, so that nobody has to guess the split."""
+    names = [str(name) for name in getattr(cases, "cases", ())]
+    return f" ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})" if names else ""
 
 
 def _task(kind: type[Task], config: RunConfig, samples: Samples, screen: Console) -> Task:  # type: ignore[type-arg]

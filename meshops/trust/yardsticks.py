@@ -1,13 +1,14 @@
 """Predictions that need no training: what any surrogate has to beat on the same held-out shapes.
 
-``nearest``: the fields of the nearest training shape. ``average``: the mean of the fields of all training shapes. Both
+``nearest``: the fields of the nearest training case. ``average``: the mean of the fields of all training cases. Both
 carry values over from the nearest point in coordinates of the unit bounding box; "nearest" means the Euclidean distance
-of the z-scored geometry parameters (of the shape descriptors where a dataset has no parameters).
+of the z-scored geometry parameters (of the shape descriptors where a dataset has no parameters; for plain fields of the
+conditions, and of mean and spread of places and inputs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,16 @@ from scipy.spatial import cKDTree
 
 from meshops.aero.cases import Case, graph_case
 from meshops.aero.prepare import restored
+from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.datasets.base import CaseDataset
 from meshops.tasks.base import CaseSource
 from meshops.tasks.fields_report import case_row, summary
 from meshops.tasks.fields_samples import as_cases, case_flow
 from meshops.tasks.fields_spec import FieldsSpec
-from meshops.tasks.report import Row
+from meshops.tasks.report import Row, shown
 
 Array = NDArray[np.float64]
+FEWEST, MOST_LOOKUPS = 20, 2e8  # training cases that are taken in any case; values that are carried over in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +65,15 @@ class Yardsticks:
         """Fields ``[n, c]`` of each yardstick at the nodes of a new shape."""
         unit = unit_box(pos, corners)
         carried = [
-            example.fields[tree.query(unit, workers=-1)[1]]
+            example.fields if _same(example.pos, pos) else example.fields[tree.query(unit, workers=-1)[1]]
             for example, tree in zip(self.training, self.trees, strict=True)
         ]
         distance = np.linalg.norm((self.parameters - parameters) / self.scale, axis=1)
         return {"nearest": carried[int(distance.argmin())], "average": np.mean(carried, axis=0)}
+
+
+def _same(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and bool(np.array_equal(one, other))
 
 
 def unit_box(pos: Array, corners: Array) -> Array:
@@ -76,11 +83,16 @@ def unit_box(pos: Array, corners: Array) -> Array:
 
 
 def yardstick_rows(spec: FieldsSpec, data: CaseSource, training: CaseSource) -> dict[str, Row]:
-    """Mean errors of each yardstick on cases, as a report has them; empty for tasks that are not surfaces of bodies."""
-    if spec.domain != "surface":
+    """Mean errors of each yardstick on cases, as a report has them; empty for volumes around bodies.
+
+    Of many training cases some are taken, evenly, so that the work stays bounded.
+    """
+    if spec.domain == "volume":
+        return {}
+    if not len(data) or not len(training):
         return {}
     cases, shapes = as_cases(data), as_cases(training)
-    known = Yardsticks([_example(shapes, i, spec)[0] for i in range(len(shapes))])
+    known = Yardsticks([_example(shapes, i, spec)[0] for i in _some(shapes, cases)])
     tables: dict[str, dict[str, Row]] = {}
     for i, name in enumerate(cases.cases):
         example, case = _example(cases, i, spec)
@@ -91,20 +103,59 @@ def yardstick_rows(spec: FieldsSpec, data: CaseSource, training: CaseSource) -> 
     return {name: summary(table) for name, table in tables.items()}
 
 
+def behind(held_out: object) -> list[str]:
+    """A sentence for each held-out error of a surrogate that a yardstick beats; ``held_out`` as in a checkpoint."""
+    if not isinstance(held_out, Mapping):
+        return []
+    mean, baselines = held_out.get("mean") or {}, held_out.get("baselines") or {}
+    out = []
+    for key, own in mean.items():
+        if own is None or not key.endswith(("_rel_l2", "_error")):
+            continue
+        others = [
+            (float(value), name) for name, row in baselines.items()
+            if not name.startswith(" ") and (value := row.get(key)) is not None
+        ]  # fmt: skip
+        if others and min(others)[0] < own:
+            value, name = min(others)
+            out.append(
+                f"on held-out cases this surrogate is worse than '{name}' in {key} ({shown(own)} against "
+                f"{shown(value)}): no skill there"
+            )
+    return out
+
+
+def _some(shapes: CaseDataset, cases: CaseDataset) -> list[int]:
+    nodes = max(1, len(shapes[0].pos))
+    most = max(FEWEST, int(MOST_LOOKUPS / (nodes * len(cases))))
+    return sorted(set(np.linspace(0, len(shapes) - 1, min(most, len(shapes))).astype(int).tolist()))
+
+
 def _example(cases: CaseDataset, index: int, spec: FieldsSpec) -> tuple[Example, Case]:
     """A case for the yardsticks: fields free of speed and density."""
     graph = cases[index]
     case = graph_case(graph, spec, flow=case_flow(cases, index, spec))
     points = graph.get("points")
-    corners = graph.pos if points is None else points
-    values = np.array(list(cases.parameters(index).values()), dtype=np.float64)
-    if not values.size:
-        assert case.body is not None
-        values = case.body.descriptors(case.flow)
+    corners = graph.pos if points is None else points.double() - origin_of(graph)
+    values = _description(cases, index, case, graph)
     scaling = spec.scaling(case.flow)
     columns = [
         (graph.field(name).reshape(len(graph.pos), -1).double() - scaling[name][0]) / scaling[name][1]
         for name in spec.fields
     ]
+    if spec.domain == "graph":
+        corners = graph.pos
     box = np.stack([corners.amin(0).numpy(), corners.amax(0).numpy()]).astype(np.float64)
     return Example(graph.pos.double().numpy(), box, torch.cat(columns, 1).numpy(), values), case
+
+
+def _description(cases: CaseDataset, index: int, case: Case, graph: MeshGraph) -> Array:
+    """What "near" is measured in: geometry parameters, descriptors of a body, or conditions, extents and inputs."""
+    parameters = np.array(list(cases.parameters(index).values()), dtype=np.float64)
+    if case.body is not None:
+        return parameters if parameters.size else np.asarray(case.body.descriptors(case.flow), dtype=np.float64)
+    spread = [graph.pos] if graph.get("x") is None else [graph.pos, graph.x]
+    rows = torch.cat([values.reshape(len(graph.pos), -1).double() for values in spread], 1)
+    stated = [float(value) for _, value in sorted(cases.conditions_of(index).items())]
+    shape = torch.cat([rows.mean(0), rows.std(0, correction=0)]).numpy()
+    return np.concatenate([parameters, stated, shape])

@@ -56,7 +56,7 @@ def draw_case(case: Case, fields: Fields, spec: CaseSpec, folder: Path, stem: st
         title = f"{name}, predicted"
         if spec.domain == "volume":
             slice_picture(mesh, values, target, title=f"{name}_predicted", unit=unit, **axes)
-        elif spec.bodies and name in case.truth:
+        elif spec.bodies and name in case.truth and np.isfinite(case.truth[name]).all():
             comparison_picture(mesh, name, case.truth[name], values, target, unit=unit, **axes)
             title = f"{name}: true field, prediction, and their difference"
         else:
@@ -76,7 +76,7 @@ def case_scene(case: Case, fields: Fields, spec: CaseSpec) -> str | None:
     for name, unit in zip(spec.fields, spec.units_at(case.flow), strict=True):
         shown[f"{name} (predicted)"] = fields[name]
         units[f"{name} (predicted)"] = units[f"{name} (error)"] = unit
-    shown |= {f"{name} (error)": fields[name] - truth for name, truth in case.truth.items()}
+    shown |= {f"{name} (error)": fields[name] - truth for name, truth in case.truth.items() if np.isfinite(truth).all()}
     return scene_html(case.original(), shown, units=units, flow=case.flow.flow, up=case.flow.up)
 
 
@@ -117,7 +117,7 @@ def _draw_plane(case: Case, fields: Fields, path: Path) -> Path:
     from meshops.viz.plane import canvas, graph_picture, plane_picture
 
     values = {name: torch.as_tensor(array) for name, array in fields.items()}
-    if len(case.truth) == len(values):
+    if all(name in case.truth and name in case.graph.fields for name in values):
         return graph_picture(case.graph, values, path)
     panels = {name: v if v.dim() == 1 else v.norm(dim=1) for name, v in values.items()}
     return plane_picture(panels=panels, path=path, **canvas(case.graph))

@@ -89,7 +89,7 @@ def graph_picture(
     return plane_picture(panels=panels, path=path, title=title, **canvas(graph))
 
 
-def canvas(graph: Any) -> dict[str, Tensor | None]:
+def canvas(graph: Any) -> dict[str, Any]:
     """Points, triangles and their owners, to draw values at the nodes of a plane graph."""
     triangles = triangles_of(graph)
     if triangles is None or graph.get("location") != "cell":

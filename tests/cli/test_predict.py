@@ -177,6 +177,38 @@ def test_bad_values(checkpoint, body, tmp_path, capsys):
     assert numbers["errors"]["wallShearStressMean"]["rel_l2"] is None  # a true field that is zero
 
 
+def test_a_truth_that_is_known_in_part_is_compared_there(checkpoint, body, tmp_path, capsys):
+    field = body.copy()
+    truth = np.linspace(-1, 1, body.n_cells, dtype=np.float32)
+    truth[::5] = np.nan
+    field.cell_data["pMean"] = truth
+    field.save(tmp_path / "part.vtp")
+    assert predict(checkpoint, tmp_path / "part.vtp", tmp_path / "out", "--report", "--json") == 0
+    out = capsys.readouterr()
+    assert (
+        f"'pMean' holds {len(truth[::5])} NaN or infinite values of {body.n_cells}; it is compared on the rest"
+        in out.err
+    )
+    numbers = json.loads(out.out)[str(tmp_path / "part.vtp")]
+    written = pv.read(tmp_path / "out" / "part_predicted.vtp")
+    known = np.isfinite(truth)
+    error = np.linalg.norm((written["pMean_predicted"] - truth)[known]) / np.linalg.norm(truth[known])
+    assert numbers["errors"]["pMean"]["rel_l2"] == pytest.approx(error, rel=1e-4)
+    assert numbers["forces"]["cd"] is not None and numbers["forces_of_true_fields"] is None
+    assert (np.isfinite(written["pMean_error"]) == known).all()
+
+
+def test_half_a_body_is_noticed(checkpoint, body, tmp_path, capsys):
+    half = body.clip("y", origin=(0, 0, 0), invert=False).extract_surface(algorithm="dataset_surface")
+    for name, mesh in (("half", half), ("whole", body)):
+        mesh.clear_data()
+        mesh.triangulate().save(tmp_path / f"{name}.stl")
+        assert predict(checkpoint, tmp_path / f"{name}.stl", tmp_path / "out", "--no-pictures") == 0
+        assert ("looks like half a body (its open rim lies in one plane across y)" in capsys.readouterr().err) == (
+            name == "half"
+        )
+
+
 def test_wrong_number_of_channels(checkpoint, body, tmp_path, capsys):
     field = body.copy()
     field.cell_data["pMean"] = np.ones((body.n_cells, 2), dtype=np.float32)

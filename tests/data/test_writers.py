@@ -97,8 +97,10 @@ def test_messages(tmp_path: Path) -> None:
         writers.write_mesh(surface(), tmp_path / "a.obj")
     with pytest.raises(InputError, match=r"a '.vtp' file holds a surface, this is an UnstructuredGrid; write a .vtu"):
         writers.write_mesh(volume(), tmp_path / "a.vtp")
-    with pytest.raises(InputError, match=r"a '.vtu' file holds an unstructured grid, this is a PolyData; write a .vtp"):
-        writers.write_mesh(surface(), tmp_path / "a.vtu")
+    with pytest.raises(InputError, match=r"a '.vti' file holds ImageData, this is PolyData; write a .vtu"):
+        writers.write_mesh(surface(), tmp_path / "a.vti")
+    with pytest.raises(InputError, match=r"a '.vtu' file holds one mesh, this is MultiBlock; write a .vtm"):
+        writers.write_mesh(pv.MultiBlock([surface()]), tmp_path / "a.vtu")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"the folder cannot be written .*; choose another"):
         writers.write_mesh(surface(), tmp_path / "file" / "a.vtp")

@@ -31,6 +31,7 @@ UNDOCUMENTED = {
     "folders",
     "io",
     "ops.kernels",
+    "progress",
     "solvers.developable",
     "version",
     "viz.film",
@@ -45,8 +46,8 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[tuple[str, str]]:
-    """(page, command) of every ``meshops VERB ...`` in a console block, joined over line ends, or in a sentence."""
+def typed() -> list[tuple[str, str]]:
+    """(page, command) of every ``meshops VERB ...`` in a console block, joined over line ends."""
     found = []
     for page in PAGES:
         for block in blocks(page, "(?:console|bash|sh)"):
@@ -54,6 +55,13 @@ def commands() -> list[tuple[str, str]]:
                 match = re.search(rf"(?:^|[\s/])meshops ((?:{'|'.join(VERBS)})\b.*)", line)
                 if match:
                     found.append((str(page.relative_to(ROOT)), match.group(1).partition(" #")[0].strip()))
+    return found
+
+
+def commands() -> list[tuple[str, str]]:
+    """Those, and those in sentences."""
+    found = typed()
+    for page in PAGES:
         inline = re.findall(rf"`meshops ((?:{'|'.join(VERBS)})\b[^`]*)`", page.read_text(encoding="utf-8"))
         found += [(str(page.relative_to(ROOT)), command.replace("\n", " ")) for command in inline]
     return found
@@ -75,6 +83,52 @@ def test_commands_use_options_that_exist(page: str, command: str, capsys: pytest
     for argument in arguments:
         if argument.endswith(".yaml"):
             assert argument == "RUN.yaml" or (ROOT / argument).is_file(), f"{page}: no file {argument}"
+
+
+def fenced() -> list[tuple[str, str]]:
+    """Commands of console blocks that are meant to be typed as they are."""
+    found = set()
+    for page, command in typed():
+        if not re.search(r"\.\.\.|\[|\bCKPT\b|\bVERB\b|<", command):
+            found.add((page, command.split(" | ")[0].split(" > ")[0].strip()))
+    return sorted(found)
+
+
+class Parsed(Exception):
+    """The command line was taken."""
+
+
+@pytest.mark.parametrize(("page", "command"), fenced())
+def test_commands_pass_the_real_parsers(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every value has its type, every required argument is there, run files and settings exist."""
+    from meshops.cli import train as trained
+    from meshops.cli.options import Parser
+
+    original, whole, stages = Parser.parse_args, trained.parse, trained.parse_stages
+
+    def taken(self: Parser, *arguments: object) -> object:
+        original(self, *arguments)  # type: ignore[arg-type]
+        raise Parsed
+
+    def after(parse: object) -> object:
+        def run(arguments: list[str]) -> object:
+            parse(arguments)  # type: ignore[operator]
+            raise Parsed
+
+        return run
+
+    verb, *arguments = shlex.split(command)
+    if verb == "info" or "--help" in arguments or "RUN.yaml" in arguments:
+        return
+    if "--import" in arguments:
+        place = arguments.index("--import")
+        del arguments[place : place + 2]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(Parser, "parse_args", taken)
+    monkeypatch.setattr(trained, "parse", after(whole))
+    monkeypatch.setattr(trained, "parse_stages", after(stages))
+    with pytest.raises(Parsed):
+        assert main([verb, *arguments]) == 0, f"{page}: meshops {command}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -217,5 +217,11 @@ def test_a_truth_that_is_not_finite_is_a_note(
     assert main(["predict", str(checkpoint), str(tmp_path / "bad.vtu"), "--out", str(tmp_path / "o"), "--json"]) == 0
     shown = capsys.readouterr()
     numbers = json.loads(shown.out)[str(tmp_path / "bad.vtu")]
-    assert numbers["errors"] == {} and any("NaN or infinite" in note for note in numbers["notes"])
-    assert "note: " in shown.err
+    assert any("'p' holds 1 NaN or infinite values" in note for note in numbers["notes"]) and "note: " in shown.err
+    written = pv.read(tmp_path / "o" / "bad_predicted.vtu")
+    error = np.delete(np.asarray(written["p_predicted"], dtype=np.float64), 3) - 1
+    assert numbers["errors"]["p"]["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-4)  # on the rest
+    grid.point_data["p"][:] = bad
+    grid.save(tmp_path / "none.vtu")
+    assert main(["predict", str(checkpoint), str(tmp_path / "none.vtu"), "--out", str(tmp_path / "o"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[str(tmp_path / "none.vtu")]["errors"] == {}

@@ -44,7 +44,7 @@ def test_a_run_leaves_a_model_numbers_and_a_picture(darcy: Path, tmp_path: Path)
     result = train(settings(darcy, tmp_path / "run", validation=1))
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {"solution_rel_l2", "solution_mae", "solution_r2"} == set(numbers["mean"]) and len(numbers["cases"]) == 1
-    assert set(numbers["baselines"]) == {"mean"}
+    assert set(numbers["baselines"]) == {"mean", "nearest", "average"}
     assert (tmp_path / "run" / "case.png").stat().st_size > 10_000
     graph = MeshFiles(darcy, "test", inputs=["coefficient"])[0]
     loaded = meshops.load(str(tmp_path / "run" / "model.ckpt"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch_geometric.data import Data
 
 from meshops.datasets import CaseDataset, create
 from meshops.tasks import FieldsSettings, FieldsSpec, FieldsTask
 from meshops.tasks.build import build_model
 from meshops.tasks.fields_samples import make_spec
-from meshops.trust.yardsticks import Example, Yardsticks, unit_box, yardstick_rows
+from meshops.trust.yardsticks import Example, Yardsticks, behind, unit_box, yardstick_rows
 
 
 def example(length: float, value: float) -> Example:
@@ -61,6 +63,50 @@ def test_the_training_mean_is_judged_by_the_task(split):
     assert report.baselines["mean"]["pressure_rel_l2"] == pytest.approx(0.81, abs=0.006)
 
 
-def test_tasks_without_surfaces_of_bodies_have_no_yardsticks():
+def test_no_cases_have_no_yardsticks():
     spec = FieldsSpec(fields=("p",), sizes=(1,), units=("",), dim=2)
     assert yardstick_rows(spec, [], []) == {}
+
+
+def plain(speeds, pos=None, *, seed=0):
+    """``p = speed x`` on points of a square, the same or drawn anew for every case."""
+    g = torch.Generator().manual_seed(seed)
+    out = []
+    for speed in speeds:
+        at = torch.rand(60, 2, generator=g) if pos is None else pos
+        out.append(Data(pos=at, y=speed * at[:, :1], y_names=("p",), y_sizes=(1,), conditions={"speed": speed}))
+    return out
+
+
+def test_plain_fields_on_one_mesh_have_exact_yardsticks():
+    spec = FieldsSpec(fields=("p",), sizes=(1,), units=("",), dim=2, conditions=("speed",))
+    pos = torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
+    rows = yardstick_rows(spec, plain([2.9], pos), plain([1.0, 2.0, 3.0], pos))
+    assert rows["nearest"]["p_rel_l2"] == pytest.approx(0.1 / 2.9, rel=1e-4)
+    assert rows["average"]["p_rel_l2"] == pytest.approx(0.9 / 2.9, rel=1e-4)
+
+
+def test_plain_fields_on_other_meshes_are_carried_over():
+    spec = FieldsSpec(fields=("p",), sizes=(1,), units=("",), dim=2, conditions=("speed",))
+    rows = yardstick_rows(spec, plain([2.0], seed=1), plain([1.0, 2.0, 3.0], seed=2))
+    assert 0 < rows["nearest"]["p_rel_l2"] < 0.25 and 0 < rows["average"]["p_rel_l2"] < 0.25
+
+
+def test_of_many_training_cases_some_are_taken_evenly(monkeypatch):
+    monkeypatch.setattr("meshops.trust.yardsticks.FEWEST", 3)
+    monkeypatch.setattr("meshops.trust.yardsticks.MOST_LOOKUPS", 1)
+    spec = FieldsSpec(fields=("p",), sizes=(1,), units=("",), dim=2, conditions=("speed",))
+    pos = torch.rand(50, 2)
+    rows = yardstick_rows(spec, plain([6.0], pos), plain([float(k) for k in range(1, 12)], pos))
+    assert rows["nearest"]["p_rel_l2"] == pytest.approx(0, abs=1e-6)  # 1, 6 and 11
+    assert rows["average"]["p_rel_l2"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_is_behind_a_yardstick_is_said():
+    held_out = {
+        "mean": {"p_rel_l2": 0.3, "q_rel_l2": 0.1, "drag_error": None, "p_mae": 9.0},
+        "baselines": {"nearest": {"p_rel_l2": 0.2, "q_rel_l2": 0.2}, "mean": {"p_rel_l2": 0.25}, "  as for an STL": {}},
+    }
+    (sentence,) = behind(held_out)
+    assert "worse than 'nearest' in p_rel_l2 (0.300 against 0.200)" in sentence
+    assert behind(None) == behind({}) == []

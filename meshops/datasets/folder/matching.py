@@ -173,7 +173,7 @@ def _by_name(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
             if case_name is not None and case_name not in rows:
                 rows[case_name] = i
         if len(rows) > len(best.rows):
-            files = sum("." in text and bool(PurePosixPath(text.replace("\\", "/")).suffix) for text in texts)
+            files = sum(not is_number(text) and bool(PurePosixPath(text.replace("\\", "/")).suffix) for text in texts)
             best = RowMatch(rows, "file" if files > len(texts) / 2 else "name", (column,), tuple(texts))
     return best
 

@@ -1,0 +1,173 @@
+"""Tables of any dialect, and rows that find their cases whatever the order."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshops.datasets.folder.cases import CaseFile, file_cases
+from meshops.datasets.folder.matching import CaseRows, add_tables, match_rows
+from meshops.datasets.folder.patterns import case_names, matches, pattern_of, select
+from meshops.datasets.folder.roles import field_role, is_geometry, is_result, likely_unit, quantity_role
+from meshops.datasets.folder.tables import Table, read_table
+from meshops.errors import InputError
+
+
+def table(path: Path, text: str, encoding: str = "utf-8") -> Table:
+    path.write_bytes(text.encode(encoding))
+    return read_table(path)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", ", ", " ;"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_dialects(tmp_path: Path, mark: str, encoding: str) -> None:
+    text = mark.join(["case", '"speed [m/s]"', "Kraft (N)", "größe"]) + "\r\n" + mark.join(["a", "3.5", '"-1e3"', ""])
+    found = table(tmp_path / "t.csv", text, encoding)
+    assert found.columns == ("case", "speed", "Kraft", "größe")
+    assert found.units == {"speed": "m/s", "Kraft": "N"}
+    assert found.numeric("speed") == [3.5] and found.numeric("Kraft") == [-1000.0] and found.numeric("größe") is None
+
+
+def test_decimal_commas_comments_and_ends(tmp_path: Path) -> None:
+    found = table(tmp_path / "t.csv", "# by hand\ncase;p [kg/(m s^2)];\n# one more\na;1,5;\nb;2;\n\n")
+    assert found.columns == ("case", "p") and found.units == {"p": "kg/(m s^2)"} and found.numeric("p") == [1.5, 2.0]
+    found = table(tmp_path / "t.csv", "#case,x\na,1\n")
+    assert found.columns == ("case", "x")
+    found = table(tmp_path / "t.csv", "static(p)_coeff,x\n1,2\n")
+    assert found.columns == ("static(p)_coeff", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "expected a header"),
+        ("a,b\n", "expected a header"),
+        ("a,a\n1,2\n", "'a' is there twice"),
+        ("a,b\n1,2,3\n", "line 2: 3 values for 2 columns"),
+        ("1,2\n3,4\n", "has no header"),
+        ("a\x00b,c\n1,2\n", "is no text"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        table(tmp_path / "t.csv", text)
+
+
+def cases(names: list[str]) -> tuple[CaseFile, ...]:
+    return file_cases(Path("x"), sorted(PurePosixPath(name) for name in names), folders=False)
+
+
+def rows(header: list[str], cells: list[list[str]]) -> Table:
+    return Table(Path("t.csv"), tuple(header), {}, tuple(tuple(row) for row in cells))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 9999), min_size=2, max_size=12, unique=True),
+    style=st.sampled_from(["run_{}", "{}", "{:05d}", "case-{}_v2", "a{}b", "mesh.{}"]),
+    cell=st.sampled_from(["{}", "{}.0", "0{}", "run_{}", "Case {}"]),
+    seed=st.integers(0, 99),
+)
+def test_numbers_find_their_cases_in_any_order(numbers: list[int], style: str, cell: str, seed: int) -> None:
+    """Whatever the order of the rows, the row with the number of a case is its row."""
+    order = list(numbers)
+    random.Random(seed).shuffle(order)
+    found = match_rows(
+        rows(["speed", "id"], [[f"{n + 0.5}", cell.format(n)] for n in order]),
+        cases([style.format(n) + ".vtu" for n in numbers]),
+    )
+    assert set(found.rows) == {style.format(n) for n in numbers} and found.how in ("number", "name")
+    for n in numbers:
+        assert order[found.rows[style.format(n)]] == n
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    names=st.lists(st.text("abcXYZ-_ é", min_size=1, max_size=8).filter(lambda t: t.strip() == t and t[0] not in "._"),
+                   min_size=2, max_size=10, unique_by=str.casefold),
+    form=st.sampled_from(["{}", "{}.vtu", "results/{}.vtu", "C:\\runs\\{}.vtu", " {} "]),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_names_find_their_cases_in_any_order(names: list[str], form: str, seed: int) -> None:
+    order = list(names)
+    random.Random(seed).shuffle(order)
+    found = match_rows(
+        rows(["x", "case"], [["1", form.format(name)] for name in order]), cases([f"{name}.vtu" for name in names])
+    )
+    assert {order[row] for row in found.rows.values()} == set(names)
+    assert all(order[row] == name for name, row in found.rows.items())
+
+
+def test_order_is_used_only_where_nothing_else_fits_and_counts_agree() -> None:
+    named = cases(["ape.vtu", "bee.vtu", "cat.vtu"])
+    assert match_rows(rows(["x"], [["1.5"], ["2"], ["3"]]), named).how == "order"
+    assert match_rows(rows(["x"], [["1.5"], ["2"]]), named).rows == {}
+    assert match_rows(rows(["name", "x"], [["dog", "1"], ["eel", "2"], ["fox", "3"]]), named).rows == {}
+
+
+def test_cases_from_0_and_rows_from_1_are_not_one_off() -> None:
+    """Numbers alone would give each case the row before its own."""
+    found = match_rows(
+        rows(["id", "x"], [[str(i + 1), str(i)] for i in range(5)]), cases([f"run_{i}.vtu" for i in range(5)])
+    )
+    assert found.how == "order" and found.rows == {f"run_{i}": i for i in range(5)}
+
+
+def test_some_rows_may_have_no_case_and_some_cases_no_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("run,x\n1,10\n2,20\n4,40\n9,90\n")
+    out = CaseRows()
+    add_tables(out, [PurePosixPath("t.csv")], tmp_path, cases(["run_1.vtu", "run_2.vtu", "run_3.vtu", "run_4.vtu"]))
+    assert out.values == {"run_1": {"x": 10.0}, "run_2": {"x": 20.0}, "run_4": {"x": 40.0}}
+    assert [match.row for match in out.matches if not match.case] == ["9"]
+
+
+def test_a_table_of_other_cases_names_both_sides(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("case,x\nape,1\nbee,2\n")
+    with pytest.raises(InputError, match=r"no row fits a case; rows 'ape', 'bee', cases 'run_1', 'run_2', 'run_3'"):
+        add_tables(CaseRows(), [PurePosixPath("t.csv")], tmp_path, cases([f"run_{i}.vtu" for i in (1, 2, 3)]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(names=st.lists(st.text("ab1[]*?{}!. _-ü", min_size=1, max_size=6), min_size=1, max_size=6, unique=True))
+def test_a_pattern_takes_all_it_was_made_of(names: list[str]) -> None:
+    paths = [PurePosixPath("runs", name, "x.vtu") for name in names if name not in (".", "..")]
+    if paths:
+        pattern = pattern_of(paths)
+        assert all(matches(path, pattern) for path in paths), pattern
+        assert not matches(PurePosixPath("runs", "deep", "er", "x.vtu"), pattern)
+
+
+def test_patterns_stay_within_a_part_and_leave_strangers() -> None:
+    mine = [PurePosixPath(f"run_{i}/surface_{i}.vtp") for i in (1, 2, 10)]
+    other = [PurePosixPath(f"run_{i}/surface_mean_{i}.vtp") for i in (1, 2, 10)]
+    assert pattern_of(mine) == "run_*/surface_*.vtp"
+    assert select([*mine, *other], pattern_of(mine, other)) == mine
+    assert case_names(mine, folders=True) == ["run_1", "run_2", "run_10"]
+    assert select(mine, "**/*_10.vtp") == [mine[2]]
+
+
+def test_roles_and_results() -> None:
+    assert [field_role(n, k) for n, k in (("p", 1), ("wallShearStressMean", 3), ("UMean", 3), ("von Mises", 1),
+            ("displacement", 3), ("T", 1), ("Ux", 1), ("fluid", 1))] == [
+        "pressure", "shear", "velocity", "stress", "displacement", "temperature", "velocity", ""]  # fmt: skip
+    results = (
+        "cd",
+        "Cl",
+        "drag",
+        "max_stress",
+        "maxDisplacement",
+        "pressure loss",
+        "efficiency",
+        "temperature_max",
+        "Fx",
+    )
+    assert all(is_result(name) for name in results)
+    assert not any(is_result(name) for name in ("speed", "aoa", "thickness", "radius", "load", "ride height", "mach"))
+    assert [quantity_role(n) for n in ("aoa", "speed [x]", "Cd", "U_inf")] == ["angle", "", "drag", "speed"]
+    assert is_geometry("GlobalNodeId") and is_geometry("vtkOriginalPointIds") and not is_geometry("solid_fraction")
+    assert likely_unit("pressure", 9.9e4, 1.02e5)[0] == "Pa" and likely_unit("pressure", -1.0, 1.0)[0] == ""
+    assert likely_unit("temperature", 290, 400)[0] == "K"
