@@ -20,8 +20,8 @@ from meshops.datasets.folder.matching import rows_of_cases
 from meshops.datasets.folder.series import SeriesCases
 from meshops.datasets.folder.study_file import read_study, write_study
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
-from meshops.datasets.registry import create
-from meshops.errors import InputError
+from meshops.datasets.registry import create, options
+from meshops.errors import InputError, listing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +114,28 @@ def open_folder(path: str | Path, split: str = "all") -> CaseDataset | MeshTraje
 
 
 def _published(study: Study, split: str) -> CaseDataset | MeshTrajectoryDataset:
+    """The dataset of a published layout, with the fields and the flow of the study where they were changed.
+
+    Raises:
+        InputError: It holds trajectories on grids, or fields were asked for that cannot be chosen.
+    """
     data = create(study.layout, study.root, split)
     if not isinstance(data, CaseDataset | MeshTrajectoryDataset):
         raise InputError(
             f"{study.root}: the layout '{study.layout}' holds trajectories on grids; use meshops train with "
             f"data: {{name: {study.layout}, root: ...}} and kind: rollout"
         )
+    if not isinstance(data, CaseDataset):
+        return data
+    wanted = tuple(entry.name for entry in study.fields)
+    if wanted and wanted != data.fields:
+        if "fields" not in options(study.layout):
+            raise InputError(
+                f"{study.root}: the layout '{study.layout}' has the fields {listing(data.fields)}, the study "
+                f"{listing(wanted)}; give layout: folders (or files) and files: to choose others"
+            )
+        data = create(study.layout, study.root, split, fields=wanted)
+        assert isinstance(data, CaseDataset)
+    if study.flow is not None:
+        data.flow, data.flow_stated = study.flow, study.flow_stated
     return data

@@ -1,4 +1,4 @@
-"""Tables with a row per case, and what a run on mesh files makes of them."""
+"""What a run on mesh files makes of a table with a row per case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from meshops.cli.main import main
 from meshops.data.grid import grid_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets import MeshFiles
-from meshops.datasets.case_table import CaseTable
 from meshops.datasets.mesh_files import write_graphs
 from meshops.errors import InputError
 
@@ -24,32 +23,16 @@ def table(folder: Path, text: str) -> Path:
     return path
 
 
-def test_units_blanks_and_endings(tmp_path: Path) -> None:
-    found = CaseTable.read(table(tmp_path, "case, speed [m/s] ,drag [N]\nrun_1.vtu,30,4.5\n\nrun_2, 20 ,\n"))
-    assert found.units == {"speed": "m/s", "drag": "N"} and found.names == ("speed", "drag")
-    assert found.row(Path("x/run_1.vtp")) == found.row(Path("run_1.vtu")) == {"speed": 30.0, "drag": 4.5}
-    assert found.row(Path("run_2.vtu")) == {"speed": 20.0}
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("case\n", "expected a header"),
-        ("case,a,a\nx,1,2\n", "a name of its own"),
-        ("case,a\nx,1\nx,2\n", "twice"),
-        ("case,a\nx,fast\n", "line 2: 'fast' is not a number"),
-        ("case,a\nx,1,2\n", "3 values for 2 columns"),
-    ],
-)
-def test_tables_that_cannot_be_used(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        CaseTable.read(table(tmp_path, text))
-
-
-def test_a_case_without_a_row_is_named(tmp_path: Path) -> None:
-    found = CaseTable.read(table(tmp_path, "case,a\nx,1\n"))
-    with pytest.raises(InputError, match="no row for the case 'y'; rows: 'x'"):
-        found.row(Path("y.vtu"))
+def test_a_case_without_a_row_is_named(study: Path) -> None:
+    lines = (study / "cases.csv").read_text().splitlines()
+    (study / "cases.csv").write_text("\n".join(line for line in lines if "part_4" not in line))
+    data = MeshFiles(study, conditions=["load"])
+    index = data.cases.index("part_4")
+    with pytest.raises(InputError, match=r"part_4: no row of a table gives 'load'; rows: 'part_0'"):
+        data.conditions_of(index)
+    assert [problem.case for problem in data.check()] == ["part_4"]
+    with pytest.raises(InputError, match=r"no column 'weight'; columns: 'case', 'load', 'largest'"):
+        MeshFiles(study, conditions=["weight"])
 
 
 @pytest.fixture

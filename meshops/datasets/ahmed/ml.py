@@ -137,14 +137,13 @@ class AhmedML(CaseDataset):
         return {name.lower(): value for name, value in row.items() if name.lower() in ("cd", "cl")}
 
     def extra_problems(self, index: int, graph: MeshGraph) -> Iterator[tuple[Path | None, str]]:
-        """Also checks that the side files, which may be missing, are readable."""
+        """Also reads the tables of the case where there are any; they and the STL are optional."""
         yield from super().extra_problems(index, graph)
         for role, read in (("parameters", self.parameters), ("forces", self.numbers_of)):
-            path = self.files(index)[role]
             try:
                 read(index)
             except InputError as error:
-                yield path, str(error)
+                yield self.files(index)[role], str(error)
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:

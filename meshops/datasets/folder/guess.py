@@ -13,10 +13,12 @@ from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.columns import guess_tables
 from meshops.datasets.folder.description import Description, FieldEntry, Quantity
 from meshops.datasets.folder.families import Family, families
+from meshops.datasets.folder.foam import guess_foam
 from meshops.datasets.folder.looking import Looked, look
 from meshops.datasets.folder.patterns import pattern_of
 from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
+from meshops.datasets.folder.snapshots import row_names
 from meshops.datasets.folder.suffixes import MESHES, WITH_FIELDS
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
 from meshops.datasets.registry import create, published_layout
@@ -53,7 +55,7 @@ def guess_description(folder: str | Path) -> Description:
 
 
 def _layout(found: Listing) -> Description:
-    for guess in (guess_plaid, _guess_foam, guess_snapshots):
+    for guess in (guess_plaid, guess_foam, guess_snapshots):
         study = guess(found)
         if study is not None:
             cases = list_cases(study, found)
@@ -155,9 +157,22 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
     if bad:
         study = study.note("left_out", f"{len(bad)} of {len(cases)} cases cannot be used with the others")
     left = [case for case in cases if case.name not in bad]
-    study = guess_tables(study, left, found, looked.looks)
+    study = _renamed(guess_tables(study, left, found, looked.looks), cases)
+    left = [case for case in list_cases(study, found) if case.name not in study.left_out]
     study = with_split(study, left)
     return as_problem(study, found, [case.name for case in left]) if study.layout == "plaid" else study
+
+
+def _renamed(study: Description, cases: Sequence[CaseFile]) -> Description:
+    """Call rows of snapshots that are left out as the table calls them: it was not known when they were looked at."""
+    if study.layout != "snapshots" or not study.left_out:
+        return study
+    names = dict(zip((case.name for case in cases), row_names(study, len(cases)), strict=True))
+    guesses = dict(study.guesses)
+    for old, new in names.items():
+        if f"left_out.{old}" in guesses:
+            guesses[f"left_out.{new}"] = guesses.pop(f"left_out.{old}")
+    return replace(study, left_out=tuple(names[name] for name in study.left_out), guesses=guesses)
 
 
 def _other_sizes(looks: Sequence[CaseLook], fields: Sequence[FieldEntry]) -> dict[str, str]:
@@ -193,18 +208,6 @@ def _split_pattern(path: PurePosixPath) -> str:
             rest = len(path.parts) - depth
             return "/".join([*path.parts[:depth], *["*"] * rest])
     return path.as_posix()
-
-
-def _guess_foam(found: Listing) -> Description | None:
-    if not found.foam:
-        return None
-    paths = found.foam
-    pattern = pattern_of([path for path in paths]) if all(path.parts for path in paths) else "."
-    study = Description(root=found.root, layout="openfoam", files=pattern)
-    study = study.note("files", f"{len(paths)} OpenFOAM case folders")
-    study = study.note("time", "last: the newest time of each case; a number: that time; all: trajectories")
-    study = study.note("region", "empty: the volume mesh; else names, groups or patterns of boundary patches")
-    return study
 
 
 def _published(root: Path) -> Description | None:

@@ -50,7 +50,8 @@ def test_scalars_and_the_problem_definition(cars: Path) -> None:
     assert {q.name for q in before.conditions} == {"angle", "length"} and {q.name for q in before.numbers} == {
         "drag", "lift"}  # fmt: skip
     (cars / "problem_definitions" / "regression_1.yaml").write_text(
-        "input_features: [Global/angle, Global/lift]\noutput_features: [Global/drag, Base_2_3/Zone/VertexFields/pressure]\n"
+        "input_features: [Global/angle, Global/lift]\n"
+        "output_features: [Global/drag, Base_2_3/Zone/VertexFields/pressure]\n"
         "train_split: {train: [0, 1, 2, 3, 4, 5, 6]}\ntest_split: {test: [7, 8, 9]}\n"
     )
     study = guess_study(cars)
