@@ -24,6 +24,7 @@ from meshops.aero.audit_search import Search, core_of
 from meshops.aero.audit_types import (
     DRAG,
     LIFT,
+    NOTHING,
     PRESSURE,
     SHEAR,
     TOLERANCE,
@@ -53,7 +54,8 @@ def audit_forces(cases: Sequence[AuditCase], *, stated: bool, fields: Sequence[s
         return None
     shear = find_field(names, SHEAR, [c.surface.of_vector for c in cases])
     drag, lift = (_column(cases, pattern) for pattern in (DRAG, LIFT))
-    if not drag and not lift:
+    lead = drag or lift
+    if not lead or max(abs(c.numbers[lead]) for c in cases) < NOTHING:
         return _without_table(cases, pressure, shear, stated)
     return _outcome(Search(cases, pressure, shear, drag, lift, stated))
 
@@ -85,6 +87,8 @@ def _outcome(search: Search) -> ForceAudit:
         scored.append((price, total, choice, factor, reason))
     if not scored:
         return _unreconciled(search, None, 1.0)
+    plain = [item for item in scored if item[2].cost == 0 and not item[4].kind and item[1] < TOLERANCE]
+    scored = plain or scored  # what is stated agrees: nothing else is looked for
     _, total, choice, factor, reason = min(scored, key=lambda item: item[0])
     off = np.max(list(search.differences(choice, reason.factor).values()), axis=0)
     if int((off < WRONG).sum()) < core_of(len(off)) or total > 3 * TOLERANCE:

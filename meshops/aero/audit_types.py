@@ -15,6 +15,7 @@ from meshops.aero.integrals import SurfaceIntegrals
 Array = NDArray[np.float64]
 TOLERANCE = 0.01
 WRONG = 0.05
+NOTHING = 1e-12  # a drag below this is rounding
 DRAG = re.compile(r"(?i)^(c_?d|c_?x|.*drag.*|f_?x|force_?x|total_?drag)([ _(].*)?$")
 LIFT = re.compile(r"(?i)^(c_?l|c_?z|.*lift.*|f_?z|force_?z)([ _(].*)?$")
 COEFFICIENT = re.compile(r"(?i)^c_?[dlxz]([ _(].*)?$|coef")

@@ -16,7 +16,7 @@ from meshops.doctor.histories import unconverged
 from meshops.doctor.poses import moved, other_lengths, other_poses
 from meshops.doctor.robust import center, left_out, spread
 from meshops.doctor.survey import Survey
-from meshops.doctor.tables import field_features, wrong_rows
+from meshops.doctor.tables import field_features, swapped_rows, wrong_rows
 from meshops.doctor.values import other_units, table_features, wild_values
 
 UNLIKE = 10.0  # spreads; an honest outlier is a hint, never a problem
@@ -46,6 +46,7 @@ def diagnose(survey: Survey) -> list[Finding]:
         if finding.severity == "problem":  # told once; a copy is no measure for the others either
             unsound.update((name, "") for name in finding.cases)
     found += other_lengths(alike, unsound)
+    found += swapped_rows(alike, unsound)
     found += other_units(alike, unsound)
     found += other_poses(alike, unsound)
     found += moved(alike, unsound)

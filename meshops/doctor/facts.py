@@ -20,6 +20,7 @@ from meshops.data.mesh_graph import MeshGraph, origin_of
 
 Array = NDArray[np.float64]
 LEVELS = np.linspace(0.0, 1.0, 33)
+WIDE = 3.5  # size of a mesh over its radius of gyration: about the diagonal of a box, but the same in every pose
 MOST_ROWS = 2_000_000  # of larger fields every k-th value is looked at
 KINDS = {
     1: "point", 3: "line", 5: "triangle", 7: "polygon", 8: "pixel", 9: "quad", 10: "tetrahedron", 11: "voxel",
@@ -143,7 +144,7 @@ def facts_of(graph: MeshGraph, index: int, name: str, flow: FlowConditions | Non
     weight = _weights(graph, len(pos))
     low, high = pos.min(0), pos.max(0)
     arm = pos - (weight[:, None] * pos).sum(0) / weight.sum()
-    size = float(np.linalg.norm(high - low)) or 1.0
+    size = WIDE * math.sqrt(float(weight @ (arm**2).sum(1)) / weight.sum()) or 1.0
     scaled = arm / size
     kinds, counts = np.unique(graph.cell_type.numpy(), return_counts=True) if graph.num_cells else ((), ())
     finite = True if graph.get("y") is None else bool(np.isfinite(graph.y.numpy()).all())

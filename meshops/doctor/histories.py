@@ -168,8 +168,8 @@ def _residual(name: str, values: Array, early: Array, late: Array) -> str:
         early, late, values = np.log10(early), np.log10(late), np.log10(values)
     fall = float(np.median(early) - np.median(late))
     drop = float(values.max() - np.median(late))
-    if fall < -1:
-        return f"{name} grows by a factor {10**-fall:.2g} within the last third"
+    if fall < -0.5:
+        return f"{name} grows by a factor {10 ** (-2 * fall):.2g} within the last third"
     if fall > 0.25 and drop < 4:
         return f"{name} still falls by a factor {10 ** (2 * fall):.2g} within the last third"
     return ""

@@ -33,6 +33,7 @@ FLOORS = {"moments": 0.002, "skew": 0.002, "dipole": 0.03, "force": 0.03, "sketc
 ATYPICAL = 4.0
 TYPICAL = 2.5
 STEP = 5  # degrees
+FEWEST = 7  # cases that tell a turn by a few degrees from variety
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +273,8 @@ def _explain(
     vectors = [n for n in names if signature.sizes[n] > 1]
     turns = simple_turns(dim)
     still = [Change(c.what + ", but not its vector fields", c.kind, c.matrix, vectors=False) for c in turns]
-    groups = [flips] if fixed else [flips, turns, still if vectors else [], angles(dim)]
+    slanted = angles(dim) if len(judge.usual[("moments", "")]) >= FEWEST else []
+    groups = [flips] if fixed else [flips, turns, still if vectors else [], slanted]
     scored = [[judge.distance(i, signature.changed(change)) for change in group] for group in groups]
     best = min((min(scores) for scores in scored if scores), default=math.inf)
     if best > 0.55 * before or best > max(TYPICAL, 0.2 * before):

@@ -21,8 +21,9 @@ from meshops.doctor.survey import Survey
 Array = NDArray[np.float64]
 EXACT = 0.01  # a number that is within this of a statistic is that statistic
 WRONG = 0.05
-FITS = 0.9  # share of the variation of a column that the fields must explain before a row is called wrong
-FEWEST = 8
+FITS = 0.95  # share of the variation of a column that the fields must explain before a row is called wrong
+FEWEST = 16
+FEWEST_EXACT = 5
 DEGREES = 180 / math.pi
 
 
@@ -59,7 +60,7 @@ def statistics_of(case: CaseFacts) -> dict[str, float]:
 
 
 def relations(cases: list[CaseFacts], names: list[str]) -> list[Relation]:
-    """Numbers that are statistics in most cases (at least 70 %, and five of them)."""
+    """Numbers that are statistics in most cases (at least 70 %, and four or six of them)."""
     out = []
     tables = [statistics_of(case) for case in cases]
     known = [key for key in tables[0] if all(key in table for table in tables)] if tables else []
@@ -73,20 +74,37 @@ def relations(cases: list[CaseFacts], names: list[str]) -> list[Relation]:
                 continue
             ratio = number / value
             factor = float(np.median(ratio))
-            if factor and (np.abs(ratio / factor - 1) < EXACT).sum() >= max(4, 0.7 * len(cases)):
+            plain = factor > 0 and abs(math.log10(factor) - round(math.log10(factor))) < EXACT
+            if factor and _exact(np.abs(ratio / factor - 1), 4 if plain else 6):
                 out.append(Relation(name, key, factor, value))
                 break
     return out
 
 
+def _exact(off: Array, least: int) -> bool:
+    """Most cases agree closely, some not at all, and none a little: no mere correlation."""
+    right, wrong = off < EXACT, off > WRONG
+    enough = int(right.sum()) >= max(least, round(0.7 * len(off)))
+    return bool(enough and (right | wrong).all() and float(np.median(off[right])) < EXACT / 4)
+
+
+def swapped_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Pairs of rows that are each other's beyond doubt: a number that equals a statistic in all other cases says so."""
+    cases, rows, names = _rows(survey, unsound)
+    if len(cases) < FEWEST_EXACT:
+        return
+    for relation in relations(cases, names):
+        for finding in _off_relation(relation, cases, rows):
+            if finding.kind == "swapped rows":
+                unsound.update((name, "") for name in finding.cases)
+                yield finding
+
+
 def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Finding]:
     """Rows that do not belong to their cases."""
-    bad = {name for name, _ in unsound}
-    cases = [case for case in survey.good if case.name not in bad and case.fields]
-    if len(cases) < 5:
+    cases, rows, names = _rows(survey, unsound)
+    if len(cases) < FEWEST_EXACT:
         return
-    rows = [{**case.parameters, **case.conditions, **case.numbers} for case in cases]
-    names = [n for n in rows[0] if all(n in row and math.isfinite(row[n]) for row in rows)]
     told: set[str] = set()
     exact = relations(cases, names)
     for relation in exact:
@@ -97,7 +115,8 @@ def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findin
     if len(cases) < FEWEST:
         return
     features = raw_features(cases)
-    for name in names:
+    stated = {*cases[0].conditions, *cases[0].numbers}
+    for name in (n for n in names if n in stated):
         if any(r.number == name for r in exact):
             continue
         column = np.array([row[name] for row in rows])
@@ -105,6 +124,17 @@ def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findin
             if finding.case not in told:
                 told |= set(finding.cases)
                 yield finding
+
+
+def _rows(
+    survey: Survey, unsound: set[tuple[str, str]]
+) -> tuple[list[CaseFacts], list[dict[str, float]], list[str]]:
+    """Cases that are sound so far, their rows, and the columns that all of them have."""
+    bad = {name for name, _ in unsound}
+    cases = [case for case in survey.good if case.name not in bad and case.fields]
+    rows = [{**case.parameters, **case.conditions, **case.numbers} for case in cases]
+    names = [n for n in (rows[0] if rows else ()) if all(n in row and math.isfinite(row[n]) for row in rows)]
+    return cases, rows, names
 
 
 def _off_relation(relation: Relation, cases: list[CaseFacts], rows: list[dict[str, float]]) -> Iterator[Finding]:
@@ -123,8 +153,18 @@ def _off_relation(relation: Relation, cases: list[CaseFacts], rows: list[dict[st
             yield Finding("swapped rows", "problem", f"its row of the table and that of {other} are swapped", evidence,
                           "swap them back", cases[i].name, (other,), relation.number)  # fmt: skip
         elif i not in partner:
-            yield Finding("wrong number", "problem", f"{relation.number} of the table is not that of the fields",
-                          evidence, "look the row up again", cases[i].name, (), relation.number)  # fmt: skip
+            yield _alone(relation.number, number[i], due[i], evidence, cases[i].name)
+
+
+def _alone(name: str, number: float, due: float, evidence: str, case: str) -> Finding:
+    """A number that is not the statistic it should be; a power of ten is another unit."""
+    ratio = abs(due / number) if number else 0.0
+    power = round(math.log10(ratio)) if ratio > 0 else 0
+    if abs(power) in (2, 3, 5, 6) and abs(ratio / 10.0**power - 1) < WRONG:
+        what = f"its fields are 1e{power:+d} times what its {name} says: another unit in one of them"
+        return Finding("other unit", "problem", what, evidence, "bring both to one unit", case, (), name)
+    what = f"{name} of the table is not that of the fields"
+    return Finding("wrong number", "problem", what, evidence, "look the row up again", case, (), name)
 
 
 def field_features(cases: list[CaseFacts]) -> Array:
@@ -163,7 +203,7 @@ def _off_prediction(name: str, column: Array, features: Array, cases: list[CaseF
         normal = float(spread(off[:, None], 0.0)[0])
         wide = float(spread(values[kept][:, None], 0.0, core=0.9)[0])
         worst = int(np.abs(off).argmax())
-        clear = abs(off[worst]) > 7 * normal and abs(off[worst]) > 0.3 * wide
+        clear = abs(off[worst]) > 10 * normal and abs(off[worst]) > 0.4 * wide
         if not clear:
             break
         found.append((int(kept[worst]), float(predicted[worst])))
@@ -172,7 +212,20 @@ def _off_prediction(name: str, column: Array, features: Array, cases: list[CaseF
     rest = values[kept] - predicted
     if not found or float(np.var(rest)) > (1 - FITS) * float(np.var(values[kept])):
         return
-    yield from _row_findings(name, column, found, float(spread(rest[:, None], 0.0)[0]), cases)
+    noise = float(spread(rest[:, None], 0.0)[0])
+    least = max(6 * noise, 0.1 * float(spread(values[kept][:, None], 0.0, core=0.9)[0]))
+    for _ in range(2):  # one that was out of line only because of another that is wrong fits now
+        found = [(i, _from_sound(features, values, kept, i)) for i, _ in found]
+        fits = [i for i, due in found if abs(column[i] - due) <= least]
+        found = [(i, due) for i, due in found if i not in fits]
+        kept = np.append(kept, np.array(fits, dtype=np.int64))
+    yield from _row_findings(name, column, found, noise, cases)
+
+
+def _from_sound(features: Array, values: Array, kept: NDArray[np.int64], i: int) -> float:
+    """What the sound rows let expect of row i."""
+    rows = np.append(kept, i)
+    return float(best_prediction(features[rows], values[rows])[-1])
 
 
 def best_prediction(features: Array, target: Array) -> Array:

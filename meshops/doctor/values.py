@@ -7,27 +7,27 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from meshops.doctor.facts import CaseFacts
+from meshops.doctor.facts import CaseFacts, FieldFacts
 from meshops.doctor.findings import Finding
 from meshops.doctor.robust import center, components, left_out, spread
 from meshops.doctor.survey import Survey
 
+FEWEST = 8  # cases that tell what is usual
 SPIKE = 1000.0  # a value this many times the 99.5 % quantile of its field, if no other case has the like
 FACTORS = {
-    1000.0: "thousand: kPa and Pa, mm and m, or kW and W",
-    1e6: "a million: MPa and Pa",
-    1e5: "bar and Pa",
-    100.0: "hundred: hPa and Pa, cm and m, or per cent",
-    998.0: "the density of water: kinematic and in Pa",
-    1025.0: "the density of sea water: kinematic and in Pa",
-    6894.757: "psi and Pa",
-    101325.0: "atm and Pa",
-    9.80665: "kgf and N",
-    57.29578: "degrees and radians",
-    3.6: "km/h and m/s",
-    3.28084: "feet and m",
-    4.44822: "lbf and N",
-    10.0: "ten",
+    1000.0: "of a thousand: kPa and Pa, mm and m, or kW and W",
+    1e6: "of a million: MPa and Pa",
+    1e5: "between bar and Pa",
+    100.0: "of a hundred: hPa and Pa, cm and m, or per cent",
+    998.0: "of the density of water: kinematic and in Pa",
+    1025.0: "of the density of sea water: kinematic and in Pa",
+    6894.757: "between psi and Pa",
+    101325.0: "between atm and Pa",
+    9.80665: "between kgf and N",
+    57.29578: "between degrees and radians",
+    3.6: "between km/h and m/s",
+    3.28084: "between feet and m",
+    4.44822: "between lbf and N",
 }
 OFFSETS = {
     273.15: "kelvin and degrees Celsius",
@@ -104,16 +104,22 @@ def other_units(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findi
         if len(cases) < 3:
             continue
         features = table_features(cases)
-        level = np.log(np.array([max(c.fields[name].std, 1e-300) for c in cases]))
-        typical = float(np.exp(center(level[:, None])[0]))
-        mean = np.array([c.fields[name].mean for c in cases]) / typical
-        scaled = _apart(level, features, 0.1)
-        moved = _apart(mean, features, 0.25)
+        typical = float(np.exp(center(np.log([[max(c.fields[name].std, 1e-300)] for c in cases]))[0]))
+        widths = np.log([_widths(c.fields[name], typical) for c in cases])
+        scaled = [_apart(column, features, 0.1) for column in widths.T]
+        moved = _apart(np.array([c.fields[name].mean for c in cases]) / typical, features, 0.25)
         for k, case in enumerate(cases):
-            found = _factor(case, name, *scaled[k]) or _offset(case, name, *moved[k], typical, scaled[k][0])
+            found = _factor(case, name, [column[k] for column in scaled], len(cases))
+            found = found or _offset(case, name, *moved[k], typical, scaled[0][k][0])
             if found is not None:
                 unsound.add((case.name, name))
                 yield found
+
+
+def _widths(facts: FieldFacts, typical: float) -> list[float]:
+    """Widths of the distribution of a field: another unit changes all of them by one factor."""
+    inner = [facts.sketch[-1 - k] - facts.sketch[k] for k in (2, 5, 8)]
+    return [max(width, 1e-9 * typical) for width in (facts.std, *inner)]
 
 
 def table_features(cases: list[CaseFacts]) -> np.ndarray:
@@ -141,21 +147,28 @@ def _apart(values: np.ndarray, features: np.ndarray, floor: float) -> list[tuple
     return out
 
 
-def _factor(case: CaseFacts, name: str, difference: float, apart: float) -> Finding | None:
-    factor = math.exp(abs(difference))
-    word = "times" if difference > 0 else "times smaller than"
-    if abs(apart) < 4 or factor < 3:
+def _factor(case: CaseFacts, name: str, views: list[tuple[float, float]], count: int) -> Finding | None:
+    """A case whose field is a multiple of those of the others, by all of its widths.
+
+    Small factors are told only where there are enough cases to know what is usual.
+    """
+    differences, aparts = zip(*views, strict=True)
+    near, far = sorted((min(differences, key=abs), max(differences, key=abs)), key=abs)
+    apart = min(abs(a) for a in aparts)
+    factor = math.exp(abs(near))
+    if near * far <= 0 or abs(far) > 1.5 * abs(near) + 0.7 or apart < 4 or factor < 3:
         return None
-    near = [(abs(math.log(factor / known)), text) for known, text in FACTORS.items()]
-    gap, text = min(near)
-    named = gap < max(0.2 if factor > 50 else 0.12, 1.2 * abs(difference) / abs(apart))
-    if (factor < 8 and (gap > 0.1 or abs(apart) < 8)) or (not named and abs(apart) < 6):
+    if factor < 30 and (count < FEWEST or apart < 8):
+        return None
+    gap, text = min((abs(math.log(factor / known)), text) for known, text in FACTORS.items())
+    named = gap < max(0.25 if factor > 50 else 0.12, 1.2 * abs(near) / apart)
+    if not named and (factor < 8 or apart < 6):
         return None
     likely = f"about a factor {text}" if named else "no usual factor between units"
-    joined = f"{factor:.3g} times those of the others" if difference > 0 else f"{factor:.3g} {word} those of the others"
+    word = "times those of the others" if near > 0 else "times smaller than those of the others"
     return Finding(
-        "other unit", "problem", f"the values of {name} are {joined}",
-        f"spread {case.fields[name].std:.3g}; {abs(apart):.0f} times the usual difference between cases; {likely}",
+        "other unit", "problem", f"the values of {name} are {factor:.3g} {word}",
+        f"spread {case.fields[name].std:.3g}; {apart:.0f} times the usual difference between cases; {likely}",
         "bring all cases to one unit", case.name, field=name,
     )  # fmt: skip
 
