@@ -152,8 +152,7 @@ class Writer:
         if whole:
             return f"{len(rows)}\n(\n".encode() + "\n".join(str(int(r)) for r in rows).encode() + b"\n)\n"
         lines = [
-            repr(float(row[0])) if len(row) == 1 else "(" + " ".join(repr(float(v)) for v in row) + ")"
-            for row in rows
+            repr(float(row[0])) if len(row) == 1 else "(" + " ".join(repr(float(v)) for v in row) + ")" for row in rows
         ]
         return f"{len(rows)}\n(\n".encode() + "\n".join(lines).encode() + b"\n)\n" if len(rows) else b"0()"
 

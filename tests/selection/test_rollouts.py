@@ -21,7 +21,9 @@ def waves(count: int, frames: int) -> GraphTrajectories:
     """Waves along a strip of triangles, each with its own phase."""
     pos = torch.stack(torch.meshgrid(torch.linspace(0, 1, 12), torch.linspace(0, 0.2, 3), indexing="ij"), -1)
     pos = pos.reshape(-1, 2)
-    quads = torch.tensor([[3 * i + j, 3 * i + j + 1, 3 * i + j + 4, 3 * i + j + 3] for i in range(11) for j in range(2)])
+    quads = torch.tensor(
+        [[3 * i + j, 3 * i + j + 1, 3 * i + j + 4, 3 * i + j + 3] for i in range(11) for j in range(2)]
+    )
     faces = torch.cat([quads[:, :3], quads[:, [0, 2, 3]]]).T
     graphs = []
     for i in range(count):
