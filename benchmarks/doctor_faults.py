@@ -78,8 +78,10 @@ def heat_study(count: int = 20, seed: int = 0) -> GraphList:
         pos = rng.uniform(0, 1, (400 + 10 * k, 2)) * [1.5, 1.0]
         ripple = 0.05 * np.sin(np.pi * pos[:, 0] / 1.5) * np.sin(np.pi * pos[:, 1])
         values = cold + (hot - cold) * (1 - pos[:, 0] / 1.5 + ripple)
-        graph = MeshGraph(pos=torch.tensor(pos, dtype=torch.float32), y=torch.tensor(values[:, None], dtype=torch.float32),
-                          y_names=("T",), y_sizes=(1,), y_units=("K",), name=f"plate_{k:02d}", location="free")  # fmt: skip
+        graph = MeshGraph(
+            pos=torch.tensor(pos, dtype=torch.float32), y=torch.tensor(values[:, None], dtype=torch.float32),
+            y_names=("T",), y_sizes=(1,), y_units=("K",), name=f"plate_{k:02d}", location="free",
+        )  # fmt: skip
         graph.conditions = {"hot": float(hot), "cold": float(cold)}
         graphs.append(graph)
     return GraphList(graphs)
@@ -243,7 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             others = "".join(f"\n          {f.kind}: {f}" for f in found if f not in hits)
             sys.stdout.write(f"{mark}  {fault.name:<40} {str(hits[0]) if hits else '':.140}{others}\n")
     sys.stdout.write(
-        f"\n{seeded} faults: recall {named}/{seeded} = {named / seeded:.3f}, precision {right}/{told} = {right / told:.3f};\n"
+        f"\n{seeded} faults: recall {named}/{seeded} = {named / seeded:.3f}, "
+        f"precision {right}/{told} = {right / told:.3f};\n"
         f"{len(sets)} sound sets: {false} problems\n"
     )
     return 0

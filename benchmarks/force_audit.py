@@ -1,4 +1,4 @@
-"""Force audit: do integrated and tabulated forces agree, and is every seeded fault named?
+"""Force audit: how well integrated and tabulated forces agree, and whether seeded faults are named.
 
     python benchmarks/force_audit.py [--shared ../shared/data]
 
@@ -118,7 +118,10 @@ def set_faults(bodies: Bodies) -> Iterator[Seeded]:
     """Faults that all cases share."""
     shear = faults.field_changed("wallShearStressMean", lambda v: -v)
     pressure = faults.field_changed("pMean", lambda v: -v)
-    newton: Numbers = lambda k, row: {"drag [N]": row["cd"] * 0.5 * bodies.area(k), "lift [N]": row["cl"] * 0.5 * bodies.area(k)}  # noqa: E731, E501
+
+    def newton(k: int, row: dict[str, float]) -> dict[str, float]:
+        return {f"{name} [N]": row[c] * 0.5 * bodies.area(k) for name, c in (("drag", "cd"), ("lift", "cl"))}
+
     alone: Numbers = lambda k, row: {"cd": row["cd"]}  # noqa: E731
     pa = replace(bodies.data.flow, kinematic=False)
     yield Seeded("sign: shear as a force", bodies.altered(shear), ("shear sign",))
@@ -139,7 +142,9 @@ def set_faults(bodies: Bodies) -> Iterator[Seeded]:
         what = f"unit: fields of {speed:g} m/s at {rho:g} kg/m^3"
         yield Seeded(what, bodies.altered(fields(rho * speed**2)), ("dynamic pressure",))
     yield Seeded("unit: Pa, nothing stated", bodies.altered(fields(1.2 * 30**2), flow=pa), ("dynamic pressure",))
-    yield Seeded("unit: coordinates in mm, forces in N", bodies.altered(faults.scaled_by(1000.0), newton), ("length unit",))
+    yield Seeded(
+        "unit: coordinates in mm, forces in N", bodies.altered(faults.scaled_by(1000.0), newton), ("length unit",)
+    )
     inch = bodies.altered(faults.scaled_by(1 / 0.0254), newton)
     yield Seeded("unit: coordinates in inches, forces in N", inch, ("length unit",))
     kilo = bodies.altered(fields(1e-3), newton, flow=pa)

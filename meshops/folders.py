@@ -1,4 +1,4 @@
-"""Folders for what is kept between calls besides the files that were asked for: compiled code, lists of fonts."""
+"""What the machine offers: a folder for what is kept between calls (compiled code, lists of fonts), free memory."""
 
 from __future__ import annotations
 
@@ -62,3 +62,14 @@ def writable(folder: str) -> bool:
     path = Path(folder)
     there = next(place for place in (path, *path.parents) if os.path.exists(place))
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def available_memory() -> float:
+    """Bytes that can be taken without swapping; 4 GB where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4e9

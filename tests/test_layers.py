@@ -23,6 +23,7 @@ BESIDE = {
     "solvers": {"ops", "partition", "data", "aero"},
     "datasets": {"ops", "partition", "data", "aero", "solvers"},
     "viz": {"ops", "metrics", "partition", "data", "aero"},
+    "doctor": {"metrics", "data", "aero", "datasets"},
     "bench": {"ops", "partition"},
     "testing": {"ops", "partition", "data", "aero", "solvers", "datasets"},
 }
@@ -30,7 +31,8 @@ BELOW = {name: set(LOWER[:place]) for place, name in enumerate(LOWER)} | BESIDE
 BELOW["metrics"] = {"ops"}
 for upper in ("tasks", "trust", "surrogate", "training", "selection", "cli"):
     BELOW[upper] |= {"datasets", "viz"}
-BELOW["cli"] |= {"solvers", "bench"}
+BELOW["selection"] |= {"doctor"}
+BELOW["cli"] |= {"solvers", "bench", "doctor"}
 BELOW |= {leaf: set() for leaf in ("checks", "errors", "folders", "io", "optional", "progress", "typing", "version")}
 MODEL_FACTORY = {"create_model", "list_models", "model_arguments", "model_takes", "register_model"}
 # What tasks may know of data sets: what any of them is, none by name.

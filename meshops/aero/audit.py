@@ -99,7 +99,8 @@ def _unreconciled(search: Search, choice: Choice | None, factor: float) -> Force
         off = search.differences(choice, factor)
         error = {n: (float(np.median(v)), float(v.max())) for n, v in off.items()}
         text += f"; the nearest is {max(e for e, _ in error.values()):.0%} off ({_said(choice)})"
-    return ForceAudit(False, (), text, search.flow, False, error, (), search.pressure, search.shear, 0.0)
+    return ForceAudit(False, (), text, search.flow, False, error, (), search.pressure, search.shear, 0.0,
+                      search.as_stated())  # fmt: skip
 
 
 def _reconciled(search: Search, choice: Choice, factor: float, reason: Reason) -> ForceAudit:
@@ -123,6 +124,7 @@ def _reconciled(search: Search, choice: Choice, factor: float, reason: Reason) -
         search.pressure,
         search.shear,
         within,
+        search.as_stated(),
     )
 
 
@@ -130,7 +132,12 @@ def _agreement(search: Search, name: str, off: Array) -> str:
     """How well one number agrees, in words."""
     of = " of the drag" if name != search.drag and search.drag else ""
     within = int((off < TOLERANCE).sum())
-    return f"{name} within 1 %{of} in {within} of {len(off)} cases (typically {np.median(off):.2%}, at most {off.max():.1%})"
+    typical = f"typically {_part(float(np.median(off)))}, at most {_part(float(off.max()))}"
+    return f"{name} within 1 %{of} in {within} of {len(off)} cases ({typical})"
+
+
+def _part(off: float) -> str:
+    return f"{off:.2%}" if off < 1 else "more than 100 %"
 
 
 def _changes(search: Search, choice: Choice, reason: Reason) -> Iterator[tuple[str, str]]:
@@ -175,7 +182,7 @@ def _found_flow(search: Search, choice: Choice, reason: Reason) -> FlowCondition
 
 def _without_table(cases: Sequence[AuditCase], pressure: str, shear: str, stated: bool) -> ForceAudit:
     closed = sum(c.surface.closed for c in cases)
-    what = f"'{pressure}'" + (f" and '{shear}'" if shear else ", no shear")
+    what = f"'{pressure}' and '{shear}'" if shear else f"'{pressure}' (there is no shear)"
     text = f"no drag or lift in the table; {what} can be integrated, {closed} of {len(cases)} surfaces are closed"
     if not stated:
         text += "; speed, density and the sign of the shear are not known, so that forces are not given"

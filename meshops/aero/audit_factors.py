@@ -9,10 +9,18 @@ from dataclasses import dataclass, replace
 from meshops.aero.conditions import FlowConditions
 
 DENSITIES = {
-    1.2: "air", 1.225: "air at 15 degrees Celsius", 1.204: "air at 20 degrees Celsius", 1.205: "air", 1.184: "air at 25 "
-    "degrees Celsius", 1.293: "air at 0 degrees Celsius", 1.0: "unit density", 998.2: "water", 1000.0: "water", 1025.0:
-    "sea water", 1.18: "air", 1.177: "air at 300 K",
-}  # fmt: skip
+    1.2: "air",
+    1.225: "air at 15 degrees Celsius",
+    1.204: "air at 20 degrees Celsius",
+    1.205: "air",
+    1.184: "air at 25 degrees Celsius",
+    1.18: "air",
+    1.177: "air at 300 K",
+    1.293: "air at 0 degrees Celsius",
+    998.2: "water",
+    1000.0: "water",
+    1025.0: "sea water",
+}
 SPEEDS = sorted({*(float(v) for v in range(1, 121)), 5.5, 12.5, 16.67, 22.22, 27.78, 30.56, 33.33, 36.11, 38.89, 38.9,
                  41.67, 44.44, 55.56})  # fmt: skip
 LENGTHS = {1e-3: "millimetres", 1e-2: "centimetres", 0.0254: "inches", 0.3048: "feet"}
@@ -77,20 +85,16 @@ def reasons(
     yield Reason(q, "", "", 0.0)
     if half:
         yield Reason(0.5 * q, "half model", "the surface is half a body and the table that of the whole", 0.1)
-    yield Reason(0.5 * q, "half model" if half else "half", "the table holds twice what is integrated (half a model, or "
-                 "an area of half of it)", 0.9)  # fmt: skip
+    text = "the table holds twice what is integrated (half a model, or half the area)"
+    yield Reason(0.5 * q, "half model" if half else "half", text, 0.9)
     yield Reason(2 * q, "half", "the table holds half of what is integrated (half a model, or twice the area)", 0.9)
     for value, name in LENGTHS.items():
         likely = 0.2 if length * value < 20 <= length else 1.5
         if force:
             yield Reason(q / value**2, "length unit", f"coordinates are in {name}", likely)
         else:
-            yield Reason(
-                q / value**2, "length unit", f"coordinates are in {name} and the reference area in m^2", likely
-            )
+            yield Reason(q / value**2, "length unit", f"coordinates are in {name}, the reference area in m^2", likely)
     for density, name in DENSITIES.items():
-        if density == 1.0:
-            continue
         text = f"values are in Pa, at a density of {density:g} kg/m^3 ({name})"
         if not force:
             yield Reason(q * density, "density", text, 0.6, density)
@@ -119,8 +123,11 @@ def _speeds(rest: float, q: float, density: float, force: bool, stated: bool) ->
     air = 0.0 if density in (1.2, 1.225, 1.0) else 0.25
     cost = (0.8 if stated else 0.4) + round_cost + air
     if density == 1.0:
-        text = f"values are kinematic at a speed of {near:g} m/s"
+        text = f"values are kinematic at a speed of {near:g} m/s (a factor {near**2:.5g})"
         yield Reason(q * near**2, "dynamic pressure", text, cost + 0.1, 0.0, near)
     else:
-        text = f"values are in Pa at a density of {density:g} kg/m^3 and a speed of {near:g} m/s"
+        text = (
+            f"values are in Pa at a density of {density:g} kg/m^3 and a speed of {near:g} m/s (a factor "
+            f"{density * near**2:.5g} = {density:g} x {near:g}^2)"
+        )
         yield Reason(q * density * near**2, "dynamic pressure", text, cost + 0.1, density, near)

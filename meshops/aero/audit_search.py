@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -116,6 +117,18 @@ class Search:
         off = self.differences(choice, factor)
         worst = np.sort(np.max(list(off.values()), axis=0))
         return factor, float(worst[core_of(len(worst)) - 1])
+
+    def as_stated(self) -> tuple[tuple[str, str, float, float], ...]:
+        """(case, number, integrated under the conditions as stated, tabulated)."""
+        area = "none" if not self.coefficient else self.flow.area_rule
+        choice = Choice(np.array(self.flow.flow), np.array(self.flow.up), self.flow.shear_sign, 1, area, 0.0)
+        q = 1.0 if area == "none" else self.flow.dynamic_pressure
+        if area != "none" and self.flow.frontal_area is not None:
+            choice, q = replace(choice, area="constant"), q * self.flow.frontal_area
+        lead = self.drag or self.lift
+        values = self.predicted(choice)[lead] / q
+        pairs = zip(self.cases, values, self.table[lead], strict=True)
+        return tuple((case.name, lead, float(value), float(known)) for case, value, known in pairs)
 
     def differences(self, choice: Choice, factor: float) -> dict[str, Array]:
         """Relative difference of each number in each case; of a lift below the drag, relative to that."""

@@ -69,6 +69,7 @@ class ForceAudit:
         suspects: Cases that disagree.
         pressure, shear: Fields that were integrated.
         within: Share of the cases within 1 %.
+        pairs: (case, number, integrated under the conditions as stated, tabulated) of each case.
     """
 
     reconciled: bool
@@ -81,6 +82,15 @@ class ForceAudit:
     pressure: str
     shear: str
     within: float
+    pairs: tuple[tuple[str, str, float, float], ...] = ()
+
+    @property
+    def compared(self) -> str:
+        """The first of the pairs, for a message."""
+        if not self.pairs:
+            return ""
+        shown = ", ".join(f"{case} {made:.4g} against {known:.4g}" for case, _, made, known in self.pairs[:6])
+        return f"{self.pairs[0][1]} integrated as stated against the table: {shown}" + " ..." * (len(self.pairs) > 6)
 
 
 @dataclass(frozen=True, eq=False)

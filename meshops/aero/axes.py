@@ -73,7 +73,7 @@ def guess_axes(cases: Sequence[SurfaceIntegrals | None], pressure: str) -> Axes:
         return Axes(None, None, f"not known: where '{pressure}' is highest the surface faces no one way ({said})", 0.0)
     flow = _unit(axis, side)
     reason = (
-        f"where '{pressure}' is highest the surface faces {_name(axis, -side)} in {agree:.0%} of the cases, so that the "
+        f"where '{pressure}' is highest the surface faces {_name(axis, -side)} in {agree:.0%} of the cases, so the "
         f"flow is along {_name(axis, side)}"
     )
     up_axis, sign, why, share = _up(bodies, axis)
@@ -103,7 +103,8 @@ def _up(bodies: Sequence[SurfaceIntegrals], flow_axis: int) -> tuple[int | None,
     if below.min() <= FLATTER * below.max():
         votes = float(np.mean((spread[known, 0] <= spread[known, 1]) == (positive > 0)))
         if votes >= 0.7:
-            why = f"the bodies are mirrored across {name}, and what faces {_name(up_axis, -positive)} is flatter (underside)"
+            under = _name(up_axis, -positive)
+            why = f"the bodies are mirrored across {name}, and what faces {under} is flatter (underside)"
             return up_axis, positive, why, votes
     return up_axis, 1.0, f"the bodies are mirrored across {name}; up is {_name(up_axis, 1.0)} by convention", 0.6
 

@@ -41,10 +41,9 @@ class BodySurface:
     @classmethod
     def of(cls, mesh: Mesh, label: str = "surface") -> BodySurface:
         """From a PyVista surface; ``label`` names it in warnings."""
-        from meshops.data.surface import cell_geometry, orient_outward  # VTK
+        from meshops.data.surface import outward_geometry  # VTK
 
-        center, normal, area = cell_geometry(mesh)
-        normal = normal * orient_outward(mesh, label=label)[:, None]
+        center, normal, area = outward_geometry(mesh, label=label)
         triangles = fan_triangles(mesh)
         cell_points = len(triangles) / max(len(area), 1) + 2
         return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)
@@ -104,11 +103,22 @@ def fan_triangles(mesh: Mesh) -> NDArray[np.int64]:
     return np.stack([nodes[first], nodes[first + step + 1], nodes[first + step + 2]], 1)
 
 
-def attach_body(graph: MeshGraph, mesh: Mesh) -> MeshGraph:
-    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``."""
+def attach_body(
+    graph: MeshGraph, mesh: Mesh, *, walls: Mesh | None = None, chosen: Mesh | None = None, origin: Array | None = None
+) -> MeshGraph:
+    """Store the body inside a volume mesh on its graph: ``body_pos``, ``body_normal``, ``body_area``.
+
+    Args:
+        graph: Of the volume.
+        mesh: Volume mesh.
+        walls: Faces that the file calls walls: only they can be the body.
+        chosen: Faces that the user named: they are the body.
+        origin: Place of the mesh that is the origin of the graph.
+    """
     from meshops.data.surface import cell_geometry, extract_body
 
-    center, normal, area = cell_geometry(extract_body(mesh))
+    center, normal, area = cell_geometry(extract_body(mesh, label=graph.label, walls=walls, chosen=chosen))
+    center = center if origin is None else center - origin
     graph.body_pos = torch.as_tensor(center, dtype=torch.float32)
     graph.body_normal = torch.as_tensor(normal, dtype=torch.float32)
     graph.body_area = torch.as_tensor(area, dtype=torch.float32)

@@ -19,8 +19,8 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
 from meshops.aero.frame import Frame
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
-from meshops.data.mesh_graph import MeshGraph
-from meshops.data.reading import MeshRead
+from meshops.data.mesh_graph import MeshGraph, origin_of
+from meshops.data.reading import MeshRead, Region
 from meshops.errors import InputError, collecting, listing, warn
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def open_case(
     spec: CaseSpec,
     *,
     scale: float | None = None,
-    region: str | None = None,
+    region: Region = None,
     cell_size: float | None = None,
     names: Mapping[str, str] | None = None,
     flow: FlowConditions | None = None,
@@ -187,7 +187,7 @@ def open_case(
         source: Path, or a PyVista mesh.
         spec: Domain, location, inputs and fields.
         scale: Factor that brings the coordinates to metres; None: they are.
-        region: Boundary patch of an OpenFOAM case.
+        region: Parts of the file, see :func:`meshops.data.readers.open_mesh`.
         cell_size: Typical edge over body length of the training meshes; None: never refine.
         names: Field of the model -> array of the file that holds its truth, where the names differ.
         flow: Flow past it; default: that of the training.
@@ -201,17 +201,23 @@ def open_case(
     notes: list[str] = []
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
-        read = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
-        mesh = read.mesh
-        if read.cell_part is not None:
-            mesh.cell_data[PART] = read.cell_part
+        opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        mesh = opened.mesh
+        if opened.cell_part is not None:
+            mesh.cell_data[PART] = opened.cell_part
         if scale is not None and scale != 1.0:
-            mesh.points = np.asarray(mesh.points, dtype=np.float64) * scale
+            for each in (mesh, opened.walls, opened.body):
+                if each is not None:
+                    each.points = np.asarray(each.points, dtype=np.float64) * scale
             notes.append(f"coordinates multiplied by {scale:g}")
         for name, array in (names or {}).items():
             _rename(mesh, array, name, label)
         known = _known_fields(mesh, spec, label)
-        case = (_body_case if spec.bodies else _plain_case)(mesh, spec, label, known, spec.at(flow))
+        flow = spec.at(flow)
+        if spec.bodies:
+            case = _body_case(opened, spec, label, known, flow)
+        else:
+            case = _plain_case(mesh, spec, label, known, flow)
         _add_partial(case, spec)
         missing = [name for name in spec.fields if name not in case.truth]
         if case.truth and missing:
@@ -226,11 +232,10 @@ def open_case(
         case.conditions = _conditions(mesh, spec, label, conditions or {})
         case.numbers = {name: value for name in spec.numbers if (value := _scalar(mesh, name)) is not None}
     if case.mesh is not None and PART in case.mesh.cell_data:
-        case.parts, case.cell_part = read.notes.chosen, np.array(case.mesh.cell_data[PART])
+        case.parts, case.cell_part = opened.notes.chosen, np.array(case.mesh.cell_data[PART])
         del case.mesh.cell_data[PART]
     case.source = None if label == "mesh" else Path(label)
-    notes += read.notes.remarks
-    case.notes = list(dict.fromkeys([*case.notes, *notes]))
+    case.notes = list(dict.fromkeys([*case.notes, *notes, *opened.notes.remarks, *(case.graph.get("notes") or ())]))
     return case
 
 
@@ -272,12 +277,12 @@ def _add_partial(case: Case, spec: CaseSpec) -> None:
             case.truth[name] = values
 
 
-def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
+def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
     from meshops.data.surface import is_surface
 
-    mesh = clean_mesh(mesh, label=label, fields=known).mesh
+    mesh = clean_mesh(opened.mesh, label=label, fields=known).mesh
     _check_domain(is_surface(mesh), spec, label)
     _check_extent(mesh, label)
     near = _near_origin(mesh, flow)
@@ -290,7 +295,9 @@ def _body_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flo
         graph.x_names = channel_names({name: column.shape[1] for name, column in columns.items()})
         _check_inputs(graph, spec, label)
     if spec.domain == "volume":
-        return Case(mesh, attach_body(graph, near), spec.location, label, truth, flow)
+        origin = _middle(mesh, flow) + origin_of(graph).numpy()
+        attach_body(graph, mesh, walls=opened.walls, chosen=opened.body, origin=origin)
+        return Case(mesh, graph, spec.location, label, truth, flow)
     return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
 
 
@@ -389,14 +396,18 @@ def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:
 
     With a ground the height stays, so that the ground need not move.
     """
+    near = mesh.copy()
+    near.points = np.asarray(mesh.points, dtype=np.float64) - _middle(mesh, flow)
+    return near
+
+
+def _middle(mesh: Mesh, flow: FlowConditions) -> NDArray[np.float64]:
     points = np.asarray(mesh.points, dtype=np.float64)
     middle = (points.min(0) + points.max(0)) / 2
     if flow.ground is not None:
         up = np.array(flow.up)
         middle -= (middle @ up) * up
-    near = mesh.copy()
-    near.points = points - middle
-    return near
+    return np.asarray(middle)
 
 
 def _rename(mesh: Mesh, array: str, name: str, label: str) -> None:

@@ -143,7 +143,7 @@ def per_cell(graph: MeshGraph, values: Array) -> Array:
     size, nodes = graph.cell_size.numpy(), graph.cell_nodes.numpy()
     rows = values.reshape(len(values), -1)[nodes]
     means = np.add.reduceat(rows, running_sum(size)[:-1], axis=0) / size[:, None]
-    return means[:, 0] if values.ndim == 1 else means
+    return np.asarray(means[:, 0] if values.ndim == 1 else means)
 
 
 def _outward(graph: MeshGraph, vector: Array, size: Array, nodes: Array) -> Array:

@@ -101,7 +101,7 @@ def with_body(graph: MeshGraph, spec: CaseSpec) -> MeshGraph:
         return graph
     from meshops.data.convert import to_pyvista  # VTK
 
-    return attach_body(graph, to_pyvista(graph))
+    return attach_body(graph, to_pyvista(graph, near=True))
 
 
 def surface_of(graph: MeshGraph) -> BodySurface:

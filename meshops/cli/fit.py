@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshops.cli.options import console, parser, print_json
-from meshops.errors import InputError
 
 if TYPE_CHECKING:
     from meshops.tasks import Report
@@ -44,29 +43,22 @@ def run(argv: Sequence[str]) -> int:
 
     screen = console()
     screen.print(f"looking at {args.data}")
-    from meshops.datasets import open_data
-    from meshops.datasets.base import CaseDataset
-    from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
-    from meshops.selection import FitConfig, fit, fit_trajectories
+    from meshops.selection import FitConfig, FitResult, fit_study
+    from meshops.selection.from_study import seen
 
-    data = open_data(root=args.data, split="all")
+    study, findings = seen(args.data, console=screen)
     config = FitConfig(
         minutes=args.minutes,
-        out=args.out or f"runs/fit/{Path(args.data).resolve().stem}",
+        out=args.out or f"runs/fit/{study.root.resolve().name}",
         seed=args.seed,
         test=_test(args.test),
         networks=_names(args.networks),
     )
-    how: dict[str, Any] = {"resume": args.resume, "overwrite": args.overwrite, "console": screen}
-    about = {"folder": str(args.data)}
-    if isinstance(data, CaseDataset):
-        result = fit(data, config, about=about, **how)
+    result = fit_study(study, config, findings=findings, resume=args.resume, overwrite=args.overwrite, console=screen)
+    lines = [f"chosen: {result.surrogate.task.made.name}"]
+    if isinstance(result, FitResult):
         lines = [f"chosen: {', '.join(result.found.blend)}", result.curve.sentence()]
-        return _print(result.report, lines, result.folder, as_json=args.json)
-    if isinstance(data, MeshTrajectoryDataset):
-        made = fit_trajectories(data, config, about=about, **how)
-        return _print(made.report, [f"chosen: {made.surrogate.task.made.name}"], made.folder, as_json=args.json)
-    raise InputError(f"{args.data}: trajectories on grids; train them with 'meshops train' and kind: rollout")
+    return _print(result.report, lines, result.folder, as_json=args.json)
 
 
 def _print(report: Report, lines: Sequence[str], folder: Path, *, as_json: bool) -> int:

@@ -16,6 +16,7 @@ from meshops.folders import check_temporary_folder, place_matplotlib
 PLUGINS = "meshops" + ".plugins"  # entry points of packages that register models, data sets, tasks
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("meshops.cli.demo", "the whole way on shipped RANS cases: train, test, predict a new shape, report"),
+    "look": ("meshops.cli.look", "what a folder of finished simulations holds, and what is wrong with it"),
     "fit": ("meshops.cli.fit", "the best surrogate of a folder of finished simulations, chosen by cross-validation"),
     "train": ("meshops.cli.train", "train a surrogate: meshops train RUN.yaml [--key value ...]"),
     "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint of any kind on a dataset"),

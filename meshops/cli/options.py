@@ -38,7 +38,7 @@ def parser(verb: str, description: str, epilog: str = "") -> Parser:
 
 def console() -> Console:
     """Progress goes to the standard error stream, results to the standard output."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def output_folder(path: str) -> Path:

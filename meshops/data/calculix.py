@@ -6,6 +6,7 @@ wedges is not that of VTK.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ KINDS: dict[int, tuple[int, tuple[int, ...]]] = {
     6: (24, tuple(range(10))), 7: (5, (0, 1, 2)), 8: (22, tuple(range(6))), 9: (9, tuple(range(4))),
     10: (23, tuple(range(8))), 11: (3, (0, 1)), 12: (21, (0, 1, 2)),
 }  # fmt: skip
+LONG_NUMBER = re.compile(r"[-+]?\d\.\d+E[-+]\d{3}")
 
 
 @dataclass
@@ -49,6 +51,8 @@ def read_frd(path: Path, *, region: Region = None, time: Time = "last") -> MeshR
     if not nodes or not cells:
         raise InputError(f"{path}: the mesh is empty (no {'cells' if nodes else 'points'}); check the export")
     notes = ReadNotes("CalculiX frd, text", precision="text")
+    if not any(line.strip() == "9999" for line in lines[-3:]):
+        notes.remarks.append("the last line (9999) is missing: the run had not ended, or the file is cut off")
     mesh, groups = _mesh(nodes, cells, path)
     notes.times = tuple(dict.fromkeys(result.time for result in results))
     if notes.times:
@@ -88,14 +92,14 @@ def _blocks(
             results.append(Result(line[5:13].strip(), when))
         elif line.startswith(" -5") and block == "100C":
             words = line[13:].split()
-            if len(words) < 5 or words[4] != "1":  # 1: computed from others by the program that shows it
+            if len(words) < 5 or not words[4].startswith("1"):  # 1: computed from others by the program that shows it
                 results[-1].components.append(line[5:13].strip())
         elif line.startswith(" -3"):
             block = ""
         elif line.startswith((" -1", " -2")) and block:
             _row(line, block, width, nodes, cells, results)
-    if block or not any(line.startswith(" 9999") for line in lines[-3:]):
-        raise ValueError("the last line, 9999, is missing")
+    if block:
+        raise ValueError("the last block has no end")
     return nodes, cells, results
 
 
@@ -111,13 +115,20 @@ def _row(
         else:
             cells[-1][2].extend(int(rest[i : i + width]) for i in range(0, len(rest), width))
         return
-    values = [float(rest[i : i + 12]) for i in range(width, len(rest), 12)]
+    values = _values(rest[width:])
     if block == "2C":
         nodes[int(rest[:width])] = (values[0], values[1], values[2])
     elif line.startswith(" -1"):
         results[-1].rows[int(rest[:width])] = values
     else:
         next(reversed(results[-1].rows.values())).extend(values)
+
+
+def _values(text: str) -> list[float]:
+    """Numbers of 12 columns; compilers that write three digits of an exponent make some of 13."""
+    if len(text) % 12 == 0:
+        return [float(text[i : i + 12]) for i in range(0, len(text), 12)]
+    return [float(number) for number in LONG_NUMBER.findall(text)]
 
 
 def _mesh(

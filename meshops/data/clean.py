@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyvista as pv
 
+from meshops.data.cell_checks import check_mesh
 from meshops.data.cells import (
     STRIP,
     Array,
@@ -63,6 +64,7 @@ def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unuse
         DataWarning: Cells were dropped or changed.
     """
     check_points(mesh, label)
+    check_mesh(mesh, label)
     cells = cells_of(mesh)
     top = int(cells.dimension.max()) if cells.size.size else 0
     if top < 2:

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from meshops.data.cells import Array, Cells, Mesh, cells_of, make_cells, mesh_of, segment_sum
-from meshops.data.mesh_graph import MeshGraph
-from meshops.data.surface import outward_geometry, volume_geometry
+from meshops.data.mesh_graph import MeshGraph, origin_of
+from meshops.data.surface import oriented_geometry, volume_geometry
 from meshops.data.vectors import is_reserved
 from meshops.errors import InputError, listing, warn
 
 Association = Literal["cell", "point"]
 Where = Literal["cell", "point", "free", "auto"]
+
+# Distance from the origin, in sizes of the mesh, from which float32 would lose about 1e-6 of its size.
+FAR = 8.0
 
 # Arrays that programs add and nobody wants to learn.
 HELPER_ARRAYS = ("Normals", "TCoords", "Texture Coordinates", "Area", "Volume", "Length")
@@ -51,6 +54,9 @@ def from_pyvista(
     ``location="point"`` these are shared out to the points (a point in no cell has a zero normal and area, and
     ``node_type`` 1; other points have 0). The mesh should have been through :func:`meshops.data.clean.clean_mesh`.
 
+    A mesh that lies far from the origin is moved near it in float64 first: ``pos`` is relative to ``graph.origin``.
+    ``graph.points`` always holds the coordinates of the mesh.
+
     Args:
         mesh: PolyData or UnstructuredGrid in metres.
         fields: Arrays that become ``y``, in this order.
@@ -63,7 +69,7 @@ def from_pyvista(
         InputError: A field is missing or not numeric, or the mesh has no cells but ``location`` needs them.
 
     Warns:
-        DataWarning: A field was averaged from points to cells or from cells to points.
+        DataWarning: A field was averaged from points to cells or from cells to points; the mesh is far from the origin.
     """
     label = label or "mesh"
     if location not in ("cell", "point", "free", "auto"):
@@ -74,8 +80,13 @@ def from_pyvista(
         raise InputError(f"{label}: holds {mesh.n_points} points and no cells; read it with location='free'")
     association: Association = "cell" if where == "cell" else "point"
     y, names, sizes, y_units = _stack(mesh, cells, fields, association, label, units)
-    graph = MeshGraph(pos=_float32(mesh.points), y_names=names, y_sizes=sizes, y_units=y_units)
+    origin = _far_origin(mesh, label)
+    pos = np.asarray(mesh.points) if origin is None else np.asarray(mesh.points, dtype=np.float64) - origin
+    graph = MeshGraph(pos=_float32(pos), y_names=names, y_sizes=sizes, y_units=y_units)
     graph.location, graph.name = where, label
+    if origin is not None:
+        graph.origin = torch.from_numpy(origin)[None]
+        graph.points = torch.from_numpy(np.array(mesh.points))
     if y is not None:
         graph.y = y
     if where != "free":
@@ -84,12 +95,13 @@ def from_pyvista(
     return graph
 
 
-def to_pyvista(graph: MeshGraph, *, values: Mapping[str, Any] | None = None) -> Mesh:
+def to_pyvista(graph: MeshGraph, *, values: Mapping[str, Any] | None = None, near: bool = False) -> Mesh:
     """Rebuild the original mesh of a graph, with its fields.
 
     Args:
         graph: One graph, not a batch.
         values: More arrays to attach, ``[n]`` or ``[n, k]``, tensors or NumPy arrays, one row per node.
+        near: Coordinates relative to ``graph.origin``, as ``pos``, instead of those of the file.
 
     Returns:
         PolyData when all cells are triangles, quads or polygons, or when there are no cells (a cloud of vertices);
@@ -101,6 +113,8 @@ def to_pyvista(graph: MeshGraph, *, values: Mapping[str, Any] | None = None) -> 
     location = graph.get("location") or "free"
     n = int(graph.num_nodes or 0)
     points = _numpy(graph.pos if graph.get("points") is None else graph.points)
+    if near and graph.get("origin") is not None:
+        points = points - _numpy(graph.origin)
     if points.shape[1] < 3:
         points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
     if graph.num_cells:
@@ -203,11 +217,13 @@ def _add_geometry(graph: MeshGraph, mesh: Mesh, cells: Cells, label: str) -> Non
     dimension = int(cells.dimension.max())
     normals = None
     if dimension == 2:
-        centers, normals, sizes = outward_geometry(mesh, label=label)
+        centers, normals, sizes, found = oriented_geometry(mesh, label=label)
+        graph.notes = found.remarks
     else:
         centers, sizes = volume_geometry(mesh, label=label)
     if graph.location == "cell":
-        graph.pos, graph.area = _float32(centers), _float32(sizes)
+        graph.pos = _float32(centers - origin_of(graph).numpy())
+        graph.area = _float32(sizes)
         if normals is not None:
             graph.normal = _float32(normals)
         return
@@ -243,6 +259,28 @@ def _cells_of_graph(graph: MeshGraph) -> Cells:
 
 def _fields_of(graph: MeshGraph) -> dict[str, Tensor]:
     return {name: graph.field(name) for name in graph.fields} if graph.get("y") is not None else {}
+
+
+def _far_origin(mesh: Mesh, label: str) -> Array | None:
+    """``[3]`` a round place near a mesh that is far from the origin; 0 along axes on which it is not far.
+
+    Round, so that meshes of about one size and place get the same.
+    """
+    points = np.asarray(mesh.points, dtype=np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = float((high - low).max())
+    if not 0 < size < np.inf:
+        return None
+    step = 2.0 ** np.ceil(np.log2(4 * size))
+    origin = np.where(np.abs(low + high) / 2 > FAR * size, np.round((low + high) / 2 / step) * step, 0.0)
+    if not origin.any():
+        return None
+    place = ", ".join(f"{x:g}" for x in origin)
+    warn(
+        f"{label}: the mesh of {size:.3g} m lies far from the origin; positions are counted from ({place}), so that "
+        "single precision keeps its shape (files keep their coordinates)"
+    )
+    return origin
 
 
 def _float32(array: Any) -> Tensor:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from meshops.data.foam_fields import FieldKind, list_fields
 from meshops.data.foam_files import find_file
-from meshops.data.parts import pick_time
-from meshops.data.reading import ReadNotes
+from meshops.data.reading import ReadNotes, Time, choose_time
 from meshops.errors import InputError, listing
 
 TIME = re.compile(r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
@@ -84,7 +83,7 @@ def regions_of(root: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def find_case(folder: Path, time: float | str, notes: ReadNotes, label: str) -> Found:
+def find_case(folder: Path, time: Time, notes: ReadNotes, label: str) -> Found:
     """Choose the time and the place it is read from: the case itself, or its processor folders.
 
     Raises:
@@ -104,7 +103,7 @@ def find_case(folder: Path, time: float | str, notes: ReadNotes, label: str) -> 
         raise InputError(_no_mesh(label, bool(collated)))
     known = sorted({t for place in places for t in place.times} | set(collated))
     notes.times = tuple(known)
-    chosen = pick_time(known, time, label)
+    chosen = known[choose_time(known, time, label)] if known or time != "last" else None
     holding = [place for place in places if chosen in place.times]
     if chosen is not None and not holding:
         others = sorted(t for place in places for t in place.times)

@@ -23,7 +23,7 @@ from meshops.data.obj import read_obj
 from meshops.data.openfoam import is_case, read_case
 from meshops.data.ply import read_ply
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time
-from meshops.data.stl import is_text, read_stl
+from meshops.data.stl import read_stl
 from meshops.data.su2 import read_su2
 from meshops.data.vectors import join_components
 from meshops.errors import DataWarning, InputError, MeshopsError, listing
@@ -172,13 +172,22 @@ def _by_content(path: Path, suffix: str, head: bytes) -> Format:
             raise _other(path, suffix, XML_NAMES.get(true, f"'{true}'"), true)
         return FORMATS[suffix]
     for beginning, what, suffixes in BEGINNINGS:
-        if start.startswith(beginning) and suffix not in suffixes and not (suffix == ".stl" and not is_text(head)):
+        if (
+            start.startswith(beginning)
+            and suffix not in suffixes
+            and not (suffix == ".stl" and _binary_stl(path, head))
+        ):
             raise _other(path, suffix, f"'{suffixes[0]}'" if len(suffixes) == 1 else what, *suffixes[:1])
     if suffix == ".msh" and start.startswith(b"("):
         return FLUENT
     if suffix in (".dat", ".inp", ".msh"):
         return _of_text(suffix, head)
     return FORMATS[suffix]
+
+
+def _binary_stl(path: Path, head: bytes) -> bool:
+    """Whether the size fits the count of a binary STL, whose first 80 bytes may be anything."""
+    return len(head) >= 84 and path.stat().st_size == 84 + 50 * int.from_bytes(head[80:84], "little")
 
 
 def _of_text(suffix: str, head: bytes) -> Format:

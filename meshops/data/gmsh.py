@@ -13,8 +13,8 @@ import numpy as np
 
 from meshops.data.cells import DIMENSION, Array, Cells, make_cells, running_sum
 from meshops.data.gmsh_sections import TYPES, Block, Sections, View, read_sections
-from meshops.data.parts import pick_time, select_cells
-from meshops.data.reading import MeshRead, ReadNotes, Region
+from meshops.data.parts import select_cells
+from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_time
 from meshops.errors import InputError, listing
 
 ENTITIES = ("points", "curves", "surfaces", "volumes")
@@ -43,7 +43,7 @@ def what_else(head: bytes) -> str | None:
     return next((name for pattern, name in OTHERS if re.match(pattern, head)), None)
 
 
-def read_gmsh(path: str | Path, *, region: Region = None, time: float | str = "last") -> MeshRead:
+def read_gmsh(path: str | Path, *, region: Region = None, time: Time = "last") -> MeshRead:
     """Read a gmsh file.
 
     Cell arrays ``gmsh:physical`` (tag of the first group, 0: none), ``gmsh:geometrical`` (tag of the entity),
@@ -242,7 +242,7 @@ def _first_group(file: Sections, elements: _Elements, tags: dict[tuple[int, int]
 
 
 def _data(
-    file: Sections, elements: _Elements, cells: Cells, same: Array, kept: Array, time: float | str,
+    file: Sections, elements: _Elements, cells: Cells, same: Array, kept: Array, time: Time,
     notes: ReadNotes, label: str,
 ) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
     """Arrays at the points and in the cells, at the wished time."""
@@ -274,13 +274,14 @@ def _data(
     return point_data, cell_data
 
 
-def _views_at(views: list[View], time: float | str, notes: ReadNotes, label: str) -> dict[tuple[str, str], list[View]]:
+def _views_at(views: list[View], time: Time, notes: ReadNotes, label: str) -> dict[tuple[str, str], list[View]]:
     """(section, array) -> its rows at one time; partitions of an array are several."""
     # Programs that count steps often leave the time at 0.
     stepped = len({view.time for view in views}) == 1 and len({view.step for view in views}) > 1
     when = {id(view): float(view.step) if stepped else view.time for view in views}
     notes.times = tuple(sorted(set(when.values())))
-    notes.time = pick_time(notes.times, time, label)
+    if notes.times or time != "last":
+        notes.time = notes.times[choose_time(notes.times, time, label)]
     out: dict[tuple[str, str], list[View]] = {}
     for view in views:
         out.setdefault((view.section, view.name), []).append(view)

@@ -70,6 +70,8 @@ def graph_of_mesh(
     if axis is not None:
         kept = [i for i in range(3) if i != axis]
         graph.pos = graph.pos[:, kept].contiguous()
+        if graph.get("origin") is not None:
+            graph.origin = graph.origin[:, kept]
         if location == "point" and graph.get("points") is None and axis != 2:
             graph.points = torch.from_numpy(np.array(mesh.points))
         for key in ("normal", "area", "node_type") if location == "point" else ("normal",):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+from dataclasses import fields
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,34 +13,39 @@ import pyvista as pv
 from meshops.data.cells import Array, Cells, Mesh, cell_array, cells_of, mesh_of
 from meshops.data.reading import MeshRead
 
+DATA = ("point_data", "cell_data", "field_data")
 HEAD = struct.Struct("<q")
 
 
 def pack(read: MeshRead) -> dict[str, Any]:
-    """Arrays and notes of a read."""
-    mesh = read.mesh
+    """A read with its meshes as arrays."""
+    values = {item.name: getattr(read, item.name) for item in fields(read)}
+    meshes = {name: _pack(value) for name, value in values.items() if isinstance(value, pv.DataSet)}
+    return {"meshes": meshes, "rest": {name: value for name, value in values.items() if name not in meshes}}
+
+
+def unpack(packed: dict[str, Any]) -> MeshRead:
+    """The read again."""
+    return MeshRead(**{name: _unpack(mesh) for name, mesh in packed["meshes"].items()}, **packed["rest"])
+
+
+def _pack(mesh: Mesh) -> dict[str, Any]:
     cells = cells_of(mesh)
     return {
         "poly": isinstance(mesh, pv.PolyData),
         "points": np.ascontiguousarray(mesh.points),
         "cells": [cells.size, cells.nodes, cells.kind, cells.num_faces, cells.face_size, cells.face_nodes],
-        "point_data": _arrays(mesh.point_data),
-        "cell_data": _arrays(mesh.cell_data),
-        "field_data": _arrays(mesh.field_data),
-        "notes": read.notes,
-        "cell_part": read.cell_part,
+        **{name: _arrays(getattr(mesh, name)) for name in DATA},
     }
 
 
-def unpack(packed: dict[str, Any]) -> MeshRead:
-    """The read again."""
+def _unpack(packed: dict[str, Any]) -> Mesh:
     cells = Cells(*packed["cells"])
-    build = _poly if packed["poly"] else _grid
-    mesh = build(packed["points"], cells)
-    for data, name in ((mesh.point_data, "point_data"), (mesh.cell_data, "cell_data"), (mesh.field_data, "field_data")):
+    mesh = (_poly if packed["poly"] else _grid)(packed["points"], cells)
+    for name in DATA:
         for key, values in packed[name].items():
-            data[key] = values
-    return MeshRead(mesh, packed["notes"], packed["cell_part"])
+            getattr(mesh, name)[key] = values
+    return mesh
 
 
 def send(stream: BinaryIO, message: Any) -> None:

@@ -34,7 +34,9 @@ class MeshGraph(Data):  # type: ignore[misc]
     """One simulation case as a graph.
 
     Attributes:
-        pos: ``[n, d]`` float32, node positions in metres (d = 2 or 3).
+        pos: ``[n, d]`` float32, node positions in metres (d = 2 or 3), relative to ``origin`` where there is one.
+        origin: ``[1, d]`` float64, only for meshes that lie so far from (0, 0, 0) that float32 would lose their shape;
+            read it with :func:`origin_of`.
         x, x_names: ``[n, c_in]`` node features and one name per *channel*.
         y, y_names, y_sizes, y_units: ``[n, c_out]`` targets in physical units (``[n, t, c_out]`` of a trajectory); one
             name, one number of channels and one unit per *field* (a vector field is one field of d channels).
@@ -51,7 +53,7 @@ class MeshGraph(Data):  # type: ignore[misc]
         cell_num_faces, face_size, face_nodes: faces of polyhedra: cell i has ``cell_num_faces[i]`` faces
             (0 for other cell types); face j has ``face_size[j]`` points in ``face_nodes``.
         patch_index, patch_size: set by partitioners, read through ``meshops.partition.Partition.of``.
-        source: file the case came from; ``name``: short label.
+        source: file the case came from; ``name``: short label; ``notes``: what was read, left out, turned or assumed.
 
     Example:
         >>> import torch
@@ -144,6 +146,13 @@ class MeshGraph(Data):  # type: ignore[misc]
         if problems:
             warn(message)
         return self
+
+
+def origin_of(graph: Any) -> Tensor:
+    """``[d]`` float64: what must be added to ``pos`` to get the coordinates of the file, m; mostly zero."""
+    origin = graph.get("origin")
+    none: Tensor = graph.pos.new_zeros(1, graph.pos.shape[-1], dtype=torch.float64)
+    return none[0] if origin is None else torch.as_tensor(origin)[0]
 
 
 def field_slices(names: Sequence[str], sizes: Sequence[int]) -> dict[str, slice]:

@@ -62,6 +62,15 @@ def read_obj(path: Path, *, region: Region = None, time: Time = "last") -> MeshR
     notes.remarks += [f"{count} {what} were left out" for what, count in left_out.items()]
     check_range(nodes, len(points), path)
     _check_others(faces, others, path)
+    if (
+        others[b"vn"]
+        and others[b"vn"] != len(points)
+        and all(w.split(b"/")[0] == w.split(b"/")[-1] for f in faces for w in f)
+    ):
+        raise InputError(
+            f"{path}: has {len(points)} points and {others[b'vn']} normals, though each corner has them by one number; "
+            "the file is damaged, export it again"
+        )
     mesh = mesh_of(xyz, make_cells(size, nodes, kind))
     parts = _parts(names[b"o"], size.size) or _parts(names[b"g"], size.size)
     return part_read(mesh, notes, parts, region, str(path))

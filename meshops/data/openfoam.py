@@ -17,8 +17,7 @@ from meshops.data.foam_files import find_file, read_bytes
 from meshops.data.foam_mesh import PolyMesh, concatenate, join_points, read_boundary, read_polymesh, renumber
 from meshops.data.foam_times import Found, find_case, mesh_folders
 from meshops.data.gmsh_sections import DamagedError
-from meshops.data.parts import count_kinds
-from meshops.data.reading import MeshRead, ReadNotes, Region, choose_parts, wanted_parts
+from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_parts, wanted_parts
 from meshops.errors import InputError, listing, warn
 
 INTERNAL = "internal"
@@ -47,7 +46,7 @@ def is_case(path: Path) -> bool:
     return path.is_dir() and (path / "system" / "controlDict").is_file()
 
 
-def read_case(path: str | Path, *, region: Region = None, time: float | str = "last") -> MeshRead:
+def read_case(path: str | Path, *, region: Region = None, time: Time = "last") -> MeshRead:
     """Read one time of a case, from wherever it lies: the case itself or its processor folders.
 
     Parts are ``internal`` (the cells) and the patches; with several regions ``fluid/internal``, ``fluid/inlet``, ....
@@ -243,7 +242,6 @@ def _mesh(parts: Mapping[str, Part], reads: Mapping[str, RegionRead], notes: Rea
             mesh.cell_data[name] = np.concatenate([part.data[name] for part in parts.values()])
     for name, values in _point_data(reads).items():
         mesh.point_data[name] = as_array(values[used])
-    notes.cells = count_kinds(cells.kind)
     zero = [n for data in (mesh.cell_data, mesh.point_data) for n in data if not np.asarray(data[n]).any()]
     if zero:
         notes.remarks.append(f"{listing(zero)} {'is' if len(zero) == 1 else 'are'} zero everywhere (an initial state?)")

@@ -2,56 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from meshops.data.cells import Array, Cells, mesh_of
 from meshops.data.reading import MeshRead, ReadNotes, Region, choose_parts, wanted_parts
 from meshops.errors import InputError, listing
-
-KIND_NAMES = {
-    1: "vertex", 2: "vertices", 3: "line", 4: "polyline", 5: "triangle", 6: "strip", 7: "polygon", 8: "pixel",
-    9: "quad", 10: "tetrahedron", 11: "voxel", 12: "hexahedron", 13: "wedge", 14: "pyramid", 15: "pentagonal prism",
-    16: "hexagonal prism", 21: "line of order 2", 22: "triangle of order 2", 23: "quad of order 2",
-    24: "tetrahedron of order 2", 25: "hexahedron of order 2", 26: "wedge of order 2", 27: "pyramid of order 2",
-    28: "quad of order 2", 29: "hexahedron of order 2", 32: "wedge of order 2", 41: "convex point set",
-    42: "polyhedron",
-}  # fmt: skip
-
-
-def count_kinds(kind: Array) -> dict[str, int]:
-    """How many cells of each kind: ``{"triangle": 96}``."""
-    out: dict[str, int] = {}
-    for number, count in zip(*np.unique(kind, return_counts=True), strict=True):
-        name = KIND_NAMES.get(int(number), f"VTK type {number}")
-        out[name] = out.get(name, 0) + int(count)
-    return out
-
-
-def pick_time(times: Sequence[float], wanted: float | str, label: str) -> float | None:
-    """The time that was asked for; None when there is none.
-
-    Args:
-        times: Times of the file, ascending.
-        wanted: ``"last"`` or one of them.
-        label: How messages call the file.
-
-    Raises:
-        InputError: There is no such time; lists those there are.
-    """
-    if wanted == "last":
-        return times[-1] if times else None
-    try:
-        value = float(wanted)
-    except ValueError:
-        raise InputError(f"{label}: time must be 'last' or a number, got {wanted!r}") from None
-    if not times:
-        raise InputError(f"{label}: time {value:g} was asked for, but the file has no times; leave it out")
-    near = min(times, key=lambda time: abs(time - value))
-    if abs(near - value) > 1e-6 * max(abs(near), abs(value), 1e-30):
-        raise InputError(f"{label}: there is no time {value:g}; there are {listing((f'{t:g}' for t in times), 20)}")
-    return near
 
 
 def select_cells(
@@ -114,11 +71,13 @@ def select_cells(
         mesh.point_data[name] = values[used]
     for name, values in (cell_data or {}).items():
         mesh.cell_data[name] = values[index]
-    notes.cells = count_kinds(chosen.kind)
     idle = len(points) - np.unique(cells.nodes).size
     if idle and not wanted_parts(region):
         notes.remarks.append(f"{idle:,} points belong to no cell")
-    return MeshRead(mesh, notes, part[index] if notes.chosen else None)
+    body = None
+    if wanted_parts(region) and set(chosen.dimension) >= {2, 3}:
+        body = mesh_of(points[used], chosen.take(np.flatnonzero(chosen.dimension == 2)), as_grid=True)
+    return MeshRead(mesh, notes, part[index] if notes.chosen else None, body=body)
 
 
 def _say_markers(notes: ReadNotes, members: Mapping[str, Array], count: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from meshops.data.cells import Mesh
@@ -12,6 +14,7 @@ from meshops.data.convert import Where, choose_location, float_arrays, from_pyvi
 from meshops.data.formats import SUFFIXES
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.reading import MeshRead, Region, Time
+from meshops.errors import DataWarning
 
 __all__ = ["SUFFIXES", "open_mesh", "read", "read_mesh"]
 
@@ -75,8 +78,16 @@ def read(
     """
     path = Path(path)
     opened = open_mesh(path, region=region, time=time)
-    mesh, remarks = opened.mesh, opened.notes
     label = str(path) if region is None else f"{path} [{region if isinstance(region, str) else ','.join(region)}]"
+    with said() as remarks:
+        graph = _graph(opened.mesh, fields, location, label, units)
+    graph.name, graph.source = path.stem, str(path)
+    told = (*opened.notes.lines(), *(text.removeprefix(f"{label}: ") for text in remarks), *(graph.get("notes") or ()))
+    graph.notes = tuple(dict.fromkeys(told))
+    return graph
+
+
+def _graph(mesh: Mesh, fields: Sequence[str] | None, location: Where, label: str, units: Sequence[str]) -> MeshGraph:
     if fields is None:
         association = choose_location(mesh, ()) if location == "auto" else "cell" if location == "cell" else "point"
         fields = float_arrays(mesh, association)
@@ -86,10 +97,19 @@ def read(
         check_points(mesh, label)
         check_fields(mesh, fields, label)
     else:
-        report = clean_mesh(mesh, label=label, fields=fields)
-        mesh = report.mesh
-        remarks.remarks += report.messages
-    graph = from_pyvista(mesh, fields=fields, location=location, label=label, units=units)
-    graph.name, graph.source = path.stem, str(path)
-    graph.notes = tuple(remarks.lines())
-    return graph
+        mesh = clean_mesh(mesh, label=label, fields=fields).mesh
+    return from_pyvista(mesh, fields=fields, location=location, label=label, units=units)
+
+
+@contextmanager
+def said() -> Iterator[list[str]]:
+    """Collect what is warned about the data; it is warned of all the same."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        yield texts
+    for warning in caught:
+        if issubclass(warning.category, DataWarning):
+            texts.append(str(warning.message))
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

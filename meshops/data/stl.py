@@ -19,7 +19,7 @@ HEAD, ROW = 84, 50  # bytes of a binary header with the count, and of a triangle
 MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 NUMBER = rb"([^\s]+)"
 VERTEX = re.compile(rb"\bvertex\s+" + NUMBER + rb"\s+" + NUMBER + rb"\s+" + NUMBER)
-FACET = re.compile(rb"^[ \t]*facet\b", re.MULTILINE)
+FACET = re.compile(rb"(?<!end)(?<!end )\bfacet\b")
 SOLID = re.compile(rb"^[ \t]*solid\b[ \t]*(.*)$", re.MULTILINE)
 END = re.compile(rb"^[ \t]*end[ \t]*solid\b[^\n]*", re.MULTILINE)
 LOOP_END = re.compile(rb"\bend[ \t]*(?:loop|facet)\b")
@@ -111,7 +111,7 @@ def _text(raw: bytes, path: Path, remarks: list[str]) -> tuple[Array, Array, lis
     raw = raw.lower()
     heads = [match.start() for match in SOLID.finditer(raw)]
     ends = list(END.finditer(raw))
-    body = SOLID.sub(lambda match: b" " * len(match[0]), raw)  # names may hold any word
+    body = SOLID.sub(_blank, END.sub(_blank, raw))  # names may hold any word
     found = list(VERTEX.finditer(body))
     facets = np.array([match.start() for match in FACET.finditer(body)], dtype=np.int64)
     if not found and not facets.size and ends:
@@ -129,6 +129,10 @@ def _text(raw: bytes, path: Path, remarks: list[str]) -> tuple[Array, Array, lis
     corners = _numbers([word for match in found for word in match.groups()], path, remarks).reshape(-1, 3)
     counts = np.diff(np.searchsorted(facets, [*heads, len(raw)]))
     return corners, sizes[1:], list(zip(names, counts.tolist(), strict=True))
+
+
+def _blank(match: re.Match[bytes]) -> bytes:
+    return b" " * len(match[0])
 
 
 def _say_dialect(body: bytes, rest: bytes, ends: list[re.Match[bytes]], names: list[str], remarks: list[str]) -> None:

@@ -16,9 +16,14 @@ from meshops.data.cells import (
     running_sum,
     segment_sum,
 )
-from meshops.data.orientation import find_edges, orient_outward, spread
-from meshops.data.polygons import next_entry, outer_faces, polygon_geometry, reverse_rims
+from meshops.data.orientation import Orientation, orient, orient_outward
+from meshops.data.polygons import next_entry, polygon_geometry
+from meshops.data.volume_body import extract_body
 from meshops.errors import InputError
+from meshops.folders import available_memory
+
+# A prediction takes about 0.7 kB a cell; more triangles than this take hours.
+BYTES_PER_TRIANGLE, MOST_TRIANGLES = 700, 20_000_000
 
 __all__ = [
     "average_to_parents",
@@ -26,6 +31,7 @@ __all__ = [
     "extract_body",
     "is_surface",
     "orient_outward",
+    "oriented_geometry",
     "outward_geometry",
     "refine",
     "volume_geometry",
@@ -51,9 +57,18 @@ def cell_geometry(mesh: Mesh) -> tuple[Array, Array, Array]:
 
 
 def outward_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array]:
-    """As :func:`cell_geometry`, with the normals turned consistently out of the body (:func:`orient_outward`)."""
+    """As :func:`cell_geometry`, with the normals turned out of the body (:func:`meshops.data.orientation.orient`).
+
+    Cells that are the same face share its area.
+    """
+    return oriented_geometry(mesh, label=label)[:3]
+
+
+def oriented_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array, Orientation]:
+    """As :func:`outward_geometry`, and what was found about the orientation."""
     centers, normals, areas = cell_geometry(mesh)
-    return centers, normals * orient_outward(mesh, label=label)[:, None], areas
+    found = orient(mesh, label=label)
+    return centers, normals * found.sign[:, None], areas * found.share, found
 
 
 def volume_geometry(mesh: Mesh, *, label: str = "mesh") -> tuple[Array, Array]:
@@ -76,50 +91,6 @@ def volume_geometry(mesh: Mesh, *, label: str = "mesh") -> tuple[Array, Array]:
     return centers, np.abs(volumes)
 
 
-def extract_body(mesh: pv.UnstructuredGrid, *, label: str = "mesh", tolerance: float = 1e-6) -> pv.PolyData:
-    """Outer faces of a volume mesh that do not lie on its bounding box: the body in a wind-tunnel box.
-
-    Normals point out of the body, into the fluid. Cell arrays come from the cells next to the body, point arrays from
-    the points.
-
-    Args:
-        mesh: Volume mesh.
-        label: How messages call it.
-        tolerance: Distance from the planes of the box that still counts as on them, relative to its diagonal.
-
-    Raises:
-        InputError: No volume cells, or all outer faces lie on the box.
-    """
-    cells = cells_of(mesh)
-    owner, size, nodes = cell_faces(cells, label)
-    if owner.size == 0:
-        raise InputError(f"{label}: holds no volume cells; a body can only be cut out of a volume mesh")
-    points = np.asarray(mesh.points, dtype=np.float64)
-    keep = outer_faces(size, nodes) & ~_on_box(points, size, nodes, tolerance)
-    if not keep.any():
-        raise InputError(
-            f"{label}: all outer faces lie on the bounding box, so there is no body inside; "
-            "give the surface mesh of the body itself"
-        )
-    nodes, owner = nodes[np.repeat(keep, size)], owner[keep]
-    size = size[keep]
-    face_centers, vectors = polygon_geometry(points, size, nodes)
-    cell_points = segment_sum(points[cells.nodes], cells.owner, cells.size.size) / np.maximum(cells.size, 1)[:, None]
-    into_body = np.einsum("ij,ij->i", face_centers - cell_points[owner], vectors)
-    # A concave cell may see one of its faces from behind: let the connected faces decide together.
-    component, sign, _ = spread(find_edges(size, nodes), size.size)
-    sign = np.where(np.bincount(component, weights=sign * into_body)[component] > 0, -sign, sign)
-    nodes = reverse_rims(size, nodes, sign < 0)
-    used, nodes = np.unique(nodes, return_inverse=True)
-    kind = np.where(size == 3, 5, np.where(size == 4, 9, 7))
-    body = mesh_of(np.asarray(mesh.points)[used], make_cells(size, nodes, kind))
-    for name in mesh.cell_data:
-        body.cell_data[name] = np.asarray(mesh.cell_data[name])[owner]
-    for name in mesh.point_data:
-        body.point_data[name] = np.asarray(mesh.point_data[name])[used]
-    return body
-
-
 def refine(mesh: pv.PolyData, max_edge: float) -> tuple[pv.PolyData, Array]:
     """Split a surface into triangles until no edge is longer than ``max_edge``.
 
@@ -134,15 +105,21 @@ def refine(mesh: pv.PolyData, max_edge: float) -> tuple[pv.PolyData, Array]:
         Triangles and, for each, the id of the cell of ``mesh`` it lies in.
 
     Raises:
-        InputError: ``max_edge`` is not positive, or the result would exceed 100 million triangles.
+        InputError: ``max_edge`` is not positive, or the result would take more memory or time than there is.
     """
     if not max_edge > 0:
         raise InputError(f"max_edge must be positive (metres), got {max_edge}")
     points, triangles, parent = _triangulate(mesh)
-    estimate = 4 * _areas(points, triangles).sum() / max_edge**2
-    if estimate > 1e8:
-        raise InputError(f"max_edge={max_edge:g} m would give about {estimate:.1e} triangles; choose a larger one")
+    most = min(MOST_TRIANGLES, int(available_memory() / (2 * BYTES_PER_TRIANGLE)))
+    # Halving leaves edges between a half and the whole of the longest: about 4 triangles in a square of that side.
+    estimate = 4 * float(_areas(points, triangles).sum()) / max_edge**2
     while True:
+        if max(estimate, len(triangles)) > most:
+            raise InputError(
+                f"splitting the surface to edges of {max_edge:g} m would give about "
+                f"{max(estimate, len(triangles)):.1e} triangles; memory and time allow {most:.1e}. "
+                "Predict on the cells as they are (--no-refine), or choose longer edges"
+            )
         marked, middle, points = _halve(points, triangles, max_edge)
         if not marked.any():
             break
@@ -165,17 +142,6 @@ def average_to_parents(values: Array, areas: Array, parents: Array, num_parents:
     weighted = values * (areas if values.ndim == 1 else areas[:, None])
     sums = segment_sum(weighted, parents, num_parents)
     return sums / (total if values.ndim == 1 else total[:, None])
-
-
-def _on_box(points: Array, size: Array, nodes: Array, tolerance: float) -> Array:
-    low, high = points.min(axis=0), points.max(axis=0)
-    slack = tolerance * float(np.linalg.norm(high - low))
-    start = running_sum(size)[:-1]
-    corners = points[nodes]
-    below = np.maximum.reduceat(corners, start, axis=0) <= low + slack
-    above = np.minimum.reduceat(corners, start, axis=0) >= high - slack
-    out: Array = (below | above).any(axis=1)
-    return out
 
 
 def _triangulate(mesh: pv.PolyData) -> tuple[Array, Array, Array]:

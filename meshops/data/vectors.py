@@ -58,7 +58,7 @@ def vectors_in(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for (stem, _, _, axes), found in groups.items():
         count = 3 if all(axis in found for axis in axes) else 2
         parts = tuple(found[axis] for axis in axes[:count] if axis in found)
-        pair_is_safe = bool(sign) or axes[0].isupper() or len(stem) <= 2  # not "max" and "may"
+        pair_is_safe = bool(sign) or axes[0].isupper() or len(stem) == 1  # not "max" and "may"
         if len(parts) == count == len(found) and (count == 3 or pair_is_safe) and stem not in names:
             out.setdefault(stem, parts)
     return out

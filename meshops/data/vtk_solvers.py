@@ -12,7 +12,7 @@ from meshops.data.vtk_formats import checked, read_data, read_head, run_in_time
 from meshops.data.vtk_io import run_reader
 from meshops.errors import InputError
 
-# Types of zones of a Fluent case that hold cells, and groups of an Exodus file that are no volumes: read only when asked for.
+# Types of zones of a Fluent case that hold cells; groups of an Exodus file that are read only when asked for.
 CELL_ZONES = ("fluid", "solid")
 EXODUS_SETS = ("Side Sets", "Edge Sets", "Face Sets", "Element Sets", "Node Sets")
 

@@ -53,6 +53,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         flow_stated: They are known. False: axes at best, so that no force follows from fields.
         fields: Names of the target fields in ``graph.y``.
         units: Unit of each target field.
+        roles: Role (``pressure``, ``shear``, ``velocity``) -> field that has it, where names do not tell.
         quantity_units: Unit of each named condition and number, where known.
         transform: Applied to every graph that is handed out; None: nothing.
         cache: Keeps read cases in memory.
@@ -62,6 +63,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     flow: FlowConditions
     flow_stated: bool = True
     quantity_units: Mapping[str, str] = {}
+    roles: Mapping[str, str] = {}
     fields: tuple[str, ...]
     units: tuple[str, ...]
     transform: Transform | None

@@ -27,6 +27,7 @@ class CaseSubset(CaseDataset):
             raise InputError(f"no case is left of the {len(whole)} of the data set; choose at least one")
         self.whole, self.index = whole, tuple(whole.position(i) for i in index)
         self.cases = tuple(whole.cases[i] for i in self.index)
+        self.roles = whole.roles
         self.flow, self.flow_stated, self.quantity_units = whole.flow, whole.flow_stated, whole.quantity_units
         self.fields, self.units, self.transform, self.cache = whole.fields, whole.units, None, whole.cache
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,19 +67,22 @@ def unreadable(survey: Survey) -> Iterator[Finding]:
     """Cases that cannot be read, by what the reader says."""
     for case in survey.cases:
         if case.error:
-            lacking = "no array" in case.error or "no field" in case.error
-            kind = "other arrays" if lacking else "unreadable"
-            cure = "export it as the others" if lacking else "export or download it again; it is left out"
-            yield Finding(kind, "problem", case.error.splitlines()[0], "", cure, case.name)
+            message = case.error.splitlines()[0]
+            for path in case.files.values():
+                message = message.removeprefix(f"{path}: ")
+            alike = re.search(r"(?i)no (cell |point )?(array|field)|array .* (has|components)|components", message)
+            cure = "export it as the others" if alike else "export or copy it again"
+            cure = "" if message.endswith(cure) else cure
+            yield Finding("other arrays" if alike else "unreadable", "problem", message, "", cure, case.name)
 
 
 def of_two_kinds(survey: Survey) -> Iterator[Finding]:
     """Cases of another dimension, place of nodes or number of components than most."""
     good = survey.good
     told: set[str] = set()
-    looks = {
-        "other dimension": (lambda c: f"{c.dim}-D", "take the plane cases and those in space as two studies"),
-        "other place": (lambda c: f"at {c.location}s", "write the fields of all cases at one place"),
+    looks: dict[str, tuple[Callable[[CaseFacts], str], str]] = {
+        "other dimension": (_dimension, "take the plane cases and those in space as two studies"),
+        "other place": (_place, "write the fields of all cases at one place"),
         "surface or volume": (_manifold, "take surfaces and volumes as two studies"),
     }
     for kind, (look, cure) in looks.items():
@@ -101,6 +105,14 @@ def of_two_kinds(survey: Survey) -> Iterator[Finding]:
                 told.add(case.name)
                 yield Finding("other arrays", "problem", f"there is no '{name}'", "", "export it as the others",
                               case.name, field=name)  # fmt: skip
+
+
+def _dimension(case: CaseFacts) -> str:
+    return f"{case.dim}-D"
+
+
+def _place(case: CaseFacts) -> str:
+    return f"at {case.location}s"
 
 
 def _manifold(case: CaseFacts) -> str:
@@ -136,6 +148,7 @@ def unlike(survey: Survey) -> Iterator[Finding]:
             views = [level - center(np.delete(level, i)[:, None])[0], level - expected]
             apart = [abs(v[i]) / float(spread(np.delete(v, i)[:, None], 0.08)[0]) for v in views if np.isfinite(v[i])]
             if min(apart) > UNLIKE:
-                what = f"{name} varies {np.exp(abs(views[0][i])):.2g} times {'more' if views[0][i] > 0 else 'less'} than usual"
+                more = "more" if views[0][i] > 0 else "less"
+                what = f"{name} varies {np.exp(abs(views[0][i])):.2g} times {more} than usual"
                 yield Finding("unlike the others", "hint", what, f"{min(apart):.0f} times the usual difference",
                               "look at it; it may be right", case.name, field=name)  # fmt: skip

@@ -62,7 +62,8 @@ def _copy(a: CaseFacts, b: CaseFacts, names: list[str], whole: bool, survey: Sur
     if same_mesh and not bytes_equal and dict(a.conditions) != dict(b.conditions):
         return Finding(
             "mirror images", "hint", f"{listed} has the same values as in {a.name}, at other places of the same mesh",
-            "all quantiles agree to 2e-6", "mirror images of each other belong on one side of a split", b.name, (a.name,),
+            "all quantiles agree to 2e-6", "mirror images of each other belong on one side of a split", b.name,
+            (a.name,),
         )  # fmt: skip
     tested = [case.name for case in (a, b) if case.name in survey.test]
     leak = "; one is tested on, the other learnt from" if len(tested) == 1 else ""

@@ -20,7 +20,8 @@ from meshops.doctor.survey import Survey
 Array = NDArray[np.float64]
 TABLES = ("*history*.csv", "*residual*.csv", "*residual*.dat", "*convergence*.csv")
 OPENFOAM = (
-    "postProcessing/**/coefficient*.dat", "postProcessing/**/forceCoeffs*.dat", "**/coefficient*.dat", "**/forceCoeffs*.dat",
+    "postProcessing/**/coefficient*.dat", "postProcessing/**/forceCoeffs*.dat", "**/coefficient*.dat",
+    "**/forceCoeffs*.dat",
 )  # fmt: skip
 LOGS = ("log.*Foam", "log.*foam", "*.log", "log")
 FEWEST = 12  # iterations

@@ -43,7 +43,7 @@ class NoiseFloor:
 def label_noise(survey: Survey) -> list[NoiseFloor]:
     """Floors for the numbers of the table and for the spread of each field; empty where nothing can be said.
 
-    Repeats (cases of equal conditions, parameters and size of mesh) come first; without any, the residual of a
+    Repeats (cases of equal conditions and parameters on one mesh) come first; without any, the residual of a
     Gaussian process over conditions and parameters with every case left out in turn is an upper bound.
     """
     cases = list(survey.good)
@@ -63,7 +63,7 @@ def label_noise(survey: Survey) -> list[NoiseFloor]:
         if groups:
             inside = float(np.sqrt(np.mean([np.var(values[g], ddof=1) for g in groups])))
             out.append(NoiseFloor(name, inside, inside / between, f"{len(groups)} groups of repeats"))
-        elif len(cases) >= FEWEST:
+        elif len(cases) >= FEWEST and name in cases[0].numbers:
             predicted, _ = left_out(components(inputs), values)
             inside = float(spread((values - predicted)[:, None], 0.0, core=0.68)[0])
             if inside < 0.7 * between:
@@ -76,7 +76,9 @@ def _inputs(cases: list[CaseFacts]) -> np.ndarray | None:
     names = [n for n in (rows[0] if rows else ()) if all(n in row for row in rows)]
     if not names:
         return None
-    return np.array([[row[n] for n in names] for row in rows], dtype=np.float64)
+    table = np.array([[row[n] for n in names] for row in rows], dtype=np.float64)
+    varied = table[:, np.ptp(table, axis=0) > 0]
+    return varied if varied.shape[1] else None
 
 
 def _repeats(inputs: np.ndarray, cases: list[CaseFacts]) -> list[list[int]]:
@@ -84,7 +86,7 @@ def _repeats(inputs: np.ndarray, cases: list[CaseFacts]) -> list[list[int]]:
     order = np.lexsort(inputs.T)
     groups: list[list[int]] = [[int(order[0])]] if len(order) else []
     for a, b in pairwise(order.tolist()):
-        if np.array_equal(inputs[a], inputs[b]) and cases[a].nodes == cases[b].nodes:
+        if np.array_equal(inputs[a], inputs[b]) and cases[a].points_key == cases[b].points_key:
             groups[-1].append(b)
         else:
             groups.append([b])

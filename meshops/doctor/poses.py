@@ -24,7 +24,8 @@ from meshops.doctor.values import table_features
 
 Array = NDArray[np.float64]
 LENGTHS = {
-    1000.0: "millimetres and metres", 100.0: "centimetres and metres", 10.0: "a factor ten", 25.4: "inches and millimetres",
+    1000.0: "millimetres and metres", 100.0: "centimetres and metres", 10.0: "a factor ten",
+    25.4: "inches and millimetres",
     39.3701: "inches and metres", 3.28084: "feet and metres", 12.0: "inches and feet", 2.54: "inches and centimetres",
     1e6: "micrometres and metres", 304.8: "feet and millimetres",
 }  # fmt: skip
@@ -130,15 +131,17 @@ def _length(case: CaseFacts, difference: float, apart: float) -> Finding | None:
     factor = math.exp(abs(difference))
     if apart < 4 or factor < 2:
         return None
-    gap, text = min((abs(math.log(factor / known)), text) for known, text in LENGTHS.items())
+    gap, known = min((abs(math.log(factor / known)), known) for known in LENGTHS)
     named = gap < max(0.3 if factor > 50 else 0.1, 1.2 * abs(difference) / apart)
     if not named and (factor < 5 or apart < 8):
         return None
-    size = f"{factor:.3g} times as large as" if difference > 0 else f"{factor:.3g} times smaller than"
-    likely = text if named else "no usual factor between units"
+    shown = f"about {known:g}" if named else f"{factor:.3g}"
+    size = f"{shown} times as large as" if difference > 0 else f"{shown} times smaller than"
+    likely = LENGTHS[known] if named else "no usual factor between units"
     return Finding(
-        "other length", "problem", f"the mesh is {size} the others", f"diagonal {case.size:.4g}; {likely}",
-        "bring all cases to one unit of length", case.name,
+        "other length", "problem", f"the mesh is {size} the others",
+        f"diagonal {case.size:.4g}, a factor {factor:.4g}; {likely}", "bring all cases to one unit of length",
+        case.name,
     )  # fmt: skip
 
 
@@ -163,7 +166,7 @@ def _moved(case: CaseFacts, others: list[CaseFacts]) -> Finding | None:
     if len(over) == len(out) == 1:
         return Finding(
             "mirrored", "problem", f"the mesh lies on the other side of {'xyz'[out[0]]} = 0: mirrored, or moved",
-            f"from {case.low[out[0]]:.4g} to {case.high[out[0]]:.4g}, the others between {lows[:, out[0]].min():.4g} and "
+            f"from {case.low[out[0]]:.4g} to {case.high[out[0]]:.4g}, the others {lows[:, out[0]].min():.4g} to "
             f"{highs[:, out[0]].max():.4g}", CURES["mirrored"], case.name,
         )  # fmt: skip
     axes = [f"{'xyz'[k]} by {by[k]:+.4g}" for k in np.flatnonzero(least > 1)]

@@ -1,4 +1,4 @@
-"""Statistics that a few bad cases cannot spoil: the middle of the densest half, and predictions that leave a case out."""
+"""Statistics that a few bad cases cannot spoil: middle of the densest half, predictions that leave a case out."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def deviation(values: Array, floor: Array | float, *, core: float = CORE) -> Arr
     The middle and spread are those of the *other* rows; the spread is the distance within which ``core`` of them lie,
     and at least ``floor``.
     """
-    n = len(values)
     out = np.zeros(values.shape)
+    n = len(values)
     for i in range(n):
         others = np.delete(values, i, axis=0)
         out[i] = (values[i] - center(others)) / spread(others, floor, core=core)
@@ -48,7 +48,7 @@ def spread(values: Array, floor: Array | float, *, core: float = CORE) -> Array:
     """Distance from the middle within which ``core`` of the rows lie, at least ``floor``: ``[n, k] -> [k]``."""
     distance = np.sort(np.abs(values - center(values)), axis=0)
     place = min(len(distance) - 1, int(np.ceil(core * len(distance))) - 1)
-    return np.maximum(distance[place], floor)
+    return np.asarray(np.maximum(distance[place], floor), dtype=np.float64)
 
 
 def components(features: Array) -> Array:

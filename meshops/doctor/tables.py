@@ -7,7 +7,7 @@ What was set is predicted from what came out: a case whose condition does not fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +107,7 @@ def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findin
                 yield finding
 
 
-def _off_relation(relation: Relation, cases: list[CaseFacts], rows: list[Mapping[str, float]]) -> Iterator[Finding]:
+def _off_relation(relation: Relation, cases: list[CaseFacts], rows: list[dict[str, float]]) -> Iterator[Finding]:
     number = np.array([row[relation.number] for row in rows])
     due = relation.factor * relation.values
     off = np.abs(number / due - 1)
@@ -199,14 +199,14 @@ def _row_findings(
                         and abs(column[i] - due[j]) < near + 0.1 * abs(due[j] - column[j])), None)  # fmt: skip
         if partner is not None:
             told |= {i, partner}
-            yield Finding("swapped rows", "problem", f"its row of the table and that of {cases[partner].name} are swapped",
+            yield Finding("swapped rows", "problem", f"its row and that of {cases[partner].name} are swapped",
                           evidence, "swap them back", cases[i].name, (cases[partner].name,), name)  # fmt: skip
             continue
         told.add(i)
         for factor, words in ((DEGREES, "radians among degrees"), (1 / DEGREES, "degrees among radians")):
             if abs(column[i] * factor - expected) < near + 0.05 * abs(expected) and abs(expected) > 2 * near:
-                yield Finding("other unit", "problem", f"{name} is in {words}", evidence, "write one unit", cases[i].name,
-                              (), name)  # fmt: skip
+                yield Finding("other unit", "problem", f"{name} is in {words}", evidence, "write one unit",
+                              cases[i].name, (), name)  # fmt: skip
                 break
         else:
             yield Finding("wrong number", "problem", f"{name} of the table does not fit the fields", evidence,

@@ -65,7 +65,8 @@ def _constant_everywhere(name: str, cases: list[CaseFacts], survey: Survey) -> F
     alone = all(other == name for other in survey.fields)
     return Finding(
         "constant field", "problem" if alone and len(cases) > 1 else "hint", what,
-        f"{min(values):g} to {max(values):g}", "there is nothing to learn; leave it out, or check the export", field=name,
+        f"{min(values):g} to {max(values):g}", "there is nothing to learn; leave it out, or check the export",
+        field=name,
     )  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def _wild(case: CaseFacts, name: str, others: list[CaseFacts], constant: bool) -
         times = f", {abs(facts.largest) / peak:.2g} times the largest of the others" if peak > 0 else ""
         return Finding(
             "single value", "problem", f"{name} has a value {facts.largest:.3g}{times}",
-            f"{facts.spike:.2g} times its own 99.5 % quantile", "a marker for 'no value' or a broken cell: drop or mend it",
+            f"{facts.spike:.2g} times its own 99.5 % quantile", "a marker for 'no value', or a broken cell: mend it",
             case.name, field=name,
         )  # fmt: skip
     return None

@@ -2,7 +2,8 @@
 
 from meshops.selection.config import FitConfig
 from meshops.selection.folds import Split, split_cases
+from meshops.selection.from_study import fit_study
 from meshops.selection.rollouts import RolloutFit, fit_trajectories
 from meshops.selection.run import FitResult, fit
 
-__all__ = ["FitConfig", "FitResult", "RolloutFit", "Split", "fit", "fit_trajectories", "split_cases"]
+__all__ = ["FitConfig", "FitResult", "RolloutFit", "Split", "fit", "fit_study", "fit_trajectories", "split_cases"]

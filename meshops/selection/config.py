@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from meshops.checks import check_counts, check_fractions
 from meshops.errors import InputError
@@ -22,6 +23,7 @@ class FitConfig:
         fields: Fields to predict; None: all.
         conditions: Named conditions the surrogate is told; None: all that differ between cases.
         numbers: Named results to find; None: all that every case has and that differ.
+        geometry: ``"body"``: features of the body in its flow; ``"none"``; ``"auto"``: where the flow is stated.
         networks: Names of registered models that may be tried; None: those that suit the data; (): none.
     """
 
@@ -33,6 +35,7 @@ class FitConfig:
     fields: tuple[str, ...] | None = None
     conditions: tuple[str, ...] | None = None
     numbers: tuple[str, ...] | None = None
+    geometry: Literal["auto", "body", "none"] = "auto"
     networks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import nn
 from meshops.data.normalize import Normalizer
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.subset import CaseSubset
+from meshops.doctor.findings import Finding
 from meshops.errors import InputError, Stopped, listing
 from meshops.selection.config import FitConfig
 from meshops.selection.curve import Curve, learning_curve
@@ -32,6 +33,7 @@ from meshops.tasks.fields_samples import FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings
 from meshops.tasks.report import Report
 from meshops.trust import Novelty
+from meshops.viz.report import Table
 
 WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
 SUBSET = 2048
@@ -70,6 +72,8 @@ def fit(
     overwrite: bool = False,
     console: Console | None = None,
     about: Mapping[str, Plain] | None = None,
+    notes: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
 ) -> FitResult:
     """The best surrogate of finished cases that the time allows.
 
@@ -80,6 +84,8 @@ def fit(
         overwrite: Remove the fit that is there.
         console: Where progress goes; None: nowhere.
         about: Facts about the data for the checkpoint.
+        notes: What else the user should know of the data.
+        findings: Of the run doctor, for the report.
 
     Raises:
         InputError: The cases, a setting or the folder cannot be used.
@@ -96,9 +102,9 @@ def fit(
     settings.pop("out")
     with fit_folder(Path(config.out), settings, resume=resume, overwrite=overwrite) as folder:
         start = time.perf_counter()
-        result = _fit(cases, config, split, folder, screen, dict(about or {}))
+        result = _fit(cases, config, split, folder, screen, dict(about or {}), notes)
         result.report.seconds["total"] = round(time.perf_counter() - start, 1)
-        write_results(result, cases)
+        write_results(result, cases, findings)
         if result.found.stopped is not None:
             stop = result.found.stopped
             raise Unfinished(stop.signal, folder)
@@ -133,10 +139,17 @@ def _split(cases: CaseDataset, config: FitConfig) -> Split:
 
 
 def _fit(
-    cases: CaseDataset, config: FitConfig, split: Split, folder: Path, screen: Console, about: dict[str, Plain]
+    cases: CaseDataset,
+    config: FitConfig,
+    split: Split,
+    folder: Path,
+    screen: Console,
+    about: dict[str, Plain],
+    more: Sequence[str],
 ) -> FitResult:
     learning = CaseSubset(cases, split.learn)
-    settings, notes = _settings(learning, config), _remarks(cases, split, drawn=isinstance(config.test, float | int))
+    settings, notes = _settings(learning, config), [*more]
+    notes += _remarks(cases, split, drawn=isinstance(config.test, float | int))
     context = Context(console=screen, folder=folder)
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
@@ -162,7 +175,8 @@ def _fit(
 def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
     """Bodies in a flow are learnt from subsets of their nodes, others whole while they are small."""
     first = cases[0]
-    body = first.pos.shape[1] == 3 and first.num_cells > 0 and cases.flow_stated
+    solid = first.pos.shape[1] == 3 and first.num_cells > 0
+    body = config.geometry == "body" or (config.geometry == "auto" and solid and cases.flow_stated)
     large = max(len(graph.pos) for graph in cases) > WHOLE
     return FieldsSettings(
         fields=config.fields,
@@ -170,8 +184,12 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
         passes=4 if body else 2,
         mesh_cues=body and first.get("location") == "cell",
         hide_cues=0.15,
+        radii=(0.02, 0.04, 0.08, 0.16, 0.32),
+        potential_change=True,
+        max_sources=4096,
         loss=("relative_l2",),
         conditions=config.conditions,
+        geometry=config.geometry,
         shape=True,
     )
 
@@ -254,7 +272,7 @@ def _info(samples: FieldsSamples, found: Found, split: Split, about: dict[str, P
     }
 
 
-def write_results(result: FitResult, cases: CaseDataset) -> None:
+def write_results(result: FitResult, cases: CaseDataset, findings: Sequence[Finding] = ()) -> None:
     """Write numbers and report."""
     from meshops.io import write_json
     from meshops.selection.report import write_fit_report
@@ -271,4 +289,8 @@ def write_results(result: FitResult, cases: CaseDataset) -> None:
         "notes": list(result.notes),
     }
     write_json(result.folder / "metrics.json", content)
-    write_fit_report(result, cases)
+    table = None
+    if findings:
+        rows = [[f.severity, f.case or "all", f.what, f.evidence, f.cure] for f in findings]
+        table = Table(["", "case", "what", "evidence", "what to do"], rows)
+    write_fit_report(result, cases, findings=table)

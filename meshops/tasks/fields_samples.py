@@ -184,7 +184,8 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     )
     if not _is_body(cases, graph, settings):
         return spec
-    roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in ROLE_NAMES.items()}
+    known = {role: (cases.roles.get(role), *names) for role, names in ROLE_NAMES.items()}
+    roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in known.items()}
     return replace(
         spec,
         **roles,

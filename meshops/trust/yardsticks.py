@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from meshops.aero.cases import Case, graph_case
 from meshops.aero.prepare import restored
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.datasets.base import CaseDataset
 from meshops.tasks.base import CaseSource
 from meshops.tasks.fields_report import case_row, summary
@@ -136,7 +136,7 @@ def _example(cases: CaseDataset, index: int, spec: FieldsSpec) -> tuple[Example,
     graph = cases[index]
     case = graph_case(graph, spec, flow=case_flow(cases, index, spec))
     points = graph.get("points")
-    corners = graph.pos if points is None else points
+    corners = graph.pos if points is None else points.double() - origin_of(graph)
     values = _description(cases, index, case, graph)
     scaling = spec.scaling(case.flow)
     columns = [

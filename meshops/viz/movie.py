@@ -19,7 +19,7 @@ from meshops.errors import InputError, listing
 from meshops.io import write_bytes
 from meshops.optional import require
 from meshops.viz.film import Film
-from meshops.viz.report import AnyTable, _checked, _environment
+from meshops.viz.report import AnyTable, checked_table, environment
 
 SUFFIXES = (".gif", ".mp4", ".html")
 # Colors of a film. Fewer make a GIF smaller, whose packing gains nothing from smooth fields; a PNG is packed better.
@@ -96,7 +96,7 @@ def write_film(film: Film, path: str | Path, *, fps: float, page: Page) -> Path:
 
 def write_page(film: Film, path: str | Path, *, fps: float, page: Page) -> Path:
     """Write one HTML file that holds the frames, a player, plots and tables; it needs no network."""
-    html = _environment().get_template("animation.html.j2").render(
+    html = environment().get_template("animation.html.j2").render(
         page=page,
         frames=[_address(_png(image)) for image in _indexed(film, PNG_COLORS)],
         words=film.words,
@@ -105,7 +105,7 @@ def write_page(film: Film, path: str | Path, *, fps: float, page: Page) -> Path:
         delay=round(1000 / fps),
         notes=[*film.remarks, *page.notes],
         plots=[(plot, _address(plot.png)) for plot in page.plots],
-        tables=[(heading, _checked(heading, table)) for heading, table in page.tables],
+        tables=[(heading, checked_table(heading, table)) for heading, table in page.tables],
     )  # fmt: skip
     return write_bytes(path, html.encode("utf-8"))
 

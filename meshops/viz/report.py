@@ -130,16 +130,16 @@ def write_report(data: ReportData, path: str | Path) -> Path:
     """
     links = [(relative_link(link), label) for link, label in data.downloads]
     trust = data.trust
-    page = _environment().get_template("report.html.j2").render(
+    page = environment().get_template("report.html.j2").render(
         data=data,
-        forces=_checked("forces", data.forces),
-        field_table=_checked("field_table", data.field_table),
-        tables={title: found for title, table in data.tables.items() if (found := _checked(title, table))},
+        forces=checked_table("forces", data.forces),
+        field_table=checked_table("field_table", data.field_table),
+        tables={title: found for title, table in data.tables.items() if (found := checked_table(title, table))},
         pictures=[(embedded(picture), caption) for picture, caption in data.pictures],
         trust=trust,
         level=_level(trust.level) if trust else None,
         ranges=[_range_row(*row) for row in trust.rows] if trust else [],
-        expected=_checked("expected_error", trust.expected_error) if trust else None,
+        expected=checked_table("expected_error", trust.expected_error) if trust else None,
         downloads=links,
     )  # fmt: skip
     return write_bytes(path, page.encode("utf-8"))
@@ -179,13 +179,13 @@ def write_index(
         }
         for case in cases
     ]
-    page = _environment().get_template("index.html.j2").render(
+    page = environment().get_template("index.html.j2").render(
         title=title,
         subtitle=subtitle,
         summary=summary,
         names=names,
         rows=rows,
-        tables={heading: _checked(heading, table) for heading, table in (tables or {}).items()},
+        tables={heading: checked_table(heading, table) for heading, table in (tables or {}).items()},
         pictures=[(embedded(picture), caption) for picture, caption in pictures],
     )  # fmt: skip
     return write_bytes(path, page.encode("utf-8"))
@@ -250,7 +250,8 @@ def is_number(value: Any) -> bool:
     return text[:1].isdigit() or (text[:1] in "+-−±–" and (text[1:2].isdigit() or len(text) == 1))
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Templates of the pages; every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -265,7 +266,12 @@ def _environment() -> Any:
     return environment
 
 
-def _checked(name: str, table: AnyTable | None) -> Table | None:
+def checked_table(name: str, table: AnyTable | None) -> Table | None:
+    """A table whose rows fit its columns; None where it has none.
+
+    Raises:
+        InputError: A row has another length.
+    """
     if table is None:
         return None
     columns, rows = table

@@ -133,7 +133,7 @@ def test_data_follow_their_numbers_and_times(version: str, binary: bool, order: 
     s = dict(zip(out.mesh.point_data["gmsh:node"].tolist(), out.mesh.point_data["s"].tolist(), strict=True))
     for node, value in s.items():
         assert np.isnan(value) if node not in around else value == pytest.approx(np.mean(around[node]))
-    with pytest.raises(InputError, match=r"there is no time 9; there are '0', '0.5', '1.5'"):
+    with pytest.raises(InputError, match=r"there is no time 9; times: '0', '0.5', '1.5'"):
         read_gmsh(path, time=9)
 
 

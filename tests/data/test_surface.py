@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from meshops.data import surface
 from meshops.data.cells import Array, cells_of, make_cells, mesh_of, running_sum
+from meshops.data.orientation import orient
 from meshops.data.polygons import reverse_rims
+from meshops.data.readers import read_mesh
 from meshops.errors import DataWarning, InputError
 
 
@@ -71,12 +73,66 @@ def test_flipped_cells_are_turned_back(seed: int, share: float) -> None:
 
 
 def test_each_of_several_bodies_is_oriented_by_itself() -> None:
-    inner, outer = sphere(radius=0.5), flip(sphere((5, 0, 0)), np.ones(sphere().n_cells, dtype=bool))
-    shell = flip(sphere(radius=1.0), np.ones(sphere().n_cells, dtype=bool))
-    both = inner.append_polydata(outer, shell)
-    sign = surface.orient_outward(both)
-    count = inner.n_cells
+    apart, turned = sphere(radius=0.5), flip(sphere((5, 0, 0)), np.ones(sphere().n_cells, dtype=bool))
+    sign = surface.orient_outward(apart.append_polydata(turned))
+    count = apart.n_cells
     assert (sign[:count] == 1).all() and (sign[count:] == -1).all()
+
+
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_a_cavity_is_kept_and_turned_only_with_its_body(inside_out: bool) -> None:
+    shell, cavity = sphere(radius=1.0), flip(sphere((0.2, 0.1, 0), radius=0.5), np.ones(sphere().n_cells, dtype=bool))
+    body = shell.append_polydata(cavity)
+    if inside_out:
+        body = flip(body, np.ones(body.n_cells, dtype=bool))
+    found = orient(body)
+    assert (found.sign == (-1 if inside_out else 1)).all()
+    assert volume(*surface.outward_geometry(body)) == pytest.approx(shell.volume - cavity.volume, rel=1e-6)
+    said = " ".join(found.remarks)
+    assert f"{cavity.n_cells} cells face into a body they lie in" in said
+    assert (f"{body.n_cells} of {body.n_cells} normals were turned" in said) == inside_out
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), against=st.booleans(), inside_out=st.booleans())
+def test_copies_of_faces_change_nothing(seed: int, against: bool, inside_out: bool) -> None:
+    body = flip(sphere(), np.full(sphere().n_cells, inside_out))
+    rng = np.random.default_rng(seed)
+    copied = np.flatnonzero(rng.random(body.n_cells) < (1.0 if against else rng.random()))
+    index = rng.permutation(np.r_[np.arange(body.n_cells), copied, copied[: copied.size // 2]])
+    rims = cells_of(body).take(index)
+    turned = np.isin(np.arange(index.size), rng.permutation(index.size)[: index.size // 3]) if against else None
+    many = mesh_of(np.asarray(body.points), rims)
+    many = many if turned is None else flip(many, turned)
+    centers, normals, areas = surface.outward_geometry(many)
+    assert areas.sum() == pytest.approx(sphere().area, rel=1e-6)
+    assert volume(centers, normals, areas) == pytest.approx(sphere().volume, rel=1e-6)
+    if copied.size:
+        assert f"{copied.size} faces are there more than once" in " ".join(orient(many).remarks)
+
+
+def test_the_two_sides_of_a_thin_plate_are_no_copies() -> None:
+    plate = pv.Plane(i_resolution=3, j_resolution=3)
+    sides = cells_of(plate).nodes.reshape(-1, 4)
+    both = mesh_of(
+        np.asarray(plate.points), make_cells(np.full(18, 4), np.r_[sides, sides[:, ::-1]].ravel(), np.full(18, 9))
+    )
+    _, normals, areas = surface.outward_geometry(both)
+    assert areas.sum() == pytest.approx(2.0) and normals[:, 2].tolist() == [1.0] * 9 + [-1.0] * 9
+
+
+def test_a_consistent_open_surface_is_trusted() -> None:
+    sheet = pv.Plane(i_resolution=6, j_resolution=6)
+    sheet.points[:, 2] = 0.05 * np.sin(7 * sheet.points[:, 0])  # no inside: hills as high as valleys
+    for mesh in (sheet, flip(sheet, np.ones(36, bool))):
+        with pytest.warns(DataWarning, match="the surface is open"):
+            assert (surface.orient_outward(mesh) == 1).all()
+    half = mesh_of(sphere().points, cells_of(sphere()).take(np.flatnonzero(sphere().cell_centers().points[:, 1] < 0)))
+    with pytest.warns(DataWarning, match="the surface is open"):
+        kept = surface.orient_outward(half)
+    with pytest.warns(DataWarning, match="the surface is open"):
+        turned = surface.orient_outward(flip(half, np.ones(half.n_cells, bool)))
+    assert np.unique(kept).size == 1 and (turned == -kept).all()
 
 
 def test_duplicate_points_do_not_open_a_surface() -> None:
@@ -209,10 +265,29 @@ def test_averaging_back_is_exact_for_constants_and_linear_fields() -> None:
 def test_refine_and_average_messages() -> None:
     with pytest.raises(InputError, match="max_edge must be positive"):
         surface.refine(sphere(), 0.0)
-    with pytest.raises(InputError, match=r"would give about .* triangles; choose a larger one"):
+    with pytest.raises(InputError, match=r"would give about .* triangles; memory and time allow .*--no-refine"):
         surface.refine(sphere(), 1e-6)
+    plate = pv.Box(bounds=(0, 0.01, 0, 1, 0, 1))  # 1 cm thick: an edge that suits its thickness gives millions
+    with pytest.raises(InputError, match=r"about 3\.3e\+07 triangles; .*--no-refine"):
+        surface.refine(plate, 5e-4)
     with pytest.raises(InputError, match="cell 1 has no refined part"):
         surface.average_to_parents(np.ones(1), np.ones(1), np.zeros(1, dtype=int), 2)
+
+
+def test_refining_stops_before_memory_does(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit follows the free memory, and growth beyond the estimate is stopped too."""
+    plate = read_mesh(shared_data / "fuzz" / "mesh" / "plate_refine.vtp")
+    length = np.ptp(np.asarray(plate.points), axis=0).min()
+    with pytest.raises(InputError, match=r"--no-refine"):
+        surface.refine(plate, 0.02 * length)
+    monkeypatch.setattr(surface, "available_memory", lambda: 2 * 700 * 5000.0)
+    assert surface.refine(sphere(), 0.2)[0].n_cells < 5000
+    with pytest.raises(InputError, match=r"memory and time allow 5.0e.03"):
+        surface.refine(sphere(), 0.02)
+    # A sliver: its area says few triangles, halving its long edges needs many.
+    points = np.array([[0, 0, 0], [1, 0, 0], [0.5, 1e-9, 0]])
+    with pytest.raises(InputError, match="--no-refine"):
+        surface.refine(pv.PolyData(points, [3, 0, 1, 2]), 1e-5)
 
 
 def test_large_surface() -> None:

@@ -17,6 +17,7 @@ from meshops.datasets.folder.tables import SUFFIXES, read_table
 from meshops.datasets.folder.walk import Listing, skeleton
 from meshops.errors import InputError, listing, warn
 
+NO_QUANTITY = {"timevalue", "cycle", "time", "ispatch", "issurface"}  # written by readers and viewers
 LONGEST = 5000  # rows of a table that could have one per case
 
 
@@ -96,7 +97,7 @@ def _quantities(
     stored = {look.name: look.stored for look in looks}
     shared = [n for n in dict.fromkeys(k for s in stored.values() for k in s) if all(n in s for s in stored.values())]
     for name in shared:
-        if name not in columns and not roles.is_geometry(name) and name.lower() not in ("timevalue", "cycle", "time"):
+        if name not in columns and not roles.is_geometry(name) and name.lower() not in NO_QUANTITY:
             columns.append(name)
             for case, s in stored.items():
                 values.setdefault(case, {})[name] = s[name]

@@ -65,6 +65,7 @@ class FolderCases(CaseDataset):
         self.fields = tuple(entry.name for entry in study.fields)
         self.sizes = tuple(entry.size for entry in study.fields)
         self.units = tuple(entry.unit for entry in study.fields)
+        self.roles = {entry.role: entry.name for entry in reversed(study.fields) if entry.role}
         self.location = study.place
         self.flow = study.flow or FlowConditions(ground=None)
         self.flow_stated = study.flow is not None and study.flow_stated

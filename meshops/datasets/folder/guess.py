@@ -15,7 +15,7 @@ from meshops.datasets.folder.description import Description, FieldEntry, Quantit
 from meshops.datasets.folder.families import Family, families
 from meshops.datasets.folder.looking import Looked, look
 from meshops.datasets.folder.patterns import pattern_of
-from meshops.datasets.folder.plaid import guess_plaid, tested_samples
+from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
 from meshops.datasets.folder.suffixes import MESHES, WITH_FIELDS
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
@@ -156,7 +156,8 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
         study = study.note("left_out", f"{len(bad)} of {len(cases)} cases cannot be used with the others")
     left = [case for case in cases if case.name not in bad]
     study = guess_tables(study, left, found, looked.looks)
-    return with_split(study, left, found)
+    study = with_split(study, left)
+    return as_problem(study, found, [case.name for case in left]) if study.layout == "plaid" else study
 
 
 def _other_sizes(looks: Sequence[CaseLook], fields: Sequence[FieldEntry]) -> dict[str, str]:
@@ -176,12 +177,9 @@ def _other_sizes(looks: Sequence[CaseLook], fields: Sequence[FieldEntry]) -> dic
     return out
 
 
-def with_split(study: Description, cases: Sequence[CaseFile], found: Listing) -> Description:
+def with_split(study: Description, cases: Sequence[CaseFile]) -> Description:
     """Test on the folder called test where there are such folders; else on cases drawn at random."""
     tested = [case for case in cases if split_of(case.relative) == "test"]
-    named = tested_samples(found, [case.folder for case in cases]) if study.layout == "plaid" else ()
-    if named:
-        return replace(study, test=named).note("test", "the test split of the problem definition")
     if tested and len(tested) < len(cases):
         folders = sorted({_split_pattern(case.relative) for case in tested})
         return replace(study, test=tuple(folders)).note("test", f"{len(tested)} cases lie in a folder for tests")

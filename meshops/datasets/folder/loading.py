@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from meshops.data.graph_files import graph_of_mesh
 from meshops.data.mesh_graph import MeshGraph
@@ -52,7 +53,7 @@ def graph_of_read(
     """What was read as a graph with the inputs and fields of a study, and the single values beside them."""
     from meshops.data.clean import clean_mesh  # VTK
 
-    stored = stored_numbers(read.mesh)
+    stored = stored_numbers(read.mesh, Path(label))
     mesh = clean_mesh(read.mesh, label=label).mesh
     sizes = {**(input_sizes or {}), **{entry.name: entry.size for entry in study.fields}}
     names = tuple(entry.name for entry in study.fields)

@@ -48,7 +48,7 @@ def look(study: Description, cases: Sequence[CaseFile]) -> Looked:
         try:
             with collecting([]):
                 mesh = read_case(study, case).mesh
-                stored = stored_numbers(mesh)
+                stored = stored_numbers(mesh, case.path)
                 looks.append(look_at(clean_mesh(mesh, label=str(case.path)).mesh, case.name, stored))
         except (MeshopsError, OSError, ValueError) as error:
             bad[case.name] = str(error).removeprefix(f"{case.path}: ")

@@ -10,6 +10,7 @@ import numpy as np
 
 from meshops.datasets.folder.cases import CaseFile
 from meshops.datasets.folder.description import Description
+from meshops.datasets.folder.plaid import global_scalars
 from meshops.datasets.folder.snapshots import field_rows
 from meshops.errors import InputError
 
@@ -101,12 +102,14 @@ def shared_mesh(study: Description) -> MeshRead:
     return _shared(str(path), study.region, study.scale, path.stat().st_mtime)
 
 
-def stored_numbers(mesh: object) -> dict[str, float]:
-    """Arrays of one finite value that a file holds beside its fields."""
+def stored_numbers(mesh: object, path: Path | None = None) -> dict[str, float]:
+    """Single finite values that a file holds beside its fields, those of PLAID samples among them."""
     out = {}
     data = mesh.field_data  # type: ignore[attr-defined]
     for name in data:
         values = np.asarray(data[name]).reshape(-1)
         if values.size == 1 and values.dtype.kind in "fiu" and np.isfinite(values[0]):
             out[str(name)] = float(values[0])
+    if path is not None and path.suffix.lower() == ".cgns":
+        out |= global_scalars(path)
     return out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.datasets.base import GraphCache
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description
@@ -93,7 +93,7 @@ class SeriesCases(MeshTrajectoryDataset):
         none = torch.empty(0, 3, dtype=torch.int64)
         nodes = len(first.pos)
         return MeshWindow(
-            pos=torch.stack([graph.pos for graph in graphs]),
+            pos=torch.stack([graph.pos + (origin_of(graph) - origin_of(first)).to(graph.pos) for graph in graphs]),
             state=torch.stack([graph.y for graph in graphs]),
             node_type=torch.zeros(length, nodes, dtype=torch.int64),
             triangles=(none,) * length,

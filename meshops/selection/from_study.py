@@ -1,0 +1,103 @@
+"""A fit of a study: cases, groups and split as its file says; what was left out; the study beside the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from meshops.datasets.base import CaseDataset
+from meshops.datasets.folder.description import FILE
+from meshops.datasets.folder.find import description_of
+from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
+from meshops.datasets.study import Study
+from meshops.doctor.findings import Finding
+from meshops.selection.config import FitConfig
+from meshops.tasks.base import Plain
+
+if TYPE_CHECKING:
+    from meshops.selection.rollouts import RolloutFit
+    from meshops.selection.run import FitResult
+
+
+def fit_study(
+    study: Study, config: FitConfig, *, findings: Sequence[Finding] = (), resume: bool = False, overwrite: bool = False,
+    console: Console | None = None,
+) -> FitResult | RolloutFit:  # fmt: skip
+    """The best surrogate of a study; see :func:`meshops.selection.fit`.
+
+    Args:
+        study: Which folder, and what is in it.
+        config: Settings; ``test``, ``groups`` and ``geometry`` are filled in from the study where they are at their
+            defaults.
+        findings: Of the run doctor, for the report.
+        resume: Go on with the fit in ``config.out``.
+        overwrite: Remove the fit that is there.
+        console: Where progress goes; None: nowhere.
+
+    Raises:
+        InputError: The study cannot be used.
+        Stopped: Ctrl-C or SIGTERM.
+    """
+    from meshops.selection.rollouts import fit_trajectories
+    from meshops.selection.run import fit
+
+    data = study.open()
+    about: dict[str, Plain] = {"folder": str(study.root), "layout": study.layout}
+    options = {"resume": resume, "overwrite": overwrite}
+    if isinstance(data, MeshTrajectoryDataset):
+        return fit_trajectories(data, config, console=console, about=about, **options)
+    config = settled(study, data, config)
+    result = fit(data, config, console=console, about=about, notes=left_out(data), findings=findings, **options)
+    study.save(Path(config.out) / "study.yaml")
+    return result
+
+
+def settled(study: Study, data: CaseDataset, config: FitConfig) -> FitConfig:
+    """Settings with what the study says of them."""
+    groups: Mapping[str, str] = dict(zip(data.cases, getattr(data, "groups", data.cases), strict=True))
+    apart = {case: group for case, group in groups.items() if group != case}
+    changes: dict[str, object] = {"groups": tuple(apart.items())} if apart and not config.groups else {}
+    if config.test == FitConfig.test:
+        changes["test"] = study.test if isinstance(study.test, float | int) else tested(study, data)
+    if config.geometry == "auto" and study.flow is not None and not study.flow_stated:
+        first = data[0]
+        if first.pos.shape[1] == 3 and first.num_cells and int(first.cell_type[0]) < 10:
+            changes["geometry"] = "body"
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def tested(study: Study, data: CaseDataset) -> tuple[str, ...]:
+    """Names of the cases the study tests on, those that can be used."""
+    names = study.open("test").cases
+    return tuple(name for name in names if name in data.cases)
+
+
+def left_out(data: CaseDataset) -> list[str]:
+    """What was not used, a sentence each."""
+    lost: Mapping[str, str] = getattr(data, "left_out", {})
+    return [f"case '{name}' was left out: {why}" for name, why in lost.items()]
+
+
+def seen(path: str | Path, *, console: Console | None = None) -> tuple[Study, tuple[Finding, ...]]:
+    """The study of a ``study.yaml`` as it stands, or of a folder as :func:`meshops.doctor.look_at` sees it.
+
+    Returns:
+        The study, and what the run doctor found; nothing where the file is taken as it stands.
+
+    Raises:
+        InputError: There is nothing to learn from.
+    """
+    from meshops.doctor.look import look_at, study_of
+
+    given = Path(path).expanduser()
+    if not given.is_dir() or (given / FILE).is_file():
+        return Study.of(description_of(given)), ()
+    study, screen = study_of(given), console or Console(quiet=True)
+    found = look_at(study)
+    for finding in found.findings:
+        screen.print(f"note: {finding}")
+    return found.study, found.findings
