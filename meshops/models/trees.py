@@ -34,6 +34,12 @@ class Trees(nn.Module):
 
     takes: ClassVar[frozenset[str]] = frozenset({"case"})  # fitted, not trained: no run file builds one
     base: Tensor
+    feature: Tensor
+    threshold: Tensor
+    child: Tensor
+    value: Tensor
+    root: Tensor
+    channel: Tensor
 
     def __init__(
         self, in_channels: int, out_channels: int, *, pos_dim: int = 3, nodes: int = 1, trees: int = 1, depth: int = 1
@@ -58,5 +64,6 @@ class Trees(nn.Module):
 
     def table(self) -> TreeTable:
         """The trees."""
-        arrays = [getattr(self, name) for name in TreeTable._fields[:-1]]
-        return TreeTable(*arrays, depth=self.depth)
+        return TreeTable(
+            self.feature, self.threshold, self.child, self.value, self.root, self.channel, depth=self.depth
+        )

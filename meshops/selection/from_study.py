@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,11 +15,10 @@ from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.study import Study
 from meshops.doctor.findings import Finding
 from meshops.selection.config import FitConfig
+from meshops.selection.result import FitResult
+from meshops.selection.rollouts import RolloutFit, fit_trajectories
+from meshops.selection.run import fit
 from meshops.tasks.base import Plain
-
-if TYPE_CHECKING:
-    from meshops.selection.rollouts import RolloutFit
-    from meshops.selection.run import FitResult
 
 
 def fit_study(
@@ -42,9 +40,6 @@ def fit_study(
         InputError: The study cannot be used.
         Stopped: Ctrl-C or SIGTERM.
     """
-    from meshops.selection.rollouts import fit_trajectories
-    from meshops.selection.run import fit
-
     data = study.open()
     about: dict[str, Plain] = {"folder": str(study.root), "layout": study.layout}
     options = {"resume": resume, "overwrite": overwrite}

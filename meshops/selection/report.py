@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meshops.datasets.base import CaseDataset
 from meshops.selection.curve import MORE
+from meshops.selection.result import FitResult
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import case_at
 from meshops.tasks.report import shown
 from meshops.viz.report import ReportData, Table, write_report
-
-if TYPE_CHECKING:
-    from meshops.selection.run import FitResult
 
 WORST = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from meshops.datasets.subset import CaseSubset
 from meshops.doctor.findings import Finding
 from meshops.errors import InputError, Stopped, listing
 from meshops.selection.config import FitConfig
-from meshops.selection.curve import Curve, learning_curve
+from meshops.selection.curve import learning_curve
 from meshops.selection.folder import fit_folder
 from meshops.selection.folds import FEW, Split, split_cases
 from meshops.selection.networks import Network
 from meshops.selection.numbers import Numbers, choose_numbers
 from meshops.selection.reduced import Carried
+from meshops.selection.result import FitResult
 from meshops.selection.search import Found, Search, assemble, with_model, yardstick_tasks
 from meshops.selection.started import fields_of, join, started
 from meshops.surrogate import Surrogate
@@ -38,31 +39,6 @@ from meshops.viz.report import Table
 
 WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
 SUBSET = 2048
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """What a fit leaves.
-
-    Attributes:
-        folder: Of the run; ``model.ckpt``, ``metrics.json``, ``report.html`` are in it.
-        surrogate: The winner.
-        report: Its errors on the outer split, beside yardsticks; those of cross-validation where there is none.
-        found: All candidates.
-        numbers: How named results are found, None without any.
-        split: Which cases learnt, chose and judged.
-        curve: Errors against the number of cases.
-        notes: What the user should know.
-    """
-
-    folder: Path
-    surrogate: Surrogate
-    report: Report
-    found: Found
-    numbers: Numbers | None
-    split: Split
-    curve: Curve
-    notes: tuple[str, ...]
 
 
 def fit(

@@ -11,10 +11,11 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import not_mirrored, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, collecting, listing
 from meshops.tasks.base import CaseSource, Context, Task, training_count
 from meshops.tasks.fields_samples import LOOKED_AT, FieldsSamples, as_cases, case_flow
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -52,10 +53,12 @@ def begun_samples(data: CaseSource, settings: FieldsSettings, context: Context) 
             body = surface_of(graph)
             descriptors.append(body.descriptors(flow))
             sizes.append(body.resolution(flow))
-    said = "inputs, features and normalisation are those of the surrogate that is continued"
+    moved = cases[0].get("location") != spec.location and spec.bodies
+    said = f"fields are averaged to the {spec.location}s; " if moved else ""
+    said += "inputs, features and normalisation are those of the surrogate that is continued"
     known = start.memory()
     size, points = known["cell_size"], known["cell_points"]
-    if spec.cues() and not (sizes and like_cells(np.median(sizes, axis=0), (size, points))):
+    if spec.cues() and not (sizes and like_cells(np.median(sizes, axis=0).tolist(), (size, points))):
         graphs = [start.without_cues(graph) for graph in graphs]  # type: ignore[operator]
         said += "; features of the mesh itself are hidden, its cells are unlike those it learnt from"
     start.spec = spec
@@ -89,10 +92,12 @@ def placed(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
         return graph
     from meshops.data.convert import from_pyvista, to_pyvista  # VTK
 
-    out = from_pyvista(
-        to_pyvista(graph), fields=graph.fields, location=spec.location, label=graph.label,
-        units=graph.get("y_units") or (),
-    )  # fmt: skip
+    units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
+    with collecting([]):  # said once for all cases
+        out = from_pyvista(
+            to_pyvista(graph), fields=spec.fields, location=spec.location, label=graph.label,
+            units=[units[name] for name in spec.fields],
+        )  # fmt: skip
     for key in ("flow", "conditions", "numbers"):
         if graph.get(key) is not None:
             out[key] = graph[key]
@@ -128,7 +133,7 @@ def begun_spec(spec: FieldsSpec, cases: CaseDataset, settings: FieldsSettings) -
     return spec
 
 
-def _first(cases: CaseDataset, spec: FieldsSpec) -> Sequence[tuple[MeshGraph, object]]:
+def _first(cases: CaseDataset, spec: FieldsSpec) -> Sequence[tuple[MeshGraph, FlowConditions]]:
     first = range(min(LOOKED_AT, len(cases)))
     return [(placed(with_body(cases[i], spec), spec), case_flow(cases, i, spec)) for i in first]
 
