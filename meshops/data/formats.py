@@ -22,7 +22,7 @@ from meshops.data.meshio_formats import read_meshio
 from meshops.data.obj import read_obj
 from meshops.data.openfoam import is_case, read_case
 from meshops.data.ply import read_ply
-from meshops.data.reading import MeshRead, ReadNotes, Region, Time
+from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_time
 from meshops.data.stl import read_stl
 from meshops.data.su2 import read_su2
 from meshops.data.vectors import join_components
@@ -248,6 +248,8 @@ def finish(read: MeshRead, path: Path, region: Region, time: Time) -> MeshRead:
         raise InputError(f"{path}: region={region!r}, but the file has no named parts; leave it out")
     if time != "last" and not notes.times and not openfoam:
         raise InputError(f"{path}: time={time!r}, but the file says no times; leave it out")
+    if time != "last" and len(notes.times) == 1:
+        choose_time(notes.times, time, str(path))  # a file of one time: another one is not to be had
     if mesh.n_points == 0 or (mesh.n_cells == 0 and suffix_of(path) in (".stl", ".obj")):
         raise InputError(f"{path}: the mesh is empty (no {'cells' if mesh.n_points else 'points'}); check the export")
     check_mesh(mesh, str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,66 +15,70 @@ from meshops.errors import InputError
 LEFT_OUT = {b"l": "lines", b"p": "points", b"curv": "curves", b"surf": "surfaces"}
 
 
+@dataclass
+class _Lines:
+    """Words of a file by what they are.
+
+    ``before`` counts the points there were at each face: negative numbers count back from there.
+    """
+
+    points: list[list[bytes]] = field(default_factory=list)
+    faces: list[list[bytes]] = field(default_factory=list)
+    before: list[int] = field(default_factory=list)
+    others: dict[bytes, int] = field(default_factory=lambda: {b"vt": 0, b"vn": 0})
+    names: dict[bytes, list[tuple[str, int]]] = field(default_factory=lambda: {b"o": [], b"g": []})
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
 def read_obj(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
     """Read the faces of an OBJ file as polygons on its points, in the order of the file.
 
     Raises:
         InputError: A line is no point or face, or names a point that does not exist.
     """
-    points: list[list[bytes]] = []
-    faces: list[list[bytes]] = []
-    before: list[int] = []  # points there were at each face: negative numbers count back from there
-    others = {b"vt": 0, b"vn": 0}
-    names: dict[bytes, list[tuple[str, int]]] = {b"o": [], b"g": []}
-    left_out: dict[str, int] = {}
-    raw = path.read_bytes().replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
-    for line in raw.splitlines():
-        words = line.split()
-        if not words or words[0].startswith(b"#"):
-            continue
-        key = words[0]
-        if key == b"v":
-            points.append(words[1:4])
-        elif key == b"f":
-            faces.append(words[1 : next((i for i, word in enumerate(words) if word.startswith(b"#")), None)])
-            before.append(len(points))
-        elif key in others:
-            others[key] += 1
-        elif key in names:
-            names[key].append((b" ".join(words[1:]).decode("utf-8", "replace"), len(faces)))
-        elif key in LEFT_OUT:
-            left_out[LEFT_OUT[key]] = left_out.get(LEFT_OUT[key], 0) + 1
-    if not points or not faces:
-        raise InputError(f"{path}: the mesh is empty (no {'cells' if points else 'points'}); check the export")
-    size = np.array([len(face) for face in faces])
+    lines = _lines(path.read_bytes())
+    if not lines.points or not lines.faces:
+        raise InputError(f"{path}: the mesh is empty (no {'cells' if lines.points else 'points'}); check the export")
+    size = np.array([len(face) for face in lines.faces])
     if size.min() < 3:
         raise InputError(
             f"{path}: face {int(size.argmin()) + 1} has fewer than three points; the file is damaged or cut off, "
             "export it again"
         )
     try:
-        xyz = np.array(points, dtype=np.float64).reshape(len(points), 3)
-        nodes = np.array([word.partition(b"/")[0] for face in faces for word in face], dtype=np.int64)
+        points = np.array(lines.points, dtype=np.float64).reshape(len(lines.points), 3)
+        nodes = np.array([word.partition(b"/")[0] for face in lines.faces for word in face], dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: a point or face holds no numbers ({error}); the file is damaged") from error
-    nodes = np.where(nodes < 0, nodes + np.repeat(before, size), nodes - 1)
-    kind = np.select([size == 3, size == 4], [5, 9], 7)
-    notes = ReadNotes("Wavefront OBJ", precision="text")
-    notes.remarks += [f"{count} {what} were left out" for what, count in left_out.items()]
+    nodes = np.where(nodes < 0, nodes + np.repeat(lines.before, size), nodes - 1)
     check_range(nodes, len(points), path)
-    _check_others(faces, others, path)
-    if (
-        others[b"vn"]
-        and others[b"vn"] != len(points)
-        and all(w.split(b"/")[0] == w.split(b"/")[-1] for f in faces for w in f)
-    ):
-        raise InputError(
-            f"{path}: has {len(points)} points and {others[b'vn']} normals, though each corner has them by one number; "
-            "the file is damaged, export it again"
-        )
-    mesh = mesh_of(xyz, make_cells(size, nodes, kind))
-    parts = _parts(names[b"o"], size.size) or _parts(names[b"g"], size.size)
+    _check_others(lines, path)
+    notes = ReadNotes("Wavefront OBJ", precision="text")
+    notes.remarks += [f"{count} {what} were left out" for what, count in lines.left_out.items()]
+    mesh = mesh_of(points, make_cells(size, nodes, np.select([size == 3, size == 4], [5, 9], 7)))
+    parts = _parts(lines.names[b"o"], size.size) or _parts(lines.names[b"g"], size.size)
     return part_read(mesh, notes, parts, region, str(path))
+
+
+def _lines(raw: bytes) -> _Lines:
+    out = _Lines()
+    for line in raw.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines():
+        words = line.split()
+        if not words or words[0].startswith(b"#"):
+            continue
+        key = words[0]
+        if key == b"v":
+            out.points.append(words[1:4])
+        elif key == b"f":
+            out.faces.append(words[1 : next((i for i, word in enumerate(words) if word.startswith(b"#")), None)])
+            out.before.append(len(out.points))
+        elif key in out.others:
+            out.others[key] += 1
+        elif key in out.names:
+            out.names[key].append((b" ".join(words[1:]).decode("utf-8", "replace"), len(out.faces)))
+        elif key in LEFT_OUT:
+            out.left_out[LEFT_OUT[key]] = out.left_out.get(LEFT_OUT[key], 0) + 1
+    return out
 
 
 def check_range(nodes: Array, count: int, path: Path) -> None:
@@ -83,18 +88,25 @@ def check_range(nodes: Array, count: int, path: Path) -> None:
         raise InputError(f"{path}: a cell names point {wrong} of {count}; the file is damaged, export it again")
 
 
-def _check_others(faces: list[list[bytes]], others: dict[bytes, int], path: Path) -> None:
+def _check_others(lines: _Lines, path: Path) -> None:
     """Refuse corners that name coordinates of a texture or normals that do not exist: the file is damaged."""
     for column, (key, what) in enumerate(((b"vt", "texture point"), (b"vn", "normal")), start=1):
-        for face in faces:
-            for word in face:
-                parts = word.split(b"/")
-                text = parts[column] if len(parts) > column else b""
-                if text and not (text.lstrip(b"-").isdigit() and 0 < abs(int(text)) <= others[key]):
-                    shown = text.decode("latin-1")[:20]
-                    raise InputError(
-                        f"{path}: a face names {what} {shown} of {others[key]}; the file is damaged, export it again"
-                    )
+        there = lines.others[key]
+        for word in (word for face in lines.faces for word in face):
+            parts = word.split(b"/")
+            text = parts[column] if len(parts) > column else b""
+            if text and not (text.lstrip(b"-").isdigit() and 0 < abs(int(text)) <= there):
+                shown = text.decode("latin-1")[:20]
+                raise InputError(
+                    f"{path}: a face names {what} {shown} of {there}; the file is damaged, export it again"
+                )
+    num_points, num_normals = len(lines.points), lines.others[b"vn"]
+    one_number = all(word.split(b"/")[0] == word.split(b"/")[-1] for face in lines.faces for word in face)
+    if num_normals and num_normals != num_points and one_number:
+        raise InputError(
+            f"{path}: has {num_points} points and {num_normals} normals, though each corner has them by one number; "
+            "the file is damaged, export it again"
+        )
 
 
 def _parts(starts: list[tuple[str, int]], num_faces: int) -> dict[str, Array]:

@@ -223,6 +223,15 @@ def test_times_of_a_collection(tmp_path: Path) -> None:
         readers.open_mesh(tmp_path / "part_0_0.5.vtu", time=1.0)
 
 
+def test_the_time_of_a_single_file(tmp_path: Path) -> None:
+    mesh = volume()
+    mesh.field_data["TimeValue"] = [0.25]
+    mesh.save(tmp_path / "a.vtu")
+    assert readers.open_mesh(tmp_path / "a.vtu", time=0.25).notes.time == 0.25
+    with pytest.raises(InputError, match=r"there is no time 1; times: '0.25'"):
+        readers.open_mesh(tmp_path / "a.vtu", time=1.0)
+
+
 def test_series_of_paraview(tmp_path: Path) -> None:
     write_pvd(tmp_path / "a.pvd", [volume()], times=(1.0, 3.0))
     files = [{"name": f"part_0_{t}.vtu", "time": t} for t in (3.0, 1.0)]
