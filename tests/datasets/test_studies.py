@@ -75,15 +75,15 @@ def test_wakes_are_series_that_readers_open(tmp_path: Path) -> None:
 def test_openfoam_cases_are_read_by_vtk(tmp_path: Path) -> None:
     write_study("foam", tmp_path, cases=1, seed=3, resolution=6, layers=5)
     flow = tunnel_flow(3, resolution=6, layers=5)
-    mesh = read_case(tmp_path / "case_0000")  # the last time
+    mesh = read_case(tmp_path / "case_0000").mesh  # the last time
     np.testing.assert_allclose(mesh.cell_data["U"], flow.velocity, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(mesh.cell_data["p"], flow.pressure, rtol=1e-5, atol=1e-3)
     for patch, part in flow.mesh.patches.items():
-        face = read_case(tmp_path / "case_0000", region=patch)
+        face = read_case(tmp_path / "case_0000", region=patch).mesh
         assert face.n_cells == part.stop - part.start
         np.testing.assert_allclose(face.cell_data["p"], flow.patch_pressure[patch], rtol=1e-5, atol=1e-3)
     area = np.linalg.norm(flow.mesh.face_areas[flow.mesh.patches["body"]], axis=1).sum()
-    assert read_case(tmp_path / "case_0000", region="body").area == pytest.approx(area, rel=1e-3)
+    assert read_case(tmp_path / "case_0000", region="body").mesh.area == pytest.approx(area, rel=1e-3)
     row = rows_of(tmp_path / "cases.csv")["case_0000"]
     assert row["speed"] == flow.speed and row["cl"] == pytest.approx(flow.lift)
 
