@@ -148,12 +148,15 @@ def plane_axis(points: np.ndarray) -> int | None:
 def cell_edges(graph: MeshGraph) -> Tensor:
     """``[2, e]`` neighbouring points of the polygons of a graph, or all pairs within other cells; both directions."""
     size, start = graph.cell_size, graph.cell_ptr[:-1]
-    flat = (graph.cell_type == 5) | (graph.cell_type == 7) | (graph.cell_type == 9)
+    flat = (graph.cell_type == 5) | (graph.cell_type == 7) | (graph.cell_type == 8) | (graph.cell_type == 9)
     pairs = []
     for count in torch.unique(size).tolist():
         for polygons in (True, False):
             chosen = start[(size == count) & (flat == polygons)]
             nodes = graph.cell_nodes[chosen.unsqueeze(1) + torch.arange(count)]
+            if polygons and count == 4:  # pixels are numbered row by row, not around
+                pixel = (graph.cell_type[(size == count) & flat] == 8).unsqueeze(1)
+                nodes = torch.where(pixel, nodes[:, [0, 1, 3, 2]], nodes)
             for i in range(count):
                 others = [(i + 1) % count] if polygons else range(i + 1, count)
                 pairs += [torch.stack([nodes[:, i], nodes[:, j]]) for j in others]

@@ -14,6 +14,8 @@ from meshops.data.graph_files import plane_axis
 from meshops.viz.grid import _figure, _save
 from meshops.viz.layout import INK
 
+PIXEL = 8  # of VTK
+
 
 def plane_picture(
     pos: Tensor, triangles: Tensor | None, panels: Mapping[str, Tensor], path: str | Path, *, title: str = "",
@@ -113,4 +115,6 @@ def triangles_of(graph: Any) -> Tensor | None:
     start = graph.cell_ptr[:-1]
     first = graph.cell_nodes[start.unsqueeze(1) + start.new_tensor([[0, 1, 2]])]
     four = start[size == 4]
-    return torch.cat([first, graph.cell_nodes[four.unsqueeze(1) + four.new_tensor([[0, 2, 3]])]])
+    pixel = (graph.cell_type[size == 4] == PIXEL).unsqueeze(1)  # numbered row by row, not around
+    rest = torch.where(pixel, four.new_tensor([[1, 2, 3]]), four.new_tensor([[0, 2, 3]]))
+    return torch.cat([first, graph.cell_nodes[four.unsqueeze(1) + rest]])

@@ -81,6 +81,12 @@ def test_values_are_those_of_the_place(place: str) -> None:
         graph_of_mesh(mesh, (), ("v",), location=place)  # type: ignore[arg-type]
 
 
+def test_pixels_are_quads() -> None:
+    """Sides of cells alone are edges, however VTK numbers the corners."""
+    graph = graph_of_mesh(MESHES["quads"](), (), ())
+    assert graph.edge_index.shape == (2, 2 * (4 * 4 + 3 * 5))
+
+
 def test_planes() -> None:
     flat = np.random.default_rng(0).normal(size=(20, 3))
     assert plane_axis(flat) is None
