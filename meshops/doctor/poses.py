@@ -285,8 +285,7 @@ def _explain(
             continue
         # Of equally good ones the simplest; of angles the best.
         k = (
-            int(np.argmin(scores))
-            if len(groups) > 1 and group is groups[-1]
+            int(np.argmin(scores)) if group is slanted
             else next(k for k, s in enumerate(scores) if s <= enough)
         )
         return group[k], scores[k]
