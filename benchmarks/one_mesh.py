@@ -3,8 +3,8 @@
     meshops generate front --cases 100 --seed 0 --out data/front
     python benchmarks/one_mesh.py data/front --cases 10 20 80 --minutes 3
 
-The user's way: principal components, their number and the regression (Gaussian process or radial basis functions) by five-fold
-cross-validation on the learning cases; the best of each is tested. Twenty cases are tested on, always the same.
+The user's way: principal components, their number and the regression (Gaussian process or radial basis functions) by
+five-fold cross-validation on the learning cases; the best of each is tested on twenty cases, always the same.
 """
 
 from __future__ import annotations

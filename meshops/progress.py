@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -22,7 +22,7 @@ def followed(each: Iterable[T], what: str, screen: Console, *, count: int | None
         screen: Where progress goes.
         count: How many there are; None: ``len(each)``.
     """
-    total = count if count is not None else len(each) if isinstance(each, Collection) else 0
+    total = count if count is not None else len(each) if isinstance(each, Sized) else 0
     if screen.is_terminal:
         from rich.progress import track
 

@@ -31,6 +31,7 @@ BELOW = {name: set(LOWER[:place]) for place, name in enumerate(LOWER)} | BESIDE
 BELOW["metrics"] = {"ops"}
 for upper in ("tasks", "trust", "surrogate", "training", "selection", "cli"):
     BELOW[upper] |= {"datasets", "viz"}
+BELOW["selection"] |= {"doctor"}
 BELOW["cli"] |= {"solvers", "bench", "doctor"}
 BELOW |= {leaf: set() for leaf in ("checks", "errors", "folders", "io", "optional", "progress", "typing", "version")}
 MODEL_FACTORY = {"create_model", "list_models", "model_arguments", "model_takes", "register_model"}

@@ -53,6 +53,7 @@ class Case:
         source: File or case folder it was read from.
         parts: Names of the parts that were read, where the file has some.
         cell_part: ``[c]`` place in ``parts`` of the part of each cell of ``mesh``.
+        copies: ``[c]`` for each cell the first that is the same face; None: no face is there twice.
     """
 
     mesh: Mesh | None
@@ -71,6 +72,7 @@ class Case:
     source: Path | None = None
     parts: tuple[str, ...] = ()
     cell_part: NDArray[np.int64] | None = None
+    copies: NDArray[np.int64] | None = None
 
     @property
     def refined(self) -> bool:
@@ -101,13 +103,18 @@ class Case:
         return to_pyvista(self.graph)
 
     def to_mesh(self, values: Array) -> Array:
-        """Node values on the cells (or points) of ``mesh``: averaged by area over refined cells."""
-        if self.parents is None:
-            return np.asarray(values)
+        """Node values on the cells (or points) of ``mesh``: averaged by area over refined cells, and over copies."""
         from meshops.data.surface import average_to_parents
 
-        area = self.graph.area.numpy()
-        return np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
+        out = np.asarray(values)
+        if self.parents is not None:
+            area = self.graph.area.numpy()
+            out = np.asarray(average_to_parents(values, area, self.parents, self.rows), dtype=np.float32)
+        if self.copies is not None and self.location == "cell":
+            _, first = np.unique(self.copies, return_inverse=True)
+            ones = np.ones(len(first))
+            out = np.asarray(average_to_parents(out, ones, first, int(first.max()) + 1)[first], dtype=np.float32)
+        return out
 
     def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
         """Integrate node fields; None without a surface, a pressure that is known everywhere, or a stated flow."""
@@ -202,6 +209,8 @@ def open_case(
     with collecting(notes):
         label = str(source) if isinstance(source, (str, os.PathLike)) else "mesh"
         opened = open_mesh(Path(label), region=region) if label != "mesh" else MeshRead(source.copy())  # type: ignore[union-attr]
+        if opened.walls is not None and region is None and spec.bodies and spec.domain == "surface":
+            opened = _body_patches(opened, Path(label), notes)
         mesh = opened.mesh
         if opened.cell_part is not None:
             mesh.cell_data[PART] = opened.cell_part
@@ -280,6 +289,7 @@ def _add_partial(case: Case, spec: CaseSpec) -> None:
 def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
+    from meshops.data.orientation import copied_faces
     from meshops.data.surface import is_surface
 
     mesh = clean_mesh(opened.mesh, label=label, fields=known).mesh
@@ -298,7 +308,8 @@ def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str
         origin = _middle(mesh, flow) + origin_of(graph).numpy()
         attach_body(graph, mesh, walls=opened.walls, chosen=opened.body, origin=origin)
         return Case(mesh, graph, spec.location, label, truth, flow)
-    return Case(mesh, graph, spec.location, label, truth, flow, body=BodySurface.of(near, label))
+    body, copies = BodySurface.of(near, label), copied_faces(mesh)
+    return Case(mesh, graph, spec.location, label, truth, flow, body=body, copies=copies)
 
 
 def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
@@ -389,6 +400,17 @@ def _scalar(mesh: Mesh, name: str) -> float | None:
         return None
     values = np.asarray(mesh.field_data[name]).reshape(-1)
     return float(values[0]) if values.size == 1 else None
+
+
+def _body_patches(opened: MeshRead, path: Path, notes: list[str]) -> MeshRead:
+    """The patches of a case that are its body, where nobody said which: walls that are no outer wall."""
+    from meshops.data.readers import open_mesh
+    from meshops.data.volume_body import body_parts
+
+    parts = opened.notes.parts
+    chosen = [parts[i] for i in body_parts(opened.mesh, opened.walls, label=str(path))]  # type: ignore[arg-type]
+    notes.append(f"the body is {listing(chosen)}, of type wall and no outer wall; choose others with --region")
+    return open_mesh(path, region=chosen)
 
 
 def _near_origin(mesh: Mesh, flow: FlowConditions) -> Mesh:

@@ -7,6 +7,8 @@ shape      Gaussian averages of the body's normals around the node, and the offs
            centroid along the normal (a curvature), at several radii                              (4 per radius)
 potential  velocity and pressure coefficient of the potential flow past the body with its image
            in the ground: a source-panel solution (Hess and Smith 1967), no wake, no friction     (4)
+change     mean of that pressure coefficient on the surface around the node that faces the same way, and its
+           rise along the potential flow over one radius (where flows separate), at the same radii (2 per radius)
 mesh       edges and folds of the cells themselves, see ``meshops.data.cues``                     (8)
 
 All of them come from the whole shape, before any nodes are left out. All but the last depend on the mesh only through
@@ -45,6 +47,7 @@ class FeatureSpec:
     Attributes:
         radii: Radii of the Gaussian averages, in body heights; empty: none.
         potential_flow: Solve for the potential flow.
+        potential_change: How its pressure changes along the surface, at the radii; for surfaces, with potential_flow.
         max_sources: The body is represented by at most this many panels (cells are merged by a ball tree).
         mesh_cues: Edges and folds of surface cells; only for ``location="cell"``.
         reynolds: The logarithm of the Reynolds number.
@@ -52,6 +55,7 @@ class FeatureSpec:
 
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
+    potential_change: bool = False
     max_sources: int = 2048
     mesh_cues: bool = False
     reynolds: bool = False
@@ -71,12 +75,17 @@ class FeatureSpec:
         own = [f"normal_{a}" for a in "xyz"] if domain == "surface" else ["distance", *[f"to_body_{a}" for a in "xyz"]]
         shape = [f"{name}@{r:g}" for r in self.radii for name in ("normal_x", "normal_y", "normal_z", "curvature")]
         flow = ["potential_x", "potential_y", "potential_z", "potential_cp"] if self.potential_flow else []
-        return tuple(place + own + shape + flow + list(self.cues(domain)))
+        change = [f"potential_{name}@{r:g}" for r in self.changes(domain) for name in ("mean", "rise")]
+        return tuple(place + own + shape + flow + change + list(self.cues(domain)))
 
     @property
     def constants(self) -> tuple[str, ...]:
         """Names of the features that are the same at all nodes of a case."""
         return ("extent_y", "extent_z", "clearance") + (("log_reynolds",) if self.reynolds else ())
+
+    def changes(self, domain: str) -> tuple[float, ...]:
+        """Radii at which the change of the potential flow is felt."""
+        return self.radii if self.potential_flow and self.potential_change and domain == "surface" else ()
 
     def cues(self, domain: str) -> tuple[str, ...]:
         """Names of the features that depend on the mesh itself; they come last."""
@@ -167,18 +176,23 @@ def node_features(
     for smooth, curvature in _smoothed(pos, normal, panels, [r * height for r in spec.radii]):
         columns += [frame.fold(smooth), curvature.unsqueeze(1)]
     if spec.potential_flow:
-        velocity = potential_velocity(pos, panels, ground=frame.has_ground)
+        places = torch.cat([pos, panels.center]) if spec.changes(domain) else pos
+        velocity = potential_velocity(places, panels, ground=frame.has_ground)
         if domain == "surface":
-            velocity = velocity - (velocity * normal).sum(1, keepdim=True) * normal
+            facing = torch.cat([normal, panels.normal])[: len(places)]
+            velocity = velocity - (velocity * facing).sum(1, keepdim=True) * facing
         pressure = (1 - velocity.square().sum(1, keepdim=True)).clamp(-3, 1)
-        columns += [frame.fold(velocity).clamp(-2.5, 2.5), pressure]
+        velocity, own, around = velocity[: len(pos)], pressure[: len(pos)], pressure[len(pos) :, 0]
+        columns += [frame.fold(velocity).clamp(-2.5, 2.5), own]
+        radii = [r * height for r in spec.changes(domain)]
+        columns += changes_along(pos, normal, velocity, panels, around, radii) if radii else []
     if spec.cues(domain):
         columns.append(_mesh_cues(graph, frame))
     return torch.cat(columns, 1)
 
 
 def _mesh_cues(graph: MeshGraph, frame: Frame) -> Tensor:
-    if graph.get("cell_size") is None or graph.get("points") is None:
+    if graph.get("cell_size") is None or graph.get("points") is None or graph.get("location") == "point":
         raise InputError(
             f"{graph.label}: mesh cues need the cells of a surface with location='cell'; set mesh_cues=false"
         )
@@ -235,6 +249,32 @@ def potential_velocity(pos: Tensor, panels: Body, *, ground: bool) -> Tensor:
         out[start : start + ROWS] = velocity
     out[:, 0] += 1
     return out
+
+
+def changes_along(
+    pos: Tensor, normal: Tensor, velocity: Tensor, panels: Body, pressure: Tensor, radii: list[float]
+) -> list[Tensor]:
+    """Mean ``[n, 1]`` and rise ``[n, 1]`` per radius of a quantity of the panels, along the flow over the surface.
+
+    The rise is the slope of a straight line through ``pressure [s]`` over the distance along ``velocity``, times the
+    radius. Panels count by area, by a Gaussian of their distance, and by how far they face the same way.
+    """
+    direction = velocity / velocity.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    out = [torch.empty(len(pos), 2) for _ in radii]
+    for start in range(0, len(pos), ROWS):
+        rows = slice(start, start + ROWS)
+        square = _squares(pos[rows], panels.center).clamp_(min=0)
+        square -= square.amin(1, keepdim=True)
+        along = direction[rows] @ panels.center.T - (direction[rows] * pos[rows]).sum(1, keepdim=True)
+        facing = (normal[rows] @ panels.normal.T).clamp_(min=0).mul_(panels.area)
+        moments = torch.stack([along, along.square(), along * pressure, pressure.expand_as(along)])
+        for found, radius in zip(out, radii, strict=True):
+            weight = facing * torch.exp(square * (-0.5 / radius**2))
+            weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-20)
+            a, aa, ac, c = (moments * weight).sum(2)
+            slope = (ac - a * c) / (aa - a * a).clamp(min=1e-3 * radius**2)
+            found[rows] = torch.stack([c, (radius * slope).clamp(-3, 3)], 1)
+    return [part for found in out for part in found.split(1, 1)]
 
 
 def _inverse_cube(x: Tensor, sources: Tensor, soft: Tensor) -> Tensor:

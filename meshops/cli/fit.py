@@ -16,6 +16,7 @@ EPILOG = """examples:
   meshops fit my_runs                                     any folder of finished simulations
   meshops fit my_runs_look/study.yaml --minutes 60        as corrected after 'meshops look my_runs'
   meshops fit my_runs --out runs/mine --resume            go on where Ctrl-C stopped it
+  meshops fit three_runs --start runs/demo/model.ckpt     go on from a surrogate of other data
   meshops predict runs/mine/model.ckpt new_shape.stl --set speed=30 --report
 """
 
@@ -35,6 +36,8 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--seed", type=int, default=0, help="of the split and all else that is random")
     text = "cases that judge the winner: a share, or names with commas (default: as in the study, else 0.2)"
     options.add_argument("--test", default=None, metavar="SHARE|CASES", help=text)
+    text = "checkpoint of a surrogate of other data with the same fields, to go on from"
+    options.add_argument("--start", default="", metavar="CKPT", help=text)
     options.add_argument("--networks", metavar="NAMES", help="models that may be tried, with commas; none: none")
     options.add_argument("--resume", action="store_true", help="go on with the fit in --out")
     options.add_argument("--overwrite", action="store_true", help="remove the fit in --out")
@@ -44,17 +47,18 @@ def run(argv: Sequence[str]) -> int:
     screen = console()
     screen.print(f"looking at {args.data}")
     from meshops.selection import FitConfig, FitResult, fit_study
-    from meshops.selection.from_study import load
+    from meshops.selection.from_study import seen
 
-    study = load(args.data)
+    study, findings = seen(args.data, console=screen)
     config = FitConfig(
         minutes=args.minutes,
         out=args.out or f"runs/fit/{study.root.resolve().name}",
         seed=args.seed,
         test=_test(args.test),
+        start=args.start,
         networks=_names(args.networks),
     )
-    result = fit_study(study, config, resume=args.resume, overwrite=args.overwrite, console=screen)
+    result = fit_study(study, config, findings=findings, resume=args.resume, overwrite=args.overwrite, console=screen)
     lines = [f"chosen: {result.surrogate.task.made.name}"]
     if isinstance(result, FitResult):
         lines = [f"chosen: {', '.join(result.found.blend)}", result.curve.sentence()]

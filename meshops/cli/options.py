@@ -77,7 +77,7 @@ def existing_folder(path: str) -> Path:
         InputError: It is not.
     """
     if not Path(path).exists():
-        raise InputError(f"{path}: no such folder; check the path")
+        raise InputError(f"no folder {path}; check the path")
     return Path(path)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,14 +21,23 @@ from meshops import errors
 from meshops.data import mesh_bytes
 from meshops.data.formats import find_format, read_here
 from meshops.data.reading import MeshRead, Region, Time
+from meshops.data.vtk_formats import read_head
 from meshops.errors import InputError, warn
 
 SWITCH = "MESHOPS_READ"
 MEGABYTE = 1 << 20
 # Limits: a fixed part, and one in proportion to the bytes that may be read.
 MEMORY = (768 * MEGABYTE, 64)
-CPU_SECONDS = (8.0, 2e-6)
+# A grid becomes a list of cells: bytes for each, and how much a file may ask for by saying how many there are.
+BYTES_PER_CELL, MOST_FOR_GRID = 400, 4096 * MEGABYTE
+CPU_SECONDS = (8.0, 4e-6)
 WALL_SECONDS = (120.0, 2e-5)
+# Endings of files that name others.
+INDEXES = {
+    ".vtm", ".vtmb", ".vtpc", ".vtpd", ".pvd",
+    ".series", ".pvtu", ".pvtp", ".pvti", ".pvts", ".pvtr", ".case", ".encas",
+    ".cas", ".h5", ".xdmf", ".xmf", ".gltf", ".foam", ".openfoam", ".vtkhdf", ".cgns",
+}  # fmt: skip
 MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
 
 
@@ -68,7 +79,7 @@ class Worker:
         if self.process is None or self.process.poll() is not None:
             self._end()
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", str(Path(__file__).with_name("read_worker.py"))],
+                [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("read_worker.py"))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(),
             )  # fmt: skip
         return self.process
@@ -112,16 +123,29 @@ def limits_for(path: Path) -> dict[str, float | int]:
     """Memory (bytes), processor time and time (s) that reading may take: more for larger files."""
     size = _size(path)
     return {
-        "memory": int(MEMORY[0] + MEMORY[1] * size),
+        "memory": int(MEMORY[0] + MEMORY[1] * size + min(BYTES_PER_CELL * _grid_cells(path), MOST_FOR_GRID)),
         "cpu_seconds": int(CPU_SECONDS[0] + CPU_SECONDS[1] * size),
         "seconds": WALL_SECONDS[0] + WALL_SECONDS[1] * size,
     }
 
 
+def _grid_cells(path: Path) -> int:
+    """Cells of a grid whose points are not in the file, by its head: such files may be small."""
+    if path.is_dir():
+        return 0
+    head = read_head(path, 4096).decode("latin-1")
+    extent = re.search(r'WholeExtent="\s*(-?\d+)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)', head)
+    if extent:
+        ends = [int(text[:12]) for text in extent.groups()]
+        return math.prod(max(high - low, 1) for low, high in zip(ends[::2], ends[1::2], strict=True))
+    counts = re.search(r"DIMENSIONS\s+(\d+)\s+(\d+)\s+(\d+)", head)
+    return math.prod(max(int(text[:12]) - 1, 1) for text in counts.groups()) if counts else 0
+
+
 def _size(path: Path) -> int:
     """Bytes that may be read: of the file and, for one that may name others, of what lies beside and below it."""
     own = 0 if path.is_dir() else path.stat().st_size
-    if path.suffix.lower() in (".vtu", ".vtp", ".vtk", ".vti", ".vts", ".vtr", ".cgns", ".vtkhdf"):
+    if not path.is_dir() and path.suffix.lower() not in INDEXES:
         return own
     total, count = own, 0
     for folder, _, names in os.walk(path if path.is_dir() else path.parent):
@@ -149,7 +173,10 @@ def _error(answer: dict[str, Any], path: Path) -> Exception:
         what = f"reading it takes more than {limits['memory'] / MEGABYTE:.0f} MB of memory"
     else:
         what = f"reading it crashed or ran out of memory (exit code {answer['died']})"
-    return InputError(f"{path}: {what}, far more than a sound file of its size; the file is damaged, export it again")
+    return InputError(
+        f"{path}: {what}, far more than sound files of its size take; it is damaged: export it again, or read it "
+        f"without limits ({SWITCH}=inprocess)"
+    )
 
 
 def _as_given(message: str, path: Path) -> str:

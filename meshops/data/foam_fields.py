@@ -11,7 +11,7 @@ import numpy as np
 from meshops.data.cells import Array
 from meshops.data.foam_files import Dictionary, Values, find_file, read_bytes, read_dictionary, read_foam
 from meshops.data.foam_mesh import Patch, PolyMesh
-from meshops.data.gmsh_sections import DamagedError
+from meshops.data.text_numbers import DamagedError
 
 WIDTHS = {"Scalar": 1, "Vector": 3, "SphericalTensor": 1, "SymmTensor": 6, "Tensor": 9}
 CLASS = re.compile(

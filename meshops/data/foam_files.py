@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from meshops.data.cells import Array
-from meshops.data.gmsh_sections import DamagedError, numbers_of
+from meshops.data.text_numbers import DamagedError, numbers_of, word_starts
 
 COMPONENTS = {"label": 1, "bool": 1, "scalar": 1, "vector": 3, "sphericalTensor": 1, "symmTensor": 6, "tensor": 9}
+LARGEST_COUNT = 1_000_000_000
 BLANK = re.compile(rb"(?:\s+|//[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 WORD = re.compile(rb'"[^"]*"|[^\s;{}()"\[\]]+(?:\([^\s;{}()]*\)[^\s;{}()]*)*')
 ENTRY = re.compile(rb'(\w+)\s+("[^"]*"|[^;]*);')
@@ -147,6 +148,8 @@ def read_list(file: FoamFile, at: int, kind: str) -> tuple[Array, int]:
     if opening not in (b"(", b"{"):
         raise DamagedError("holds no list where one belongs")
     rows = count if opening == b"(" else 1
+    if count > LARGEST_COUNT:
+        raise DamagedError(f"announces {count} values")
     if file.binary:
         dtype = np.dtype("u1" if kind == "bool" else file.label if whole else file.scalar)
         end = at + 1 + rows * width * dtype.itemsize
@@ -197,24 +200,24 @@ def read_faces(path: Path) -> tuple[Array, Array]:
     if found is None:
         raise DamagedError("holds no list where one belongs")
     text = re.sub(rb"//[^\n]*|/\*.*?\*/", b"", file.body[found.end() :], flags=re.DOTALL)
-    flat = numbers_of(text[: text.rfind(b")") + 1].translate(PARENTHESES)).astype(np.int64)
-    return _faces(flat, int(found[1]))
+    return _faces(text[: text.rfind(b")")], int(found[1]))
 
 
-def _faces(flat: Array, count: int) -> tuple[Array, Array]:
-    sizes: list[int] = []
-    start: list[int] = []
-    at = 0
-    values = flat.tolist()
-    for _ in range(count):
-        if at >= len(values) or values[at] < 0 or at + values[at] >= len(values):
-            raise DamagedError(f"announces {count} faces and holds {len(sizes)}")
-        sizes.append(values[at])
-        start.append(at)
-        at += 1 + values[at]
-    keep = np.ones(at, dtype=bool)
+def _faces(text: bytes, count: int) -> tuple[Array, Array]:
+    """Faces of ``4(0 1 2 3) 3(0 2 4)``."""
+    flat = numbers_of(text.translate(PARENTHESES)).astype(np.int64)
+    raw = np.frombuffer(text, dtype=np.uint8)
+    words = word_starts(raw, b" \t\n\r\v\f()")
+    opening, closing = np.flatnonzero(raw == ord("(")), np.flatnonzero(raw == ord(")"))
+    if not opening.size == closing.size == count:
+        raise DamagedError(f"announces {count} faces and holds {closing.size}")
+    size = np.searchsorted(words, closing) - np.searchsorted(words, opening)
+    start = np.cumsum(size + 1) - size - 1
+    if flat.size != count + size.sum() or (size < 0).any() or (flat[start] != size).any():
+        raise DamagedError("holds a face with another number of points than it announces")
+    keep = np.ones(flat.size, dtype=bool)
     keep[start] = False
-    return np.array(sizes, dtype=np.int64), flat[:at][keep]
+    return size, flat[keep]
 
 
 def read_dictionary(file: FoamFile) -> Dictionary:

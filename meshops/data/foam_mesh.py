@@ -36,11 +36,12 @@ from meshops.data.foam_files import (
     read_vectors,
     skip_blank,
 )
-from meshops.data.gmsh_sections import DamagedError
 from meshops.data.orientation import merge_points
 from meshops.data.polygons import reverse_rims
+from meshops.data.text_numbers import DamagedError
 
 T = TypeVar("T")
+CHUNK = 100_000
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,11 @@ def _check(points: Array, size: Array, nodes: Array, owner: Array, neighbour: Ar
         raise DamagedError(f"owner names {owner.size} faces, there are {size.size}")
     if nodes.size and not (0 <= nodes.min() and nodes.max() < len(points)):
         raise DamagedError(f"faces name point {nodes.max()} of {len(points)}")
-    if owner.size and owner.min() < 0:
-        raise DamagedError("owner names a negative cell")
+    for name, of in (("owner", owner), ("neighbour", neighbour)):
+        if of.size and not (0 <= of.min() and of.max() < size.size):
+            raise DamagedError(
+                f"{name} names cell {of.max() if of.min() >= 0 else of.min()} of a mesh of {size.size} faces"
+            )
     for patch in patches:
         if patch.start < 0 or patch.count < 0 or patch.start + patch.count > size.size:
             raise DamagedError(f"boundary gives the patch '{patch.name}' faces that do not exist")
@@ -234,8 +238,7 @@ def _volume(mesh: PolyMesh) -> Cells:
     cell, face, into = cell[order], face[order], into[order]
     size = mesh.face_size[face]
     # Rims of all faces of each cell, seen from outside of it.
-    nodes = mesh.face_nodes[gather_ranges(mesh._start[:-1][face], size)]
-    nodes = reverse_rims(size, nodes, into)
+    nodes = reverse_rims(size, mesh.face_nodes[gather_ranges(mesh._start[:-1][face], size)], into)
     num_faces = np.bincount(cell, minlength=count)
     three, four = (np.bincount(cell[size == k], minlength=count) for k in (3, 4))
     simple = three + four == num_faces
@@ -248,7 +251,9 @@ def _volume(mesh: PolyMesh) -> Cells:
         faces = first_face[index][:, None] + np.arange(triangles + quads)
         order = np.argsort(size[faces], axis=1, kind="stable")
         faces = np.take_along_axis(faces, order, axis=1)  # triangles first
-        rows, good = _corners(kind, faces, size, start, nodes, corners)
+        chunks = np.array_split(faces, max(1, len(faces) // CHUNK))  # tables of their edges take a kilobyte a cell
+        found = [_corners(kind, chunk, size, start, nodes, corners) for chunk in chunks]
+        rows, good = np.concatenate([row for row, _ in found]), np.concatenate([fits for _, fits in found])
         kinds[index[good]] = kind
         lists[kind] = (index[good], rows[good])
     return _assemble(kinds, lists, cell, num_faces, size, nodes)

@@ -6,13 +6,13 @@ Layout: gmsh reference manual, section "File formats"; 4.0 as in the manual of g
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from meshops.data.cells import Array
+from meshops.data.text_numbers import DamagedError, numbers_of
 from meshops.errors import InputError
 
 # gmsh type -> (VTK type, number of nodes, place in the gmsh list of each VTK node; None: the same).
@@ -38,10 +38,6 @@ HIGH_ORDER = {
 KNOWN = ("PhysicalNames", "Entities", "PartitionedEntities", "Nodes", "NOD", "Elements", "ELM")
 DATA = ("NodeData", "ElementData", "ElementNodeData")
 SILENT = ("MeshFormat", "Comments")
-
-
-class DamagedError(Exception):
-    """A section is not what its counts and its format say."""
 
 
 @dataclass(frozen=True)
@@ -170,23 +166,6 @@ class Cursor:
         ]
 
 
-def numbers_of(body: bytes) -> Array:
-    """Numbers of a text, float64, each the nearest to its digits.
-
-    Raises:
-        DamagedError: There is something else in it.
-    """
-    if not body.strip():
-        return np.zeros(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            out: Array = np.fromstring(body, sep=" ")
-        except (DeprecationWarning, ValueError):
-            raise DamagedError("holds text where numbers belong") from None
-    return out
-
-
 def read_sections(raw: bytes, label: str) -> Sections:
     """Read all sections of a file.
 
@@ -260,7 +239,10 @@ def _read_section(out: Sections, name: str, body: bytes) -> None:
     elif name == "Entities" and four:
         _entities(out, Cursor(body, out.header))
     elif name == "PartitionedEntities" and four:
-        _partitioned(out, Cursor(body, out.header))
+        try:
+            _partitioned(out, Cursor(body, out.header))
+        except (DamagedError, IndexError):  # cells are sound without: they are in no group then
+            out.skipped.append(name)
     elif name in ("Nodes", "NOD"):
         numbers, points = _nodes_4(out.header, body) if four else _nodes_2(out.header, body)
         out.node_numbers, out.points = np.append(out.node_numbers, numbers), np.concatenate([out.points, points])
@@ -299,10 +281,11 @@ def _partitioned(out: Sections, cursor: Cursor) -> None:
     counts = cursor.sizes(4).tolist()
     for dim, count in enumerate(counts):
         for _ in range(count):
-            tag = int(cursor.ints(3)[0])
+            tag, parent_dim, parent = cursor.ints(3).tolist()
             partitions = cursor.ints(int(cursor.sizes(1)[0] if new else cursor.ints(1)[0]))
             cursor.doubles(3 if dim == 0 and new else 6)
-            out.groups[dim, tag] = [abs(int(t)) for t in cursor.ints(int(cursor.sizes(1)[0]))]
+            own = [abs(int(t)) for t in cursor.ints(int(cursor.sizes(1)[0]))]
+            out.groups[dim, tag] = own or (out.groups.get((dim, parent), []) if parent_dim == dim else [])
             out.partitions[dim, tag] = int(partitions[0]) if partitions.size else 0
             if dim:
                 cursor.ints(int(cursor.sizes(1)[0]))
@@ -449,8 +432,11 @@ def _view(header: Header, section: str, body: bytes) -> View:
 def _tags(body: bytes) -> tuple[list[Any], bytes]:
     """A count and that many lines, which are text in binary files too, and what follows."""
     line, _, rest = body.lstrip().partition(b"\n")
-    out = []
-    for _ in range(int(line.split()[0])):
+    out: list[Any] = []
+    count = int(line.split()[0])
+    if not 0 <= count <= 100:
+        raise DamagedError(f"holds the count {count}")
+    for _ in range(count):
         line, _, rest = rest.partition(b"\n")
         out.append(line.decode("utf-8", "replace").strip())
     return out, rest

@@ -16,8 +16,9 @@ from meshops.data.foam_fields import FoamField, as_array, read_field
 from meshops.data.foam_files import find_file, read_bytes
 from meshops.data.foam_mesh import PolyMesh, concatenate, join_points, read_boundary, read_polymesh, renumber
 from meshops.data.foam_times import Found, find_case, mesh_folders
-from meshops.data.gmsh_sections import DamagedError
+from meshops.data.parts import used_points
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_parts, wanted_parts
+from meshops.data.text_numbers import DamagedError
 from meshops.errors import InputError, listing, warn
 
 INTERNAL = "internal"
@@ -84,7 +85,7 @@ def read_case(path: str | Path, *, region: Region = None, time: Time = "last") -
     }
     out = _mesh(parts, reads, notes, label)
     if any(name in internal for name in notes.chosen):
-        out.walls, out.body = _walls(reads, patches), _faces_of(parts, reads)
+        out.walls, out.body = _walls(reads, patches, notes.parts), _faces_of(parts, reads)
     return out
 
 
@@ -251,7 +252,7 @@ def _mesh(parts: Mapping[str, Part], reads: Mapping[str, RegionRead], notes: Rea
 
 def _compact(cells: Cells, num_points: int) -> tuple[Cells, Array]:
     """Cells on the points they use, and those points."""
-    used = np.unique(np.concatenate([cells.nodes, cells.face_nodes]))
+    used = used_points(cells, num_points)
     to = np.zeros(num_points, dtype=np.int64)
     to[used] = np.arange(used.size)
     return renumber(cells, to), used
@@ -275,9 +276,11 @@ def _point_data(reads: Mapping[str, RegionRead]) -> dict[str, Array]:
 
 
 def _walls(
-    reads: Mapping[str, RegionRead], patches: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]]
+    reads: Mapping[str, RegionRead],
+    patches: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]],
+    names: tuple[str, ...],
 ) -> Mesh | None:
-    """Faces of all patches of type wall."""
+    """Faces of all patches of type wall; the cell array ``part`` is the place of the patch among ``names``."""
     wanted = {
         f"{region}/{name}" if region else name: region
         for region in reads
@@ -289,7 +292,10 @@ def _walls(
     for name, region in wanted.items():
         bare = RegionRead(reads[region].pieces, reads[region].points, reads[region].numbers, {})
         parts[name] = _part(bare, name.rpartition("/")[2], notes, "")
-    return _faces_of(parts, reads)
+    out = _faces_of(parts, reads)
+    if out is not None:
+        out.cell_data["part"] = np.concatenate([np.full(p.cells.size.size, names.index(n)) for n, p in parts.items()])
+    return out
 
 
 def _faces_of(parts: Mapping[str, Part], reads: Mapping[str, RegionRead]) -> Mesh | None:

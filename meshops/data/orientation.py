@@ -101,6 +101,13 @@ def orient(mesh: Mesh, *, label: str = "surface") -> Orientation:
     return Orientation(sign, doubled.share, tuple(_remarks(sign, doubled, surface)))
 
 
+def copied_faces(mesh: Mesh) -> Array | None:
+    """``[c]`` for each cell the first cell that is the same face; None where every face is there once."""
+    size, nodes = as_polygons(cells_of(mesh))
+    doubled = find_doubled(size, merge_points(np.asarray(mesh.points, dtype=np.float64))[nodes])
+    return doubled.first if doubled.num_faces else None
+
+
 def _remarks(sign: Array, doubled: Doubled, surface: _Surface) -> list[str]:
     out = []
     turned = int((sign < 0).sum())

@@ -61,7 +61,7 @@ def select_cells(
     for place, name in reversed(list(enumerate(notes.chosen))):
         part[members[name]] = place
     chosen = cells.take(index)
-    used = np.unique(chosen.nodes) if wanted_parts(region) else np.arange(len(points))
+    used = used_points(chosen, len(points)) if wanted_parts(region) else np.arange(len(points))
     if wanted_parts(region):
         renumber = np.zeros(len(points), dtype=np.int64)
         renumber[used] = np.arange(used.size)
@@ -71,13 +71,21 @@ def select_cells(
         mesh.point_data[name] = values[used]
     for name, values in (cell_data or {}).items():
         mesh.cell_data[name] = values[index]
-    idle = len(points) - np.unique(cells.nodes).size
+    idle = len(points) - used_points(cells, len(points)).size
     if idle and not wanted_parts(region):
         notes.remarks.append(f"{idle:,} points belong to no cell")
     body = None
     if wanted_parts(region) and set(chosen.dimension) >= {2, 3}:
         body = mesh_of(points[used], chosen.take(np.flatnonzero(chosen.dimension == 2)), as_grid=True)
     return MeshRead(mesh, notes, part[index] if notes.chosen else None, body=body)
+
+
+def used_points(cells: Cells, num_points: int) -> Array:
+    """Points that belong to a cell, ascending."""
+    used = np.zeros(num_points, dtype=bool)
+    used[cells.nodes] = True
+    used[cells.face_nodes] = True
+    return np.flatnonzero(used)
 
 
 def _say_markers(notes: ReadNotes, members: Mapping[str, Array], count: int) -> None:

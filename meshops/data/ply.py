@@ -66,6 +66,8 @@ def _header(raw: bytes, path: Path) -> tuple[list[Element], str, int]:
                 order = ORDERS[words[1]]
             elif words[:1] == ["element"]:
                 elements.append(Element(words[1], int(words[2])))
+                if not 0 <= elements[-1].count <= len(raw):
+                    raise ValueError(f"{elements[-1].count} rows of {words[1]} in a file of {len(raw)} bytes")
             elif words[:2] == ["property", "list"]:
                 elements[-1].properties.append((words[4], TYPES[words[3]], TYPES[words[2]]))
             elif words[:1] == ["property"]:
@@ -86,7 +88,7 @@ def _binary(raw: bytes, position: int, element: Element, order: str) -> tuple[di
             fields.append((name, order + kind))
             probe += np.dtype(kind).itemsize
             continue
-        length = int(np.frombuffer(raw, order + counter, 1, probe)[0])
+        length = _length(np.frombuffer(raw, order + counter, 1, probe)[0])
         fields += [(f"{name}#", order + counter), (name, order + kind, (length,))]
         probe += np.dtype(counter).itemsize + length * np.dtype(kind).itemsize
     if not fields:
@@ -113,11 +115,18 @@ def _binary_rows(raw: bytes, position: int, element: Element, order: str) -> tup
         for column, kind, counter in plan:
             length = 1
             if counter is not None:
-                length = int(np.frombuffer(raw, counter, 1, position)[0])
+                length = _length(np.frombuffer(raw, counter, 1, position)[0])
                 position += counter.itemsize
             column.append(np.frombuffer(raw, kind, length, position))
             position += length * kind.itemsize
     return _join(columns, element), position
+
+
+def _length(count: object) -> int:
+    out = int(count)  # type: ignore[call-overload]
+    if out < 0:
+        raise ValueError(f"a list of {out} values")
+    return int(out)
 
 
 def _text(words: list[bytes], position: int, element: Element) -> tuple[dict[str, Array], int]:
@@ -128,6 +137,8 @@ def _text(words: list[bytes], position: int, element: Element) -> tuple[dict[str
             raise ValueError(f"{element.count} rows of {element.name} do not fit in the file")
         table = np.array(words[position:stop], dtype=np.float64).reshape(element.count, width)
         return {name: table[:, i].astype(kind) for i, (name, kind, _) in enumerate(element.properties)}, stop
+    if not element.properties:
+        return {}, position
     columns: dict[str, list[Array]] = {name: [] for name, *_ in element.properties}
     for _ in range(element.count):
         for name, kind, counter in element.properties:

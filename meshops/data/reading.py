@@ -72,7 +72,8 @@ class MeshRead:
         mesh: PolyData or UnstructuredGrid with all arrays of the chosen parts.
         notes: What was read.
         cell_part: ``[c]`` place in ``notes.chosen`` of the part of each cell; None: the file has no parts.
-        walls: Beside a volume: the faces that the file calls walls; None: it does not say.
+        walls: Beside a volume: the faces that the file calls walls, with the place of their part among ``notes.parts``
+            as cell array ``part``; None: it does not say.
         body: Beside a volume: the faces that were asked for by name; None: none were.
     """
 

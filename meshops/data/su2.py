@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from meshops.data.cells import Array, Cells, make_cells, running_sum
-from meshops.data.gmsh_sections import DamagedError, numbers_of
 from meshops.data.parts import select_cells
 from meshops.data.reading import MeshRead, ReadNotes, Region
+from meshops.data.text_numbers import DamagedError, numbers_of, word_starts
 from meshops.errors import InputError, listing
 
 INTERNAL = "internal"
@@ -52,7 +52,8 @@ def read_su2(path: str | Path, *, region: Region = None) -> MeshRead:
     path = Path(path)
     label = str(path)
     text = path.read_bytes().decode("latin-1").removeprefix("\xef\xbb\xbf")
-    text = re.sub(r"%[^\n]*", "", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = re.sub(r"%[^\n]*", "", text) if "%" in text else text
     notes = ReadNotes("SU2", precision="text")
     zones = _zones(text, label, notes)
     points, cells, members = _together(zones, notes)
@@ -194,14 +195,13 @@ def _whole(text: str, name: str, label: str) -> int:
 def _table(body: str, count: int, label: str, what: str) -> tuple[Array, Array]:
     """Numbers of the first ``count`` lines that are not blank, and how many each has."""
     try:
-        flat = numbers_of(re.sub(r"(?<=[\d.])[dD](?=[-+\d])", "e", body).encode("latin-1"))
+        # 1.0D-3 as Fortran writes it: no other letter can stand among numbers.
+        flat = numbers_of(body.encode("latin-1").replace(b"D", b"e").replace(b"d", b"e"))
     except DamagedError as error:
         raise InputError(f"{label}: the list of {what} {error}; the file is damaged, export it again") from None
     raw = np.frombuffer(body.encode("latin-1"), dtype=np.uint8)
-    blank = (raw == 32) | (raw == 9) | (raw == 10) | (raw == 11) | (raw == 12)
-    first = np.flatnonzero(~blank & np.r_[True, blank[:-1]])
-    line = np.cumsum(raw == 10)[first] if first.size else first
-    width = np.bincount(line)
+    first = word_starts(raw)
+    width = np.bincount(np.searchsorted(np.flatnonzero(raw == 10), first))
     width = width[width > 0][:count]
     if width.size < count:
         raise InputError(

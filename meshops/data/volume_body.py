@@ -117,6 +117,31 @@ def extract_body(
     return _surface(mesh, faces.take(keep))
 
 
+def body_parts(mesh: pv.UnstructuredGrid, walls: Mesh, *, label: str = "mesh") -> tuple[int, ...]:
+    """Which parts of the walls of a volume are its body.
+
+    Args:
+        mesh: Volume mesh.
+        walls: With the cell array ``part``.
+        label: How messages call the mesh.
+
+    Raises:
+        InputError: There is no body, it cannot be told from the outer walls, or one part is both.
+    """
+    body = extract_body(mesh, label=label, walls=walls)
+    size, nodes = as_polygons(cells_of(walls))
+    center, vector = polygon_geometry(np.asarray(walls.points, dtype=np.float64), size, nodes)
+    inside = _among(Faces(size, nodes, nodes, center, vector), body)
+    part = np.asarray(walls.cell_data["part"])
+    found = np.unique(part[inside])
+    if np.isin(part[~inside], found).any():
+        raise InputError(
+            f"{label}: one patch of type wall holds the body and outer walls; split it (topoSet, createPatch), or give "
+            "the surface of the body itself"
+        )
+    return tuple(int(i) for i in found)
+
+
 def _outer(mesh: pv.UnstructuredGrid, points: Array, label: str) -> Faces:
     """Outer faces, turned out of the fluid."""
     cells = cells_of(mesh)

@@ -38,7 +38,12 @@ def read_cgns(path: Path, *, region: Region = None, time: Time = "last") -> Mesh
     reader.SetLoadBndPatch(False)
     reader.SetIgnoreFlowSolutionPointers(False)
     data = run_in_time(reader, path, notes, time, prepare)
-    return read_data(data, path, notes, region)
+    if notes.times == (0.0,):  # VTK's own when the file has none
+        notes.time, notes.times = None, ()
+    read = read_data(data, path, notes, region)
+    for name in [name for name in read.mesh.field_data if name in ("ispatch", "issurface") or "/" in name]:
+        del read.mesh.field_data[name]
+    return read
 
 
 def read_exodus(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:

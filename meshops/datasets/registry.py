@@ -33,27 +33,37 @@ class Registered:
         maker: Class; takes ``root`` (unless shipped), ``split`` and options.
         layout: Patterns of files below the root, any of which gives the layout away.
         last: Recognised only where no other layout fits.
+        opener: Called instead of the class, where what is opened depends on the files; None: the class.
     """
 
     maker: Callable[..., AnyDataset]
     layout: tuple[str, ...] = ()
     last: bool = False
+    opener: Callable[..., AnyDataset] | None = None
+
+    @property
+    def makes(self) -> Callable[..., AnyDataset]:
+        """What is called to open it."""
+        return self.opener or self.maker
 
 
 _DATASETS: dict[str, Registered] = {}
 
 
-def register_dataset(name: str, *, layout: Sequence[str] = (), last: bool = False) -> Callable[[T], T]:
+def register_dataset(
+    name: str, *, layout: Sequence[str] = (), last: bool = False, opener: Callable[..., AnyDataset] | None = None
+) -> Callable[[T], T]:
     """Decorator: make a dataset class available by its name, and recognisable by its files.
 
     Args:
         name: In lower case with ``_``.
         layout: See :class:`Registered`.
         last: See there.
+        opener: See there.
     """
 
     def register(maker: T) -> T:
-        _DATASETS[name] = Registered(maker, tuple(layout), last)
+        _DATASETS[name] = Registered(maker, tuple(layout), last, opener)
         return maker
 
     return register
@@ -82,7 +92,7 @@ def options(name: str) -> tuple[str, ...]:
     Raises:
         InputError: Unknown name.
     """
-    parameters = inspect.signature(_registered(name)[1].maker).parameters
+    parameters = inspect.signature(_registered(name)[1].makes).parameters
     return tuple(option for option in parameters if option not in ("root", "split"))
 
 
@@ -103,7 +113,7 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
         'run_30'
     """
     key, known = _registered(name)
-    allowed = inspect.signature(known.maker).parameters
+    allowed = inspect.signature(known.makes).parameters
     unknown = sorted(set(options_) - set(allowed))
     if unknown:
         raise InputError(
@@ -113,10 +123,10 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
     if "root" not in allowed:
         if root is not None:
             raise InputError(f"{key} is shipped with meshops and takes no folder, got root={str(root)!r}; leave it out")
-        return known.maker(split=split, **options_)
+        return known.makes(split=split, **options_)
     if root is None:
         raise InputError(f"{key}: the folder of the data is needed; give root=... (--data.root FOLDER)")
-    return known.maker(root, split=split, **options_)
+    return known.makes(root, split=split, **options_)
 
 
 def published_layout(root: str | Path) -> str | None:

@@ -20,7 +20,7 @@ from meshops.datasets.folder.matching import rows_of_cases
 from meshops.datasets.folder.series import SeriesCases
 from meshops.datasets.folder.study_file import read_study, write_study
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
-from meshops.datasets.registry import create, options
+from meshops.datasets.registry import create, options, register_dataset
 from meshops.errors import InputError, listing
 
 
@@ -139,3 +139,13 @@ def _published(study: Study, split: str) -> CaseDataset | MeshTrajectoryDataset:
     if study.flow is not None:
         data.flow, data.flow_stated = study.flow, study.flow_stated
     return data
+
+
+def open_registered(
+    root: str | Path, split: str = "train", *, check: bool = True, cache: bool = True
+) -> CaseDataset | MeshTrajectoryDataset:
+    """What a run file calls ``{name: study, root: study.yaml}``: see :meth:`Study.open`."""
+    return Study.of(description_of(root)).open(split, check=check, cache=cache)
+
+
+register_dataset("study", opener=open_registered)(FolderCases)

@@ -24,6 +24,7 @@ class FitConfig:
         conditions: Named conditions the surrogate is told; None: all that differ between cases.
         numbers: Named results to find; None: all that every case has and that differ.
         geometry: ``"body"``: features of the body in its flow; ``"none"``; ``"auto"``: where the flow is stated.
+        start: Checkpoint of a surrogate of other data with the same fields, to go on from; empty: none.
         networks: Names of registered models that may be tried; None: those that suit the data; (): none.
     """
 
@@ -36,6 +37,7 @@ class FitConfig:
     conditions: tuple[str, ...] | None = None
     numbers: tuple[str, ...] | None = None
     geometry: Literal["auto", "body", "none"] = "auto"
+    start: str = ""
     networks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

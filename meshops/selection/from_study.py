@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from meshops.datasets.base import CaseDataset
+from meshops.datasets.folder.description import FILE
 from meshops.datasets.folder.find import description_of
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.study import Study
+from meshops.doctor.findings import Finding
 from meshops.selection.config import FitConfig
 from meshops.tasks.base import Plain
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def fit_study(
-    study: Study, config: FitConfig, *, resume: bool = False, overwrite: bool = False, console: Console | None = None,
+    study: Study, config: FitConfig, *, findings: Sequence[Finding] = (), resume: bool = False, overwrite: bool = False,
+    console: Console | None = None,
 ) -> FitResult | RolloutFit:  # fmt: skip
     """The best surrogate of a study; see :func:`meshops.selection.fit`.
 
@@ -30,6 +33,7 @@ def fit_study(
         study: Which folder, and what is in it.
         config: Settings; ``test``, ``groups`` and ``geometry`` are filled in from the study where they are at their
             defaults.
+        findings: Of the run doctor, for the report.
         resume: Go on with the fit in ``config.out``.
         overwrite: Remove the fit that is there.
         console: Where progress goes; None: nowhere.
@@ -47,7 +51,7 @@ def fit_study(
     if isinstance(data, MeshTrajectoryDataset):
         return fit_trajectories(data, config, console=console, about=about, **options)
     config = settled(study, data, config)
-    result = fit(data, config, console=console, about=about, notes=left_out(data), **options)
+    result = fit(data, config, console=console, about=about, notes=left_out(data), findings=findings, **options)
     study.save(Path(config.out) / "study.yaml")
     return result
 
@@ -78,10 +82,22 @@ def left_out(data: CaseDataset) -> list[str]:
     return [f"case '{name}' was left out: {why}" for name, why in lost.items()]
 
 
-def load(path: str | Path) -> Study:
-    """The study of a ``study.yaml``, or of a folder: its ``study.yaml``, else a guess.
+def seen(path: str | Path, *, console: Console | None = None) -> tuple[Study, tuple[Finding, ...]]:
+    """The study of a ``study.yaml`` as it stands, or of a folder as :func:`meshops.doctor.look_at` sees it.
+
+    Returns:
+        The study, and what the run doctor found; nothing where the file is taken as it stands.
 
     Raises:
-        InputError: Neither.
+        InputError: There is nothing to learn from.
     """
-    return Study.of(description_of(path))
+    from meshops.doctor.look import look_at, study_of
+
+    given = Path(path).expanduser()
+    if not given.is_dir() or (given / FILE).is_file():
+        return Study.of(description_of(given)), ()
+    study, screen = study_of(given), console or Console(quiet=True)
+    found = look_at(study)
+    for finding in found.findings:
+        screen.print(f"note: {finding}")
+    return found.study, found.findings

@@ -15,6 +15,7 @@ from torch import nn
 from meshops.data.normalize import Normalizer
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.subset import CaseSubset
+from meshops.doctor.findings import Finding
 from meshops.errors import InputError, Stopped, listing
 from meshops.selection.config import FitConfig
 from meshops.selection.curve import Curve, learning_curve
@@ -24,6 +25,7 @@ from meshops.selection.networks import Network
 from meshops.selection.numbers import Numbers, choose_numbers
 from meshops.selection.reduced import Carried
 from meshops.selection.search import Found, Search, assemble, with_model, yardstick_tasks
+from meshops.selection.started import fields_of, join, started
 from meshops.surrogate import Surrogate
 from meshops.surrogate.base import software
 from meshops.tasks.base import CaseSource, Context, Plain
@@ -32,6 +34,7 @@ from meshops.tasks.fields_samples import FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings
 from meshops.tasks.report import Report
 from meshops.trust import Novelty
+from meshops.viz.report import Table
 
 WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
 SUBSET = 2048
@@ -71,6 +74,7 @@ def fit(
     console: Console | None = None,
     about: Mapping[str, Plain] | None = None,
     notes: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
 ) -> FitResult:
     """The best surrogate of finished cases that the time allows.
 
@@ -82,6 +86,7 @@ def fit(
         console: Where progress goes; None: nowhere.
         about: Facts about the data for the checkpoint.
         notes: What else the user should know of the data.
+        findings: Of the run doctor, for the report.
 
     Raises:
         InputError: The cases, a setting or the folder cannot be used.
@@ -100,7 +105,7 @@ def fit(
         start = time.perf_counter()
         result = _fit(cases, config, split, folder, screen, dict(about or {}), notes)
         result.report.seconds["total"] = round(time.perf_counter() - start, 1)
-        write_results(result, cases)
+        write_results(result, cases, findings)
         if result.found.stopped is not None:
             stop = result.found.stopped
             raise Unfinished(stop.signal, folder)
@@ -144,6 +149,8 @@ def _fit(
     more: Sequence[str],
 ) -> FitResult:
     learning = CaseSubset(cases, split.learn)
+    if config.start:
+        config = replace(config, fields=fields_of(config.start))
     settings, notes = _settings(learning, config), [*more]
     notes += _remarks(cases, split, drawn=isinstance(config.test, float | int))
     context = Context(console=screen, folder=folder)
@@ -157,8 +164,12 @@ def _fit(
     networks = () if len(cases) < FEW else networks
     search = Search(task, samples, split, 60 * config.minutes, folder / "work", screen, config.seed, networks)
     found, carried = search.run()
-    numbers = _numbers(learning, config, carried, split)
-    made = _with_numbers(assemble(search, found, carried), numbers)
+    numbers, going_on = None, started(config.start, search, learning) if config.start else None
+    if going_on is not None and join(found, going_on):
+        made, samples = going_on.task, going_on.samples
+    else:
+        numbers = _numbers(learning, config, carried, split)
+        made = _with_numbers(assemble(search, found, carried), numbers)
     surrogate = Surrogate(made, _info(samples, found, split, about), Novelty.of(made, samples))
     surrogate.save(folder / "model.ckpt")
     report = _judge(surrogate, cases, split, found, yardstick_tasks(search, carried))
@@ -180,6 +191,9 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
         passes=4 if body else 2,
         mesh_cues=body and first.get("location") == "cell",
         hide_cues=0.15,
+        radii=(0.02, 0.04, 0.08, 0.16, 0.32),
+        potential_change=True,
+        max_sources=4096,
         loss=("relative_l2",),
         conditions=config.conditions,
         geometry=config.geometry,
@@ -235,19 +249,15 @@ def _judge(
         for name, task in yardsticks.items():
             report.baselines[name] = task.evaluate(held).mean
         return report
-    spec = surrogate.task.spec
     assert isinstance(surrogate.task, FieldsTask)
     keys = [f"{surrogate.task.spec.short(name)}_rel_l2" for name in surrogate.task.spec.fields]
     names = [cases.cases[i] for i in split.learn]
     leader = found.candidates[0]
-    rows = {
-        name: {key: float(value) for key, value in zip(keys, row, strict=True)}
-        for name, row in zip(names, leader.errors, strict=True)
-    }
+    known = zip(names, leader.errors, strict=True) if len(names) == len(leader.errors) else ()
+    rows = {name: {key: float(v) for key, v in zip(keys, row, strict=True)} for name, row in known}
     others = {c.name: dict(zip(keys, map(float, c.errors.mean(0)), strict=True)) for c in found.candidates[1:]}
     mean = dict(zip(keys, map(float, leader.errors.mean(0)), strict=True))
     columns = {key: key.removesuffix("_rel_l2") for key in keys}
-    del spec
     title = f"relative L2 error by cross-validation over {len(names)} cases, of what they chose: an optimistic figure"
     return Report("fields", title, dict(mean), {k: dict(v) for k, v in rows.items()}, others, columns=columns)  # type: ignore[arg-type]
 
@@ -265,7 +275,7 @@ def _info(samples: FieldsSamples, found: Found, split: Split, about: dict[str, P
     }
 
 
-def write_results(result: FitResult, cases: CaseDataset) -> None:
+def write_results(result: FitResult, cases: CaseDataset, findings: Sequence[Finding] = ()) -> None:
     """Write numbers and report."""
     from meshops.io import write_json
     from meshops.selection.report import write_fit_report
@@ -282,4 +292,8 @@ def write_results(result: FitResult, cases: CaseDataset) -> None:
         "notes": list(result.notes),
     }
     write_json(result.folder / "metrics.json", content)
-    write_fit_report(result, cases)
+    table = None
+    if findings:
+        rows = [[f.severity, f.case or "all", f.what, f.evidence, f.cure] for f in findings]
+        table = Table(["", "case", "what", "evidence", "what to do"], rows)
+    write_fit_report(result, cases, findings=table)

@@ -1,4 +1,4 @@
-"""The search for the best surrogate: closed forms, networks, their blend; all compared on the same held-out nodes.
+"""The search for the best surrogate: closed forms, trees, networks, their blend; all compared at the same nodes.
 
 Folds of the learning cases choose; cases of the outer split, which nothing here sees, judge the winner.
 """
@@ -20,7 +20,7 @@ from torch import nn
 from meshops.errors import Stopped
 from meshops.models import create_model
 from meshops.selection.blending import blend_weights, nested
-from meshops.selection.folds import Split
+from meshops.selection.folds import FEW, Split
 from meshops.selection.networks import (
     BODIES,
     GRAPHS,
@@ -28,6 +28,7 @@ from meshops.selection.networks import (
     Bench,
     Member,
     Network,
+    predict_at,
     seconds_per_step,
     slowness,
     steps_for,
@@ -39,7 +40,10 @@ from meshops.selection.scores import Sheet, Truth, score
 from meshops.tasks.base import Made
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
+from meshops.training.boosting import Boosting, boosted
 
+TREES = "boosted trees"
+TREE_SHARE, TREE_ROW = 0.15, 1.5e-5  # of the time for trees of folds, and seconds of a channel of a row on one core
 CLOSED, TRAINED = 0.15, 0.7  # shares of the time for closed forms, and for networks
 LOOK = 0.1  # of the time for networks: a first look at each, where there are several
 BLENDED = 4  # candidates in a blend at most
@@ -56,6 +60,7 @@ class Candidate:
         sheet: Held-out predictions.
         variant: Of a closed form.
         members: Of a network, one per fold.
+        refitted: Trees, fitted to all cases when they are chosen.
         note: Why it is not in the race, or how it was made.
     """
 
@@ -64,6 +69,7 @@ class Candidate:
     sheet: Sheet
     variant: Variant | None = None
     members: tuple[Member, ...] = ()
+    refitted: bool = False
     note: str = ""
 
     @property
@@ -123,6 +129,8 @@ class Search:
         self._closed_forms(found, carried, truth)
         self._choose(found, truth)
         bench = Bench(self.task, self.samples, truth, self.split, self.folder, self.console, self.seed)
+        self._trees(found, bench)
+        self._choose(found, truth)
         try:
             self._networks(found, bench)
         except Stopped as stop:
@@ -144,6 +152,21 @@ class Search:
         found.candidates += leading.values()
         for candidate in sorted(leading.values(), key=lambda c: c.score):
             self.console.print(f"  {candidate.name}: held-out error {candidate.score:.4f}")
+
+    def _trees(self, found: Found, bench: Bench) -> None:
+        """Boosted trees of the nodes' own inputs: for bodies, where these hold the shape around a node and its flow."""
+        if not self.samples.spec.bodies or len(self.split.learn) + len(self.split.test) < FEW:
+            return
+        config = tree_config(self.samples, len(self.split.folds), self.seconds)
+        sheet: Sheet = [torch.empty(0)] * len(self.split.learn)
+        for fold in range(len(self.split.folds)):
+            rest, held = bench.parts(fold)
+            model, made = boosted(self.task, [self.samples.graphs[i] for i in rest], config, seed=self.seed)
+            task = with_model(self.task, model, made)
+            for case in held:
+                sheet[case] = predict_at(task, self.samples.graphs[case], bench.truth.nodes[case])
+        found.candidates.append(Candidate(TREES, bench.truth.table(sheet), sheet, refitted=True))
+        self.console.print(f"  {TREES}: held-out error {found.candidates[-1].score:.4f}")
 
     def _networks(self, found: Found, bench: Bench) -> None:
         wanted = self.networks if self.networks is not None else BODIES if self.samples.spec.bodies else GRAPHS
@@ -214,6 +237,12 @@ class Search:
             found.score = reached
 
 
+def tree_config(samples: FieldsSamples, folds: int, seconds: float) -> Boosting:
+    """Trees of the folds: fewer than those of the end, and of fewer nodes where the time is short."""
+    rows = int(TREE_SHARE * seconds / (TREE_ROW * folds * samples.spec.channels))
+    return Boosting(members=1, most_rows=max(5_000, min(rows, 150_000)))
+
+
 def assemble(search: Search, found: Found, carried: Carried) -> FieldsTask:
     """The task with the model that was chosen, refitted to all learning cases where it is in closed form."""
     by_name = {candidate.name: candidate for candidate in found.candidates}
@@ -222,6 +251,8 @@ def assemble(search: Search, found: Found, carried: Carried) -> FieldsTask:
         candidate = by_name[name]
         if candidate.variant is not None:
             members.append((*fitted(carried, candidate.variant), weights))
+        if candidate.refitted:
+            members.append((*boosted(search.task, search.samples.graphs, seed=search.seed), weights))
         for member in candidate.members:
             members.append((member.model, member.made, weights / len(candidate.members)))
     if not members:  # the training mean alone: components without any

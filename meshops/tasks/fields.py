@@ -39,6 +39,7 @@ from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task, register_task
+from meshops.tasks.fields_begun import begun_samples, like_cells
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -98,8 +99,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     @classmethod
     def samples(cls, data: CaseSource, settings: object, context: Context = ALONE) -> FieldsSamples:
-        """Prepared cases; see :func:`meshops.tasks.fields_samples.make_samples`."""
+        """Prepared cases, with ``context.start`` as that sees them; see :mod:`meshops.tasks.fields_samples`."""
         assert isinstance(settings, FieldsSettings)
+        if context.start is not None:
+            return begun_samples(data, settings, context)
         return make_samples(data, settings, context)
 
     @classmethod
@@ -385,8 +388,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             return False
         alike = False
         if self.cell_size is not None and self.cell_points is not None and case.body is not None and not case.refined:
-            size, points = case.body.resolution(case.flow)
-            alike = 0.5 < size / self.cell_size < 2 and abs(points - self.cell_points) < 0.4
+            alike = like_cells(case.body.resolution(case.flow), (self.cell_size, self.cell_points))
         if not alike:
             case.notes.append(
                 "the mesh is not like the simulation meshes of the training set (a CAD triangulation?): features of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
+
+T = TypeVar("T")
 
 LOOKED_AT = 4  # cases on which mirror symmetry is decided
 
@@ -174,8 +176,8 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         quantity_units=tuple(cases.quantity_units.get(name, "") for name in (*conditions, *numbers)),
         location="cell" if graph.get("location") == "cell" else "point",
         nodes=settings.nodes or 0,
-        loss=settings.loss,
-        weights=settings.weights,
+        loss=_of_chosen(settings.loss, chosen, graph.fields),
+        weights=_of_chosen(settings.weights, chosen, graph.fields),
         number_weight=settings.number_weight,
         metrics=settings.metrics,
         shape=settings.shape,
@@ -195,6 +197,13 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         nodes=2048 if settings.nodes is None else settings.nodes,
         hide=settings.hide_cues,
     )
+
+
+def _of_chosen(values: tuple[T, ...], chosen: Sequence[str], every: Sequence[str]) -> tuple[T, ...]:
+    """Settings one per field: a recipe that gives them for all fields of the data keeps those of the chosen ones."""
+    if len(values) in (1, len(chosen)) or len(values) != len(every):
+        return values  # a wrong number is refused by the spec
+    return tuple(values[list(every).index(name)] for name in chosen)
 
 
 def _is_body(cases: CaseDataset, graph: MeshGraph, settings: FieldsSettings) -> bool:

@@ -35,6 +35,7 @@ class FieldsSettings:
             where 3-D cases state their flow.
         radii: Radii of the geometry averages, in body heights.
         potential_flow: Give the model the potential flow past the body.
+        potential_change: And how its pressure changes along the surface, at the radii; on surfaces.
         max_sources: Panels that represent the body in the features.
         mesh_cues: Let the model see edges and folds of the surface cells (solver meshes have artefacts there).
         hide_cues: How often they are hidden in training, so that CAD triangulations can be predicted too.
@@ -43,6 +44,7 @@ class FieldsSettings:
         number_weight: Weight of those in the loss.
         shape: Describe the shape of each case by numbers, for models of whole cases (components, blend).
         metrics: Further metrics of every field in reports, by name: see meshops.metrics.list_metrics("field", "area").
+        start: Checkpoint to continue from, of the same fields; it decides inputs, features and normalisation.
     """
 
     fields: tuple[str, ...] | None = None
@@ -53,6 +55,7 @@ class FieldsSettings:
     geometry: Literal["auto", "body", "none"] = "auto"
     radii: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32)
     potential_flow: bool = True
+    potential_change: bool = False
     max_sources: int = 2048
     mesh_cues: bool = False
     hide_cues: float = 0.3
@@ -61,6 +64,7 @@ class FieldsSettings:
     number_weight: float = 0.1
     shape: bool = False
     metrics: tuple[str, ...] = ()
+    start: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -85,8 +89,8 @@ class FieldsSettings:
     def features(self, flow: FlowConditions) -> FeatureSpec:
         """Features of a body in a flow."""
         return FeatureSpec(
-            radii=self.radii, potential_flow=self.potential_flow, max_sources=self.max_sources,
-            mesh_cues=self.mesh_cues, reynolds=flow.viscosity > 0,
+            radii=self.radii, potential_flow=self.potential_flow, potential_change=self.potential_change,
+            max_sources=self.max_sources, mesh_cues=self.mesh_cues, reynolds=flow.viscosity > 0,
         )  # fmt: skip
 
 

@@ -136,15 +136,14 @@ def _example(cases: CaseDataset, index: int, spec: FieldsSpec) -> tuple[Example,
     graph = cases[index]
     case = graph_case(graph, spec, flow=case_flow(cases, index, spec))
     points = graph.get("points")
-    corners = graph.pos if points is None else points.double() - origin_of(graph)
+    plain = points is None or spec.domain == "graph"
+    corners = graph.pos if plain else points.double() - origin_of(graph)
     values = _description(cases, index, case, graph)
     scaling = spec.scaling(case.flow)
     columns = [
         (graph.field(name).reshape(len(graph.pos), -1).double() - scaling[name][0]) / scaling[name][1]
         for name in spec.fields
     ]
-    if spec.domain == "graph":
-        corners = graph.pos
     box = np.stack([corners.amin(0).numpy(), corners.amax(0).numpy()]).astype(np.float64)
     return Example(graph.pos.double().numpy(), box, torch.cat(columns, 1).numpy(), values), case
 

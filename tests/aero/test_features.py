@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.features import Body, FeatureSpec, frame_of, node_features, potential_velocity
+from meshops.aero.features import Body, FeatureSpec, changes_along, frame_of, node_features, potential_velocity
 from meshops.aero.frame import GRID, Frame
 from meshops.data.convert import from_pyvista
 from meshops.data.mesh_graph import MeshGraph
@@ -158,3 +158,35 @@ def test_the_reynolds_number_is_a_feature():
     spec = FeatureSpec(radii=(), potential_flow=False, reynolds=True)
     out = node_features(graph, frame_of(graph, FREE, "surface"), spec, "surface", reynolds=1e6)
     assert_close(out[:, spec.names("surface").index("log_reynolds")], torch.full((len(out),), float(np.log(1e6))))
+
+
+def test_the_rise_of_the_potential_pressure_is_its_slope_along_the_flow():
+    """On a long cylinder of panels with a pressure that is linear in x: slope times radius, whatever the radius."""
+    angle, x = torch.meshgrid(torch.arange(40) * (2 * np.pi / 40), torch.linspace(-2, 2, 161), indexing="ij")
+    normal = torch.stack([torch.zeros_like(x), angle.cos(), angle.sin()], -1).reshape(-1, 3).float()
+    center = torch.stack([x, 0.3 * angle.cos(), 0.3 * angle.sin()], -1).reshape(-1, 3).float()
+    panels = Body(center, normal, torch.full((len(center),), 1e-3), center.amin(0), center.amax(0))
+    at = center[:, 0].abs() < 0.3
+    along = torch.tensor([[1.0, 0.0, 0.0]]).expand(int(at.sum()), -1)
+    pressure = 0.5 - 0.4 * center[:, 0]
+    columns = changes_along(center[at], normal[at], along, panels, pressure, [0.1, 0.2])
+    for radius, mean, rise in ((0.1, *columns[:2]), (0.2, *columns[2:])):
+        assert_close(mean[:, 0], pressure[at], atol=2e-3, rtol=0)
+        assert_close(rise[:, 0], torch.full_like(rise[:, 0], -0.4 * radius), atol=2e-3, rtol=0)
+    back = changes_along(center[at], normal[at], -along, panels, pressure, [0.1])[1]
+    assert_close(back, -columns[1], atol=1e-4, rtol=0)
+
+
+def test_changes_of_the_potential_flow_do_not_depend_on_the_axes():
+    mesh = ellipsoid(3)
+    turned = mesh.copy()
+    turned.points = np.asarray(mesh.points)[:, [1, 2, 0]]
+    first = features(mesh, FlowConditions(ground=None), potential_change=True, radii=(0.1, 0.3))
+    second = features(turned, FlowConditions(flow=(0, 0, 1), up=(0, 1, 0), ground=None), potential_change=True,
+                      radii=(0.1, 0.3))  # fmt: skip
+    names = FeatureSpec(potential_change=True, radii=(0.1, 0.3)).names("surface")
+    assert len(names) == first.shape[1] and [n for n in names if "rise" in n] == [
+        "potential_rise@0.1", "potential_rise@0.3",
+    ]  # fmt: skip
+    assert_close(first, second, atol=2e-3, rtol=1e-3)
+    assert FeatureSpec(potential_change=True).names("volume") == FeatureSpec().names("volume")

@@ -266,3 +266,23 @@ def test_every_chunk_size_gives_the_same_answer(checkpoint, body):
         few, many = (surrogate.predict(body, method=method, chunk_size=c) for c in (700, 100_000))
         scale = np.abs(many.fields["pMean"]).max()
         assert np.abs(few.fields["pMean"] - many.fields["pMean"]).max() < 1e-5 * max(scale, 1)
+
+
+def test_patches_of_a_case_come_back_as_parts(checkpoint, tmp_path, capsys):
+    from meshops.datasets.studies import write_study
+
+    write_study("foam", tmp_path / "foam", cases=1, seed=3, resolution=6, layers=4)
+    case, out = tmp_path / "foam" / "case_0000", tmp_path / "out"
+    assert predict(checkpoint, case, out, "--region", "body", "--no-pictures", "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)[str(case)]
+    body = pv.read(out / "case_0000_predicted.vtu")
+    assert body.n_cells == 108 == numbers["nodes"]
+    assert body.cell_data["pMean_predicted"].shape == (108,) and body.cell_data["U"].shape == (108, 3)
+    both = tmp_path / "both"
+    assert (
+        predict(checkpoint, case, both, "--region", "body", "--region", "grou.d", "--no-pictures", "--no-refine") == 0
+    )
+    parts = pv.read(both / "case_0000_predicted.vtm")
+    assert parts.keys() == ["body", "ground"] and parts["body"].n_cells == 108
+    assert all("pMean_predicted" in part.cell_data for part in parts)
+    assert "'body'" in refused(capsys, checkpoint, case, tmp_path / "no", "--region", "bonnet")

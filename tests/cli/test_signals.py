@@ -122,3 +122,55 @@ def test_a_second_ctrl_c_stops_at_once(file: Path, tmp_path: Path) -> None:
         time.sleep(0.3)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in err and "interrupted" in err
+
+
+@pytest.mark.parametrize("verb", ["train", "demo"])
+@pytest.mark.parametrize("kept", ["", "checkpoints/last.ckpt", "model.ckpt"])
+def test_ctrl_c_outside_of_the_steps_says_how_to_go_on(
+    verb: str,
+    kept: str,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While cases are read, or while the surrogate is judged."""
+    import meshops.training
+
+    out = tmp_path / "out"
+
+    def interrupted(*_: object, **__: object) -> None:
+        if kept:
+            (out / kept).parent.mkdir(parents=True, exist_ok=True)
+            (out / kept).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(meshops.training, "train", interrupted)
+    command = ["train", str(file)] if verb == "train" else ["demo"]
+    assert main([*command, "--out", str(out)]) == 130
+    told = capsys.readouterr().err
+    assert f"meshops {verb}: interrupted; " in told
+    assert ("--resume" in told) == bool(kept) and ("start again" in told) != bool(kept)
+
+
+def test_a_run_that_was_stopped_while_it_was_judged_is_judged_by_resume(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from meshops.surrogate import Surrogate
+
+    out, command = tmp_path / "out", ["train", str(file), "--out", str(tmp_path / "out"), "--train.steps", "10"]
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Surrogate, "evaluate", interrupted)
+        assert main([*command, "--train.val_every", "5"]) == 130
+    assert "continue with the same command and --resume" in capsys.readouterr().err
+    assert (out / "model.ckpt").is_file() and not (out / "metrics.json").exists()
+    before = torch.load(out / "model.ckpt", weights_only=True)["weights"]
+    assert main([*command, "--train.val_every", "5", "--resume"]) == 0
+    after = torch.load(out / "model.ckpt", weights_only=True)["weights"]
+    assert all(torch.equal(before[name], after[name]) for name in before) and (out / "metrics.json").is_file()
+    assert main(command[:4]) == 2  # never over a finished one
+    assert "remove it with --overwrite" in capsys.readouterr().err

@@ -146,6 +146,15 @@ def test_limits_grow_with_the_file_and_what_it_names(tmp_path: Path) -> None:
     assert large["memory"] >= small["memory"] + 64 * 900_000 and large["seconds"] > small["seconds"]
 
 
+def test_a_small_file_of_a_large_grid_is_read(tmp_path: Path) -> None:
+    grid = pv.ImageData(dimensions=(131, 131, 131))
+    grid.cell_data["p"] = np.zeros(grid.n_cells, dtype=np.float32)
+    grid.save(tmp_path / "a.vti")
+    assert (tmp_path / "a.vti").stat().st_size < 100_000
+    assert contained.limits_for(tmp_path / "a.vti")["memory"] > 1.5e9
+    assert readers.read_mesh(tmp_path / "a.vti").n_cells == grid.n_cells
+
+
 def polyhedron() -> pv.UnstructuredGrid:
     cube = pv.Cube(clean=True)
     faces = cube.faces.reshape(-1, 5)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 from pyvista.examples import cells as kinds
+from vtkmodules import vtkIOParallelXML
 from vtkmodules.vtkIOGeometry import vtkGLTFWriter
 from vtkmodules.vtkIOHDF import vtkHDFWriter
 from vtkmodules.vtkIOIOSS import vtkIOSSWriter
@@ -203,10 +204,19 @@ def test_fluent_seen_in_the_field(shared_data: Path) -> None:
         readers.read_mesh(folder / "multiblock_named.vtp")
 
 
-def test_cgns_of_cars(shared_data: Path) -> None:
-    read = readers.open_mesh(next((shared_data / "plaid_cars").rglob("*.cgns")))
-    assert read.notes.parts == ("Zone",) and read.notes.cells == {"triangle": 7168}
-    assert read.mesh.point_data["pressure"].shape == (3586,) and read.notes.precision == "float64"
+@pytest.mark.parametrize("kind", ["vti", "vts", "vtr"])
+def test_grids_in_pieces_keep_the_order_of_the_grid(kind: str, tmp_path: Path) -> None:
+    grid = pv.ImageData(dimensions=(4, 3, 5))
+    whole = {"vti": grid, "vts": grid.cast_to_structured_grid(), "vtr": grid.cast_to_rectilinear_grid()}[kind]
+    whole.cell_data["T"] = np.arange(float(whole.n_cells))
+    name = {"vti": "Image", "vts": "Structured", "vtr": "Rectilinear"}[kind]
+    writer = getattr(vtkIOParallelXML, f"vtkXMLP{name}{'Data' if kind == 'vti' else 'Grid'}Writer")()
+    writer.SetNumberOfPieces(3)
+    writer.SetStartPiece(0)
+    writer.SetEndPiece(2)
+    mesh = readers.read_mesh(write_vtk(writer, whole, tmp_path / f"a.p{kind}"))
+    assert mesh.cell_data["T"].tolist() == list(range(24)) and np.array_equal(mesh.points, grid.points)
+    assert np.allclose(mesh.cell_centers().points, grid.cell_centers().points)
 
 
 KINDS = [name for name in dir(kinds) if name[0].isupper() and name not in ("CellType", "Empty", "Iterable", "Literal",

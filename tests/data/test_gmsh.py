@@ -248,6 +248,12 @@ def test_partitioned_entities_of_version_four(tmp_path: Path) -> None:
     path.write_text(text)
     out = read_gmsh(path, region="domain")
     assert out.mesh.n_cells == 2 and out.mesh.cell_data["gmsh:partition"].tolist() == [1, 2]
+    path.write_text(text.replace("1 6 0\n22 2", "0 0\n22 2"))  # the group of the entity that was cut
+    assert read_gmsh(path, region="domain").mesh.n_cells == 2
+    path.write_text(text.replace("0 0 2 0\n21", "0 0 9 0\n21"))
+    odd = read_gmsh(path)
+    assert odd.mesh.n_cells == 2 and "'PartitionedEntities', 'GhostElements'" in odd.notes.remarks[0]
+    path.write_text(text)
     assert any("'GhostElements' were not read" in line for line in out.notes.lines())
 
 

@@ -13,7 +13,9 @@ import pyvista as pv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import Voronoi
+from vtkmodules.vtkIOGeometry import vtkOpenFOAMReader
 
+from meshops.data import foam_mesh as foam_mesh_module
 from meshops.data.cells import as_polygons, cell_faces, cells_of
 from meshops.data.openfoam import read_case
 from meshops.data.polygons import polygon_geometry
@@ -266,6 +268,37 @@ def test_the_mesh_of_a_time_folder(tmp_path: Path) -> None:
     assert read_case(case).mesh.n_cells == 2 and read_case(case, region="all").mesh.n_cells == 10
 
 
+def test_it_agrees_with_the_reader_of_vtk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells in the same order on the same points, faces of patches wound alike; in single precision."""
+    monkeypatch.setattr(foam_mesh_module, "CHUNK", 7)
+    writer, mesh = Writer(), tunnel()
+    case = writer.control(tmp_path / "case")
+    writer.mesh(case / "constant" / "polyMesh", mesh)
+    fields(writer, case / "1", mesh)
+    reader = vtkOpenFOAMReader()
+    reader.SetFileName(str(case / "system" / "controlDict"))
+    reader.UpdateInformation()
+    reader.EnableAllPatchArrays()
+    reader.EnableAllCellArrays()
+    reader.SetTimeValue(1.0)
+    reader.Update()
+    blocks = pv.wrap(reader.GetOutputDataObject(0))
+    theirs = {
+        "internal": blocks["internalMesh"],
+        "nose": blocks["boundary"]["nose"],
+        "sides": blocks["boundary"]["sides"],
+    }
+    for region, other in theirs.items():
+        mine = read_case(case, region=region).mesh
+        assert np.allclose(mine.cell_centers().points, other.cell_centers().points, atol=1e-6)
+        assert np.allclose(mine.cell_data["p"], other.cell_data["p"], atol=1e-6)
+        if region == "sides":
+            assert np.allclose(cell_geometry(mine)[1], cell_geometry(other)[1], atol=1e-6)
+        if region == "internal":
+            assert np.allclose(mine.compute_cell_sizes()["Volume"], other.compute_cell_sizes()["Volume"], atol=1e-6)
+            assert np.allclose(mine.cell_data["U"], other.cell_data["U"], atol=1e-6)
+
+
 def test_entries_of_fields(tmp_path: Path) -> None:
     """Patterns, groups, macros, includes, uniform values, tensors, point and surface fields."""
     writer, mesh = Writer(), tunnel()
@@ -446,3 +479,27 @@ def test_cases_of_the_field(shared_data: Path) -> None:
         assert (body.n_cells, body.n_points) == (12, 17) and body.area == pytest.approx(1.66667, rel=1e-5)
     body = read_case(folder / "zero-truth" / "input" / "initial_fields_only", region="body")
     assert any("are zero everywhere (an initial state?)" in line for line in body.notes.lines())
+
+
+def test_names_of_patches_as_snappy_makes_them(tmp_path: Path) -> None:
+    """Dashes, colons and percent signs; a group and a pattern name them all; fields name the group."""
+    names = ("motorBike_frt-fairing:001%1", "motorBike_fr-wh-rim%11", "motorBike_seat%(2)")
+    points, cells = box((3, 1, 1), (0, 0, 0), (3, 1, 1))
+    kinds = dict.fromkeys(names, "wall") | {"lowerWall": "wall"}
+    mesh = foam_mesh(
+        points, cells, lambda c, rim: names[int(c[0])] if c[2] == 1 else "lowerWall", kinds,
+        dict.fromkeys(names, ("motorBikeGroup",)),
+    )  # fmt: skip
+    writer = Writer()
+    case = writer.control(tmp_path / "motorBike_case")
+    writer.mesh(case / "constant" / "polyMesh", mesh)
+    folder = case / "1"
+    folder.mkdir()
+    writer.put(folder / "U", "volVectorField", b"""
+internalField uniform (20 0 0);
+boundaryField { motorBikeGroup { type noSlip; } lowerWall { type fixedValue; value $internalField; } }
+""")  # fmt: skip
+    for region in ("motorBikeGroup", "motorBike_.*", names[0] + "," + names[1] + "," + names[2]):
+        out = read_case(case, region=region)
+        assert out.notes.chosen == names and not out.mesh.cell_data["U"].any()
+    assert set(read_case(case, region="lowerWall").mesh.cell_data["U"][:, 0]) == {20.0}

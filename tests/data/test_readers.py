@@ -319,6 +319,43 @@ def test_truncation_raises_nothing_but_input_errors(name: str, share: float, tmp
         graph.validate()
 
 
+@settings(max_examples=600, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["binary.stl", "text.stl", "a.obj", "binary.ply", "text.ply", "a.msh", "text.msh", "a.su2"]),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.binary(max_size=6)), min_size=1, max_size=4),
+)
+@pytest.mark.filterwarnings("ignore::meshops.errors.DataWarning", "ignore::RuntimeWarning")
+def test_edits_raise_nothing_but_input_errors(name: str, edits: list[tuple[float, int, bytes]], tmp_path: Path) -> None:
+    whole = tmp_path / f"whole-{name}"
+    if not whole.exists():
+        MAKERS[name](whole)
+    raw = whole.read_bytes()
+    for place, how, what in edits:
+        i = int(place * len(raw))
+        raw = raw[:i] + what + raw[i + (len(what) if how == 0 else 0 if how == 1 else 20 * len(what)) :]
+    path = tmp_path / f"edited-{name}"
+    path.write_bytes(raw)
+    try:
+        graph = readers.read(path)
+    except InputError as error:
+        assert str(path) in str(error)
+    else:
+        graph.validate()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["element vertex 99999999999999\nelement face 0\n", "element vertex -3\nproperty float x\n",
+     "element vertex 1\nproperty list char float x\n", "element vertex 9\nproperty list int int vertex_indices\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["ascii", "binary_little_endian"])
+def test_ply_headers_that_lie(header: str, order: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ply"
+    path.write_bytes(f"ply\nformat {order} 1.0\n{header}end_header\n".encode() + b"\xff" * 64)
+    with pytest.raises(InputError, match=r"a.ply: "):
+        readers.read_mesh(path)
+
+
 @pytest.mark.filterwarnings("ignore::meshops.errors.DataWarning")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["points", "faces", "owner", "neighbour", "boundary"]), share=st.floats(0, 0.99))

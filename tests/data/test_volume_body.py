@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import pyvista as pv
 
+from meshops.aero.case_spec import CaseSpec
+from meshops.aero.cases import open_case
+from meshops.aero.features import FeatureSpec
 from meshops.data.cells import cells_of
 from meshops.data.openfoam import read_case
 from meshops.data.readers import read_mesh
@@ -198,3 +204,85 @@ def test_far_from_the_origin(offset: float) -> None:
     with pytest.warns(DataWarning, match="the 20 faces"):
         body = extract_body(domain((6, 6, 6), STANDING, lambda p: turn(0.4)(p) + offset))
     assert body.n_cells == 20
+
+
+def load_writers() -> ModuleType:
+    """The writers of small OpenFOAM cases beside this file."""
+    spec = importlib.util.spec_from_file_location("foam_cases", Path(__file__).with_name("foam_cases.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["foam_cases"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("scale", [None, 0.001])
+def test_a_case_of_openfoam_tells_its_body(scale: float | None, tmp_path: Path) -> None:
+    """A channel with a step that is no wall, one that is, and a body: types of patches and choices tell them apart."""
+    foam = load_writers()
+    points, cells = foam.box((6, 6, 6), (0, 0, 0), (1, 1, 1), ((2, 4), (2, 4), (2, 4)))
+    kept = [i for i, rims in enumerate(cells) if points[[n for r in rims for n in r]].mean(0)[[0, 2]].max() > 1 / 3]
+    cells = [cells[i] for i in kept]
+
+    def patch_of(c: np.ndarray, rim: tuple[int, ...]) -> str:
+        if 0.3 < c.min() and c.max() < 0.7:
+            return "car"
+        step = (c[0] < 0.35 and abs(c[2] - 1 / 3) < 1e-9) or (c[2] < 0.35 and abs(c[0] - 1 / 3) < 1e-9)
+        return "step" if step else "outer"
+
+    spec = CaseSpec(
+        fields=("p",), sizes=(1,), units=("",), dim=3, domain="volume", location="cell", features=FeatureSpec()
+    )  # fmt: skip
+    writer, faces = foam.Writer(), {}
+    for kind in ("patch", "wall"):
+        mesh = foam.foam_mesh(points, cells, patch_of, {"outer": "patch", "step": kind, "car": "wall"})
+        case = writer.control(tmp_path / kind)
+        writer.mesh(case / "constant" / "polyMesh", mesh)
+        writer.field(case / "1" / "p", "scalar", mesh, lambda c: c[:, 0])
+        for region in (None, "internal,car", "internal,step"):
+            opened = open_case(case, spec, region=region, scale=scale)
+            graph = opened.graph
+            faces[kind, region] = len(graph.body_area)
+            assert opened.mesh is not None and opened.mesh.n_cells == len(cells)
+            center = graph.pos.mean(0) - graph.body_pos.mean(0)
+            assert float(center.abs().max()) < 1.0 * (scale or 1)
+            said = " ".join(opened.notes)
+            assert ("were taken for the body" in said) == (region is None and kind == "wall")
+    car, step = 24, 2 * 6 + 2 * 6
+    assert faces == {
+        (kind, region): count
+        for kind in ("patch", "wall")
+        for region, count in ((None, car), ("internal,car", car), ("internal,step", step))
+    }
+
+
+def test_a_surface_surrogate_finds_the_patches_of_the_body(tmp_path: Path) -> None:
+    """Walls that are no outer walls, said; one patch for body and ground is refused."""
+    foam = load_writers()
+    points, cells = foam.box((6, 6, 6), (0, 0, 0), (1, 1, 1), ((2, 4), (2, 4), (0, 2)))
+    spec = CaseSpec(
+        fields=("p",), sizes=(1,), units=("",), dim=3, domain="surface", location="cell", features=FeatureSpec()
+    )  # fmt: skip
+
+    def patch_of(c: np.ndarray, rim: tuple[int, ...]) -> str:
+        if 0.3 < c[:2].min() and c.max() < 0.7 and c[2] > 1e-9:
+            return "nose" if c[0] < 0.5 else "tail"
+        return "ground" if c[2] < 1e-9 else "outer"
+
+    writer = foam.Writer()
+    kinds = {"outer": "patch", "ground": "wall", "nose": "wall", "tail": "wall"}
+    mesh = foam.foam_mesh(points, cells, patch_of, kinds)
+    case = writer.control(tmp_path / "case")
+    writer.mesh(case / "constant" / "polyMesh", mesh)
+    writer.field(case / "1" / "p", "scalar", mesh, lambda c: c[:, 0])
+    opened = open_case(case, spec)
+    assert opened.rows == 20 and np.allclose(
+        opened.truth["p"], np.asarray(opened.original().cell_centers().points)[:, 0]
+    )
+    assert "the body is 'nose', 'tail', of type wall and no outer wall; choose others with --region" in opened.notes
+    assert open_case(case, spec, region="nose").rows == 10
+    one = foam.foam_mesh(points, cells, lambda c, r: patch_of(c, r).replace("ground", "tail"), kinds)
+    writer.mesh(case / "constant" / "polyMesh", one)
+    writer.field(case / "1" / "p", "scalar", one, lambda c: c[:, 0])
+    with pytest.raises(InputError, match="one patch of type wall holds the body and outer walls"):
+        open_case(case, spec)

@@ -22,6 +22,8 @@ PAGES = sorted(
 UNDOCUMENTED = {
     "__main__",
     "cli",
+    "data.mesh_bytes",
+    "data.read_worker",
     "data.vtk_io",
     "datasets.airfrans.standin",
     "datasets.folder.array_files",

@@ -131,3 +131,19 @@ def test_a_run_that_never_reached_a_checkpoint_is_not_in_the_way(ellipsoids, tmp
         train(config(tmp_path / "run"))
     assert (tmp_path / "run" / "config.yaml").is_file()
     train(config(tmp_path / "run", steps=2))
+
+
+def test_a_recipe_with_settings_of_all_fields_serves_some_of_them() -> None:
+    """``meshops train demo --task.fields '["wallShearStressMean"]'`` takes the loss and the weight of that field."""
+    from meshops.cli.train import parse
+    from meshops.datasets import create
+    from meshops.tasks.fields_samples import make_spec
+
+    data = create("ahmed_mini")
+    for place, name in enumerate(("pMean", "wallShearStressMean")):
+        config = parse(["demo", "--task.fields", f'["{name}"]'])
+        both = parse(["demo"]).task
+        spec = make_spec(data, config.task)
+        assert spec.loss == (both.loss[place],) and spec.weights == (both.weights[place],)
+    turned = make_spec(data, parse(["demo", "--task.fields", '["wallShearStressMean","pMean"]']).task)
+    assert turned.loss == both.loss  # one per field, in the order that is asked for

@@ -52,6 +52,7 @@ class CaseLook:
         points, cells: How many.
         mark: The same for the same mesh.
         stored: Single values stored in the file.
+        times: How many times the file holds.
     """
 
     name: str
@@ -61,9 +62,10 @@ class CaseLook:
     cells: int
     mark: bytes
     stored: Mapping[str, float] = field(default_factory=dict)
+    times: int = 1
 
 
-def look_at(mesh: Mesh, name: str, stored: Mapping[str, float]) -> CaseLook:
+def look_at(mesh: Mesh, name: str, stored: Mapping[str, float], times: int = 1) -> CaseLook:
     """What a mesh holds."""
     from meshops.data.cells import cells_of
     from meshops.data.graph_files import numeric_arrays, plane_axis
@@ -78,7 +80,7 @@ def look_at(mesh: Mesh, name: str, stored: Mapping[str, float]) -> CaseLook:
     plane = plane_axis(points) is not None
     dimension = {3: "volume", 2: "2-D" if plane else "surface", 1: "lines"}.get(top, "points")
     mark = hashlib.sha256(points.tobytes()).digest()[:8]
-    return CaseLook(name, arrays, dimension, mesh.n_points, mesh.n_cells, mark, dict(stored))
+    return CaseLook(name, arrays, dimension, mesh.n_points, mesh.n_cells, mark, dict(stored), times)
 
 
 def _array(values: np.ndarray, size: int, kind: str) -> ArrayLook:

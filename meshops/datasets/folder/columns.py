@@ -125,6 +125,8 @@ def _quantities(
         else:
             conditions.append(entry)
             why = f"constant: {known[0]:g} in all cases, so nothing to learn from it" if len(set(known)) == 1 else span
+            if roles.is_shape(name) and len({look.mark for look in looks}) > 1:
+                why += "; of the shape, which the meshes show too: leave it out if predictions should not need it"
             reasons[f"conditions.{name}"] = why + _lack(lacking)
     for name in dict.fromkeys(column for row in rows.texts.values() for column in row):
         labels = [row.get(name, "") for row in rows.texts.values()]

@@ -14,11 +14,9 @@ from meshops.datasets.folder.find import description_of
 from meshops.datasets.folder.loading import input_sizes, load_case
 from meshops.datasets.folder.matching import CaseRows, rows_of_cases
 from meshops.datasets.folder.split import split_cases
-from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MeshopsError, listing, warn
 
 
-@register_dataset("study")
 class FolderCases(CaseDataset):
     """The cases of a study.
 
@@ -50,7 +48,10 @@ class FolderCases(CaseDataset):
         cache: bool = True,
         transform: Transform | None = None,
     ) -> None:
-        study = root if isinstance(root, Description) else finished(root)
+        study = root if isinstance(root, Description) else description_of(root)
+        if study.published or study.time == "all":
+            what = f"the layout '{study.layout}'" if study.published else "trajectories"
+            raise InputError(f"{study.root}: holds {what}; open it with meshops.datasets.open")
         every = list_cases(study)
         if not study.fields:
             raise InputError(f"{study.root}: the study names no fields; give fields: {{name: {{place: point}}}}")
@@ -229,15 +230,3 @@ class FolderCases(CaseDataset):
         from meshops.datasets.folder.standin import write_standin
 
         return write_standin(root, num)
-
-
-def finished(root: str | Path) -> Description:
-    """The study of a folder or a file, of finished cases in files.
-
-    Raises:
-        InputError: It has a published layout, or holds trajectories.
-    """
-    study = description_of(root)
-    if study.published:
-        raise InputError(f"{root}: has the published layout '{study.layout}'; give its name: name: {study.layout}")
-    return study

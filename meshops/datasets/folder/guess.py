@@ -20,10 +20,13 @@ from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
 from meshops.datasets.folder.snapshots import row_names
 from meshops.datasets.folder.suffixes import MESHES, WITH_FIELDS
+from meshops.datasets.folder.tables import SUFFIXES as TABLES
+from meshops.datasets.folder.tables import read_table
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
 from meshops.datasets.registry import create, published_layout
 from meshops.errors import InputError, MeshopsError, MissingDataError, collecting, listing
 
+FEWEST_TIMES = 5  # of a file, to be a simulation in time rather than a finished case with a few states
 GENERIC = ("mesh_files", "study")
 
 
@@ -61,7 +64,7 @@ def _layout(found: Listing) -> Description:
             cases = list_cases(study, found)
             return described(study, cases, look(study, cases), found)
     tried: list[str] = []
-    choices = [family for family in families(found)]
+    choices = [with_table(family, found) for family in families(found)]
     if not choices:
         raise nothing_found(found)
     best = _best_family(found, choices, tried)
@@ -107,6 +110,21 @@ def _best_family(found: Listing, choices: Sequence[Family], tried: list[str]) ->
     return study
 
 
+def with_table(family: Family, found: Listing) -> Family:
+    """Numbered files of one folder with a table of as many rows are cases, whatever stands before the numbers."""
+    if family.layout != "series" or family.num_cases > 1:
+        return family
+    for path in found.with_suffix(TABLES):
+        try:
+            table = read_table(found.root / path)
+        except InputError:
+            continue
+        timed = any(name.lower() in ("time", "t", "step", "iteration") for name in table.columns)
+        if len(table.rows) == len(family.paths) and not timed:
+            return Family("files", family.paths)
+    return family
+
+
 def _family_study(found: Listing, family: Family, choices: Sequence[Family]) -> tuple[Description, Sequence[CaseLook]]:
     others = [path for choice in choices if choice is not family for path in choice.paths]
     pattern = pattern_of(family.paths, [path for path in others if path.suffix == family.paths[0].suffix])
@@ -119,6 +137,12 @@ def _family_study(found: Listing, family: Family, choices: Sequence[Family]) -> 
         )
     cases = list_cases(study, found)
     looked = look(study, cases)
+    frames = min((seen.times for seen in looked.looks), default=1)
+    if family.layout != "series" and frames >= FEWEST_TIMES:
+        study = replace(study, layout="series", time="all").note("files", f"each of {frames} times or more")
+        study = study.note("time", "all: trajectories, for kind: rollout; last: finished cases of the last time")
+        cases = list_cases(study, found)
+        looked = look(study, cases)
     study = described(study, cases, looked, found)
     return study, looked.looks
 
@@ -157,7 +181,11 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
     if bad:
         study = study.note("left_out", f"{len(bad)} of {len(cases)} cases cannot be used with the others")
     left = [case for case in cases if case.name not in bad]
-    study = _renamed(guess_tables(study, left, found, looked.looks), cases)
+    tabled = guess_tables(study, left, found, looked.looks)
+    if study.layout == "snapshots":
+        study = _renamed(replace(study, tables=tabled.tables), cases)
+        tabled = guess_tables(study, list_cases(study, found), found)
+    study = tabled
     left = [case for case in list_cases(study, found) if case.name not in study.left_out]
     study = with_split(study, left)
     return as_problem(study, found, [case.name for case in left]) if study.layout == "plaid" else study

@@ -47,9 +47,11 @@ def look(study: Description, cases: Sequence[CaseFile]) -> Looked:
         case = cases[index]
         try:
             with collecting([]):
-                mesh = read_case(study, case).mesh
+                read = read_case(study, case)
+                mesh = read.mesh
                 stored = stored_numbers(mesh, case.path)
-                looks.append(look_at(clean_mesh(mesh, label=str(case.path)).mesh, case.name, stored))
+                clean = clean_mesh(mesh, label=str(case.path)).mesh
+                looks.append(look_at(clean, case.name, stored, len(read.notes.times)))
         except (MeshopsError, OSError, ValueError) as error:
             bad[case.name] = str(error).removeprefix(f"{case.path}: ")
     return Looked(looks, bad, every)

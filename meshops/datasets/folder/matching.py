@@ -1,8 +1,8 @@
 """Which row of which table belongs to which case.
 
 A table has a row per case (``cases.csv``), or one row and lies beside its case (``run_7/force_mom_7.csv``). Rows are
-found by the name of the case or its file, by the number in its name, and by order only where nothing else fits and the
-counts agree; how is kept for every case.
+found by the name of the case or its file, by the number in it, by values in it, and by order only where nothing else
+fits and the counts agree; how is kept for every case.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description, Match
 from meshops.datasets.folder.patterns import matches, stem
+from meshops.datasets.folder.roles import is_result, quantity_role
 from meshops.datasets.folder.snapshots import parameter_columns
 from meshops.datasets.folder.tables import ID_NAMES, Table, is_number, read_table
 from meshops.datasets.folder.walk import list_folder, numbers_in
@@ -140,14 +141,15 @@ class RowMatch:
 
 
 def match_rows(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
-    """Rows of a table by the names of the cases, else by their numbers, else by order where the counts agree."""
+    """Rows of a table by the names of the cases, by values or numbers in them, else by order where the counts agree."""
     if cases and all(case.row >= 0 for case in cases) and len(table.rows) > max(case.row for case in cases):
         keys = tuple(name for name in _id_columns(table) if name == table.columns[0])
         labels = tuple(table.texts(table.columns[0])) if keys else tuple(f"row {i + 1}" for i in range(len(table.rows)))
         return RowMatch({case.name: case.row for case in cases}, "order of the arrays", keys, labels)
     named = _by_name(table, cases)
     numbered = _by_number(table, cases)
-    best = named if len(named.rows) >= len(numbered.rows) else numbered
+    told = by_values(table, cases)
+    best = max((named, numbered, told), key=lambda found: len(found.rows))
     if 2 * len(best.rows) > min(len(cases), len(table.rows)) and not _counted_apart(best, table, cases):
         return best
     if len(table.rows) == len(cases) and not _names_others(table):
@@ -176,6 +178,54 @@ def _by_name(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
             files = sum(not is_number(text) and bool(PurePosixPath(text.replace("\\", "/")).suffix) for text in texts)
             best = RowMatch(rows, "file" if files > len(texts) / 2 else "name", (column,), tuple(texts))
     return best
+
+
+VALUE = re.compile(r"(?:(?<![^_=\s/])[-+])?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\d.]*\d)", re.IGNORECASE)
+
+
+def by_values(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
+    """Rows whose values stand in the names: ``geoA/aoa_2.5_mach_0.8.vtu`` and the columns ``geometry, aoa, mach``.
+
+    The columns used are those of which every name holds a value; together they must name one row for each case.
+    """
+    none = RowMatch({}, "values in the name", (), tuple(table.texts(table.columns[0])))
+    words = {case.name: _words(case) for case in cases}
+    chosen: list[dict[str, set[int]]] = []
+    keys = []
+    for column in table.columns:
+        cells = [table.number(text) if _is_plain(text) else text.casefold() for text in table.texts(column)]
+        if len(set(cells)) < 2 or is_result(column):
+            continue
+        fitting = {name: {i for i, cell in enumerate(cells) if cell in known} for name, known in words.items()}
+        if all(fitting.values()) and len({frozenset(rows) for rows in fitting.values()}) > 1:
+            chosen.append(fitting)
+            keys.append(column)
+    if not chosen or (len(keys) == 1 and not _meant(table, keys[0], cases)):
+        return none
+    rows = {name: set.intersection(*(fitting[name] for fitting in chosen)) for name in words}
+    single = {name: next(iter(found)) for name, found in rows.items() if len(found) == 1}
+    if len(single) < len(cases) or len(set(single.values())) < len(single):
+        return none
+    labels = tuple(", ".join(row[table.columns.index(key)] for key in keys) for row in table.rows)
+    return RowMatch(single, none.how, (), labels)
+
+
+def _meant(table: Table, column: str, cases: Sequence[CaseFile]) -> bool:
+    """Whether the values of one column in the names are no mere counting: words, fractions, or the column is named."""
+    texts = table.texts(column)
+    named = all(column.casefold() in case.relative.as_posix().casefold() for case in cases)
+    return named or not all(re.fullmatch(r"\d+(\.0*)?", text) for text in texts)
+
+
+def _words(case: CaseFile) -> set[object]:
+    """Words and numbers in the path of a case."""
+    text = (case.relative.parent / stem(case.relative.name)).as_posix()
+    words: set[object] = {word.casefold() for word in re.split(r"[/_\s,;=]+", text)}
+    return words | {part.casefold() for part in text.split("/")} | {float(match) for match in VALUE.findall(text)}
+
+
+def _is_plain(text: str) -> bool:
+    return is_number(text.replace(",", "."))
 
 
 def _called(text: str) -> tuple[str, ...]:
@@ -210,7 +260,8 @@ def _id_columns(table: Table) -> tuple[str, ...]:
     named = [name for name in table.columns if name.strip().lower().replace(" ", "_") in ID_NAMES]
     first = table.columns[0]
     numbers = [_id_number(text) for text in table.texts(first)]
-    whole = None not in numbers and len(set(numbers)) == len(numbers)
+    meant = bool(quantity_role(first)) or is_result(first)  # 1, 2, 3 of a load are no numbers of cases
+    whole = None not in numbers and len(set(numbers)) == len(numbers) and not meant
     return tuple(dict.fromkeys([*named, *([first] if whole and (len(numbers) > 1 or first in named) else [])]))
 
 

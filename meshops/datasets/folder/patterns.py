@@ -34,8 +34,8 @@ def _part(names: Sequence[str], star: str) -> str:
         return "*"
     start = _beginning(names)
     end = _beginning([name[len(start) :][::-1] for name in names])[::-1]
-    start = re.sub(r"\d+$", "", start)  # run_1 and run_12 have run_ in common, not run_1
-    end = re.sub(r"^\d+", "", end)
+    start = re.sub(r"(\d+\.?)+$", "", start)  # run_1 and run_12 have run_ in common, not run_1
+    end = re.sub(r"^(\.?\d+)+", "", end)  # and mach_0.5 and mach_1.5 not .5
     return escape(start) + star + escape(end)
 
 

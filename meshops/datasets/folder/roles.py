@@ -51,6 +51,12 @@ RESULTS = (
     r"|\w*stress\w*|\w*mises\w*|\w*strain\w*|\w*deflection\w*|\w*displacement\w*|\w*loss\w*|\w*efficienc\w*|eta|\w*_?drop|dp|delta_?p"
     r"|\w*nusselt\w*|nu_?avg|\w*heat_?flux\w*|\w*heat_?transfer\w*|htc|\w*flow_?rate\w*|mdot|mass_?flow\w*|\w*frequency\w*|strouhal\w*"
     r"|\w*residual\w*|iterations?|converged|\w*compliance\w*|\w*energy\w*|\w*safety\w*|\w*objective\w*|output\w*|result\w*|target\w*|\w*thrust\w*|noise\w*|\w*temperature_max\w*|tip_\w*"
+    r"|mass|weight|\w*_mass|largest_\w*|smallest_\w*|highest_\w*|lowest_\w*"
+)
+# Columns that describe the shape, which the mesh shows too.
+SHAPE = (
+    r"(\w*_)?(length|width|height|radius|diameter|thickness|span|chord|clearance|area|taper|sweep|camber|depth|slant\w*"
+    r"|fillet|wheelbase|aspect_?ratio|volume|curvature)(_\w+)?"
 )
 # Columns that are neither: they say how a run went.
 HOUSEKEEPING = (
@@ -105,6 +111,11 @@ def quantity_role(name: str) -> str:
 def is_result(name: str) -> bool:
     """Whether a column came out rather than was set."""
     return _fits(name, RESULTS)
+
+
+def is_shape(name: str) -> bool:
+    """Whether a column describes the shape, which the mesh shows too."""
+    return _fits(name, SHAPE)
 
 
 def is_housekeeping(name: str) -> bool:

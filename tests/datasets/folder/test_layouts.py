@@ -142,6 +142,14 @@ def test_series_are_trajectories_and_their_last_times_cases(write: Write) -> Non
     np.testing.assert_allclose(last[0].y[:, 0], 100 * 5 * (1 + plate().points.sum(1)), rtol=1e-6)
 
 
+def test_numbered_files_with_a_row_each_are_cases(write: Write) -> None:
+    folder = write({f"snapshot_{t:03d}.vtu": solved(t + 1) for t in range(6)},
+                   design="load,drag\n" + "\n".join(f"{t},{t * t}" for t in range(6)))  # fmt: skip
+    data = opened(folder)
+    assert len(data) == 6 and data.conditions_of(4) == {"load": 4.0} and data.numbers_of(4) == {"drag": 16.0}
+    assert "check that the order is right" in guess_study(folder).guesses["tables"]
+
+
 def test_series_that_lie_in_one_folder(write: Write) -> None:
     study = guess_study(write({f"out_t{t:03d}.vtu": solved(t + 1) for t in range(6)}))
     assert study.layout == "series" and study.open().lengths == (6,)  # type: ignore[union-attr]
@@ -158,10 +166,10 @@ def test_files_that_list_their_times(write: Write) -> None:
         text = f'<?xml version="1.0"?><VTKFile type="Collection"><Collection>{sets}</Collection></VTKFile>'
         (folder / f"wave_{c}.pvd").write_text(text)
     study = guess_study(folder)
-    assert study.files == "wave_*.pvd"
+    assert study.files == "wave_*.pvd" and study.time == "last"  # four times: a finished case with a few states
     from dataclasses import replace
 
-    data = replace(study, time="all").open()
+    data = replace(study, layout="series", time="all").open()
     assert isinstance(data, MeshTrajectoryDataset)
     assert data.lengths == (4, 4) and data.spec.time_step == pytest.approx(0.1)
     np.testing.assert_allclose(data.window(0, 3, 1).state[0, :, 0], 400 * (1 + plate().points.sum(1)), rtol=1e-6)

@@ -109,6 +109,21 @@ def test_order_is_used_only_where_nothing_else_fits_and_counts_agree() -> None:
     assert match_rows(rows(["name", "x"], [["dog", "1"], ["eel", "2"], ["fox", "3"]]), named).rows == {}
 
 
+def test_values_in_the_names_find_their_rows() -> None:
+    """Order would be wrong here, and numbers of the names are no numbers of rows."""
+    table = rows(
+        ["aoa", "mach", "drag"], [["3.5", "0.8", "3"], ["-1.5", "0.8", "1"], ["-1.5", "0.9", "2"], ["3.5", "0.9", "9"]]
+    )
+    names = ["aoa_-1.5_mach_0.8.vtu", "aoa_-1.5_mach_0.9.vtu", "aoa_3.5_mach_0.8.vtu", "aoa_3.5_mach_0.9.vtu"]
+    found = match_rows(table, cases(names))
+    assert found.how == "values in the name" and [found.rows[n[:-4]] for n in names] == [1, 2, 0, 3]
+    table = rows(["geometry", "aoa"], [["geoB", "5"], ["geoA", "5"], ["geoA", "0"], ["geoB", "0"]])
+    nested = [f"geo{g}/aoa_{a}/r.vtu" for g in "AB" for a in (0, 5)]
+    found = match_rows(table, file_cases(Path("x"), [PurePosixPath(n) for n in nested], folders=True))
+    assert found.how == "values in the name" and list(found.rows.values()) == [2, 1, 3, 0]
+    assert pattern_of([PurePosixPath(name) for name in names[1::2]]) == "aoa_*_mach_0.9.vtu"
+
+
 def test_cases_from_0_and_rows_from_1_are_not_one_off() -> None:
     """Numbers alone would give each case the row before its own."""
     found = match_rows(
