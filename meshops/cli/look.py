@@ -90,7 +90,9 @@ def _write(look: Look, data: CaseDataset, out: Path, args: Any) -> list[Path]:
     study = out / "study.yaml"
     if study.exists() and not args.overwrite:
         study = out / "study_new.yaml"
-        _note(f"{out / 'study.yaml'} is kept, it may have been corrected; the new one is {study.name} (or: --overwrite)")
+        _note(
+            f"{out / 'study.yaml'} is kept, it may have been corrected; the new one is {study.name} (or: --overwrite)"
+        )
     written = [look.study.save(study)]
     pictures = []
     if not args.no_pictures:

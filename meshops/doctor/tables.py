@@ -126,9 +126,7 @@ def wrong_rows(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findin
                 yield finding
 
 
-def _rows(
-    survey: Survey, unsound: set[tuple[str, str]]
-) -> tuple[list[CaseFacts], list[dict[str, float]], list[str]]:
+def _rows(survey: Survey, unsound: set[tuple[str, str]]) -> tuple[list[CaseFacts], list[dict[str, float]], list[str]]:
     """Cases that are sound so far, their rows, and the columns that all of them have."""
     bad = {name for name, _ in unsound}
     cases = [case for case in survey.good if case.name not in bad and case.fields]

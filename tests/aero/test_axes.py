@@ -42,7 +42,9 @@ def test_a_field_that_is_no_pressure_of_a_flow_gives_no_axes(graphs):
     surfaces = []
     for graph in graphs:
         noise = torch.rand(len(graph.pos), generator=rng)
-        surfaces.append(SurfaceIntegrals.of(faults.field_changed("pMean", lambda v, n=noise: n[:, None])(graph.clone_shallow())))
+        surfaces.append(
+            SurfaceIntegrals.of(faults.field_changed("pMean", lambda v, n=noise: n[:, None])(graph.clone_shallow()))
+        )
     axes = guess_axes(surfaces, "pMean")
     assert not axes.known and axes.flow is None and "faces no one way" in axes.reason
 
