@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meshops.cli.options import existing_folder, key_values, parser, print_json
-from meshops.errors import DataWarning, InputError
+from meshops.errors import DataWarning, InputError, MissingDataError
 
 TOLD = ("unreadable", "not finite", "other arrays")  # by the check of each case already
 
@@ -67,6 +67,8 @@ def _open(args: Any) -> tuple[str, Any, Any]:
     except InputError as error:  # trajectories on grids have a layout and are no study
         try:
             name = detect(args.root)
+        except MissingDataError:
+            raise
         except InputError:
             raise error from None
         return name, open_data(name, root=args.root, split="all"), None

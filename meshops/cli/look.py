@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshops.cli.options import output_folder, parser, print_json
-from meshops.errors import DataWarning, MeshopsError, warn
+from meshops.errors import DataWarning, MeshopsError
 
 if TYPE_CHECKING:
     from meshops.datasets.base import CaseDataset
@@ -90,16 +90,22 @@ def _write(look: Look, data: CaseDataset, out: Path, args: Any) -> list[Path]:
     study = out / "study.yaml"
     if study.exists() and not args.overwrite:
         study = out / "study_new.yaml"
-        warn(f"{out / 'study.yaml'} is kept, it may have been corrected; the new one is {study.name} (or: --overwrite)")
+        _note(
+            f"{out / 'study.yaml'} is kept, it may have been corrected; the new one is {study.name} (or: --overwrite)"
+        )
     written = [look.study.save(study)]
     pictures = []
     if not args.no_pictures:
         try:
             pictures = [(draw_cases(look, data, out / "cases.png"), "A choice of the cases, colored alike")]
         except (MeshopsError, OSError, RuntimeError, ValueError) as error:
-            warn(f"the cases were not drawn: {error}")
+            _note(f"the cases were not drawn: {error}")
     page = write_page(look, pictures, study, out / "look.html")
     return [*written, *(picture for picture, _ in pictures), page]
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
 
 
 def draw_cases(look: Look, data: CaseDataset, path: Path) -> Path:

@@ -284,11 +284,7 @@ def _explain(
         if not scores or min(scores) > enough:
             continue
         # Of equally good ones the simplest; of angles the best.
-        k = (
-            int(np.argmin(scores))
-            if len(groups) > 1 and group is groups[-1]
-            else next(k for k, s in enumerate(scores) if s <= enough)
-        )
+        k = int(np.argmin(scores)) if group is slanted else next(k for k, s in enumerate(scores) if s <= enough)
         return group[k], scores[k]
     return None
 

@@ -50,6 +50,9 @@ def thumbnail(graph: MeshGraph, field: str, caption: str, *, lateral: Sequence[f
     """
     from meshops.data.convert import to_pyvista  # VTK
 
+    if not graph.num_cells:  # a cloud of points
+        graph = graph.clone_shallow()
+        graph.location = "free"
     mesh = to_pyvista(graph)
     raw, association = field_values(mesh, field, None)
     values = magnitude(raw)
