@@ -58,5 +58,5 @@ class Trees(nn.Module):
 
     def table(self) -> TreeTable:
         """The trees."""
-        arrays = [getattr(self, name) for name in TreeTable._fields[:-1]]
-        return TreeTable(*arrays, depth=self.depth)
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in TreeTable._fields[:-1]}
+        return TreeTable(**arrays, depth=self.depth)

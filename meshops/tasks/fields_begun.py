@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import not_mirrored, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
@@ -58,7 +59,7 @@ def begun_samples(data: CaseSource, settings: FieldsSettings, context: Context) 
         said += f"; fields were averaged to the {spec.location}s, where it has them"
     known = start.memory()
     size, points = known["cell_size"], known["cell_points"]
-    if spec.cues() and not (sizes and like_cells(np.median(sizes, axis=0), (size, points))):
+    if spec.cues() and not (sizes and like_cells(np.median(sizes, axis=0).tolist(), (size, points))):
         graphs = [start.without_cues(graph) for graph in graphs]  # type: ignore[operator]
         said += "; features of the mesh itself are hidden, its cells are unlike those it learnt from"
     start.spec = spec
@@ -133,7 +134,7 @@ def begun_spec(spec: FieldsSpec, cases: CaseDataset, settings: FieldsSettings) -
     return spec
 
 
-def _first(cases: CaseDataset, spec: FieldsSpec) -> Sequence[tuple[MeshGraph, object]]:
+def _first(cases: CaseDataset, spec: FieldsSpec) -> Sequence[tuple[MeshGraph, FlowConditions]]:
     first = range(min(LOOKED_AT, len(cases)))
     return [(placed(with_body(cases[i], spec), spec), case_flow(cases, i, spec)) for i in first]
 
