@@ -6,6 +6,7 @@ prediction does. Features of the mesh itself are hidden where the cells are unli
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
@@ -15,7 +16,7 @@ from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import not_mirrored, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
-from meshops.errors import InputError, collecting, listing
+from meshops.errors import DataWarning, InputError, listing
 from meshops.tasks.base import CaseSource, Context, Task, training_count
 from meshops.tasks.fields_samples import LOOKED_AT, FieldsSamples, as_cases, case_flow
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -53,9 +54,9 @@ def begun_samples(data: CaseSource, settings: FieldsSettings, context: Context) 
             body = surface_of(graph)
             descriptors.append(body.descriptors(flow))
             sizes.append(body.resolution(flow))
-    moved = cases[0].get("location") != spec.location and spec.bodies
-    said = f"fields are averaged to the {spec.location}s; " if moved else ""
-    said += "inputs, features and normalisation are those of the surrogate that is continued"
+    said = "inputs, features and normalisation are those of the surrogate that is continued"
+    if spec.bodies and cases[0].get("location") not in (None, spec.location):
+        said += f"; fields were averaged to the {spec.location}s, where it has them"
     known = start.memory()
     size, points = known["cell_size"], known["cell_points"]
     if spec.cues() and not (sizes and like_cells(np.median(sizes, axis=0).tolist(), (size, points))):
@@ -92,12 +93,12 @@ def placed(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
         return graph
     from meshops.data.convert import from_pyvista, to_pyvista  # VTK
 
-    units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))
-    with collecting([]):  # said once for all cases
+    units = graph.get("y_units") or ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # said once, for all cases
         out = from_pyvista(
-            to_pyvista(graph), fields=spec.fields, location=spec.location, label=graph.label,
-            units=[units[name] for name in spec.fields],
-        )  # fmt: skip
+            to_pyvista(graph), fields=graph.fields, location=spec.location, label=graph.label, units=units
+        )
     for key in ("flow", "conditions", "numbers"):
         if graph.get(key) is not None:
             out[key] = graph[key]

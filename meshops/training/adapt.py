@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class Adaption:
 
     Attributes:
         marks: Numbers of steps that are compared, ascending; (): the network stays as it is.
+        least: Cases from which on the network is trained. With fewer it forgets more than it learns, and two cases
+            that happen to be alike cannot say so (docs/benchmarks.md).
         lr: Learning rate of all weights.
         low_rank_lr: Of low-rank changes.
         rank: Of those.
@@ -55,6 +57,7 @@ class Adaption:
     """
 
     marks: tuple[int, ...] = (50, 100, 200)
+    least: int = 4
     lr: float = 3e-4
     low_rank_lr: float = 2e-3
     rank: int = 8
@@ -115,6 +118,8 @@ def adapted(
             f"{len(samples.graphs)} case: at least two are needed to continue a surrogate, one to learn from and one "
             "to choose by; use the surrogate as it is"
         )
+    if len(samples.graphs) < config.least:
+        config = replace(config, marks=())
     choice = chosen(start, samples, config, progress=progress)
     members: list[tuple[FieldsTask, tuple[float, ...]]] = []
     everything = range(len(samples.graphs))

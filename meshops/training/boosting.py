@@ -67,8 +67,8 @@ def boosted(
     from sklearn.ensemble import HistGradientBoostingRegressor  # takes a second to import
 
     config = config or Boosting()
-    rows, wanted, weight = _rows(task, graphs, config, seed)
-    base = np.average(wanted, axis=0, weights=weight)
+    rows, wanted = _rows(task, graphs, config, seed)
+    base = wanted.mean(0)
     parts: list[tuple[int, Any]] = []
     for channel in range(wanted.shape[1]):
         for member in range(config.members):
@@ -77,28 +77,23 @@ def boosted(
                 min_samples_leaf=config.leaf_rows, l2_regularization=config.smoothing, max_features=config.columns,
                 early_stopping=False, random_state=1000 * seed + member,
             )  # fmt: skip
-            model.fit(rows, wanted[:, channel] - base[channel], sample_weight=weight)
+            model.fit(rows, wanted[:, channel] - base[channel])
             parts.append((channel, model))
     table = _table(parts, config.members)
     return _model(task, table, base, parts)
 
 
-def _rows(task: FieldsTask, graphs: Sequence[MeshGraph], config: Boosting, seed: int) -> tuple[Array, Array, Array]:
-    """Normalised inputs ``[r, f]`` and fields ``[r, c]`` of nodes, and weights that make every case count the same."""
+def _rows(task: FieldsTask, graphs: Sequence[MeshGraph], config: Boosting, seed: int) -> tuple[Array, Array]:
+    """Normalised inputs ``[r, f]`` and fields ``[r, c]`` of nodes, as many of each case where there are enough."""
     generator = torch.Generator().manual_seed(seed)
     share = max(1, config.most_rows // len(graphs))
-    inputs, fields, weights = [], [], []
+    inputs, fields = [], []
     for graph in graphs:
         chosen = torch.randperm(len(graph.pos), generator=generator)[:share]
         given = task.inputs(_hidden(task, graph, generator))
-        wanted = task.output_norm(graph.y)
-        origin = -task.output_norm.shift / task.output_norm.scale
-        size = (wanted - origin).square().mean().clamp(min=1e-6)  # the error is relative to this
         inputs.append(torch.cat([given.pos, given.x], 1)[chosen])
-        fields.append(wanted[chosen])
-        weights.append((1 / (size * len(chosen))).expand(len(chosen)))
-    weight = torch.cat(weights).double()
-    return torch.cat(inputs).numpy(), torch.cat(fields).double().numpy(), (weight / weight.mean()).numpy()
+        fields.append(task.output_norm(graph.y)[chosen])
+    return torch.cat(inputs).numpy(), torch.cat(fields).double().numpy()
 
 
 def _hidden(task: FieldsTask, graph: MeshGraph, generator: torch.Generator) -> MeshGraph:

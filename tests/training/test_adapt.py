@@ -73,7 +73,7 @@ def known(start: Path) -> FieldsTask:
 def test_other_strength_is_learnt_and_what_was_right_stays(start: Path, marks: tuple[int, ...]) -> None:
     samples = begun(start, bodies(4, 1.6, seed=5))
     learning = replace(samples, graphs=samples.graphs[:3], names=samples.names[:3])
-    config = Adaption(marks=marks, trees=None if marks else Boosting(rounds=60, rate=0.15, members=1))
+    config = Adaption(marks=marks, least=2, trees=None if marks else Boosting(rounds=60, rate=0.15, members=1))
     task, choice = adapted(known(start), learning, config)
     before, after = errors(known(start), samples.graphs[3]), errors(task, samples.graphs[3])
     assert after[0] < 0.7 * before[0] and after[1] < 1.15 * before[1]
@@ -87,18 +87,19 @@ def test_the_result_is_one_checkpoint_and_the_start_is_untouched(start: Path, tm
     first = known(start)
     state = {name: value.clone() for name, value in first.state_dict().items()}
     samples = begun(start, bodies(3, 1.6, seed=5))
-    task, _ = adapted(first, samples, Adaption(marks=(10,), trees=Boosting(rounds=10, members=1)))
+    task, _ = adapted(first, samples, Adaption(marks=(10,), least=2, trees=Boosting(rounds=10, members=1)))
     assert all(torch.equal(value, state[name]) for name, value in first.state_dict().items())
     again = load(Surrogate(task).save(tmp_path / "model.ckpt")).task
     assert isinstance(again, FieldsTask)
     assert torch.equal(predict_nodes(again, samples.graphs[0]), predict_nodes(task, samples.graphs[0]))
-    repeated, _ = adapted(first, samples, Adaption(marks=(10,), trees=Boosting(rounds=10, members=1)))
+    repeated, _ = adapted(first, samples, Adaption(marks=(10,), least=2, trees=Boosting(rounds=10, members=1)))
     assert torch.equal(predict_nodes(repeated, samples.graphs[0]), predict_nodes(task, samples.graphs[0]))
 
 
 def test_fields_at_points_are_brought_to_the_cells_of_the_start(start: Path) -> None:
     samples = begun(start, bodies(2, 1.0, "point"))
     assert samples.spec.location == "cell" and len(samples.graphs[0].pos) == 1280
+    assert "fields were averaged to the cells" in samples.notes()[0]
     there = begun(start, bodies(2, 1.0, "cell"))
     difference = samples.graphs[0].y - there.graphs[0].y
     assert float(difference.norm() / there.graphs[0].y.norm()) < 0.05
@@ -122,7 +123,7 @@ def test_what_cannot_be_continued_is_named(start: Path) -> None:
     graphs = bodies(2, 1.0)
     for graph in graphs:
         graph.y_names = ("p", "friction")
-    with pytest.raises(InputError, match=r"predicts p, shear, and the cases have no shear; they have p, friction"):
+    with pytest.raises(InputError, match="predicts 'p', 'shear', and the cases have no 'shear'; they have"):
         begun(start, graphs)
     with pytest.raises(InputError, match=r"task.radii is \(0.5,\), but the surrogate to continue has \(0.2,\)"):
         begun(start, bodies(2, 1.0), FieldsSettings(radii=(0.5,)))
@@ -130,6 +131,12 @@ def test_what_cannot_be_continued_is_named(start: Path) -> None:
         adapted(known(start), begun(start, bodies(1, 1.0)))
     with pytest.raises(InputError, match="marks must be ascending"):
         Adaption(marks=(20, 10))
+
+
+def test_few_cases_leave_the_network_as_it_is(start: Path) -> None:
+    samples = begun(start, bodies(3, 1.6, seed=5))
+    _, choice = adapted(known(start), samples, Adaption(trees=Boosting(rounds=5, members=1)))
+    assert set(choice.errors) == {("as it is", 0), ("boosted trees", 0)}
 
 
 def test_every_case_is_held_out_once() -> None:
