@@ -34,3 +34,15 @@ def integer_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         pytest.skip("needs a CPU with AVX2")
     monkeypatch.setenv(VARIABLE, name)
     return name
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``model.ckpt`` of a run of six steps on AhmedMini with cheap features."""
+    from meshops.cli.main import main
+
+    folder = tmp_path_factory.mktemp("run")
+    settings = "--train.steps 6 --model.channels 12 --model.depth 2 --task.potential_flow false --task.radii [0.2]"
+    settings += " --task.passes 1 --task.max_sources 256"
+    assert main(["train", "demo", "--out", str(folder), "--data.test", "", *settings.split()]) == 0
+    return folder / "model.ckpt"

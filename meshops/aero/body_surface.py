@@ -57,6 +57,11 @@ class BodySurface:
         """Extent along the flow, m."""
         return float(np.ptp(self.points[np.unique(self.triangles)] @ np.array(conditions.flow)))
 
+    def middle(self, conditions: FlowConditions) -> Array:
+        """``[2]`` middle of its extent along the flow and across it, m."""
+        used = self.points[np.unique(self.triangles)] @ conditions.frame[:2].T
+        return np.asarray((used.min(0) + used.max(0)) / 2)
+
     def frontal_area(self, conditions: FlowConditions) -> float:
         """Reference area: fixed by the conditions, or the silhouette, m^2."""
         if conditions.frontal_area is not None:

@@ -118,6 +118,20 @@ class Case:
 
     def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
         """Integrate node fields; None without a surface, a pressure that is known everywhere, or a stated flow."""
+        if self.body is None or self.parents is None:
+            return self._forces_on_mesh(fields, spec)
+        return self._integrate(fields, spec, self.graph.normal.numpy(), self.graph.area.numpy())
+
+    def true_forces(self, spec: CaseSpec) -> Forces | None:
+        """As :meth:`forces`, of the known fields, on the cells of the file."""
+        return self._forces_on_mesh(self.truth, spec)
+
+    def _forces_on_mesh(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
+        return None if self.body is None else self._integrate(fields, spec, self.body.normal, self.body.area)
+
+    def _integrate(
+        self, fields: Mapping[str, Array], spec: CaseSpec, normal: NDArray[np.float64], area: NDArray[np.float64]
+    ) -> Forces | None:
         if self.body is None or spec.pressure is None or spec.pressure not in fields or not spec.flow_stated:
             return None
         if not np.isfinite(fields[spec.pressure]).all():
@@ -126,9 +140,6 @@ class Case:
         shear = None if spec.shear is None or spec.shear not in fields else self._per_cell(fields[spec.shear])
         if shear is not None and not np.isfinite(shear).all():
             return None
-        normal, area = self.body.normal, self.body.area
-        if self.parents is not None:
-            normal, area = self.graph.normal.numpy(), self.graph.area.numpy()
         frontal = self.body.frontal_area(self.flow)
         return integrate_forces(normal, area, pressure, self.flow, frontal_area=frontal, shear=shear)
 
@@ -328,7 +339,10 @@ def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
         f"{case.label}: cells up to {edge.max():.3g} m are much larger than those of the training meshes; split to "
         f"{fine.n_cells} triangles of at most {limit:.3g} m, results averaged back on the {case.rows} cells"
     )
-    case.graph = from_pyvista(fine, location="cell", label=case.label)
+    said = case.graph.get("notes")  # of the cells of the file; the parts say the same with other numbers
+    with collecting([]):
+        case.graph = from_pyvista(fine, location="cell", label=case.label)
+    case.graph.notes = said
     case.parents = np.asarray(parents)
 
 

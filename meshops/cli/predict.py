@@ -29,7 +29,7 @@ EPILOG = """examples:
 
 def run(argv: Sequence[str]) -> int:
     """Predict."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_intermixed_args(argv)
     conditions, names = _numbers(args.set), {str(k): str(v) for k, v in key_values(args.truth).items()}
     existing_checkpoint(args.checkpoint)
     _check_files(args)

@@ -17,19 +17,22 @@ from meshops.metrics.registry import Metric, get_metric, list_metrics, register_
 
 ALWAYS = ("rel_l2", "mae", "r2", "rel_l2_area")
 """Metrics of a field that every report has."""
+NEGLIGIBLE = 1e-6  # of the prediction: a true field so small is zero but for rounding
+ROUNDING = 1e-14  # share of its mean square that a constant field in single precision seems to vary by
 
 
 @register_metric("rel_l2")
 def relative_l2(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
     """``||prediction - truth|| / ||truth||`` over all rows and components; weighted by ``weight [n]`` if given.
 
-    NaN where the true field is zero everywhere: a relative error has no meaning there.
+    NaN where the true field is zero everywhere, or as good as zero beside the prediction (a millionth): a relative
+    error has no meaning there.
 
     Raises:
         InputError: Shapes differ.
     """
     error, scale = _squares(prediction, truth, weight)
-    return float((error / scale) ** 0.5) if scale > 0 else math.nan
+    return (error / scale) ** 0.5 if scale > NEGLIGIBLE**2 * error else math.nan
 
 
 @register_metric("rel_l2_area", needs="area")
@@ -61,13 +64,13 @@ def max_error(prediction: Tensor, truth: Tensor) -> float:
 
 @register_metric("r2", better="higher")
 def r2_score(prediction: Tensor, truth: Tensor, weight: Tensor | None = None) -> float:
-    """Coefficient of determination, 1 - residual / variance, over all rows and components."""
+    """Coefficient of determination, 1 - residual / variance, over all rows and components; NaN for a constant truth."""
     target = _rows(truth)
     w = torch.ones(len(target), 1, dtype=torch.float64) if weight is None else weight.double().view(-1, 1)
     mean = (w * target).sum(0) / w.sum()
     residual = (w * (_rows(prediction) - target).square()).sum()
     spread = (w * (target - mean).square()).sum()
-    return float(1 - residual / spread) if spread > 0 else float("nan")
+    return float(1 - residual / spread) if spread > ROUNDING * (w * target.square()).sum() else math.nan
 
 
 @register_metric("spearman", better="higher", needs="cases")

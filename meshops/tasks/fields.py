@@ -65,7 +65,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     """
 
     Settings: ClassVar[type] = FieldsSettings
-    remembered = ("cell_size", "cell_points", "condition_range")
+    remembered = ("cell_size", "cell_points", "condition_range", "place_range")
     position: Tensor
     spec: FieldsSpec
 
@@ -92,6 +92,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         self.cell_size: float | None = None
         self.cell_points: float | None = None
         self.condition_range: dict[str, tuple[float, float]] = {}
+        self.place_range: tuple[tuple[float, float], ...] = ()  # of the bodies, along the flow and across it, m
         self.reference: MeshGraph | None = None
         self.asked = {"method": "interleaved", "passes": 2}
 
@@ -126,6 +127,8 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             number_norm=norm("numbers", spec.numbers),
         )
         task.cell_size, task.cell_points = samples.cell_size, samples.cell_points
+        if samples.places is not None:
+            task.place_range = tuple((float(x.min()), float(x.max())) for x in samples.places.T)
         task.reference = samples.reference
         task.asked["passes"] = settings.passes
         for i, name in enumerate(spec.conditions):
@@ -154,7 +157,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     def remember(self, memory: Mapping[str, Stored]) -> None:
         """Inverse of :meth:`memory`."""
-        super().remember(memory)
+        super().remember({"place_range": (), **memory})
         mesh = memory.get("reference")
         self.reference = (
             MeshGraph(**{k: _tupled(v) for k, v in mesh.items()}) if isinstance(mesh, dict) and mesh else None
@@ -291,6 +294,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
                     f"{case.label}: the body has no mirror plane across the flow ({100 * case.lopsided:.0f} % of its "
                     "area has no mirror image), but the model learnt from bodies that have one and uses it"
                 )
+            self._say_place(case)
             for name, (low, high) in self.condition_range.items():
                 value, margin = case.conditions[name], 0.05 * (high - low)
                 if not low - margin <= value <= high + margin:
@@ -299,6 +303,18 @@ class FieldsTask(Task[FieldsSamples, Batch]):
                         "training: an extrapolation, whose error is unknown"
                     )
         return case.prepared
+
+    def _say_place(self, case: Case) -> None:
+        """Say where a body was moved: it lies elsewhere than those of the training."""
+        if case.body is None or case.mesh is None or not self.place_range:
+            return
+        away = case.flow.frame[:2] @ (np.asarray(case.mesh.points[0], dtype=np.float64) - case.body.points[0])
+        place, margin = case.body.middle(case.flow) + away, 0.02 * case.body.length(case.flow)
+        if any(not low - margin <= x <= high + margin for x, (low, high) in zip(place, self.place_range, strict=True)):
+            case.notes.append(
+                f"the middle of the body lies at {place[0]:.4g} m along the flow and {place[1]:.4g} m across it, "
+                "unlike those of the training; it was moved to their place, which changes nothing but the coordinates"
+            )
 
     def predict(  # type: ignore[override]
         self,
@@ -344,7 +360,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             truth=case.truth,
             errors=known_errors(case, fine, self.spec.metrics),
             forces=case.forces(fine, self.spec),
-            true_forces=case.forces(case.truth, self.spec) if case.truth and not case.refined else None,
+            true_forces=case.true_forces(self.spec),
             numbers=self._case_numbers(prepared, values),
             cues=bool(self.spec.cues()) and used,
             seconds=time.perf_counter() - start,

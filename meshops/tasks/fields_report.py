@@ -88,7 +88,7 @@ def case_row(
     errors = known_errors(case, fields, spec.metrics)
     for name in sorted(errors, key=lambda name: spec.short(name) == name):  # those with a role first
         row |= {f"{spec.short(name)}_{key}": value for key, value in errors[name].items()}
-    found, true = case.forces(fields, spec), case.forces(case.truth, spec)
+    found, true = case.forces(fields, spec), case.true_forces(spec)
     if found is not None and true is not None:
         row |= {"cd": found.cd, "cd_true": true.cd, "cl": found.cl, "cl_true": true.cl}
         row |= {"drag_error": abs(found.cd - true.cd), "lift_error": abs(found.cl - true.cl)}

@@ -39,6 +39,7 @@ class FieldsSamples(Samples):
         descriptors: ``[s, k]`` numbers of the shapes of bodies on surfaces.
         cell_size: Median edge length over body length; None for others.
         cell_points: Mean number of points of a cell.
+        places: ``[s, 2]`` middle of each body along the flow and across it, m.
         decided: What was decided, for the screen.
         reference: The mesh that all cases share; None where they differ, or where inputs of the nodes do.
     """
@@ -51,6 +52,7 @@ class FieldsSamples(Samples):
     descriptors: NDArray[np.float64] | None = None
     cell_size: float | None = None
     cell_points: float | None = None
+    places: NDArray[np.float64] | None = None
     decided: tuple[str, ...] = ()
     reference: MeshGraph | None = None
 
@@ -86,7 +88,7 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
     reference = shared_mesh(cases) if spec.shape else None
     if spec.shape and len(found := {topology(graph) for graph in cases}) == 1:
         spec = replace(spec, topology=found.pop())
-    graphs, descriptors, sizes = [], [], []
+    graphs, descriptors, sizes, places = [], [], [], []
     for index in context.track(len(cases), "reading the cases"):
         graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
         graphs.append(prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))[0])
@@ -94,6 +96,7 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
             body = surface_of(graph)
             descriptors.append(body.descriptors(flow))
             sizes.append(body.resolution(flow))
+            places.append(body.middle(flow))
     size, points = (float(v) for v in np.median(sizes, axis=0)) if sizes else (None, None)
     return FieldsSamples(
         spec=spec,
@@ -104,6 +107,7 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
         descriptors=np.array(descriptors) if descriptors else None,
         cell_size=size,
         cell_points=points,
+        places=np.array(places) if places else None,
         decided=(decided,) if decided else (),
         reference=reference,
     )

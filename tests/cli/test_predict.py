@@ -54,6 +54,37 @@ def test_an_stl_gets_fields_forces_pictures_and_report(checkpoint, body, tmp_pat
     assert f"{abs(numbers['forces']['cd']):.3f}" in page and numbers["training_set"]["nearest"] in page
 
 
+def test_files_may_stand_behind_the_options(checkpoint, body, tmp_path):
+    for name in ("a.stl", "b.stl"):
+        body.save(tmp_path / name)
+    first, second, out = str(tmp_path / "a.stl"), str(tmp_path / "b.stl"), str(tmp_path / "out")
+    assert main(["predict", str(checkpoint), "--no-pictures", first, "--out", out, second]) == 0
+    assert main(["predict", "--no-pictures", "--out", out, str(checkpoint), first, second]) == 0
+    assert {p.name for p in (tmp_path / "out").glob("*.vtp")} == {"a_predicted.vtp", "b_predicted.vtp"}
+
+
+def test_coarse_bodies_are_told_of_with_the_numbers_of_the_file(checkpoint, tmp_path, capsys):
+    """Notes count the cells of the file, not those it was split to; true fields are integrated on the former."""
+    box = pv.Box((0, 1.0, -0.18, 0.18, 0.05, 0.34)).triangulate()
+    box.flip_faces(inplace=True)
+    box.cell_data["pMean"] = -box.cell_centers().points[:, 0]
+    box = box.remove_cells([0])
+    box.save(tmp_path / "box.vtp")
+    assert predict(checkpoint, tmp_path / "box.vtp", tmp_path / "out", "--no-pictures", "--json") == 0
+    said = capsys.readouterr()
+    numbers = json.loads(said.out)[str(tmp_path / "box.vtp")]
+    notes = "\n".join(numbers["notes"])
+    assert "split to" in notes and "11 of 11 normals were turned" in notes
+    assert notes.count("free edges") == 1 and "(3 free edges in 1 parts)" in notes
+    closed = pv.Box((0, 1.0, -0.18, 0.18, 0.05, 0.34)).triangulate()
+    closed.cell_data["pMean"] = -closed.cell_centers().points[:, 0]
+    closed.save(tmp_path / "closed.vtp")
+    assert predict(checkpoint, tmp_path / "closed.vtp", tmp_path / "out", "--no-pictures", "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)[str(tmp_path / "closed.vtp")]
+    # At the ends 0 and 1 along the flow: force = frontal area, Cd = 2.
+    assert numbers["forces_of_true_fields"]["cd"] == pytest.approx(2, rel=1e-3)
+
+
 def test_mirror_images_get_mirrored_fields(checkpoint, body, tmp_path):
     import meshops
 

@@ -33,6 +33,21 @@ def test_zero_truth_has_no_relative_error():
     assert row == {"rel_l2": None, "mae": 1.0, "r2": None, "rel_l2_area": None}
 
 
+@pytest.mark.parametrize("noise", [1e-15, 1e-12])
+def test_a_truth_of_rounding_noise_is_as_good_as_zero(noise: float):
+    truth = noise * torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    row = field_errors(torch.ones(100, 3), truth, torch.ones(100))
+    assert row["rel_l2"] is None and row["rel_l2_area"] is None and row["mae"] == pytest.approx(3**0.5)
+    assert field_errors(truth, truth)["rel_l2"] == 0  # a small field that is met has an error
+    assert field_errors(3 * truth, truth)["rel_l2"] == pytest.approx(2)
+
+
+def test_a_constant_in_single_precision_has_no_r2():
+    constant = torch.full((1000,), 101325.1) + 0.004 * torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    assert math.isnan(r2_score(constant + 1, constant))
+    assert r2_score(constant + 1, torch.linspace(101324, 101326, 1000)) < 1
+
+
 def test_shapes_must_agree():
     with pytest.raises(InputError, match="differ in shape"):
         relative_l2(torch.ones(3), torch.ones(3, 1))
