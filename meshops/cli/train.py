@@ -8,11 +8,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from meshops.cli.options import Parser, console, print_json
 from meshops.errors import InputError, did_you_mean
+from meshops.plain_yaml import load_yaml
 
 if TYPE_CHECKING:
     from meshops.training import RunConfig, StagesConfig
@@ -157,6 +157,9 @@ def parse(arguments: Sequence[str]) -> RunConfig:
         source, path = f"{arguments[0]}: ", recipe_path(arguments[0])
         kind = kind or kind_of(path)
         arguments = ["--config", str(path), *arguments[1:]]
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if before == "--config" or argument.startswith("--config="):
+            kind_of(Path(argument.removeprefix("--config=")))  # under limits, which the parser does not have
     if kind == "stages":
         raise InputError(f"{source}kind 'stages' is a run file that names others: meshops train STAGES.yaml")
     if kind not in (None, *list_tasks()):
@@ -244,15 +247,16 @@ def _groups(text: str) -> list[str]:
 
 
 def kind_of(path: Path) -> str | None:
-    """What ``kind:`` says in a YAML file; what is wrong with the file is said by the parser."""
+    """What ``kind:`` says in a YAML file.
+
+    Raises:
+        InputError: It cannot be read, or is no YAML of plain values.
+    """
     return _content(path).get("kind")
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return {}
+    content = load_yaml(path, aliases=True)
     return content if isinstance(content, dict) else {}
 
 

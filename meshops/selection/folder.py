@@ -18,6 +18,7 @@ import yaml
 
 from meshops.errors import CheckpointError, InputError, listing
 from meshops.io import plain, write_text
+from meshops.plain_yaml import load_yaml
 from meshops.tasks.base import Plain
 
 RESULTS = ("model.ckpt", "metrics.json", "report.html")
@@ -74,9 +75,9 @@ def _continue(folder: Path, settings: Mapping[str, Plain], overwrite: bool) -> N
     if not path.is_file():
         raise CheckpointError(f"{folder}: nothing to resume, fit.yaml is missing; start without --resume")
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = load_yaml(path, aliases=True)
         changed = [key for key, value in plain(dict(settings)).items() if before.get(key) != value]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+    except (InputError, AttributeError):
         raise CheckpointError(f"{path}: missing or damaged; start anew in another --out") from None
     if changed:
         what = "other cases" if changed == ["cases"] else f"another {changed[0]}"

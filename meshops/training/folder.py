@@ -19,6 +19,7 @@ import yaml
 
 from meshops.errors import CheckpointError, InputError, listing
 from meshops.io import plain, write_text
+from meshops.plain_yaml import load_yaml
 from meshops.training.config import RunConfig, flat
 
 FREE = {"out", "train.accelerator", "train.devices", "train.threads"}  # what a resumed run may change
@@ -114,9 +115,8 @@ def check_same(folder: Path, config: RunConfig) -> None:
     if not last.is_file() and not (folder / "model.ckpt").is_file():
         raise CheckpointError(f"{folder}: nothing to resume, checkpoints/last.ckpt is missing; start without --resume")
     try:
-        before = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        known = flat(before)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+        known = flat(load_yaml(settings, aliases=True))
+    except (InputError, AttributeError):
         raise CheckpointError(
             f"{settings}: missing or damaged, so that it cannot be seen whether the run is the same; start anew in "
             "another --out"

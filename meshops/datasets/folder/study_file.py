@@ -15,37 +15,13 @@ from meshops.aero.conditions import FlowConditions
 from meshops.datasets.folder.description import FILE, Description, FieldEntry, Quantity, Snapshot
 from meshops.errors import InputError, MissingDataError, did_you_mean, listing
 from meshops.io import write_text
+from meshops.plain_yaml import load_yaml
 
-MOST_BYTES = 4 * 1024**2
-MOST_DEPTH = 20
 HEAD = """\
 # What this folder of simulations holds. Comments say why an entry was guessed; correct what is wrong.
 # Used by: meshops look, meshops fit, and meshops train with data: {name: study, root: study.yaml}
 """
 ENTRIES = ("data", *(entry.name for entry in fields(Description) if entry.name not in ("root", "guesses")))
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values alone: no aliases (they grow without end), no key twice, no endless nesting."""
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases (&, *) are not allowed")
-        self.depth += 1
-        if self.depth > MOST_DEPTH:
-            raise yaml.YAMLError(f"nested more than {MOST_DEPTH} deep")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [str(key.value) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"'{twice}' is there twice")
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -56,19 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise MissingDataError(f"{path}: no such file; give a {FILE} or a folder of simulations")
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path}: larger than {MOST_BYTES // 1024**2} MB, which no {FILE} is")
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path}: is no YAML of plain values ({reason}); correct it or let meshops look write it"
-        ) from None
+    content = load_yaml(path, advice="correct it or let meshops look write it")
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold entries such as 'data: .' and 'files: run_*.vtu', got {content!r:.80}")
     return content

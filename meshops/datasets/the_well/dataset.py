@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from meshops.datasets.base import existing_file, existing_root, one_of
@@ -22,6 +21,7 @@ from meshops.datasets.registry import register_dataset
 from meshops.datasets.the_well.files import SPLITS, write_well
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError, listing, warn
+from meshops.plain_yaml import load_yaml
 from meshops.solvers.riemann import blast, riemann_2d
 
 ADVICE = (
@@ -127,7 +127,10 @@ class TheWell(TrajectoryDataset):
     def statistics(self) -> dict[str, Any]:
         """Content of ``stats.yaml``: mean, std, rms and those of the differences per field; empty when missing."""
         path = self.root / "stats.yaml"
-        return yaml.safe_load(path.read_text()) if path.is_file() else {}
+        content = load_yaml(path, aliases=True, advice=ADVICE) if path.is_file() else {}
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: must hold statistics by name, got {content!r:.80}; {ADVICE}")
+        return content
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4, *, dim: int = 2, resolution: int = 32, frames: int = 12) -> Path:
