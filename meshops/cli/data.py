@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from meshops.cli.options import existing_folder, key_values, parser, print_json
-from meshops.errors import DataWarning, InputError, MissingDataError
+from meshops.errors import DataWarning, InputError, MeshopsError, MissingDataError
 
 TOLD = ("unreadable", "not finite", "other arrays")  # by the check of each case already
 
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     hints: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # remarks on the way are no findings
-        for problem in data.check():
+        for problem in _problems(data):
             file = None if problem.file is None else str(problem.file)
             rows.append({"case": problem.case, "file": file, "message": problem.message, "text": str(problem)})
         _examine(data, study, rows, hints)
@@ -50,9 +50,20 @@ def run(argv: Sequence[str]) -> int:
     return 1 if rows else 0
 
 
+def _problems(data: Any) -> Iterator[Any]:
+    """What ``data.check()`` finds; a file that ends the check itself is a problem too."""
+    from meshops.datasets.base import CaseProblem, unreadable
+
+    try:
+        yield from data.check()
+    except Exception as error:
+        yield CaseProblem("all", None, unreadable(error))
+
+
 def _open(args: Any) -> tuple[str, Any, Any]:
     """Name, dataset and study (where the folder is one) of what was asked for."""
     from meshops.datasets import detect, open_data
+    from meshops.datasets.base import unreadable
     from meshops.doctor.look import cases_of, study_of
 
     options = key_values(args.option)
@@ -64,13 +75,15 @@ def _open(args: Any) -> tuple[str, Any, Any]:
         if study.published:
             return study.layout, open_data(study.layout, root=args.root, split="all"), study
         return study.layout, cases_of(study), study
-    except InputError as error:  # trajectories on grids have a layout and are no study
+    except Exception as error:  # trajectories on grids have a layout and are no study
         try:
             name = detect(args.root)
         except MissingDataError:
             raise
         except InputError:
-            raise error from None
+            if isinstance(error, MeshopsError):
+                raise error from None
+            raise InputError(f"{args.root}: {unreadable(error)}") from None
         return name, open_data(name, root=args.root, split="all"), None
 
 
@@ -83,6 +96,8 @@ def _examine(data: Any, study: Any, rows: list[dict[str, Any]], hints: list[str]
     if not isinstance(data, CaseDataset):
         return
     known = {row["case"] for row in rows}
+    if len(known) == len(data):
+        return
     findings, audit, _ = examine(survey(data, test=() if study is None else tested_cases(study)))
     for finding in findings:
         if finding.severity == "hint":

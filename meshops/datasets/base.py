@@ -153,11 +153,15 @@ class CaseDataset(Dataset[MeshGraph], ABC):
             graph = self.read(index)
         except MeshopsError as error:
             yield CaseProblem(case, main, str(error))
-        except (OSError, ValueError) as error:
-            yield CaseProblem(case, main, f"cannot be read ({type(error).__name__}: {error}); download it again")
+        except Exception as error:  # damaged files fail in any way
+            yield CaseProblem(case, main, unreadable(error))
         else:
             yield from (CaseProblem(case, main, message) for message in check_graph(graph))
-            yield from (CaseProblem(case, file, message) for file, message in self.extra_problems(index, graph))
+            try:
+                extra = list(self.extra_problems(index, graph))
+            except Exception as error:
+                extra = [(None, unreadable(error))]
+            yield from (CaseProblem(case, file, message) for file, message in extra)
 
     def extra_problems(self, index: int, graph: MeshGraph) -> Iterator[tuple[Path | None, str]]:
         """Problems only this kind of dataset knows of, as (file, message)."""
@@ -169,6 +173,14 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     def __repr__(self) -> str:
         """Class, number of cases and fields."""
         return f"{type(self).__name__}(cases={len(self)}, fields={list(self.fields)})"
+
+
+def unreadable(error: BaseException) -> str:
+    """What failed while a file was read, in one line."""
+    if isinstance(error, MeshopsError):
+        return str(error)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"cannot be read ({reason}); a file is damaged, download or export it again"
 
 
 class GraphCache:
@@ -259,7 +271,13 @@ def read_number_table(path: Path) -> list[dict[str, float]]:
     Raises:
         InputError: The file is empty, a row has another length than the header, or a value is no number.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); export it again"
+        ) from None
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
     if len(lines) < 2:
         raise InputError(f"{path}: expected a header and at least one row, got {len(lines)} lines")
     names = [name.strip().strip('"') for name in lines[0].split(",")]

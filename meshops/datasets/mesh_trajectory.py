@@ -11,9 +11,8 @@ from torch import Tensor
 
 from meshops.data.edges import VTK_TRIANGLE, triangle_edges
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.base import CaseProblem
+from meshops.datasets.base import CaseProblem, unreadable
 from meshops.datasets.trajectory import Trajectories
-from meshops.errors import MeshopsError
 
 NODE_TYPES = 9  # kinds of nodes of MeshGraphNets and EAGLE, given to models as one-hot
 
@@ -131,8 +130,8 @@ class MeshTrajectoryDataset(Trajectories):
         for index, case in enumerate(self.cases):
             try:
                 window = self.window(index, 0, self.lengths[index])
-            except MeshopsError as error:
-                yield CaseProblem(case, None, str(error))
+            except Exception as error:  # damaged files fail in any way
+                yield CaseProblem(case, None, unreadable(error))
                 continue
             good = torch.isfinite(window.state).all(2).all(1) & torch.isfinite(window.pos).all(2).all(1)
             if not bool(good.all()):

@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar, cast
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, did_you_mean, listing
+from meshops.errors import InputError, MeshopsError, did_you_mean, listing
 
 AnyDataset: TypeAlias = CaseDataset | TrajectoryDataset | MeshTrajectoryDataset
 T = TypeVar("T", bound=type)
@@ -123,10 +123,21 @@ def create(name: str, root: str | Path | None = None, split: str = "train", **op
     if "root" not in allowed:
         if root is not None:
             raise InputError(f"{key} is shipped with meshops and takes no folder, got root={str(root)!r}; leave it out")
-        return known.makes(split=split, **options_)
+        return _made(known.makes, key, split=split, **options_)
     if root is None:
         raise InputError(f"{key}: the folder of the data is needed; give root=... (--data.root FOLDER)")
-    return known.makes(root, split=split, **options_)
+    return _made(known.makes, str(root), root, split=split, **options_)
+
+
+def _made(makes: Callable[..., AnyDataset], label: str, *args: object, **options_: object) -> AnyDataset:
+    """A dataset; whatever a damaged file does to its reader is an ``InputError``."""
+    try:
+        return makes(*args, **options_)
+    except MeshopsError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"{label}: cannot be opened ({reason}); a file in it is damaged, get it again") from error
 
 
 def published_layout(root: str | Path) -> str | None:

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 
 from meshops.data.grid import grid_graph
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.base import CaseProblem
-from meshops.errors import InputError, MeshopsError
+from meshops.datasets.base import CaseProblem, unreadable
+from meshops.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +142,8 @@ class TrajectoryDataset(Trajectories):
             try:
                 frames = self.window(index, 0, self.lengths[index])
                 constants = self.constants(index)
-            except MeshopsError as error:
-                yield CaseProblem(case, None, str(error))
+            except Exception as error:  # damaged files fail in any way
+                yield CaseProblem(case, None, unreadable(error))
                 continue
             for message in non_finite_channels(frames, self.spec.channels):
                 yield CaseProblem(case, None, message)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch_geometric.data import Data
 
 from meshops.aero.cases import Case, Source
@@ -201,7 +204,8 @@ def task_content(task: Task) -> dict[str, Stored]:  # type: ignore[type-arg]
 def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[type-arg]
     """Inverse of :func:`task_content`; ``path`` is for messages."""
     made = Made(**cast("dict[str, Any]", content["model"]))
-    model = (empty_integers if made.integers else create_model)(made.name, **made.arguments)
+    with no_larger_than(cast("dict[str, torch.Tensor]", content["weights"]), path):
+        model = (empty_integers if made.integers else create_model)(made.name, **made.arguments)
     task = get_task(str(content["kind"])).empty(model, cast("dict[str, Plain]", content["spec"]))
     try:
         task.load_state_dict(cast("dict[str, torch.Tensor]", content["weights"]))
@@ -215,6 +219,34 @@ def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[t
     parts = cast("dict[str, dict[str, Stored]]", content["parts"])
     task.attach({name: task_of(part, path) for name, part in parts.items()})
     return task
+
+
+@contextmanager
+def no_larger_than(weights: Mapping[str, torch.Tensor], path: str) -> Iterator[None]:
+    """End the building of a model that has far more weights than a checkpoint holds, before it takes all memory.
+
+    Raises:
+        CheckpointError: It has.
+    """
+    tensors, values = 1000 + 20 * len(weights), 10_000_000 + 20 * sum(w.numel() for w in weights.values())
+    thread, made = threading.get_ident(), [0, 0]
+
+    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
+        del module, name
+        if weight is None or threading.get_ident() != thread:
+            return
+        made[0] += 1
+        made[1] += weight.numel()
+        if made[0] > tensors or made[1] > values:
+            raise CheckpointError(
+                f"{path}: damaged, the model it names is far larger than its {len(weights)} weights; train again"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def checked_device(name: str) -> torch.device:

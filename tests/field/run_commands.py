@@ -15,7 +15,6 @@ import sys
 import time
 import traceback
 
-
 SECONDS, MEMORY = 60, 8 << 30  # more ends a command
 
 

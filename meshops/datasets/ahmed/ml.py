@@ -144,6 +144,12 @@ class AhmedML(CaseDataset):
                 read(index)
             except InputError as error:
                 yield self.files(index)[role], str(error)
+        beside = self.files(index)["forces"]  # read where there is no other
+        if self.files(index)["forces_varref"].is_file() and beside.is_file():
+            try:
+                read_number_table(beside)
+            except InputError as error:
+                yield beside, str(error)
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:

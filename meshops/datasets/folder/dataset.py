@@ -7,7 +7,7 @@ from pathlib import Path
 
 from meshops.aero.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph
-from meshops.datasets.base import CaseDataset, CaseProblem, GraphCache, Transform
+from meshops.datasets.base import CaseDataset, CaseProblem, GraphCache, Transform, unreadable
 from meshops.datasets.folder.cases import list_cases
 from meshops.datasets.folder.description import Description
 from meshops.datasets.folder.find import description_of
@@ -106,8 +106,8 @@ class FolderCases(CaseDataset):
                 lost = self.missing_conditions(index)
                 if lost:
                     bad[name] = self._no_row(index, lost)
-            except (MeshopsError, OSError, ValueError) as error:
-                bad[name] = str(error)
+            except Exception as error:  # one bad case never ends a study
+                bad[name] = unreadable(error)
         return bad
 
     def _leave_out(self, bad: Mapping[str, str]) -> None:

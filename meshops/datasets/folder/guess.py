@@ -247,7 +247,7 @@ def _published(root: Path) -> Description | None:
         with collecting([]):
             data = create(name, root, "all")
             first = data[0]
-    except (MeshopsError, OSError, ValueError, KeyError):
+    except Exception:  # damaged files fail in any way
         return None
     if not isinstance(data, CaseDataset):
         return Description(root=root, layout=name).note("layout", "a published layout, recognised by its files")

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from meshops.datasets.base import existing_file
-from meshops.errors import InputError, listing
+from meshops.errors import InputError, MeshopsError, listing
+
+MOST_UNSTORED, MOST_PACKED = 1 << 26, 2000  # bytes of fill values, and times that compression makes arrays smaller
 
 
 @contextmanager
@@ -30,9 +32,12 @@ def opened(path: Path, name: str, advice: str) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    except MeshopsError:
+        raise
+    except Exception as error:  # h5py raises KeyError, RuntimeError and others on damage
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(
-            f"{path}: cannot be read as HDF5 ({error}); the file is truncated or damaged, download it again"
+            f"{path}: cannot be read as HDF5 ({reason}); the file is truncated or damaged, download it again"
         ) from None
 
 
@@ -43,7 +48,14 @@ def entry(group: Any, key: str, path: Path) -> Any:
             f"{path}: no entry '{key}' in '{group.name}'; it holds {listing(sorted(group))}. "
             "Is it a file of this dataset?"
         )
-    return group[key]
+    found = group[key]
+    stored = getattr(getattr(found, "id", None), "get_storage_size", int)()
+    if getattr(found, "nbytes", 0) > MOST_UNSTORED + MOST_PACKED * stored:
+        raise InputError(
+            f"{path}: '{found.name}' declares {found.nbytes:.1e} bytes and stores {stored}; the file is damaged, "
+            "download it again"
+        )
+    return found
 
 
 def attribute(group: Any, key: str, path: Path) -> Any:
