@@ -152,6 +152,8 @@ def find_format(path: Path) -> Format:
     suffix = suffix_of(path)
     if suffix in (".foam", ".openfoam"):
         return OPENFOAM
+    if suffix in (".gz", ".bz2", ".xz", ".zip", ".zst"):
+        raise InputError(f"{path}: is compressed ({suffix}); unpack it and give the mesh file in it")
     if suffix not in FORMATS:
         raise InputError(f"{path}: cannot read files ending in '{path.suffix}'; supported are {listing(SUFFIXES, 30)}")
     try:
