@@ -334,7 +334,10 @@ def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
     edge = np.sqrt(2 * body.area / (body.cell_points - 2))
     if body.area[edge > limit].sum() <= 0.01 * body.area.sum():
         return
-    fine, parents = refine(near, limit)  # type: ignore[arg-type]
+    try:
+        fine, parents = refine(near, limit)  # type: ignore[arg-type]
+    except InputError as error:
+        raise InputError(f"{case.label}: {error}") from None
     warn(
         f"{case.label}: cells up to {edge.max():.3g} m are much larger than those of the training meshes; split to "
         f"{fine.n_cells} triangles of at most {limit:.3g} m, results averaged back on the {case.rows} cells"
