@@ -36,7 +36,7 @@ def tasks_of(model: str) -> list[str]:
 
 
 def matrix_table() -> str:
-    """Architectures against tasks as a table in Markdown; those that ``meshops fit`` makes in closed form are left out."""
+    """Architectures against tasks as a table in Markdown, without those that ``meshops fit`` makes in closed form."""
     lines = ["| model | takes | " + " | ".join(GIVES) + " |", "| --- " * (len(GIVES) + 2) + "|"]
     for model in (name for name in list_models(published=False) if tasks_of(name)):
         works = tasks_of(model)
