@@ -190,14 +190,16 @@ class Search:
         share = slowness(network, bench, cost)
         steps = steps_for(seconds * share / members, cost)
         self.console.print(f"  {network.name}: {members} members of {steps} steps, about {seconds / 60:.1f} min")
-        trained, sheet = [], [torch.empty(0)] * len(self.split.learn)
+        trained, sheet, begun = [], [torch.empty(0)] * len(self.split.learn), time.perf_counter()
         for fold in range(members):
             member, rows = train_member(network, bench, fold, steps)
             for case, values in zip(bench.parts(fold)[1], rows, strict=True):
                 sheet[case] = values
             trained.append(member)
             errors = [score(np.array([list(bench.truth.errors(i, sheet[i]).values())])) for i in bench.parts(fold)[1]]
-            self.console.print(f"  {network.name} {fold + 1} of {members}: held-out error {np.mean(errors):.4f}")
+            left = (members - fold - 1) / (fold + 1) * (time.perf_counter() - begun) / 60
+            told = f"held-out error {np.mean(errors):.4f}, about {left:.1f} min left"
+            self.console.print(f"  {network.name} {fold + 1} of {members}: {told}")
         found.candidates.append(
             Candidate(network.name, bench.truth.table(sheet), sheet, members=tuple(trained), note=f"{steps} steps")
         )
