@@ -100,7 +100,8 @@ def _examine(data: Any, study: Any, rows: list[dict[str, Any]], hints: list[str]
         return
     findings, audit, _ = examine(survey(data, test=() if study is None else tested_cases(study)))
     for finding in findings:
-        if finding.severity == "hint":
+        alone = finding.kind == "forces" and len(data) - len(known) < 2  # one case fits any factor
+        if finding.severity == "hint" or alone:
             hints.append(str(finding))
         elif finding.kind == "forces" and audit is not None:
             for case, number, made, table in audit.pairs:
