@@ -89,10 +89,17 @@ def field_rows(look: Look) -> Rows:
         rows.append((
             name, _places(look.survey.good), _components(facts[0].size),
             f"{short(min(f.minimum for f in facts))} to {short(max(f.maximum for f in facts))}", short(spread),
-            stated or (f"{guessed} (likely)" if guessed else "?"), (entry.role if entry is not None else "") or "none",
+            _unit(look, name, stated, guessed), (entry.role if entry is not None else "") or "none",
             _between([f.mean for f in facts], [f.std for f in facts]),
         ))  # fmt: skip
     return columns, rows
+
+
+def _unit(look: Look, name: str, stated: str, guessed: str) -> str:
+    """Unit of a field, told apart: stated by files or user, or likely by role and range."""
+    likely = "unit:" in look.study.guesses.get(f"fields.{name}", "")
+    unit = stated or guessed
+    return f"{unit} (likely)" if unit and (likely or not stated) else unit or "?"
 
 
 def quantity_rows(look: Look) -> Rows:

@@ -104,6 +104,7 @@ def _quantities(
     conditions, numbers, reasons = [], [], dict(study.guesses)
     groups = study.groups
     left: list[str] = []
+    kinds = [entry.role for entry in study.fields]
     for name in columns:
         known = [row[name] for row in values.values() if name in row]
         entry = Quantity(name, rows.units.get(name, ""), roles.quantity_role(name))
@@ -115,7 +116,7 @@ def _quantities(
         ]
         if roles.is_housekeeping(name):
             left.append(f"'{name}' says how the run went")
-        elif roles.is_result(name):
+        elif roles.is_result(name, kinds):
             numbers.append(entry)
             reasons[f"numbers.{name}"] = f"by its name a result; {span}" + _lack(lacking)
         elif len(lacking) > len(cases) / 2:

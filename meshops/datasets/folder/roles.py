@@ -6,7 +6,7 @@ All of it is a guess and is said to be one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # name -> role, the first that fits; names are in lower case without blanks and dashes.
 FIELD_ROLES = (
@@ -51,7 +51,17 @@ RESULTS = (
     r"|\w*stress\w*|\w*mises\w*|\w*strain\w*|\w*deflection\w*|\w*displacement\w*|\w*loss\w*|\w*efficienc\w*|eta|\w*_?drop|dp|delta_?p"
     r"|\w*nusselt\w*|nu_?avg|\w*heat_?flux\w*|\w*heat_?transfer\w*|htc|\w*flow_?rate\w*|mdot|mass_?flow\w*|\w*frequency\w*|strouhal\w*"
     r"|\w*residual\w*|iterations?|converged|\w*compliance\w*|\w*energy\w*|\w*safety\w*|\w*objective\w*|output\w*|result\w*|target\w*|\w*thrust\w*|noise\w*|\w*temperature_max\w*|tip_\w*"
-    r"|mass|weight|\w*_mass|largest_\w*|smallest_\w*|highest_\w*|lowest_\w*"
+    r"|mass|weight|\w*_mass|largest_\w*|smallest_\w*|highest_\w*|lowest_\w*|\w*reaction\w*"
+)
+# Columns that come out of a flow, but are put on a part.
+LOADS = (
+    r"(?!(max|min|mean|avg|average|peak|largest)_)(\w*_)?(forces?|loads?|moment|torque|traction|bending_moment)(_?[xyz])?"
+    r"(_(n|kn|mn|nm|knm|lbf))?|f(_(n|kn|mn|lbf))?|f_?[xyzn]|m_?[xyz]"
+)
+# Said to be set in so many words.
+NAMED_SET = (
+    r"(?!(max|min|mean|avg|average|peak|largest)_)((applied|imposed|prescribed|inlet|inflow|input|nominal)_\w+"
+    r"|\w+_(in|inlet|inflow|applied|imposed|prescribed|setpoint))"
 )
 # Columns that describe the shape, which the mesh shows too.
 SHAPE = (
@@ -108,9 +118,24 @@ def quantity_role(name: str) -> str:
     return next((role for role, pattern in QUANTITY_ROLES if _fits(name, pattern)), "")
 
 
-def is_result(name: str) -> bool:
-    """Whether a column came out rather than was set."""
+def is_result(name: str, roles_of_fields: Iterable[str] = ()) -> bool:
+    """Whether a column came out rather than was set.
+
+    Args:
+        name: Of the column.
+        roles_of_fields: What the fields of the cases are: in a flow, forces come out; on a part they are loads.
+    """
+    if _fits(name, NAMED_SET):
+        return False
+    if is_structural(roles_of_fields) and _fits(name, LOADS) and "reaction" not in name.lower():
+        return False
     return _fits(name, RESULTS)
+
+
+def is_structural(roles_of_fields: Iterable[str]) -> bool:
+    """Whether fields are of a part under load: displacements, strains or stresses, and no flow around it."""
+    found = set(roles_of_fields)
+    return bool(found & {"displacement", "strain", "stress"}) and not found & {"pressure", "velocity", "shear"}
 
 
 def is_shape(name: str) -> bool:
