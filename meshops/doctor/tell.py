@@ -59,9 +59,21 @@ def overview(look: Look) -> list[tuple[str, str]]:
         if surfaces:
             closed = sum(s.closed for s in surfaces)
             rows.append(("surface", f"area {span([s.area for s in surfaces])}, {closed} of {len(surfaces)} closed"))
+    said = study.guesses
+    if study.layout == "series" or "time" in said:
+        rows.append(("time", f"the last of each series is shown; {said['time']}" if "time" in said else "last"))
+    if "tables" in said:
+        rows.append(("tables", said["tables"]))
+    if "also with fields" in said.get("files", ""):
+        rows.append(("not used", "files " + said["files"].partition("also with fields: ")[2]))
+    for entry in ("inputs", "conditions"):
+        if said.get(entry):
+            rows.append((f"of {'arrays' if entry == 'inputs' else 'columns'}", said[entry].removeprefix("not used: ")))
     if facts.test:
         more = " ..." if len(facts.test) > 5 else ""
-        rows.append(("tested on", f"{len(facts.test)} cases: {', '.join(facts.test[:5])}{more}"))
+        rows.append(
+            ("tested on", f"{len(facts.test)} case{'s' * (len(facts.test) != 1)}: {', '.join(facts.test[:5])}{more}")
+        )
     if study.inputs:
         rows.append(("inputs", ", ".join(study.inputs)))
     flow = study.flow
@@ -139,7 +151,8 @@ def summary(look: Look) -> str:
     """One line at the end."""
     wrong = sum(f.severity == "problem" for f in look.findings)
     hints = len(look.findings) - wrong
-    return f"{len(look.survey.cases)} cases, {wrong} problem{'s' * (wrong != 1)}, {hints} hint{'s' * (hints != 1)}"
+    count = len(look.survey.cases)
+    return f"{count} case{'s' * (count != 1)}, {wrong} problem{'s' * (wrong != 1)}, {hints} hint{'s' * (hints != 1)}"
 
 
 def as_json(look: Look) -> dict[str, Any]:

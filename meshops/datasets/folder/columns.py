@@ -107,7 +107,7 @@ def _quantities(
     kinds = [entry.role for entry in study.fields]
     for name in columns:
         known = [row[name] for row in values.values() if name in row]
-        entry = Quantity(name, rows.units.get(name, ""), roles.quantity_role(name))
+        entry = Quantity(name, rows.units.get(name, "") or roles.unit_in(name)[1], roles.quantity_role(name))
         span = _span(known, entry.unit)
         lacking = [
             case.name

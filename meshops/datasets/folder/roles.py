@@ -84,6 +84,13 @@ SET = (
     r"coefficients?|\w*conductivity\w*|\w*permeabilit\w*|\w*diffusivit\w*|\w*thickness\w*|\w*modulus\w*|youngs?\w*|poisson\w*|\w*stiffness\w*"
     r"|\w*material\w*|\w*source_?term\w*|source|heat_?source\w*|body_?force|\w*load\w*|\w*mask\w*|\w*input\w*|porosity|boundary_?\w*|bc_?\w*|initial_?\w*|\w*_initial"
 )
+# What may stand at the end of a name as its unit -> as it is written.
+UNITS = {
+    unit: unit
+    for unit in "mm cm km kg Pa kPa MPa GPa N kN MN Nm kNm K W kW Hz kHz rpm deg rad bar mbar psi lbf degC J kJ".split()
+}
+UNITS |= {"mps": "m/s", "kmh": "km/h", "kph": "km/h", "mph": "mph", "m2": "m^2", "mm2": "mm^2", "m3": "m^3"}
+UNITS |= {"kgm3": "kg/m^3", "kgs": "kg/s", "degrees": "deg", "pa": "Pa", "mpa": "MPa", "kpa": "kPa", "kn": "kN"}
 GROUPS = (
     r"group\w*|geometry\w*|shape\w*|body|family|design_?(id|name)?|variant|geom\w*|mesh_?id|configuration|model_?id"
 )
@@ -96,8 +103,21 @@ def plain(name: str) -> str:
     return re.sub(r"[\s\-.:]+", "_", words).strip("_").lower()
 
 
+def unit_in(name: str) -> tuple[str, str]:
+    """A name without the unit at its end, and that unit: ``load_kN`` -> ``load``, ``kN``; an empty unit: none.
+
+    Case counts, so that ``case_n`` or ``p_m`` lose nothing by accident.
+    """
+    match = re.fullmatch(r"(?P<name>.*[A-Za-z0-9])[_ \-](?P<unit>[A-Za-z0-9]+)", name.strip())
+    unit = UNITS.get(match["unit"], "") if match else ""
+    return (match["name"], unit) if match and unit else (name, "")
+
+
 def _fits(name: str, pattern: str) -> bool:
-    variants = {plain(name), re.sub(r"[\s\-.:_]+", "", name).lower(), name.strip().lower()}
+    bare = unit_in(name)[0]
+    names = (name, bare)
+    variants = {f(text) for text in names for f in (plain, lambda t: re.sub(r"[\s\-.:_]+", "", t).lower())}
+    variants |= {text.strip().lower() for text in names}
     return any(re.fullmatch(pattern, variant) is not None for variant in variants)
 
 
@@ -176,6 +196,9 @@ def likely_unit(role: str, low: float, high: float) -> tuple[str, str]:
             return "", ""
         if role == "pressure" and 5e4 < low and high < 5e5:
             return "Pa", "absolute pressure near that of the atmosphere"
+        if role == "stress":  # strengths of materials lie at 1e7 to 1e9 Pa
+            big = largest > 1e4
+            return ("Pa", f"values up to {largest:.3g}") if big else ("", f"values up to {largest:.3g}: MPa? say which")
         if largest > 20:
             return "Pa", f"values up to {largest:.3g} are too large for a coefficient"
         return "", f"values up to {largest:.3g}: a coefficient, or kinematic (m^2/s^2), or MPa; say which"
