@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from meshops.aero.conditions import named_stream
 from meshops.doctor.facts import CaseFacts
 from meshops.doctor.look import Look
 
@@ -66,9 +67,11 @@ def overview(look: Look) -> list[tuple[str, str]]:
         rows.append(("tables", said["tables"]))
     if "also with fields" in said.get("files", ""):
         rows.append(("not used", "files " + said["files"].partition("also with fields: ")[2]))
-    for entry in ("inputs", "conditions"):
-        if said.get(entry):
-            rows.append((f"of {'arrays' if entry == 'inputs' else 'columns'}", said[entry].removeprefix("not used: ")))
+    arrays = [said.get("fields", ""), *said.get("inputs", "").split("; ")]
+    arrays = [text for text in arrays if text and not text.endswith(": describes the mesh")]
+    for what, text in (("arrays", "; ".join(arrays)), ("columns", said.get("conditions", ""))):
+        if text:
+            rows.append((what, text))
     if facts.test:
         more = " ..." if len(facts.test) > 5 else ""
         rows.append(
@@ -78,7 +81,9 @@ def overview(look: Look) -> list[tuple[str, str]]:
         rows.append(("inputs", ", ".join(study.inputs)))
     flow = study.flow
     if flow is not None:
-        numbers = f", {short(flow.speed)} m/s, {short(flow.density)} kg/m^3"
+        row = named_stream(good[0].conditions) if good else {}
+        speed = "speed of each case" if "speed" in row else f"{short(flow.speed)} m/s"
+        numbers = f", {speed}, " + ("density of each case" if "density" in row else f"{short(flow.density)} kg/m^3")
         known = numbers if study.flow_stated else ", axes alone (guessed)"
         rows.append(("flow", f"along {_axis(flow.flow)}, up {_axis(flow.up)}{known}"))
     return rows

@@ -82,7 +82,9 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
 
 def _heading(spec: FieldsSpec, number: str) -> str:
     """Mean absolute error of a number, with its unit."""
-    return f"|d{number}|" + spec.named(number).removeprefix(number)
+    integrated = {text.strip("|d").casefold() for text in HEADINGS.values()}
+    of = " of the table" if number.casefold() in integrated else ""
+    return f"|d{number}|{of}" + spec.named(number).removeprefix(number)
 
 
 def case_row(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshops.datasets.folder.cases import CaseFile, file_cases
-from meshops.datasets.folder.matching import CaseRows, add_tables, match_rows
+from meshops.datasets.folder.matching import CaseRows, add_tables, match_rows, numbers_named
 from meshops.datasets.folder.patterns import case_names, matches, pattern_of, select
 from meshops.datasets.folder.roles import (
     field_role,
@@ -218,3 +218,14 @@ def test_units_at_the_end_of_a_name(column: str, unit: str, result: bool) -> Non
 
 def test_stresses_are_not_called_pascals_where_they_are_small() -> None:
     assert likely_unit("stress", 0.0, 34.8)[0] == "" and likely_unit("stress", 0.0, 3e7)[0] == "Pa"
+
+
+def test_numbers_named_in_paths() -> None:
+    def found(*paths: str) -> dict[str, dict[str, float]]:
+        return numbers_named({path: PurePosixPath(path) for path in paths})
+
+    assert found("sol_a=0.5.vtu", "sol_a=3.vtu") == {"sol_a": {"sol_a=0.5.vtu": 0.5, "sol_a=3.vtu": 3.0}}
+    both = found("aoa_-2.5_mach_0.8/out.vtu", "aoa_3_mach_0.75/out.vtu")
+    assert {name: list(values.values()) for name, values in both.items()} == {"aoa": [-2.5, 3.0], "mach": [0.8, 0.75]}
+    assert not found("run_1.vtu", "run_2.vtu") and not found("a_0.5.vtu", "b_0.5.vtu", "c.vtu")
+    assert not found("m_0.8_1.vtu", "m_0.8_2.vtu")  # the same in all

@@ -105,14 +105,14 @@ def test_the_cases_of_others(shared_data: Path, tmp_path: Path, capsys: pytest.C
         assert main(command) == 0
         capsys.readouterr()
         file = str(folder / inner)
-        assert main(["predict", str(run / "model.ckpt"), file, "--out", str(tmp_path / "out"), "--json"]) == 0
+        assert main(["predict", str(run / "model.ckpt"), file, "--out", str(run / "out"), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)[file]
         wanted = meshops.datasets.MeshFiles(folder, "test", **options)  # type: ignore[arg-type]
         assert wanted[0].edge_index.shape == (2, edges)
         report = meshops.load(run / "model.ckpt").evaluate(wanted)
         key = options["fields"][0]
         assert found["errors"][key]["rel_l2"] == pytest.approx(report.cases["case_4"][f"{key}_rel_l2"], rel=1e-4)
-    mesh = pv.read(tmp_path / "out" / "case_4_predicted.vtu")
+    mesh = pv.read(run / "out" / "case_4_predicted.vtu")
     assert len(mesh.cell_data["T_predicted"]) == 49 and len(mesh.cell_data["T_error"]) == 49
 
 
