@@ -167,7 +167,8 @@ def audit_of(facts: Survey) -> tuple[ForceAudit | None, Axes | None]:
     for case in good:
         given = {**case.parameters, **case.conditions}
         flow = case.flow if facts.flow_stated and case.flow is not None else usual
-        flow = replace(flow, **dict.fromkeys(named_stream(given), 1.0))  # the audit takes these from the row
+        stream = dict.fromkeys(named_stream(given), 1.0)  # the audit takes these from the row
+        flow = replace(flow, speed=stream.get("speed", flow.speed), density=stream.get("density", flow.density))
         assert case.surface is not None
         cases.append(AuditCase(case.name, case.surface, flow, case.numbers, given))
     audit = audit_forces(cases, stated=facts.flow_stated, fields=facts.fields)

@@ -224,8 +224,8 @@ def _judge(
         report.title = f"relative L2 error, mean of {len(held)} cases that nothing was chosen by"
         for name, task in yardsticks.items():
             report.baselines[name] = task.evaluate(held).mean
-        known = CaseSubset(cases, split.learn)
-        report.baselines.setdefault("mean", {}).update(_errors_of_mean(surrogate.task, known, held))
+        learnt = CaseSubset(cases, split.learn)
+        report.baselines.setdefault("mean", {}).update(_errors_of_mean(surrogate.task, learnt, held))
         return report
     assert isinstance(surrogate.task, FieldsTask)
     keys = [f"{surrogate.task.spec.short(name)}_rel_l2" for name in surrogate.task.spec.fields]
