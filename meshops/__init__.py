@@ -6,6 +6,7 @@
     prediction = surrogate.predict("car.stl")
     prediction.mesh.save("car.vtp")
 
+    meshops.fit(my_graphs, meshops.FitConfig(minutes=5, out="runs/best"))
     meshops.train(meshops.RunConfig(model={"name": "mspt"}, out="runs/mine"), data=my_graphs)
 
 Nothing heavy is imported until it is used.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from meshops.data.writers import write_mesh
     from meshops.models import create_model, list_models, register_model
     from meshops.partition import BallTree, Hierarchy, Partition, RefineByCriteria, TokenBudget
+    from meshops.selection import FitConfig, fit
     from meshops.surrogate import Surrogate, load
     from meshops.tasks import Prediction, Report
     from meshops.training import DataConfig, RunConfig, TrainConfig, train
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BallTree",
     "DataConfig",
+    "FitConfig",
     "Hierarchy",
     "MeshGraph",
     "Partition",
@@ -43,6 +46,7 @@ __all__ = [
     "TokenBudget",
     "TrainConfig",
     "create_model",
+    "fit",
     "list_models",
     "load",
     "point_frames",
@@ -55,6 +59,7 @@ __all__ = [
 _HOME = {
     "BallTree": "meshops.partition",
     "DataConfig": "meshops.training",
+    "FitConfig": "meshops.selection",
     "Hierarchy": "meshops.partition",
     "MeshGraph": "meshops.data.mesh_graph",
     "Partition": "meshops.partition",
@@ -66,6 +71,7 @@ _HOME = {
     "TokenBudget": "meshops.partition",
     "TrainConfig": "meshops.training",
     "create_model": "meshops.models",
+    "fit": "meshops.selection",
     "list_models": "meshops.models",
     "load": "meshops.surrogate",
     "point_frames": "meshops.data.point_frames",

@@ -35,5 +35,6 @@ class Plates(CaseDataset):
     @classmethod
     def standin(cls, root, num=4):
         for i, pos in enumerate(np.random.default_rng(0).random((num, 50, 2), dtype=np.float32)):
-            np.savez(Path(root) / f"plate_{i}.npz", pos=pos, temperature=300 + i * pos[:, 0] * pos[:, 1], load=float(i))
+            load = 1.0 + i
+            np.savez(Path(root) / f"plate_{i}.npz", pos=pos, temperature=300 + load * pos[:, 0] * pos[:, 1], load=load)
         return Path(root)

@@ -15,6 +15,7 @@ from meshops.models.mspt import MSPT
 from meshops.models.registry import create_model, list_models, model_arguments, model_takes, register_model
 from meshops.models.transformer import Transformer
 from meshops.models.transolver import Transolver
+from meshops.models.trees import Trees
 from meshops.models.unet import UNet
 from meshops.models.vit import ViT
 
@@ -33,6 +34,7 @@ __all__ = [
     "MeshGraphNet",
     "Transformer",
     "Transolver",
+    "Trees",
     "UNet",
     "ViT",
     "create_model",

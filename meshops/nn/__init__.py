@@ -7,6 +7,7 @@ from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
 from meshops.nn.flow import draw_times, flow_pair, flow_sample, integrate, masked_loss
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.integer_linear import IntegerLinear, to_integers
+from meshops.nn.low_rank import LowRankChange, add_low_rank, merged_state
 from meshops.nn.mesh_model import Clusters, LearnsWithTruth, MeshInputs, MeshModel, mesh_inputs
 from meshops.nn.message_passing import EdgeLinear, RowGRUCell, RowMLP
 from meshops.nn.mlp import MLP
@@ -36,6 +37,7 @@ __all__ = [
     "LayerCost",
     "LearnsWithTruth",
     "LossPairs",
+    "LowRankChange",
     "MeshBits",
     "MeshInputs",
     "MeshModel",
@@ -57,6 +59,7 @@ __all__ = [
     "SplitLinear",
     "SupernodePool",
     "TransformerBlock",
+    "add_low_rank",
     "assign_bits",
     "assigned",
     "bit_operations",
@@ -66,6 +69,7 @@ __all__ = [
     "flow_sample",
     "integrate",
     "masked_loss",
+    "merged_state",
     "mesh_bits",
     "mesh_inputs",
     "point_inputs",

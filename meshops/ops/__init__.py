@@ -28,11 +28,13 @@ from meshops.ops.segment import (
     sort_index,
 )
 from meshops.ops.tree import MedianSplit, locate, median_split, node_boxes
+from meshops.ops.trees import TreeTable, tree_sums
 
 __all__ = [
     "FlowMaps",
     "MedianSplit",
     "Neighbors",
+    "TreeTable",
     "block_sum",
     "curve_order",
     "explain",
@@ -79,5 +81,6 @@ __all__ = [
     "split_best",
     "split_in_steps",
     "sum_pyramid",
+    "tree_sums",
     "upsample",
 ]

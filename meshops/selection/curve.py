@@ -53,6 +53,10 @@ class Curve:
         change = f"from {shown(self.now[1])} to about {shown(self.more)} ({100 * share:.0f} % less{more})"
         return f"{MORE} more runs would bring the error {change}."
 
+    def short(self) -> str:
+        """The expected error alone, for a summary."""
+        return "not known" if self.more is None else f"about {self.more:.3g}"
+
     def to_dict(self) -> dict[str, object]:
         """Plain values."""
         return {"measured_with": self.name, "cases": self.cases, "errors": self.errors, "exponent": self.exponent,

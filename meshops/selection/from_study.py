@@ -50,9 +50,11 @@ def fit_study(
         study.save(Path(config.out) / "study.yaml")
         return moving
     config = settled(study, data, config)
-    result = fit(data, config, console=console, about=about, notes=left_out(data), findings=findings, **options)
-    study.save(Path(config.out) / "study.yaml")
-    return result
+    try:
+        return fit(data, config, console=console, about=about, notes=left_out(data), findings=findings, **options)
+    finally:
+        if (Path(config.out) / "fit.yaml").is_file():
+            study.save(Path(config.out) / FILE)
 
 
 def settled(study: Study, data: CaseDataset, config: FitConfig) -> FitConfig:

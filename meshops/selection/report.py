@@ -11,7 +11,7 @@ from meshops.selection.curve import MORE
 from meshops.selection.result import FitResult
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import case_at
-from meshops.tasks.report import shown
+from meshops.tasks.report import Report, Row, shown
 from meshops.viz.report import ReportData, Table, write_report
 
 WORST = 3
@@ -34,7 +34,9 @@ def write_fit_report(result: FitResult, cases: CaseDataset, *, findings: Table |
             ["mean", *heads.values()], [[name.strip(), *map(row.get, heads)] for name, row in rows.items()]
         ),
         "Candidates": _candidates(result),
-        "Cases": Table(["case", *heads.values()], [[k, *map(row.get, heads)] for k, row in report.cases.items()]),
+        "Cases, worst first": Table(
+            ["case", *heads.values()], [[k, *map(row.get, heads)] for k, row in _worst_first(report)]
+        ),
     }
     if result.numbers is not None:
         tables["Numbers"] = Table(
@@ -51,7 +53,7 @@ def write_fit_report(result: FitResult, cases: CaseDataset, *, findings: Table |
             ("chosen", chosen),
             ("error, cross-validation", shown(result.found.score)),
             *((f"error of {text}, {judge}", shown(report.mean.get(key))) for key, text in heads.items()),
-            ("ten more runs", result.curve.sentence()),
+            ("with ten more runs", result.curve.short()),
         ],
         tables=tables,
         pictures=_pictures(result, cases),
@@ -65,6 +67,11 @@ def write_fit_report(result: FitResult, cases: CaseDataset, *, findings: Table |
         downloads=[("model.ckpt", "the surrogate"), ("metrics.json", "all numbers")],
     )
     return write_report(page, result.folder / "report.html")
+
+
+def _worst_first(report: Report) -> list[tuple[str, Row]]:
+    key = next(iter(report.columns), "")
+    return sorted(report.cases.items(), key=lambda item: -float(item[1].get(key) or 0.0))
 
 
 def _candidates(result: FitResult) -> Table:
@@ -94,15 +101,16 @@ def _pictures(result: FitResult, cases: CaseDataset) -> list[tuple[Path, str]]:
 def _worst(result: FitResult, cases: CaseDataset, folder: Path) -> list[tuple[Path, str]]:
     from meshops.viz.case import draw_case
 
-    task, rows = result.surrogate.task, result.report.cases
+    task, report = result.surrogate.task, result.report
     if not result.split.test or not isinstance(task, FieldsTask):
         return []
-    key = next(iter(result.report.columns))
-    order = sorted(rows, key=lambda name: -float(rows[name].get(key) or 0.0))
+    key = next(iter(report.columns))
     out: list[tuple[Path, str]] = []
-    for name in order[:WORST]:
+    for name, row in _worst_first(report)[:WORST]:
         case = case_at(cases, cases.cases.index(name), task.spec)
         made = task.predict(case)
         drawn = draw_case(case, made.fields, task.spec, folder, f"worst_{len(out)}")
-        out += [(path, f"{name} ({key} {shown(rows[name].get(key))}): {caption}") for path, caption in drawn[:1]]
+        out += [
+            (path, f"{name} ({report.columns[key]} {shown(row.get(key))}): {caption}") for path, caption in drawn[:1]
+        ]
     return out

@@ -39,6 +39,7 @@ from meshops.viz.report import Table
 
 WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
 SUBSET = 2048
+FLAT = 0.2  # standard deviation over mean below which a relative error says little
 
 
 def fit(
@@ -133,6 +134,7 @@ def _fit(
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
     task = FieldsTask.fit(nn.Identity(), samples, settings)
+    notes += _offsets(task)
     screen.print(f"{samples.describe()}; {len(split.folds)} folds, {len(split.test)} cases judge the winner")
     for note in (*samples.notes(), *notes):
         screen.print(f"note: {note}")
@@ -189,6 +191,19 @@ def _remarks(cases: CaseDataset, split: Split, *, drawn: bool) -> list[str]:
         how = "at random " if drawn else ""
         notes.append(f"held out {how}to judge the winner, and not learnt from: {listing(names, 6)}")
     return notes
+
+
+def _offsets(task: FieldsTask) -> list[str]:
+    """Fields that hardly vary beside their mean, such as an absolute pressure: relative errors flatter there."""
+    norm, out = task.output_norm, []
+    for name, channels in task.spec.slices().items():
+        share = float(norm.scale[channels].norm() / norm.shift[channels].norm().clamp(min=1e-30))
+        if channels.stop - channels.start == 1 and share < FLAT:
+            out.append(
+                f"'{name}' varies by {100 * share:.2g} % about its mean: relative errors are small by that alone; its "
+                "R2 in metrics.json tells more"
+            )
+    return out
 
 
 def _numbers(cases: CaseDataset, config: FitConfig, carried: Carried, split: Split) -> Numbers | None:

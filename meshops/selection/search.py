@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -201,14 +202,16 @@ class Search:
         share = slowness(network, bench, cost)
         steps = steps_for(seconds * share / members, cost)
         self.console.print(f"  {network.name}: {members} members of {steps} steps, about {seconds / 60:.1f} min")
-        trained, sheet = [], [torch.empty(0)] * len(self.split.learn)
+        trained, sheet, begun = [], [torch.empty(0)] * len(self.split.learn), time.perf_counter()
         for fold in range(members):
             member, rows = train_member(network, bench, fold, steps)
             for case, values in zip(bench.parts(fold)[1], rows, strict=True):
                 sheet[case] = values
             trained.append(member)
             errors = [score(np.array([list(bench.truth.errors(i, sheet[i]).values())])) for i in bench.parts(fold)[1]]
-            self.console.print(f"  {network.name} {fold + 1} of {members}: held-out error {np.mean(errors):.4f}")
+            left = (members - fold - 1) / (fold + 1) * (time.perf_counter() - begun) / 60
+            told = f"held-out error {np.mean(errors):.4f}, about {left:.1f} min left"
+            self.console.print(f"  {network.name} {fold + 1} of {members}: {told}")
         found.candidates.append(
             Candidate(network.name, bench.truth.table(sheet), sheet, members=tuple(trained), note=f"{steps} steps")
         )
@@ -234,19 +237,37 @@ class Search:
         leader = found.candidates[0]
         fields = len(truth.channels)
         found.blend, found.score = {leader.name: np.ones((fields,))}, leader.score
-        chosen = found.candidates[:BLENDED]
         rows = {case: i for i, case in enumerate(self.split.learn)}
         folds = [[rows[i] for i in fold] for fold in self.split.folds]
-        if len(chosen) < 2 or len(folds) < 3:
+        if len(folds) < 3:
             return
-        sheets = [candidate.sheet for candidate in chosen]
-        reached = score(truth.table(nested(sheets, truth, folds)))
-        if reached < found.score:
-            weights = blend_weights(sheets, truth, range(len(truth.values)))
-            weights[weights < 0.01] = 0.0
-            weights /= weights.sum(0)
-            found.blend = {c.name: w for c, w in zip(chosen, weights, strict=True) if w.any()}
-            found.score = reached
+        best = best_blend(found.candidates[:BLENDED], truth, folds)
+        if best is not None and best[0] < found.score:
+            found.score, found.blend = best
+
+
+def best_blend(
+    candidates: Sequence[Candidate], truth: Truth, folds: Sequence[Sequence[int]]
+) -> tuple[float, dict[str, Array]] | None:
+    """Held-out error and weights of the best blend of the leading candidates; None of a single one.
+
+    Tried are least-squares weights of the best two, three, ..., judged on folds they were not fitted to, and the plain
+    mean of each pair, which has no weights that could be fitted to chance.
+    """
+    tried: list[tuple[float, dict[str, Array]]] = []
+    for count in range(2, len(candidates) + 1):
+        part = candidates[:count]
+        sheets = [candidate.sheet for candidate in part]
+        weights = blend_weights(sheets, truth, range(len(truth.values)))
+        weights[weights < 0.01] = 0.0
+        weights /= weights.sum(0)
+        named = {c.name: w for c, w in zip(part, weights, strict=True) if w.any()}
+        tried.append((score(truth.table(nested(sheets, truth, folds))), named))
+    for one, other in combinations(candidates, 2):
+        both = [(a + b) / 2 for a, b in zip(one.sheet, other.sheet, strict=True)]
+        halves = np.full(len(truth.channels), 0.5)
+        tried.append((score(truth.table(both)), {one.name: halves, other.name: halves}))
+    return min(tried, key=lambda item: item[0], default=None)
 
 
 @contextmanager

@@ -34,9 +34,11 @@ def test_residuals_that_grow_or_end_in_nan():
 def test_openfoam_logs_and_coefficients(tmp_path):
     lines = []
     for i in range(1, 61):
-        lines += [f"Time = {i}", f"smoothSolver:  Solving for Ux, Initial residual = {10 ** (-i / 30):.4e}, Final "
-                  "residual = 1e-9, No Iterations 3",
-                  f"GAMG:  Solving for p, Initial residual = {0.1 * 10 ** (-i / 15):.4e}, Final residual = 1e-8"]  # fmt: skip
+        lines += [
+            f"Time = {i}",
+            f"smoothSolver:  Solving for Ux, Initial residual = {10 ** (-i / 30):.4e}, Final residual = 1e-9",
+            f"GAMG:  Solving for p, Initial residual = {0.1 * 10 ** (-i / 15):.4e}, Final residual = 1e-8",
+        ]
     log = tmp_path / "log.simpleFoam"
     log.write_text("\n".join(lines))
     columns = read_history(log)

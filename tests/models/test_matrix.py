@@ -166,7 +166,8 @@ def test_a_model_runs_where_it_claims_to(model: str, task: str, tmp_path: Path, 
 
 def test_every_architecture_has_a_task_and_every_kind_is_tried() -> None:
     assert set(TINY) <= set(list_models(published=False))
-    assert [name for name in list_models() if not tasks_of(name)] == []
+    fitted = {name for name in list_models() if model_takes(name) == {"case"}}  # by meshops fit, not by steps
+    assert {name for name in list_models() if not tasks_of(name)} == fitted == {"blend", "components", "trees"}
     assert {kind for kind, _, _ in CASES.values()} == set(list_tasks())
     assert list(CASES) == list(GIVES)
 

@@ -8,6 +8,7 @@ import torch
 
 from meshops.selection.blending import blend_weights, blended, nested
 from meshops.selection.scores import Truth, score
+from meshops.selection.search import Candidate, best_blend
 
 
 def truth_of(values: list[torch.Tensor]) -> Truth:
@@ -77,3 +78,21 @@ def test_a_field_that_is_zero_in_a_case_counts_in_the_others() -> None:
     assert np.isnan(truth.table([v.clone() for v in values])[0, 0])
     weights = blend_weights([noisy(values, 0.1, 1), noisy(values, 0.4, 2)], truth, range(6))
     assert np.isfinite(weights).all() and weights[0, 0] > 0.8
+
+
+def candidate(name: str, sheet: list[torch.Tensor], truth: Truth) -> Candidate:
+    return Candidate(name, truth.table(sheet), sheet)
+
+
+def test_equally_good_members_with_noise_of_their_own_are_averaged() -> None:
+    truth = truth_of(VALUES)
+    members = [candidate(str(k), noisy(VALUES, 0.2, k), truth) for k in range(2)]
+    best = best_blend(members, truth, [(0, 1), (2, 3), (4, 5)])
+    assert best is not None and best[0] < 0.8 * min(m.score for m in members)
+    for weights in best[1].values():
+        np.testing.assert_allclose(weights, 0.5, atol=0.1)
+
+
+def test_a_blend_of_one_is_none() -> None:
+    truth = truth_of(VALUES)
+    assert best_blend([candidate("a", noisy(VALUES, 0.1, 1), truth)], truth, [(0, 1), (2, 3), (4, 5)]) is None
