@@ -149,7 +149,8 @@ def _summary(prediction: Prediction, spec: FieldsSpec) -> list[tuple[str, str]]:
     forces, rows = prediction.forces, []
     if forces is not None:
         rows += [("drag coefficient", f"{forces.cd:.3f}"), ("lift coefficient", f"{forces.cl:.3f}")]
-    rows += [(spec.named(name), f"{value:.4g}") for name, value in (prediction.numbers or {}).items()]
+    for name, value in (prediction.numbers or {}).items():
+        rows.append((prediction.called(name) + spec.named(name).removeprefix(name), f"{value:.4g}"))
     for name, errors in prediction.errors.items():
         error = errors["rel_l2"]
         rows.append((f"{name}: error against the file", "not defined" if error is None else f"{100 * error:.1f} %"))
