@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from meshops.aero.audit_factors import Reason, reasons
-from meshops.aero.audit_types import AREA, COEFFICIENT, DENSITY, SPEED, Array, AuditCase, Choice
+from meshops.aero.audit_types import AREA, COEFFICIENT, Array, AuditCase, Choice
+from meshops.aero.conditions import DENSITY, SPEED
 
 
 class Search:

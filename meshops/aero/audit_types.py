@@ -24,8 +24,6 @@ PRESSURE = re.compile(
 )
 SHEAR = re.compile(r"(?i)shear|^tau|wss|friction|^cf|traction")
 AREA = re.compile(r"(?i)area|^a_?ref$|^s_?ref$|^sref$|frontal")
-SPEED = re.compile(r"(?i)^(speed|velocity|u_?inf.*|v_?inf.*|u_?ref|u0|u|v|magu.*|wind_?speed|inlet_?velocity)$")
-DENSITY = re.compile(r"(?i)^(density|rho.*)$")
 
 
 @dataclass(frozen=True, eq=False)

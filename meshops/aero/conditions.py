@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import numpy as np
 from meshops.errors import InputError, listing
 
 Vector = tuple[float, float, float]
+SPEED = re.compile(r"(?i)^(speed|velocity|u_?inf.*|v_?inf.*|u_?ref|u0|u|v|magu.*|wind_?speed|inlet_?velocity)$")
+DENSITY = re.compile(r"(?i)^(density|rho.*)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,3 +130,19 @@ class FlowConditions:
         """Inverse of :meth:`to_dict`."""
         vectors: dict[str, Any] = {key: tuple(float(v) for v in values[key]) for key in ("flow", "up") if key in values}
         return cls(**(values | vectors))
+
+
+def named_stream(conditions: Mapping[str, float]) -> dict[str, float]:
+    """Speed and density among the conditions of a case, by their usual names: ``U_inf``, ``rho``."""
+    found = {}
+    for key, pattern in (("speed", SPEED), ("density", DENSITY)):
+        values = [v for name, v in conditions.items() if pattern.match(name) and np.isfinite(v) and v > 0]
+        if len(values) == 1:
+            found[key] = float(values[0])
+    return found
+
+
+def stream_of(flow: FlowConditions, conditions: Mapping[str, float]) -> FlowConditions:
+    """A stated flow at the speed and density that a case names among its conditions."""
+    found = named_stream(conditions)
+    return replace(flow, **found) if found else flow  # type: ignore[arg-type]

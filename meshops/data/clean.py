@@ -70,8 +70,8 @@ def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unuse
     if top < 2:
         what = "no cells" if cells.size.size == 0 else "vertices only" if top == 0 else "lines only"
         raise InputError(
-            f"{label}: holds {mesh.n_points} points and {what}; "
-            "a point cloud is read with location='free', a mesh needs faces or volumes"
+            f"{label}: holds {mesh.n_points} points and {what}; a mesh needs faces or volumes (a profile along a line "
+            "can be given as a strip of quads). In Python a point cloud is read with location='free'"
         )
     num_strips = int((cells.kind == STRIP).sum())
     cells, parent = expand_strips(cells)

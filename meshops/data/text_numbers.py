@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
 
 from meshops.data.cells import Array
+
+# Writers in Python that print numbers of NumPy 2 as objects leave ``np.float64(0.5)`` in a file.
+AS_OBJECTS = re.compile(rb"np\.(?:float|int|uint)\d+\(([^()]*)\)")
 
 
 class DamagedError(Exception):
@@ -21,6 +25,8 @@ def numbers_of(body: bytes) -> Array:
     """
     if not body.strip():
         return np.zeros(0)
+    if b"np." in body:
+        body = AS_OBJECTS.sub(rb"\1", body)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from meshops.aero.audit import audit_forces, find_field
-from meshops.aero.audit_types import PRESSURE, AuditCase, ForceAudit
+from meshops.aero.audit_types import COEFFICIENT, PRESSURE, AuditCase, ForceAudit
 from meshops.aero.axes import Axes, guess_axes
-from meshops.aero.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions, named_stream
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
@@ -24,6 +24,8 @@ from meshops.doctor.survey import Progress, Survey, survey
 from meshops.errors import InputError, MeshopsError
 
 UNUSABLE = ("unreadable", "other arrays", "other dimension", "other place", "surface or volume", "not finite")
+WRONG = ("other length", "duplicate")  # readable, but learning from it as it is would be wrong
+FEW_WRONG = 1 / 3  # of the cases: more of them are no exceptions, and the user must say which are right
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +165,10 @@ def audit_of(facts: Survey) -> tuple[ForceAudit | None, Axes | None]:
             usual = FlowConditions(flow=axes.flow, up=axes.up, ground=None)
     cases = []
     for case in good:
-        flow = case.flow if facts.flow_stated and case.flow is not None else usual
         given = {**case.parameters, **case.conditions}
+        flow = case.flow if facts.flow_stated and case.flow is not None else usual
+        stream = dict.fromkeys(named_stream(given), 1.0)  # the audit takes these from the row
+        flow = replace(flow, speed=stream.get("speed", flow.speed), density=stream.get("density", flow.density))
         assert case.surface is not None
         cases.append(AuditCase(case.name, case.surface, flow, case.numbers, given))
     audit = audit_forces(cases, stated=facts.flow_stated, fields=facts.fields)
@@ -205,17 +209,27 @@ def _noted(
 ) -> Study:
     """The study with what was seen: cases that cannot be used are left out, the flow as the audit found it."""
     lost = {f.case: f.what for f in findings if f.kind in UNUSABLE and f.case and f.severity == "problem"}
+    wrong = {f.case: f.what for f in findings if f.kind in WRONG and f.case and f.severity == "problem"}
+    if len(wrong) <= FEW_WRONG * len(facts.cases):
+        lost = {**wrong, **lost}
     if not study.published:
         names = tuple(dict.fromkeys([*study.left_out, *lost]))
         study = replace(study, left_out=names if len(names) < len(facts.cases) else study.left_out)
         for name, why in lost.items():
             if f"left_out.{name}" not in study.guesses:
                 study = study.note(f"left_out.{name}", why)
-    others = [f for f in findings if f.severity == "problem" and f.kind not in UNUSABLE]
+    others = [f for f in findings if f.severity == "problem" and f.case not in lost]
     for finding in others[:12]:
         study = study.note("left_out", f"run doctor: {finding.case or 'all cases'}: {finding.what}")
     if audit is not None and audit.reconciled and not study.published:
-        study = replace(study, flow=audit.flow, flow_stated=True).note("flow", f"force audit: {audit.text}")
+        known = facts.flow_stated or _stream_known(audit, facts)
+        study = replace(study, flow=audit.flow, flow_stated=known).note("flow", f"force audit: {audit.text}")
+        if not known:
+            why = (
+                "the table holds forces, which fit whatever the speed and density are: state both (here, or as "
+                "columns of the table) and write true for coefficients"
+            )
+            study = study.note("flow_stated", why)
     elif axes is not None and not study.flow_stated and study.flow is None:
         if axes.flow is not None and axes.up is not None:
             flow = FlowConditions(flow=axes.flow, up=axes.up, ground=None)
@@ -230,3 +244,11 @@ def _noted(
         else:
             study = study.note("flow", axes.reason)
     return study
+
+
+def _stream_known(audit: ForceAudit, facts: Survey) -> bool:
+    """Whether the table says what forces are divided by: coefficients do, forces need speed and density beside them."""
+    if all(COEFFICIENT.search(name) for name in audit.error):
+        return True
+    known = {"speed": audit.flow.speed != 1.0, "density": audit.flow.density != 1.0}
+    return all(known[key] or key in named_stream(case.conditions) for key in known for case in facts.good)

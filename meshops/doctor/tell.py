@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from meshops.aero.conditions import named_stream
 from meshops.doctor.facts import CaseFacts
 from meshops.doctor.look import Look
 
@@ -59,14 +60,30 @@ def overview(look: Look) -> list[tuple[str, str]]:
         if surfaces:
             closed = sum(s.closed for s in surfaces)
             rows.append(("surface", f"area {span([s.area for s in surfaces])}, {closed} of {len(surfaces)} closed"))
+    said = study.guesses
+    if study.layout == "series" or "time" in said:
+        rows.append(("time", f"the last of each series is shown; {said['time']}" if "time" in said else "last"))
+    if "tables" in said:
+        rows.append(("tables", said["tables"]))
+    if "also with fields" in said.get("files", ""):
+        rows.append(("not used", "files " + said["files"].partition("also with fields: ")[2]))
+    arrays = [said.get("fields", ""), *said.get("inputs", "").split("; ")]
+    arrays = [text for text in arrays if text and not text.endswith(": describes the mesh")]
+    for what, text in (("arrays", "; ".join(arrays)), ("columns", said.get("conditions", ""))):
+        if text:
+            rows.append((what, text))
     if facts.test:
         more = " ..." if len(facts.test) > 5 else ""
-        rows.append(("tested on", f"{len(facts.test)} cases: {', '.join(facts.test[:5])}{more}"))
+        rows.append(
+            ("tested on", f"{len(facts.test)} case{'s' * (len(facts.test) != 1)}: {', '.join(facts.test[:5])}{more}")
+        )
     if study.inputs:
         rows.append(("inputs", ", ".join(study.inputs)))
     flow = study.flow
     if flow is not None:
-        numbers = f", {short(flow.speed)} m/s, {short(flow.density)} kg/m^3"
+        row = named_stream(good[0].conditions) if good else {}
+        speed = "speed of each case" if "speed" in row else f"{short(flow.speed)} m/s"
+        numbers = f", {speed}, " + ("density of each case" if "density" in row else f"{short(flow.density)} kg/m^3")
         known = numbers if study.flow_stated else ", axes alone (guessed)"
         rows.append(("flow", f"along {_axis(flow.flow)}, up {_axis(flow.up)}{known}"))
     return rows
@@ -89,10 +106,17 @@ def field_rows(look: Look) -> Rows:
         rows.append((
             name, _places(look.survey.good), _components(facts[0].size),
             f"{short(min(f.minimum for f in facts))} to {short(max(f.maximum for f in facts))}", short(spread),
-            stated or (f"{guessed} (likely)" if guessed else "?"), (entry.role if entry is not None else "") or "none",
+            _unit(look, name, stated, guessed), (entry.role if entry is not None else "") or "none",
             _between([f.mean for f in facts], [f.std for f in facts]),
         ))  # fmt: skip
     return columns, rows
+
+
+def _unit(look: Look, name: str, stated: str, guessed: str) -> str:
+    """Unit of a field, told apart: stated by files or user, or likely by role and range."""
+    likely = "unit:" in look.study.guesses.get(f"fields.{name}", "")
+    unit = stated or guessed
+    return f"{unit} (likely)" if unit and (likely or not stated) else unit or "?"
 
 
 def quantity_rows(look: Look) -> Rows:
@@ -132,7 +156,8 @@ def summary(look: Look) -> str:
     """One line at the end."""
     wrong = sum(f.severity == "problem" for f in look.findings)
     hints = len(look.findings) - wrong
-    return f"{len(look.survey.cases)} cases, {wrong} problem{'s' * (wrong != 1)}, {hints} hint{'s' * (hints != 1)}"
+    count = len(look.survey.cases)
+    return f"{count} case{'s' * (count != 1)}, {wrong} problem{'s' * (wrong != 1)}, {hints} hint{'s' * (hints != 1)}"
 
 
 def as_json(look: Look) -> dict[str, Any]:

@@ -14,12 +14,14 @@ import numpy as np
 from meshops.selection.folds import Split
 from meshops.selection.reduced import Carried, cross_validated
 from meshops.selection.scores import Truth, score
+from meshops.tasks.report import shown
 
 if TYPE_CHECKING:
     from meshops.selection.search import Found, Search
 
 SHARES = (0.4, 0.6, 0.8, 1.0)
 MORE = 10
+MOST = 0.9  # of the error that ten more cases are said to take away; no trend of few cases says more
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Curve:
         """The same in words."""
         if self.more is None or not self.now[1] > 0:
             return "The number of cases is too small, or the errors too uneven, to say what more of them would bring."
-        gain = 100 * (1 - self.more / self.now[1])
-        change = f"from {self.now[1]:.3f} to about {self.more:.3f} ({gain:.0f} % less)"
+        share = 1 - self.more / self.now[1]
+        more = " or more" if share > MOST - 1e-9 else ""
+        change = f"from {shown(self.now[1])} to about {shown(self.more)} ({100 * share:.0f} % less{more})"
         return f"{MORE} more runs would bring the error {change}."
 
     def short(self) -> str:
@@ -80,7 +83,7 @@ def learning_curve(search: Search, found: Found, carried: Carried) -> Curve:
     exponent = float(-np.polyfit(np.log(cases), np.log(errors_at), 1)[0]) if min(errors_at) > 0 else 0.0
     if not exponent > 0.02:
         return Curve(leader.name, cases, errors_at, None, now)
-    more = found.score * ((learnt + MORE) / learnt) ** -exponent
+    more = found.score * max(((learnt + MORE) / learnt) ** -exponent, 1 - MOST)
     return Curve(leader.name, cases, errors_at, exponent, now, float(more))
 
 

@@ -44,7 +44,11 @@ def fit_study(
     about: dict[str, Plain] = {"folder": str(study.root), "layout": study.layout}
     options = {"resume": resume, "overwrite": overwrite}
     if isinstance(data, MeshTrajectoryDataset):
-        return fit_trajectories(data, config, console=console, about=about, **options)
+        config = in_time(study, data, config)
+        lost = left_out(data)
+        moving = fit_trajectories(data, config, console=console, about=about, notes=lost, findings=findings, **options)
+        study.save(Path(config.out) / "study.yaml")
+        return moving
     config = settled(study, data, config)
     try:
         return fit(data, config, console=console, about=about, notes=left_out(data), findings=findings, **options)
@@ -67,13 +71,20 @@ def settled(study: Study, data: CaseDataset, config: FitConfig) -> FitConfig:
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
-def tested(study: Study, data: CaseDataset) -> tuple[str, ...]:
+def in_time(study: Study, data: MeshTrajectoryDataset, config: FitConfig) -> FitConfig:
+    """Settings with what a study of trajectories says of its test cases."""
+    if config.test != FitConfig.test:
+        return config
+    return replace(config, test=study.test if isinstance(study.test, float | int) else tested(study, data))
+
+
+def tested(study: Study, data: CaseDataset | MeshTrajectoryDataset) -> tuple[str, ...]:
     """Names of the cases the study tests on, those that can be used."""
     names = study.open("test").cases
     return tuple(name for name in names if name in data.cases)
 
 
-def left_out(data: CaseDataset) -> list[str]:
+def left_out(data: CaseDataset | MeshTrajectoryDataset) -> list[str]:
     """What was not used, a sentence each."""
     lost: Mapping[str, str] = getattr(data, "left_out", {})
     return [f"case '{name}' was left out: {why}" for name, why in lost.items()]

@@ -7,7 +7,7 @@ such as the last frame, stand beside it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.some_trajectories import SomeTrajectories
+from meshops.doctor.findings import Finding
 from meshops.errors import InputError, Stopped, listing
 from meshops.selection.config import FitConfig
 from meshops.selection.folder import fit_folder
@@ -70,7 +71,8 @@ class Parts:
 
 def fit_trajectories(
     data: MeshTrajectoryDataset, config: FitConfig, *, resume: bool = False, overwrite: bool = False,
-    console: Console | None = None, about: Mapping[str, Plain] | None = None,
+    console: Console | None = None, about: Mapping[str, Plain] | None = None, notes: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
 ) -> RolloutFit:  # fmt: skip
     """The best surrogate of simulations in time that the time allows; arguments as for :func:`meshops.selection.fit`.
 
@@ -79,12 +81,18 @@ def fit_trajectories(
         Stopped: Ctrl-C or SIGTERM; the fit can be resumed.
     """
     screen = console or Console(quiet=True)
+    wanted = ROLLOUTS if config.networks is None else tuple(Network(n, {"name": n}) for n in config.networks)
+    if not wanted:
+        raise InputError(
+            f"{len(data)} simulations in time: only networks step in time, and none may be tried; leave 'networks' "
+            f"out or name some, e.g. {listing([n.name for n in ROLLOUTS])}.\nFor the last frames as finished cases set "
+            "'time: last' in study.yaml"
+        )
     parts = parts_of(data, config)
     settings: dict[str, Plain] = {**asdict(config), "cases": list(data.cases)}
     settings.pop("out")
     with fit_folder(Path(config.out), settings, resume=resume, overwrite=overwrite) as folder:
         screen.print(f"{len(data)} trajectories, fields {', '.join(data.spec.fields)}; {parts.note}")
-        wanted = ROLLOUTS if config.networks is None else tuple(Network(n, {"name": n}) for n in config.networks)
         costs = {network.name: _seconds_per_step(network, parts.learn) for network in wanted}
         seconds, looks = 60 * TRAINED * config.minutes, {}
         for network in wanted if len(wanted) > 1 else ():
@@ -100,7 +108,7 @@ def fit_trajectories(
         surrogate.info["data"] = {**dict(about or {}), "training cases": len(parts.learn)}
         surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
         surrogate.save(folder / "model.ckpt")
-        result = RolloutFit(folder, surrogate, report, looks, (parts.note,))
+        result = RolloutFit(folder, surrogate, report, looks, (parts.note, *notes, *map(str, findings)))
         _write(result)
         return result
 

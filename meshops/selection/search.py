@@ -5,8 +5,11 @@ Folds of the learning cases choose; cases of the outer split, which nothing here
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -127,35 +130,43 @@ class Search:
         truth = Truth.of(self.task, self.samples.graphs)
         carried = Carried.of(self.task, self.samples.graphs, truth)
         found = Found()
-        self._closed_forms(found, carried, truth)
-        self._choose(found, truth)
         bench = Bench(self.task, self.samples, truth, self.split, self.folder, self.console, self.seed)
-        self._trees(found, bench)
-        self._choose(found, truth)
-        try:
-            self._networks(found, bench)
-        except Stopped as stop:
-            found.stopped = stop
-        self._choose(found, truth)
+        with interruptible():
+            for part in (self._closed_forms, self._trees, self._networks):
+                try:
+                    part(found, bench, carried)
+                except Stopped as stop:
+                    found.stopped = stop
+                except KeyboardInterrupt as stop:
+                    found.stopped = Stopped(stop.args[0] if stop.args else signal.SIGINT, 0, self.folder)
+                if not found.candidates:
+                    raise KeyboardInterrupt
+                self._choose(found, truth)
+                if found.stopped is not None:
+                    break
         return found, carried
 
-    def _closed_forms(self, found: Found, carried: Carried, truth: Truth) -> None:
+    def _closed_forms(self, found: Found, bench: Bench, carried: Carried) -> None:
+        truth = bench.truth
         zeros: Sheet = [torch.zeros_like(values) for values in truth.values]
         found.candidates.append(Candidate("constant", truth.table(zeros), zeros, note="mean of all nodes"))
         start = time.perf_counter()
         leading: dict[str, Candidate] = {}
-        for variant, sheet in cross_validated(
-            carried, truth, self.split, allowed=lambda: time.perf_counter() - start < CLOSED * self.seconds * 2
-        ):
-            made = Candidate(variant.name, truth.table(sheet), sheet, variant)
-            if variant.family not in leading or made.score < leading[variant.family].score:
-                leading[variant.family] = made
-        found.candidates += leading.values()
-        for candidate in sorted(leading.values(), key=lambda c: c.score):
-            self.console.print(f"  {candidate.name}: held-out error {candidate.score:.4f}")
+        try:
+            for variant, sheet in cross_validated(
+                carried, truth, self.split, allowed=lambda: time.perf_counter() - start < CLOSED * self.seconds * 2
+            ):
+                made = Candidate(variant.name, truth.table(sheet), sheet, variant)
+                if variant.family not in leading or made.score < leading[variant.family].score:
+                    leading[variant.family] = made
+        finally:  # what is done counts, also where the rest is stopped
+            found.candidates += leading.values()
+            for candidate in sorted(leading.values(), key=lambda c: c.score):
+                self.console.print(f"  {candidate.name}: held-out error {candidate.score:.4f}")
 
-    def _trees(self, found: Found, bench: Bench) -> None:
+    def _trees(self, found: Found, bench: Bench, carried: Carried) -> None:
         """Boosted trees of the nodes' own inputs: for bodies, where these hold the shape around a node and its flow."""
+        del carried
         if not self.samples.spec.bodies or len(self.split.learn) + len(self.split.test) < FEW:
             return
         config = tree_config(self.samples, len(self.split.folds), self.seconds)
@@ -169,7 +180,8 @@ class Search:
         found.candidates.append(Candidate(TREES, bench.truth.table(sheet), sheet, refitted=True))
         self.console.print(f"  {TREES}: held-out error {found.candidates[-1].score:.4f}")
 
-    def _networks(self, found: Found, bench: Bench) -> None:
+    def _networks(self, found: Found, bench: Bench, carried: Carried) -> None:
+        del carried
         wanted = self.networks if self.networks is not None else BODIES if self.samples.spec.bodies else GRAPHS
         able = [network for network in wanted if usable(network, self.samples)]
         if not able or len(self.samples.graphs) < 4:
@@ -256,6 +268,23 @@ def best_blend(
         halves = np.full(len(truth.channels), 0.5)
         tried.append((score(truth.table(both)), {one.name: halves, other.name: halves}))
     return min(tried, key=lambda item: item[0], default=None)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM stops what runs within as Ctrl-C does; elsewhere than in the main thread nothing changes."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def tree_config(samples: FieldsSamples, folds: int, seconds: float) -> Boosting:

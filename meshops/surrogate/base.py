@@ -22,7 +22,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch_geometric.data import Data
 
 from meshops.aero.cases import Case, Source
-from meshops.aero.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions, stream_of
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import CheckpointError, InputError, listing
 from meshops.models import create_model
@@ -301,4 +301,8 @@ def _split_conditions(
     settable = FlowConditions.settable() if task.spec.flow_stated else ()
     of_flow = {name: v for name, v in given.items() if name in settable and name not in task.spec.conditions}
     named = {name: v for name, v in given.items() if name not in of_flow}  # unknown ones are refused on opening
-    return named, (flow or task.spec.flow).changed(of_flow) if of_flow else flow
+    base = flow or task.spec.flow
+    changed = base.changed(of_flow) if of_flow else base
+    if task.spec.flow_stated and flow is None:  # a condition that is the speed or density says so of the flow too
+        changed = stream_of(changed, {name: v for name, v in named.items() if name in task.spec.conditions})
+    return named, flow if changed == base else changed

@@ -12,7 +12,6 @@ from meshops.surrogate.base import Surrogate
 from meshops.tasks.fields_report import FOR_STL
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.prediction import Prediction
-from meshops.tasks.report import shown
 from meshops.viz.case import NICE, case_scene, draw_case, field_table, force_table
 from meshops.viz.report import ReportData, Table, TrustSection, write_report
 
@@ -94,12 +93,13 @@ def write_case_report(
     page = ReportData(
         title=f"Predicted {kind} {Path(case.label).name}",
         subtitle=f"{case.rows:,} {'cells' if case.location == 'cell' else 'points'}, {prediction.seconds:.1f} s",
-        summary=_summary(prediction),
+        summary=_summary(prediction, spec),
         forces=force_table(prediction.forces, prediction.true_forces),
         field_table=field_table(case, prediction.fields, prediction.errors, spec),
         pictures=pictures,
         scene=case_scene(case, prediction.fields, spec),
         trust=_trust(prediction, surrogate),
+        tables=_known_errors(prediction, surrogate),
         warnings=case.notes,
         provenance=_provenance(prediction, surrogate),
         downloads=[(file.as_posix(), CONTENTS.get(file.suffix, file.name)) for file in files],
@@ -110,6 +110,13 @@ def write_case_report(
 def _spec(surrogate: Surrogate) -> FieldsSpec:
     assert isinstance(surrogate.spec, FieldsSpec)
     return surrogate.spec
+
+
+def _known_errors(prediction: Prediction, surrogate: Surrogate) -> dict[str, Table]:
+    """Held-out errors, where no verdict carries them."""
+    held_out: Any = surrogate.info.get("held_out") or {}
+    table = None if prediction.verdict is not None else _expected(held_out.get("mean", {}), _spec(surrogate))
+    return {} if table is None else {"How far to trust it": table}
 
 
 def _trust(prediction: Prediction, surrogate: Surrogate) -> TrustSection | None:
@@ -131,17 +138,19 @@ def _trust(prediction: Prediction, surrogate: Surrogate) -> TrustSection | None:
 def _expected(mean: Mapping[str, Any], spec: FieldsSpec) -> Table | None:
     """Errors of the surrogate on the cases it was not trained on, in words."""
     words = {f"{spec.short(n)}_rel_l2": f"{NICE.get(spec.short(n), n)}, relative L2" for n in spec.fields}
-    absolute = {"drag": "drag coefficient", "lift": "lift coefficient", **{name: name for name in spec.numbers}}
+    absolute = {"drag": "drag coefficient", "lift": "lift coefficient"}
+    absolute |= {name: spec.named(name) for name in spec.numbers}
     words |= {f"{key}_error": f"{text}, mean absolute error" for key, text in absolute.items()}
     rows = [[text, mean[key]] for key, text in words.items() if mean.get(key) is not None]
     return Table(["error on held-out cases", "value"], rows) if rows else None
 
 
-def _summary(prediction: Prediction) -> list[tuple[str, str]]:
+def _summary(prediction: Prediction, spec: FieldsSpec) -> list[tuple[str, str]]:
     forces, rows = prediction.forces, []
     if forces is not None:
         rows += [("drag coefficient", f"{forces.cd:.3f}"), ("lift coefficient", f"{forces.cl:.3f}")]
-    rows += [(name, shown(value)) for name, value in (prediction.numbers or {}).items()]
+    for name, value in (prediction.numbers or {}).items():
+        rows.append((prediction.called(name) + spec.named(name).removeprefix(name), f"{value:.4g}"))
     for name, errors in prediction.errors.items():
         error = errors["rel_l2"]
         rows.append((f"{name}: error against the file", "not defined" if error is None else f"{100 * error:.1f} %"))
@@ -150,13 +159,23 @@ def _summary(prediction: Prediction) -> list[tuple[str, str]]:
 
 def _provenance(prediction: Prediction, surrogate: Surrogate) -> dict[str, dict[str, str]]:
     info = {key: value for key, value in surrogate.info.items() if isinstance(value, dict) and key != "held_out"}
-    made, flow = surrogate.task.made, prediction.case.flow
-    info["model"] = {**info.get("model", {}), "name": made.name, **made.arguments}
+    made = surrogate.task.made
+    plain = {key: value for key, value in made.arguments.items() if not isinstance(value, list | dict)}
+    info["model"] = {**info.get("model", {}), "name": made.name, **plain}
     sections = {key: {k: str(v) for k, v in values.items()} for key, values in info.items()}
-    sections["conditions"] = {
-        "speed": f"{flow.speed:g} m/s",
-        "density": f"{flow.density:g} kg/m³",
-        "flow": str(flow.flow),
-    }
+    conditions = _conditions(prediction, _spec(surrogate))
+    if conditions:
+        sections["conditions"] = conditions
     sections["input"] = {"file": prediction.case.label}
     return sections
+
+
+def _conditions(prediction: Prediction, spec: FieldsSpec) -> dict[str, str]:
+    """Conditions that were learnt, and the flow as far as it is stated."""
+    case, flow = prediction.case, prediction.case.flow
+    out = {spec.named(name): f"{case.conditions[name]:g}" for name in spec.conditions if name in case.conditions}
+    if spec.flow_stated:
+        out |= {"free stream": f"{flow.speed:g} m/s", "density": f"{flow.density:g} kg/m³"}
+    if spec.flow_stated or spec.bodies:
+        out["along"] = str(tuple(round(float(x), 6) for x in flow.flow))
+    return out

@@ -67,7 +67,7 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
     mean = summary(tables[""])
     columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
     columns |= {key: text for key, text in HEADINGS.items() if key in mean}
-    columns |= {f"{name}_error": f"|d{name}|" for name in spec.numbers}
+    columns |= {f"{name}_error": _heading(spec, name) for name in spec.numbers}
     return Report(
         kind=task.kind,
         title=f"relative L2 error, mean of {len(cases)} held-out cases",
@@ -78,6 +78,13 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
         columns=columns,
         pictures=pictures,
     )
+
+
+def _heading(spec: FieldsSpec, number: str) -> str:
+    """Mean absolute error of a number, with its unit."""
+    integrated = {text.strip("|d").casefold() for text in HEADINGS.values()}
+    of = " of the table" if number.casefold() in integrated else ""
+    return f"|d{number}|{of}" + spec.named(number).removeprefix(number)
 
 
 def case_row(

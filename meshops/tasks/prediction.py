@@ -80,12 +80,17 @@ class Prediction:
 
         return with_predictions(self.case.original(), self.fields, association=self.case.location)
 
+    def called(self, number: str) -> str:
+        """A number of the tables; told apart from a coefficient of the same name that was integrated."""
+        twice = self.forces is not None and number.replace("_", "").casefold() in ("cd", "cl")
+        return f"{number} as in the table" if twice else number
+
     def line(self) -> str:
         """The same in one line, for the terminal."""
         parts = [f"{self.case.rows:,} values a field", f"{self.seconds:.1f} s"]
         if self.forces is not None:
             parts.append(f"Cd {self.forces.cd:.4f}  Cl {self.forces.cl:.4f}")
-        parts += [f"{name} {value:.4g}" for name, value in (self.numbers or {}).items()]
+        parts += [f"{self.called(name)} {value:.4g}" for name, value in (self.numbers or {}).items()]
         if self.verdict is not None:
             level = self.verdict.level
             parts.append("edge of the training set" if level == "edge" else f"{level} the training set")

@@ -19,6 +19,9 @@ Row: TypeAlias = dict[str, Value]
 Detail: TypeAlias = "Value | str | Sequence[float] | Mapping[str, Value]"
 
 
+LEAST = {"drag_error": 1e-4, "lift_error": 1e-4}  # of a coefficient: a drag count, below which nobody compares
+
+
 @dataclass(eq=False)
 class Report:
     """Errors of a trained task.
@@ -108,6 +111,8 @@ class Report:
                 if not name.startswith(" ") and name != "token floor" and (value := row.get(key)) is not None
             ]  # fmt: skip
             own = self.mean.get(key)
+            if own is not None and own < LEAST.get(key, 0.0):
+                continue
             if own is not None and others and min(others)[0] < own:
                 value, name = min(others)
                 out.append(f"{text} is worse than '{name}' ({shown(own)} against {shown(value)}): no skill there")

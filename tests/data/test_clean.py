@@ -96,7 +96,7 @@ def test_meshes_without_cells() -> None:
         (pv.PolyData(np.zeros((3, 3))), "vertices only"),
         (pv.Line(), "lines only"),
     ):
-        with pytest.raises(InputError, match=f"points and {what}; a point cloud is read with location='free'"):
+        with pytest.raises(InputError, match=f"points and {what}; a mesh needs faces or volumes"):
             clean_mesh(mesh, label="a.vtp")
     with pytest.raises(InputError, match=r"a.vtp: the mesh is empty \(0 points\)"):
         clean_mesh(pv.PolyData(), label="a.vtp")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import meshops
 from meshops.errors import CheckpointError, InputError, Stopped
 from meshops.selection import FitConfig, fit
 from meshops.selection import networks as networks_module
+from meshops.selection import search as search_module
+from meshops.selection.curve import Curve
 from tests.selection.test_reduced import cases
 
 
@@ -146,3 +150,40 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
 def test_what_cannot_be_fitted_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit(study(), quick(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_among_closed_forms_leaves_the_best_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = search_module.cross_validated
+
+    def stopped(*args: object, **options: object) -> Iterator[object]:
+        for count, pair in enumerate(whole(*args, **options)):  # type: ignore[arg-type]
+            yield pair
+            if count == 3:
+                signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_module, "cross_validated", stopped)
+        with pytest.raises(Stopped, match="--resume") as stop:
+            fit(study(), quick(tmp_path))
+    assert stop.value.signal == number
+    assert meshops.load(tmp_path / "model.ckpt").predict(study()[0]).errors["a"]["rel_l2"] is not None
+    result = fit(study(), quick(tmp_path), resume=True)
+    assert len(result.found.candidates) > 3
+
+
+def test_numbers_stand_beside_the_mean_of_what_was_learnt_from(tmp_path: Path) -> None:
+    graphs = study()
+    result = fit(graphs, quick(tmp_path))
+    lifts = [float(graph.numbers["lift"]) for graph in graphs]
+    mean = sum(lifts[i] for i in result.split.learn) / len(result.split.learn)
+    expected = sum(abs(lifts[i] - mean) for i in result.split.test) / len(result.split.test)
+    assert result.report.baselines["mean"]["lift_error"] == pytest.approx(expected, rel=1e-6)
+    assert float(result.report.mean["lift_error"] or 0) < 0.2 * expected
+
+
+def test_more_runs_are_not_said_to_take_all_of_the_error_away() -> None:
+    sentence = Curve("x", (4, 8), (1.0, 1e-9), 30.0, (8, 1e-4), 1e-5).sentence()
+    assert sentence == "10 more runs would bring the error from 1.00e-04 to about 1.00e-05 (90 % less or more)."

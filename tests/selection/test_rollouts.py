@@ -75,3 +75,9 @@ def test_a_fit_of_waves_steps_better_than_standing_still(tmp_path: Path) -> None
     for name in ("metrics.json", "report.html"):
         assert (tmp_path / name).is_file()
     assert result.report.baselines
+
+
+def test_without_a_network_nothing_steps_in_time(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"(?s)only networks step in time.*'time: last'"):
+        fit_trajectories(waves(6, 12), FitConfig(out=str(tmp_path), networks=()))
+    assert not any(tmp_path.iterdir())

@@ -176,7 +176,8 @@ def _entry(name: str, place: Place, looks: Sequence[CaseLook]) -> tuple[FieldEnt
     low = float(np.nanmin([array.low for _, array in found]))
     high = float(np.nanmax([array.high for _, array in found]))
     role = roles.field_role(name, size)
-    unit, why = roles.likely_unit(role, low, high)
+    named = roles.unit_in(name)[1]
+    unit, why = (named, "at the end of its name") if named else roles.likely_unit(role, low, high)
     said = [f"{low:.4g} to {high:.4g}"]
     if role:
         said.append(f"role {role} by its name")

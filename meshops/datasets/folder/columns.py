@@ -11,7 +11,7 @@ from meshops.datasets.folder import roles
 from meshops.datasets.folder.arrays import CaseLook
 from meshops.datasets.folder.cases import CaseFile
 from meshops.datasets.folder.description import Description, Quantity
-from meshops.datasets.folder.matching import CaseRows, add_parameters, add_tables, owner_of
+from meshops.datasets.folder.matching import CaseRows, add_parameters, add_tables, numbers_named, owner_of
 from meshops.datasets.folder.patterns import escape, pattern_of
 from meshops.datasets.folder.tables import SUFFIXES, read_table
 from meshops.datasets.folder.walk import Listing, skeleton
@@ -104,9 +104,11 @@ def _quantities(
     conditions, numbers, reasons = [], [], dict(study.guesses)
     groups = study.groups
     left: list[str] = []
+    in_names = numbers_named({case.name: case.relative for case in cases})
+    kinds = [entry.role for entry in study.fields]
     for name in columns:
         known = [row[name] for row in values.values() if name in row]
-        entry = Quantity(name, rows.units.get(name, ""), roles.quantity_role(name))
+        entry = Quantity(name, rows.units.get(name, "") or roles.unit_in(name)[1], roles.quantity_role(name))
         span = _span(known, entry.unit)
         lacking = [
             case.name
@@ -115,7 +117,7 @@ def _quantities(
         ]
         if roles.is_housekeeping(name):
             left.append(f"'{name}' says how the run went")
-        elif roles.is_result(name):
+        elif roles.is_result(name, kinds):
             numbers.append(entry)
             reasons[f"numbers.{name}"] = f"by its name a result; {span}" + _lack(lacking)
         elif len(lacking) > len(cases) / 2:
@@ -124,6 +126,8 @@ def _quantities(
             groups = groups or name
         else:
             conditions.append(entry)
+            if name in in_names and name not in rows.tables:
+                span += "; from the names of the cases"
             why = f"constant: {known[0]:g} in all cases, so nothing to learn from it" if len(set(known)) == 1 else span
             if roles.is_shape(name) and len({look.mark for look in looks}) > 1:
                 why += "; of the shape, which the meshes show too: leave it out if predictions should not need it"

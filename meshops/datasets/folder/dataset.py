@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from meshops.aero.conditions import FlowConditions
+from meshops.aero.conditions import FlowConditions, stream_of
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, CaseProblem, GraphCache, Transform, unreadable
 from meshops.datasets.folder.cases import list_cases
@@ -159,6 +159,12 @@ class FolderCases(CaseDataset):
         """None that must be checked beforehand: what is missing is said on reading."""
         self.position(index)
         return {}
+
+    def flow_of(self, index: int) -> FlowConditions:
+        """The stated flow, at the speed and density that the row of the case gives."""
+        if not self.flow_stated:
+            return self.flow
+        return stream_of(self.flow, self._quantities(index, [entry.name for entry in self.study.conditions]))
 
     def conditions_of(self, index: int) -> dict[str, float]:
         """What was set, from the tables or stored in the file.

@@ -132,15 +132,15 @@ def _family_study(found: Listing, family: Family, choices: Sequence[Family]) -> 
     what = {"files": "one file per case", "folders": "one folder per case", "series": "numbered files in time"}
     study = study.note("files", f"{what[family.layout]}: {family.num_cases} cases")
     if family.layout == "series":
-        study = replace(study, time="all").note(
-            "time", "all: trajectories, for kind: rollout; last: finished cases of the last time"
-        )
+        count = len(family.paths) / family.num_cases
+        said = f"{count:.0f} frames in each" if count == int(count) else f"{count:.0f} frames in each, about"
+        study = replace(study, time="all").note("time", f"all: trajectories ({said}); last: finished cases")
     cases = list_cases(study, found)
     looked = look(study, cases)
     frames = min((seen.times for seen in looked.looks), default=1)
     if family.layout != "series" and frames >= FEWEST_TIMES:
         study = replace(study, layout="series", time="all").note("files", f"each of {frames} times or more")
-        study = study.note("time", "all: trajectories, for kind: rollout; last: finished cases of the last time")
+        study = study.note("time", f"all: trajectories ({frames} frames in each, or more); last: finished cases")
         cases = list_cases(study, found)
         looked = look(study, cases)
     study = described(study, cases, looked, found)

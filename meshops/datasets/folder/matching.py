@@ -88,11 +88,45 @@ def add_tables(out: CaseRows, paths: Sequence[PurePosixPath], root: Path, cases:
 
 
 def add_parameters(out: CaseRows, study: Description, cases: Sequence[CaseFile]) -> None:
-    """Add the numbers per case that lie in arrays beside a mesh."""
+    """Add the numbers per case that lie in arrays beside a mesh, or stand in the names of the cases."""
+    for column, numbers in numbers_named({case.name: case.relative for case in cases}).items():
+        out.columns.append(column)
+        for case in cases:
+            out.values.setdefault(case.name, {})[column] = numbers[case.name]
     for name, values in (parameter_columns(study) if study.snapshots else {}).items():
         out.columns.append(name)
         for case in cases:
             out.values.setdefault(case.name, {})[name] = values[case.row]
+
+
+def numbers_named(paths: Mapping[str, PurePosixPath]) -> dict[str, dict[str, float]]:
+    """Numbers that stand with their names in the path of every case and differ: ``a=0.5``, ``aoa_2.5_mach_0.8``.
+
+    Without ``=`` one value at least needs a fraction: ``run_7`` is a name.
+
+    Returns:
+        Column -> case -> number; nothing where a path lacks one.
+    """
+    found = {
+        case: {
+            match["name"].strip("_-"): (float(match["value"]), "=" in match["mark"] or "." in match["value"])
+            for match in NAMED_VALUE.finditer((path.parent / stem(path.name)).as_posix())
+        }
+        for case, path in paths.items()
+    }
+    shared = [name for name in next(iter(found.values()), {}) if all(name in row for row in found.values())]
+    out = {}
+    for name in shared:
+        values = {case: row[name][0] for case, row in found.items()}
+        if len(set(values.values())) > 1 and any(row[name][1] for row in found.values()):
+            out[name] = values
+    return out
+
+
+NAMED_VALUE = re.compile(
+    r"(?<![A-Za-z0-9])(?P<name>[A-Za-z][A-Za-z_]*?)(?P<mark>=|_|(?<=[A-Za-z])(?=[-+]?\d+\.))(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+    r"(?![A-Za-z0-9.])"
+)
 
 
 def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str, keys: Sequence[str]) -> None:

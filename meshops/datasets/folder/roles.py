@@ -6,7 +6,7 @@ All of it is a guess and is said to be one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # name -> role, the first that fits; names are in lower case without blanks and dashes.
 FIELD_ROLES = (
@@ -51,7 +51,17 @@ RESULTS = (
     r"|\w*stress\w*|\w*mises\w*|\w*strain\w*|\w*deflection\w*|\w*displacement\w*|\w*loss\w*|\w*efficienc\w*|eta|\w*_?drop|dp|delta_?p"
     r"|\w*nusselt\w*|nu_?avg|\w*heat_?flux\w*|\w*heat_?transfer\w*|htc|\w*flow_?rate\w*|mdot|mass_?flow\w*|\w*frequency\w*|strouhal\w*"
     r"|\w*residual\w*|iterations?|converged|\w*compliance\w*|\w*energy\w*|\w*safety\w*|\w*objective\w*|output\w*|result\w*|target\w*|\w*thrust\w*|noise\w*|\w*temperature_max\w*|tip_\w*"
-    r"|mass|weight|\w*_mass|largest_\w*|smallest_\w*|highest_\w*|lowest_\w*"
+    r"|mass|weight|\w*_mass|largest_\w*|smallest_\w*|highest_\w*|lowest_\w*|\w*reaction\w*"
+)
+# Columns that come out of a flow, but are put on a part.
+LOADS = (
+    r"(?!(max|min|mean|avg|average|peak|largest)_)(\w*_)?(forces?|loads?|moment|torque|traction|bending_moment)(_?[xyz])?"
+    r"(_(n|kn|mn|nm|knm|lbf))?|f(_(n|kn|mn|lbf))?|f_?[xyzn]|m_?[xyz]"
+)
+# Said to be set in so many words.
+NAMED_SET = (
+    r"(?!(max|min|mean|avg|average|peak|largest)_)((applied|imposed|prescribed|inlet|inflow|input|nominal)_\w+"
+    r"|\w+_(in|inlet|inflow|applied|imposed|prescribed|setpoint))"
 )
 # Columns that describe the shape, which the mesh shows too.
 SHAPE = (
@@ -74,6 +84,13 @@ SET = (
     r"coefficients?|\w*conductivity\w*|\w*permeabilit\w*|\w*diffusivit\w*|\w*thickness\w*|\w*modulus\w*|youngs?\w*|poisson\w*|\w*stiffness\w*"
     r"|\w*material\w*|\w*source_?term\w*|source|heat_?source\w*|body_?force|\w*load\w*|\w*mask\w*|\w*input\w*|porosity|boundary_?\w*|bc_?\w*|initial_?\w*|\w*_initial"
 )
+# What may stand at the end of a name as its unit -> as it is written.
+UNITS = {
+    unit: unit
+    for unit in "mm cm km kg Pa kPa MPa GPa N kN MN Nm kNm K W kW Hz kHz rpm deg rad bar mbar psi lbf degC J kJ".split()
+}
+UNITS |= {"mps": "m/s", "kmh": "km/h", "kph": "km/h", "mph": "mph", "m2": "m^2", "mm2": "mm^2", "m3": "m^3"}
+UNITS |= {"kgm3": "kg/m^3", "kgs": "kg/s", "degrees": "deg", "pa": "Pa", "mpa": "MPa", "kpa": "kPa", "kn": "kN"}
 GROUPS = (
     r"group\w*|geometry\w*|shape\w*|body|family|design_?(id|name)?|variant|geom\w*|mesh_?id|configuration|model_?id"
 )
@@ -86,8 +103,21 @@ def plain(name: str) -> str:
     return re.sub(r"[\s\-.:]+", "_", words).strip("_").lower()
 
 
+def unit_in(name: str) -> tuple[str, str]:
+    """A name without the unit at its end, and that unit: ``load_kN`` -> ``load``, ``kN``; an empty unit: none.
+
+    Case counts, so that ``case_n`` or ``p_m`` lose nothing by accident.
+    """
+    match = re.fullmatch(r"(?P<name>.*[A-Za-z0-9])[_ \-](?P<unit>[A-Za-z0-9]+)", name.strip())
+    unit = UNITS.get(match["unit"], "") if match else ""
+    return (match["name"], unit) if match and unit else (name, "")
+
+
 def _fits(name: str, pattern: str) -> bool:
-    variants = {plain(name), re.sub(r"[\s\-.:_]+", "", name).lower(), name.strip().lower()}
+    bare = unit_in(name)[0]
+    names = (name, bare)
+    variants = {f(text) for text in names for f in (plain, lambda t: re.sub(r"[\s\-.:_]+", "", t).lower())}
+    variants |= {text.strip().lower() for text in names}
     return any(re.fullmatch(pattern, variant) is not None for variant in variants)
 
 
@@ -108,9 +138,24 @@ def quantity_role(name: str) -> str:
     return next((role for role, pattern in QUANTITY_ROLES if _fits(name, pattern)), "")
 
 
-def is_result(name: str) -> bool:
-    """Whether a column came out rather than was set."""
+def is_result(name: str, roles_of_fields: Iterable[str] = ()) -> bool:
+    """Whether a column came out rather than was set.
+
+    Args:
+        name: Of the column.
+        roles_of_fields: What the fields of the cases are: in a flow, forces come out; on a part they are loads.
+    """
+    if _fits(name, NAMED_SET):
+        return False
+    if is_structural(roles_of_fields) and _fits(name, LOADS) and "reaction" not in name.lower():
+        return False
     return _fits(name, RESULTS)
+
+
+def is_structural(roles_of_fields: Iterable[str]) -> bool:
+    """Whether fields are of a part under load: displacements, strains or stresses, and no flow around it."""
+    found = set(roles_of_fields)
+    return bool(found & {"displacement", "strain", "stress"}) and not found & {"pressure", "velocity", "shear"}
 
 
 def is_shape(name: str) -> bool:
@@ -151,6 +196,9 @@ def likely_unit(role: str, low: float, high: float) -> tuple[str, str]:
             return "", ""
         if role == "pressure" and 5e4 < low and high < 5e5:
             return "Pa", "absolute pressure near that of the atmosphere"
+        if role == "stress":  # strengths of materials lie at 1e7 to 1e9 Pa
+            big = largest > 1e4
+            return ("Pa", f"values up to {largest:.3g}") if big else ("", f"values up to {largest:.3g}: MPa? say which")
         if largest > 20:
             return "Pa", f"values up to {largest:.3g} are too large for a coefficient"
         return "", f"values up to {largest:.3g}: a coefficient, or kinematic (m^2/s^2), or MPa; say which"

@@ -112,8 +112,20 @@ def _fitting(found: Listing, arrays: Sequence[PurePosixPath], points: int, cells
     if not out.fields:
         return None
     _same_count(out)
-    _add_parameters(out, shapes)
+    texts = {path: keys for path, keys in shapes.items() if path.suffix.lower() in TABLES}
+    before = len(out.entries)
+    _add_parameters(out, {path: keys for path, keys in shapes.items() if path not in texts})
+    if len(out.entries) == before and not any(_is_table(found, path) for path in found.with_suffix(TABLES)[:20]):
+        _add_parameters(out, texts)  # numbers without a header, and nothing else says what was set
     return out
+
+
+def _is_table(found: Listing, path: PurePosixPath) -> bool:
+    """Whether a file of text has a header, so that it counts as a table; without one it is an array of numbers."""
+    try:
+        return bool(read_table(found.root / path).columns)
+    except InputError:
+        return False
 
 
 def _row_counts(found: Listing) -> set[int]:
@@ -201,8 +213,6 @@ def _add_parameters(out: _Found, shapes: dict[PurePosixPath, dict[str, tuple[int
     """Arrays with one number, or a few, for each case."""
     used = {(entry.file, entry.key) for entry in out.entries}
     for path, keys in shapes.items():
-        if path.suffix.lower() in TABLES:
-            continue
         for key, shape in keys.items():
             if (path.as_posix(), key) in used or out.cases not in shape or len(shape) > 2:
                 continue

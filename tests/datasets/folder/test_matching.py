@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshops.datasets.folder.cases import CaseFile, file_cases
-from meshops.datasets.folder.matching import CaseRows, add_tables, match_rows
+from meshops.datasets.folder.matching import CaseRows, add_tables, match_rows, numbers_named
 from meshops.datasets.folder.patterns import case_names, matches, pattern_of, select
-from meshops.datasets.folder.roles import field_role, is_geometry, is_result, likely_unit, quantity_role
+from meshops.datasets.folder.roles import (
+    field_role,
+    is_geometry,
+    is_result,
+    likely_unit,
+    quantity_role,
+    unit_in,
+)
 from meshops.datasets.folder.tables import Table, read_table
 from meshops.errors import InputError
 
@@ -186,3 +193,39 @@ def test_roles_and_results() -> None:
     assert is_geometry("GlobalNodeId") and is_geometry("vtkOriginalPointIds") and not is_geometry("solid_fraction")
     assert likely_unit("pressure", 9.9e4, 1.02e5)[0] == "Pa" and likely_unit("pressure", -1.0, 1.0)[0] == ""
     assert likely_unit("temperature", 290, 400)[0] == "K"
+
+
+def test_loads_of_parts_are_conditions_and_forces_of_flows_are_results() -> None:
+    part, flow = ["displacement", "stress"], ["pressure", "shear"]
+    loads = ("force", "Load_kN", "tip_load", "Fx", "torque", "moment_Nm", "force_z")
+    assert not any(is_result(name, part) for name in loads)
+    assert all(is_result(name, flow) for name in ("force", "Fx", "torque", "moment_Nm", "force_z"))
+    assert all(is_result(name, part) for name in ("reaction_force", "max_load", "max_moment_Nm", "max_disp_mm", "mass"))
+    assert not any(
+        is_result(name, kind) for name in ("applied_force", "inlet_temperature", "T_in") for kind in (part, flow)
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "result"),
+    [("mass_kg", "kg", True), ("max_stress_MPa", "MPa", True), ("thickness_mm", "mm", False), ("load_N", "N", False),
+     ("drag [N]", "", True), ("case_n", "", False), ("speed_mps", "m/s", False), ("T_K", "K", False)],
+)  # fmt: skip
+def test_units_at_the_end_of_a_name(column: str, unit: str, result: bool) -> None:
+    assert unit_in(column)[1] == unit
+    assert is_result(column.removesuffix(" [N]")) is result
+
+
+def test_stresses_are_not_called_pascals_where_they_are_small() -> None:
+    assert likely_unit("stress", 0.0, 34.8)[0] == "" and likely_unit("stress", 0.0, 3e7)[0] == "Pa"
+
+
+def test_numbers_named_in_paths() -> None:
+    def found(*paths: str) -> dict[str, dict[str, float]]:
+        return numbers_named({path: PurePosixPath(path) for path in paths})
+
+    assert found("sol_a=0.5.vtu", "sol_a=3.vtu") == {"sol_a": {"sol_a=0.5.vtu": 0.5, "sol_a=3.vtu": 3.0}}
+    both = found("aoa_-2.5_mach_0.8/out.vtu", "aoa_3_mach_0.75/out.vtu")
+    assert {name: list(values.values()) for name, values in both.items()} == {"aoa": [-2.5, 3.0], "mach": [0.8, 0.75]}
+    assert not found("run_1.vtu", "run_2.vtu") and not found("a_0.5.vtu", "b_0.5.vtu", "c.vtu")
+    assert not found("m_0.8_1.vtu", "m_0.8_2.vtu")  # the same in all

@@ -156,3 +156,15 @@ def test_damaged_arrays_are_named(
     (tmp_path / "p.npy").write_bytes(content)
     with pytest.raises(InputError, match=r"p\.npy: cannot be read"):
         study.open()
+
+
+def test_parameters_without_a_header_are_numbered(tmp_path: Path) -> None:
+    mesh = pv.ImageData(dimensions=(5, 4, 1)).cast_to_unstructured_grid()
+    mesh.save(tmp_path / "mesh.vtu")
+    values = np.random.default_rng(0).uniform(1, 2, (7, 2))
+    np.save(tmp_path / "pressure.npy", values[:, :1] * np.arange(1.0, 21.0))
+    np.savetxt(tmp_path / "parameters.csv", values, delimiter=",")
+    data = datasets.open(tmp_path)
+    rows = np.array([list(data.conditions_of(i).values()) for i in range(len(data))])
+    assert [entry.name for entry in data.study.conditions] == ["parameters_0", "parameters_1"]
+    assert np.allclose(rows, values)
