@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meshops.data.graph_files import plane_axis
 from meshops.viz.grid import _figure, _save
 from meshops.viz.layout import INK
 
@@ -96,6 +95,8 @@ def canvas(graph: Any) -> dict[str, Any]:
     triangles = triangles_of(graph)
     if triangles is None or graph.get("location") != "cell":
         return {"pos": graph.pos, "triangles": triangles, "owner": None}
+    from meshops.data.graph_files import plane_axis  # VTK
+
     axis = plane_axis(graph.points.numpy())
     corners = graph.points[:, [i for i in range(3) if i != axis][:2]]
     return {"pos": corners, "triangles": triangles, "owner": owners_of(graph)}

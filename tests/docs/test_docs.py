@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ UNDOCUMENTED = {
     "datasets.shapenet_car.standin",
     "folders",
     "io",
+    "plain_yaml",
     "ops.kernels",
     "progress",
     "solvers.developable",
@@ -123,11 +125,14 @@ def test_commands_pass_the_real_parsers(page: str, command: str, monkeypatch: py
     from meshops.cli import train as trained
     from meshops.cli.options import Parser
 
-    original, whole, stages = Parser.parse_args, trained.parse, trained.parse_stages
+    whole, stages = trained.parse, trained.parse_stages
 
-    def taken(self: Parser, *arguments: object) -> object:
-        original(self, *arguments)  # type: ignore[arg-type]
-        raise Parsed
+    def taken(original: Callable[..., object]) -> Callable[..., object]:
+        def run(self: Parser, *arguments: object) -> object:
+            original(self, *arguments)
+            raise Parsed
+
+        return run
 
     def after(parse: object) -> object:
         def run(arguments: list[str]) -> object:
@@ -143,7 +148,8 @@ def test_commands_pass_the_real_parsers(page: str, command: str, monkeypatch: py
         place = arguments.index("--import")
         del arguments[place : place + 2]
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(Parser, "parse_args", taken)
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(Parser, name, taken(getattr(Parser, name)))
     monkeypatch.setattr(trained, "parse", after(whole))
     monkeypatch.setattr(trained, "parse_stages", after(stages))
     with pytest.raises(Parsed):

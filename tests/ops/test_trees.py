@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from meshops.ops.dispatch import explain
+from meshops.ops.kernels import trees_numba
 from meshops.ops.trees import TreeTable, tree_sums
 
 
@@ -52,6 +53,14 @@ def test_every_row_falls_to_its_leaf(kernels: str, monkeypatch: pytest.MonkeyPat
     trees, x = random_trees(7, 4), torch.randn(40, 4)
     torch.testing.assert_close(tree_sums(x, trees, 2), by_hand(x, trees))
     assert tree_sums(x[:0], trees, 2).shape == (0, 2)
+
+
+def test_the_compiled_version_walks_as_by_hand_alone_and_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    trees, x = random_trees(9, 3, seed=2), torch.randn(50, 3)
+    expected = by_hand(x, trees)
+    for least in (trees_numba.SERIAL_BELOW, 0):
+        monkeypatch.setattr(trees_numba, "SERIAL_BELOW", least)
+        torch.testing.assert_close(trees_numba.tree_sums(x, *trees[:-1], 2), expected)
 
 
 def test_a_value_at_the_threshold_goes_left_in_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -355,7 +355,8 @@ def test_stages_by_command_line(data: Path, tmp_path: Path, capsys: pytest.Captu
     first = str(tmp_path / "out" / "1_small_first" / "model.ckpt")
     assert main(["evaluate", first, "--data", str(data)]) == 0
     assert "100 %" in capsys.readouterr().out
-    assert main(["predict", first, "x.stl"]) == 2
+    (tmp_path / "x.stl").write_text("solid")
+    assert main(["predict", first, str(tmp_path / "x.stl")]) == 2
     assert "works on trajectories" in capsys.readouterr().err
 
 

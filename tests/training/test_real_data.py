@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import pyvista as pv
 import yaml
 
@@ -28,6 +29,7 @@ def train(folder: Path, data: dict, steps: int) -> Path:
     return folder / "run" / "model.ckpt"
 
 
+@pytest.mark.filterwarnings("ignore:.*outer faces were taken for the body")
 def test_volume_of_polyhedra(shared_data, tmp_path, capsys):
     root = shared_data / "ahmed_rans"
     options = {"domain": "volume", "split_method": {"train": "1,7,13,19", "test": "25"}}
@@ -71,7 +73,7 @@ def test_real_cars(shared_data, tmp_path, capsys, recwarn):
     ]
     assert main(["predict", str(checkpoint), *arguments]) == 0
     numbers = json.loads(capsys.readouterr().out)[str(source)]
-    after = pv.read(tmp_path / "out" / "quadpress_smpl_predicted.vtu")
+    after = pv.read(tmp_path / "out" / "quadpress_smpl_predicted.vtk")
     assert after.n_cells == 3584 and after.point_data["pressure_predicted"].shape == (3682,)
     # reading the file and reading the dataset are the same case
     known = metrics["cases"]["param0/neuralop_car_1"]["pressure_rel_l2"]

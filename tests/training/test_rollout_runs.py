@@ -62,7 +62,8 @@ def test_a_run_leaves_a_checkpoint_that_predicts_and_repeats_its_numbers(
     drawn = ["--ask", "steps=2", "--pictures", str(tmp_path / "drawn")]
     assert main(["evaluate", checkpoint, "--data", str(well), *drawn]) == 0
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3 and "step 2" in capsys.readouterr().out
-    assert main(["predict", checkpoint, "car.stl", "--out", str(tmp_path / "p")]) == 2
+    (tmp_path / "car.stl").write_text("solid")
+    assert main(["predict", checkpoint, str(tmp_path / "car.stl"), "--out", str(tmp_path / "p")]) == 2
     assert "works on trajectories" in capsys.readouterr().err
 
 
