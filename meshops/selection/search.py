@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from meshops.tasks.fields_samples import FieldsSamples
 from meshops.training.boosting import Boosting, boosted
 
 TREES = "boosted trees"
-TREE_SHARE, TREE_ROW = 0.15, 1.5e-5  # of the time for trees of folds, and seconds of a channel of a row on one core
+TREE_SHARE, TREE_ROW = 0.15, 2e-4  # of the time for trees of folds, and seconds of a channel of a row on one core
 CLOSED, TRAINED = 0.15, 0.7  # shares of the time for closed forms, and for networks
 LOOK = 0.1  # of the time for networks: a first look at each, where there are several
 BLENDED = 4  # candidates in a blend at most
@@ -302,7 +302,9 @@ def assemble(search: Search, found: Found, carried: Carried) -> FieldsTask:
         if candidate.variant is not None:
             members.append((*fitted(carried, candidate.variant), weights))
         if candidate.refitted:
-            members.append((*boosted(search.task, search.samples.graphs, seed=search.seed), weights))
+            config = tree_config(search.samples, len(search.split.folds), search.seconds)
+            config = replace(config, members=2, most_rows=2 * config.most_rows)
+            members.append((*boosted(search.task, search.samples.graphs, config, seed=search.seed), weights))
         for member in candidate.members:
             members.append((member.model, member.made, weights / len(candidate.members)))
     if not members:  # the training mean alone: components without any
