@@ -26,8 +26,8 @@ def run(argv: Sequence[str]) -> int:
     options = parser(
         "fit",
         "The best surrogate of a folder of finished simulations that the time allows, chosen by cross-validation\n"
-        "among averages, nearest cases, principal components with regressions, networks and their blends, and judged\n"
-        "on cases that chose nothing.",
+        "among averages, nearest cases, principal components with regressions, boosted trees, networks and\n"
+        "blends, and judged on cases that chose nothing.",
         EPILOG,
     )
     options.add_argument("data", help="folder of simulations, or a study.yaml")
@@ -38,7 +38,11 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--test", default=None, metavar="SHARE|CASES", help=text)
     text = "checkpoint of a surrogate of other data with the same fields, to go on from"
     options.add_argument("--start", default="", metavar="CKPT", help=text)
-    options.add_argument("--networks", metavar="NAMES", help="models that may be tried, with commas; none: none")
+    options.add_argument(
+        "--networks",
+        metavar="NAMES",
+        help="models that may be tried, with commas (default: those that suit the data); none: no network",
+    )
     options.add_argument("--resume", action="store_true", help="go on with the fit in --out")
     options.add_argument("--overwrite", action="store_true", help="remove the fit in --out")
     options.add_argument("--json", action="store_true", help="print the errors as JSON")

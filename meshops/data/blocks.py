@@ -208,6 +208,8 @@ def take_cells(mesh: Mesh, index: Array) -> Mesh:
     )
     flat = isinstance(mesh, pv.PolyData) and np.isin(moved.kind, FLAT_TYPES).all()
     out = mesh_of(np.asarray(mesh.points)[used], moved, as_grid=not flat)
+    if not len(index):  # PyVista takes no arrays without rows
+        return out
     for name in mesh.point_data:
         out.point_data[name] = np.asarray(mesh.point_data[name])[used]
     for name in mesh.cell_data:

@@ -15,7 +15,8 @@ import numpy as np
 import pyvista as pv
 from scipy.spatial import cKDTree
 
-from meshops.data.cells import Array, Cells, Mesh, cells_of, mesh_of
+from meshops.data.blocks import take_cells
+from meshops.data.cells import Array, Mesh
 from meshops.data.vtk_io import catch_messages
 from meshops.data.writers import as_grid, as_surface, write_mesh
 
@@ -63,30 +64,8 @@ def in_parts(mesh: Mesh, parts: Sequence[str], cell_part: Array) -> pv.MultiBloc
     """A block for each part, with the points it uses and all arrays."""
     blocks = pv.MultiBlock()
     for place, name in enumerate(parts):
-        blocks.append(take(mesh, np.flatnonzero(cell_part == place)), name)
+        blocks.append(take_cells(mesh, np.flatnonzero(cell_part == place)), name)
     return blocks
-
-
-def take(mesh: Mesh, index: Array) -> Mesh:
-    """Some cells of a mesh, the points they use, and all arrays."""
-    cells = cells_of(mesh).take(index)
-    used = np.zeros(mesh.n_points, dtype=bool)
-    used[cells.nodes] = True
-    used[cells.face_nodes] = True
-    number = np.cumsum(used) - 1
-    moved = Cells(
-        cells.size, number[cells.nodes], cells.kind, cells.num_faces, cells.face_size, number[cells.face_nodes]
-    )
-    out = mesh_of(np.asarray(mesh.points)[used], moved, as_grid=isinstance(mesh, pv.UnstructuredGrid))
-    if not len(index):  # PyVista takes no arrays without rows
-        return out
-    for name in mesh.point_data:
-        out.point_data[name] = np.asarray(mesh.point_data[name])[used]
-    for name in mesh.cell_data:
-        out.cell_data[name] = np.asarray(mesh.cell_data[name])[index]
-    for name in mesh.field_data:
-        out.field_data[name] = mesh.field_data[name]
-    return out
 
 
 def _ending(path: Path, suffix: str) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshops.checks import check_counts, check_fractions
-from meshops.errors import InputError
+from meshops.errors import InputError, listing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,19 @@ class FitConfig:
         check_counts(0, seed=self.seed)
         if isinstance(self.test, float | int):
             check_fractions(test=self.test)
+
+    def judges(self, cases: Sequence[str]) -> float | list[int]:
+        """What :func:`meshops.selection.split_cases` takes: the share, or the places of the named cases.
+
+        Raises:
+            InputError: There is no case of a name.
+        """
+        if isinstance(self.test, float | int):
+            return float(self.test)
+        unknown = [name for name in self.test if name not in cases]
+        if unknown:
+            raise InputError(f"no case {listing(unknown)} to test on; cases: {listing(cases)}")
+        return [list(cases).index(name) for name in self.test]
 
     def group_of(self, cases: Sequence[str]) -> list[str]:
         """Group of each case."""

@@ -26,7 +26,7 @@ def write_fit_report(result: FitResult, cases: CaseDataset, *, findings: Table |
         findings: What a check of the data found.
     """
     report, split = result.report, result.split
-    chosen, judge = ", ".join(result.found.blend), "outer test" if split.test else "same"
+    chosen, judge = ", ".join(result.found.blend), "outer test" if split.test else "best candidate"
     heads = {key: text for key, text in report.columns.items() if key in report.mean}
     rows = {"surrogate": report.mean, **report.baselines}
     tables = {

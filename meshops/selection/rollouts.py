@@ -122,15 +122,7 @@ def parts_of(data: MeshTrajectoryDataset, config: FitConfig) -> Parts:
     count = len(data)
     named = not isinstance(config.test, float | int)
     if named or (count >= FEW and config.test):
-        test: float | list[int] = 0.0
-        if isinstance(config.test, float | int):
-            test = float(config.test)
-        else:
-            unknown = [name for name in config.test if name not in data.cases]
-            if unknown:
-                raise InputError(f"no trajectory {listing(unknown)} to test on; there are {listing(data.cases)}")
-            test = [data.cases.index(name) for name in config.test]
-        split = split_cases(config.group_of(data.cases), test=test, seed=config.seed)
+        split = split_cases(config.group_of(data.cases), test=config.judges(data.cases), seed=config.seed)
         first = [i for i in split.learn if i not in split.folds[0]]
         names = [data.cases[i] for i in split.test]
         note = f"held out to judge: {listing(names, 6)}"

@@ -105,15 +105,7 @@ class Unfinished(Stopped):
 def _split(cases: CaseDataset, config: FitConfig) -> Split:
     if len(cases) < 2:
         raise InputError(f"{len(cases)} case: at least two are needed, one to learn from and one to judge by")
-    test: float | list[int] = 0.0
-    if isinstance(config.test, float | int):
-        test = float(config.test)
-    else:
-        unknown = [name for name in config.test if name not in cases.cases]
-        if unknown:
-            raise InputError(f"no case {listing(unknown)} to test on; cases: {listing(cases.cases)}")
-        test = [cases.cases.index(name) for name in config.test]
-    return split_cases(config.group_of(cases.cases), test=test, seed=config.seed)
+    return split_cases(config.group_of(cases.cases), test=config.judges(cases.cases), seed=config.seed)
 
 
 def _fit(
@@ -129,7 +121,7 @@ def _fit(
     if config.start:
         config = replace(config, fields=fields_of(config.start))
     settings, notes = _settings(learning, config), [*more]
-    notes += _remarks(cases, split, drawn=isinstance(config.test, float | int))
+    notes += _remarks(cases, split, drawn=isinstance(config.test, float | int), going_on=bool(config.start))
     context = Context(console=screen, folder=folder)
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
@@ -179,9 +171,11 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
     )
 
 
-def _remarks(cases: CaseDataset, split: Split, *, drawn: bool) -> list[str]:
+def _remarks(cases: CaseDataset, split: Split, *, drawn: bool, going_on: bool) -> list[str]:
     notes = []
-    if len(cases) < FEW:
+    if len(cases) < FEW and going_on:
+        notes.append(f"{len(cases)} cases: beside what goes on from the start only yardsticks were compared")
+    elif len(cases) < FEW:
         notes.append(
             f"{len(cases)} cases are too few to choose a model by: only yardsticks were compared, each case held out "
             f"in turn; from {FEW} cases on more is tried"
@@ -251,7 +245,10 @@ def _judge(
     others = {c.name: dict(zip(keys, map(float, c.errors.mean(0)), strict=True)) for c in found.candidates[1:]}
     mean = dict(zip(keys, map(float, leader.errors.mean(0)), strict=True))
     columns = {key: key.removesuffix("_rel_l2") for key in keys}
-    title = f"relative L2 error by cross-validation over {len(names)} cases, of what they chose: an optimistic figure"
+    title = (
+        f"relative L2 error by cross-validation over {len(names)} cases, which also chose, so that it is optimistic; "
+        f"of the best single candidate, {leader.name}"
+    )
     return Report("fields", title, dict(mean), {k: dict(v) for k, v in rows.items()}, others, columns=columns)  # type: ignore[arg-type]
 
 
