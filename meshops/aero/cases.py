@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from meshops.aero.body_surface import BodySurface, attach_body
+from meshops.aero.case_forces import case_forces
 from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.forces import Forces, integrate_forces
+from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
 from meshops.data.mesh_graph import MeshGraph, origin_of
@@ -118,39 +119,11 @@ class Case:
 
     def forces(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
         """Integrate node fields; None without a surface, a pressure that is known everywhere, or a stated flow."""
-        if self.body is None or self.parents is None:
-            return self._forces_on_mesh(fields, spec)
-        return self._integrate(fields, spec, self.graph.normal.numpy(), self.graph.area.numpy())
+        return case_forces(self, fields, spec, mesh=False)
 
     def true_forces(self, spec: CaseSpec) -> Forces | None:
         """As :meth:`forces`, of the known fields, on the cells of the file."""
-        return self._forces_on_mesh(self.truth, spec)
-
-    def _forces_on_mesh(self, fields: Mapping[str, Array], spec: CaseSpec) -> Forces | None:
-        return None if self.body is None else self._integrate(fields, spec, self.body.normal, self.body.area)
-
-    def _integrate(
-        self, fields: Mapping[str, Array], spec: CaseSpec, normal: NDArray[np.float64], area: NDArray[np.float64]
-    ) -> Forces | None:
-        if self.body is None or spec.pressure is None or spec.pressure not in fields or not spec.flow_stated:
-            return None
-        if not np.isfinite(fields[spec.pressure]).all():
-            return None
-        pressure = self._per_cell(fields[spec.pressure])
-        shear = None if spec.shear is None or spec.shear not in fields else self._per_cell(fields[spec.shear])
-        if shear is not None and not np.isfinite(shear).all():
-            return None
-        frontal = self.body.frontal_area(self.flow)
-        return integrate_forces(normal, area, pressure, self.flow, frontal_area=frontal, shear=shear)
-
-    def _per_cell(self, values: Array) -> NDArray[np.float64]:
-        """Point values averaged over the points of each cell; cell values as they are."""
-        if self.location == "cell":
-            return np.asarray(values, dtype=np.float64)
-        size, nodes = self.graph.cell_size.numpy(), self.graph.cell_nodes.numpy()
-        starts = np.concatenate([[0], np.cumsum(size)[:-1]])
-        rows = np.asarray(values, dtype=np.float64)[nodes]
-        return np.asarray(np.add.reduceat(rows, starts, axis=0) / (size if rows.ndim == 1 else size[:, None]))
+        return case_forces(self, self.truth, spec, mesh=True)
 
 
 def graph_case(

@@ -57,3 +57,13 @@ def describe(centers: Array, normal: Array, area: Array, points: Array, frontal_
         area[slant].sum() / total,
         np.log(conditions.reynolds(length)) if conditions.viscosity > 0 else 0.0,
     ])  # fmt: skip
+
+
+def facing(normal: Array, area: Array, frontal_area: float, conditions: FlowConditions) -> Array:
+    """``[20]`` which way the surface of a body faces, over the reference area: what its forces are made of.
+
+    In ten equal ranges of n_x, the cosine to the flow, the sums of n_x A and of n_z A (n_z: upwards).
+    """
+    n = normal @ conditions.frame.T
+    place = np.clip(((n[:, 0] + 1) * 5).astype(int), 0, 9)
+    return np.concatenate([np.bincount(place, n[:, k] * area, minlength=10) / frontal_area for k in (0, 2)])

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from meshops.data.mesh_graph import MeshGraph
+from meshops.ops.neighbors import knn_search
 from meshops.typing import Float
 
+NEIGHBORS = 4  # of another shape that a node is compared with
 FACING = 0.3  # of the box: how far apart two nodes count that look in opposite directions, halved
 
 
@@ -46,6 +48,13 @@ def places(pos: Float[Tensor, "n d"], normal: Float[Tensor, "n d"] | None = None
     middle, half = _box(pos)
     inside = ((pos.double() - middle) / half).float()
     return inside if normal is None else torch.cat([inside, FACING * normal], 1)
+
+
+def between(sources: Float[Tensor, "s k"], targets: Float[Tensor, "t k"]) -> tuple[Tensor, Tensor]:
+    """Nearest sources ``[t, w]`` of each target, and weights by inverse squared distance."""
+    found = knn_search(sources, min(NEIGHBORS, len(sources)), targets)
+    weight = 1 / found.distance.view(len(targets), -1).square().clamp(min=1e-12)
+    return found.index.view(len(targets), -1), weight / weight.sum(1, keepdim=True)
 
 
 def topology(graph: MeshGraph) -> str:

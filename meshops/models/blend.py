@@ -62,3 +62,20 @@ class Blend(nn.Module):
             total = part if total is None else total + part
         assert total is not None, "there is a first member"
         return total
+
+    def moments(self, inputs: list[Any]) -> tuple[Tensor, Tensor]:
+        """Fields ``[n, c]``, and the mean square of what the different members say: the spread is in between.
+
+        Members that were made alike (folds of one network) count as one, by their mean.
+        """
+        sums: dict[str, tuple[Tensor, Tensor]] = {}
+        for key, member, weight, given in zip(self._alike, self.members, self.weights, inputs, strict=True):
+            if bool((weight == 0).all()):
+                continue
+            part, total = sums.get(key, (torch.zeros(()), torch.zeros_like(weight)))
+            sums[key] = part + weight * member(given), total + weight
+        first, second = torch.zeros(()), torch.zeros(())
+        for part, weight in sums.values():
+            first = first + part
+            second = second + torch.where(weight > 0, part.square() / weight.clamp(min=1e-12), 0.0)
+        return first, second

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from meshops.selection.scores import Sheet, Truth, score
+from meshops.trust.stacking import nonnegative_weights
 
 Array = NDArray[np.float64]
-SUM = 1e3  # how strongly the sum of the weights is held to 1
 
 
 def blend_weights(sheets: Sequence[Sheet], truth: Truth, cases: Sequence[int]) -> Array:
@@ -26,20 +25,8 @@ def blend_weights(sheets: Sequence[Sheet], truth: Truth, cases: Sequence[int]) -
             wanted = (truth.values[case][:, channels].double() * factor).flatten()
             normal += (rows.T @ rows).numpy() / len(cases)
             right += (rows.T @ wanted).numpy() / len(cases)
-        out[:, k] = _nonnegative(normal, right)
+        out[:, k] = nonnegative_weights(normal, right)
     return out
-
-
-def _nonnegative(normal: Array, right: Array) -> Array:
-    """Weights w >= 0 of sum 1 with the smallest w' N w - 2 w' r."""
-    count = len(right)
-    size = max(np.trace(normal) / count, 1e-30)
-    square = normal + 1e-8 * size * np.eye(count)
-    lower = np.linalg.cholesky(square)
-    system = np.concatenate([lower.T, SUM * np.sqrt(size) * np.ones((1, count))])
-    target = np.concatenate([np.linalg.solve(lower, right), [SUM * np.sqrt(size)]])
-    weights, _ = nnls(system, target)
-    return np.asarray(weights / weights.sum()) if weights.sum() > 0 else np.full(count, 1 / count)
 
 
 def blended(sheets: Sequence[Sheet], weights: Array, truth: Truth, case: int) -> torch.Tensor:
@@ -48,6 +35,17 @@ def blended(sheets: Sequence[Sheet], weights: Array, truth: Truth, case: int) ->
     for k, channels in enumerate(truth.channels.values()):
         for sheet, weight in zip(sheets, weights[:, k], strict=True):
             out[:, channels] += float(weight) * sheet[case][:, channels]
+    return out
+
+
+def apart(sheets: Sequence[Sheet], weights: Array, truth: Truth, case: int) -> torch.Tensor:
+    """``[s, c]`` weighted standard deviation of what the sheets say of a case."""
+    out = torch.zeros_like(truth.values[case])
+    for k, channels in enumerate(truth.channels.values()):
+        share = torch.as_tensor(weights[:, k], dtype=out.dtype)
+        rows = torch.stack([sheet[case][:, channels] for sheet in sheets], -1)
+        mean = (rows * share).sum(-1, keepdim=True)
+        out[:, channels] = ((rows.square() * share).sum(-1) - mean[..., 0].square()).clamp(min=0).sqrt()
     return out
 
 

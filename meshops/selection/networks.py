@@ -147,8 +147,12 @@ def slowness(network: Network, bench: Bench, nominal: float) -> float:
     return share
 
 
-def train_member(network: Network, bench: Bench, fold: int, steps: int, *, name: str = "") -> tuple[Member, Sheet]:
+def train_member(
+    network: Network, bench: Bench, fold: int, steps: int, *, name: str = ""
+) -> tuple[Member, Sheet, Sheet]:
     """A member of a fold and its predictions of the cases it did not see, or those of an earlier run.
+
+    The second predictions are without features of the mesh itself, empty where the model has none.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM; what was learnt is kept, and the same call goes on.
@@ -163,15 +167,18 @@ def train_member(network: Network, bench: Bench, fold: int, steps: int, *, name:
         kept = torch.load(done, map_location="cpu", weights_only=True)
         if kept["steps"] == steps:
             task.model.load_state_dict(kept["weights"])
-            return Member(task.model, task.made, fold), kept["sheet"]
+            return Member(task.model, task.made, fold), kept["sheet"], kept["bare"]
     samples = replace(bench.samples, graphs=[bench.samples.graphs[i] for i in rest], held_out=())
     folder.mkdir(parents=True, exist_ok=True)
     fit(task, samples, _config(network, steps, bench.seed + fold), folder, resume=True, console=bench.console)
     task.eval()
     sheet = [predict_at(task, bench.samples.graphs[i], bench.truth.nodes[i]) for i in held]
+    bare: Sheet = []
+    if task.spec.cues():
+        bare = [predict_at(task, task.without_cues(bench.samples.graphs[i]), bench.truth.nodes[i]) for i in held]
     with replacing(done) as partial:
-        torch.save({"steps": steps, "weights": task.model.state_dict(), "sheet": sheet}, partial)
-    return Member(task.model, task.made, fold), sheet
+        torch.save({"steps": steps, "weights": task.model.state_dict(), "sheet": sheet, "bare": bare}, partial)
+    return Member(task.model, task.made, fold), sheet, bare
 
 
 def predict_at(task: FieldsTask, graph: MeshGraph, nodes: Tensor) -> Tensor:

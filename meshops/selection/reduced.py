@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshops.data.mesh_graph import MeshGraph
+from meshops.data.shape import between
 from meshops.models import create_model
 from meshops.nn.case_inputs import case_inputs
 from meshops.nn.case_regression import CaseRegression
-from meshops.ops.neighbors import knn_search
 from meshops.selection.folds import Split
 from meshops.selection.scores import Sheet, Truth
 from meshops.tasks.base import Made
@@ -27,7 +27,6 @@ from meshops.tasks.fields import FieldsTask
 
 Array = NDArray[np.float64]
 RANKS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 80, 120, 200)
-NEIGHBORS = 4
 FAMILIES = {
     "average": "mean",
     "nearest": "nearest",
@@ -108,13 +107,6 @@ def central(vectors: Array) -> int:
     """The row nearest to all others, each column counted in its standard deviation."""
     scaled = vectors / np.where(vectors.std(0) > 0, vectors.std(0), np.inf)
     return int(np.linalg.norm(scaled - np.median(scaled, axis=0), axis=1).argmin()) if vectors.size else 0
-
-
-def between(sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest sources ``[t, w]`` of each target, and weights by inverse squared distance."""
-    found = knn_search(sources, min(NEIGHBORS, len(sources)), targets)
-    weight = 1 / found.distance.view(len(targets), -1).square().clamp(min=1e-12)
-    return found.index.view(len(targets), -1), weight / weight.sum(1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,10 +38,11 @@ def write_fit_report(result: FitResult, cases: CaseDataset, *, findings: Table |
             ["case", *heads.values()], [[k, *map(row.get, heads)] for k, row in _worst_first(report)]
         ),
     }
-    if result.numbers is not None:
+    if (trust := result.surrogate.trust) is not None and trust.numbers:
+        sources = list(dict.fromkeys(name for model in trust.numbers for name in model.errors))
+        names = [f"{m.name} [{m.unit}]" if m.unit else m.name for m in trust.numbers]
         tables["Numbers"] = Table(
-            ["held-out mean absolute error", *result.numbers.names],
-            [[name, *errors.values()] for name, errors in result.numbers.errors.items()],
+            ["held-out mean absolute error", *names], [[s, *(m.errors.get(s) for m in trust.numbers)] for s in sources]
         )
     if findings is not None:
         tables["What the doctor found"] = findings

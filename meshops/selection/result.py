@@ -7,7 +7,6 @@ from pathlib import Path
 
 from meshops.selection.curve import Curve
 from meshops.selection.folds import Split
-from meshops.selection.numbers import Numbers
 from meshops.selection.search import Found
 from meshops.surrogate import Surrogate
 from meshops.tasks.report import Report
@@ -22,7 +21,6 @@ class FitResult:
         surrogate: The winner.
         report: Its errors on the outer split, beside yardsticks; those of cross-validation where there is none.
         found: All candidates.
-        numbers: How named results are found, None without any.
         split: Which cases learnt, chose and judged.
         curve: Errors against the number of cases.
         notes: What the user should know.
@@ -32,7 +30,6 @@ class FitResult:
     surrogate: Surrogate
     report: Report
     found: Found
-    numbers: Numbers | None
     split: Split
     curve: Curve
     notes: tuple[str, ...]

@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from meshops.data.normalize import Normalizer
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.subset import CaseSubset
 from meshops.doctor.findings import Finding
@@ -22,11 +21,11 @@ from meshops.selection.curve import learning_curve
 from meshops.selection.folder import fit_folder
 from meshops.selection.folds import FEW, Split, split_cases
 from meshops.selection.networks import Network
-from meshops.selection.numbers import Numbers, choose_numbers
-from meshops.selection.reduced import Carried
 from meshops.selection.result import FitResult
-from meshops.selection.search import Found, Search, assemble, with_model, yardstick_tasks
+from meshops.selection.scores import Truth
+from meshops.selection.search import Found, Search, assemble, yardstick_tasks
 from meshops.selection.started import fields_of, join, started
+from meshops.selection.trusted import trusted
 from meshops.surrogate import Surrogate
 from meshops.surrogate.base import software
 from meshops.tasks.base import CaseSource, Context, Plain
@@ -34,7 +33,7 @@ from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings
 from meshops.tasks.report import Report
-from meshops.trust import Novelty
+from meshops.trust import Novelty, Trust, support
 from meshops.viz.report import Table
 
 WHOLE = 8192  # nodes up to which cases that are no bodies are learnt whole
@@ -118,6 +117,7 @@ def _fit(
     more: Sequence[str],
 ) -> FitResult:
     learning = CaseSubset(cases, split.learn)
+    _chosen_numbers(learning, config)
     if config.start:
         config = replace(config, fields=fields_of(config.start))
     settings, notes = _settings(learning, config), [*more]
@@ -134,19 +134,24 @@ def _fit(
     networks = () if len(cases) < FEW else networks
     search = Search(task, samples, split, 60 * config.minutes, folder / "work", screen, config.seed, networks)
     found, carried = search.run()
-    numbers, going_on = None, started(config.start, search, learning) if config.start else None
+    going_on = started(config.start, search, learning) if config.start else None
+    known: tuple[Trust | None, Trust | None] = (None, None)
     if going_on is not None and join(found, going_on):
         made, samples = going_on.task, going_on.samples
+        novelty = Novelty.of(made, samples)
     else:
-        numbers = _numbers(learning, config, carried, split)
-        made = _with_numbers(assemble(search, found, carried), numbers)
-    surrogate = Surrogate(made, _info(samples, found, split, about), Novelty.of(made, samples))
+        made = assemble(search, found, carried)
+        novelty = Novelty.of(made, samples)
+        known = trusted(made, learning, samples, found, Truth.of(search.task, search.samples.graphs), novelty, split)
+    if known[0] is not None:
+        screen.print(f"calibrated: {support(known[0])}")
+    surrogate = Surrogate(made, _info(samples, found, split, about), novelty, *known)
     surrogate.save(folder / "model.ckpt")
     report = _judge(surrogate, cases, split, found, yardstick_tasks(search, carried))
     curve = learning_curve(search, found, carried)
     surrogate.info["held_out"] = {"mean": report.mean, "baselines": report.baselines}
     surrogate.save(folder / "model.ckpt")
-    return FitResult(folder, surrogate, report, found, numbers, split, curve, (*samples.notes(), *notes))
+    return FitResult(folder, surrogate, report, found, split, curve, (*samples.notes(), *notes))
 
 
 def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
@@ -200,27 +205,15 @@ def _offsets(task: FieldsTask) -> list[str]:
     return out
 
 
-def _numbers(cases: CaseDataset, config: FitConfig, carried: Carried, split: Split) -> Numbers | None:
-    rows = [cases.numbers_of(i) for i in range(len(cases))]
-    shared = [name for name in rows[0] if all(name in row for row in rows)]
-    names = [n for n in shared if len({row[n] for row in rows}) > 1] if config.numbers is None else config.numbers
-    missing = [name for name in names if name not in shared]
-    if missing:
-        raise InputError(f"not every case has the number {listing(missing)}; all have {listing(shared)}")
-    values = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
-    return choose_numbers(names, values, carried.vectors, carried.num_conditions, split)
+def _chosen_numbers(cases: CaseDataset, config: FitConfig) -> None:
+    """See that the wanted numbers are there.
 
-
-def _with_numbers(task: FieldsTask, numbers: Numbers | None) -> FieldsTask:
-    if numbers is None:
-        return task
-    made = tuple(model.arguments() for model in numbers.models)
-    task.spec = replace(task.spec, numbers=numbers.names, number_regressions=made)
-    task.number_norm = Normalizer.identity(len(numbers.names))
-    out = with_model(task, task.model, task.made)
-    for empty, model in zip(out.number_models, numbers.models, strict=True):
-        empty.load_state_dict(model.state_dict())
-    return out
+    Raises:
+        InputError: Not every case has one.
+    """
+    shared = set.intersection(*(set(cases.numbers_of(i)) for i in range(len(cases))))
+    if missing := [name for name in config.numbers or () if name not in shared]:
+        raise InputError(f"not every case has the number {listing(missing)}; all have {listing(sorted(shared))}")
 
 
 def _judge(
@@ -271,12 +264,14 @@ def write_results(result: FitResult, cases: CaseDataset, findings: Sequence[Find
     from meshops.selection.report import write_fit_report
 
     candidates = {c.name: {"error": c.score, "note": c.note} for c in result.found.candidates}
-    numbers = result.numbers
+    trust = result.surrogate.trust
     content = {
         **result.report.to_dict(),
         "chosen": {name: list(map(float, np.atleast_1d(w))) for name, w in result.found.blend.items()},
         "cross_validation": {"error": result.found.score, "candidates": candidates},
-        "numbers": None if numbers is None else {"chosen": numbers.chosen, "errors": numbers.errors},
+        "numbers": None
+        if trust is None
+        else {m.name: {"errors": dict(m.errors), "weights": dict(m.weights), "unit": m.unit} for m in trust.numbers},
         "learning_curve": result.curve.to_dict(),
         "split": {"test": [cases.cases[i] for i in result.split.test], "learn": len(result.split.learn)},
         "notes": list(result.notes),

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meshops.data.mesh_graph import MeshGraph
+from meshops.data.normalize import Normalizer
+from meshops.ops.neighbors import knn_search
 from meshops.tasks.fields import FieldsTask
 
-NODES = 4096  # of a case, on which candidates are compared
+NODES = 16384  # of a case at most, on which candidates are compared
 Sheet = list[Tensor]  # normalised predictions ``[s, c]`` of one candidate, one tensor per case
 
 
@@ -26,12 +28,14 @@ class Truth:
         values: ``[s, c]`` normalised fields there.
         channels: Range of each field.
         origin: ``[c]`` normalised values of physical zero.
+        norm: Of the fields.
     """
 
     nodes: list[Tensor]
     values: list[Tensor]
     channels: Mapping[str, slice]
     origin: Tensor
+    norm: Normalizer
 
     @classmethod
     def of(cls, task: FieldsTask, graphs: Sequence[MeshGraph], *, seed: int = 0) -> Truth:
@@ -43,7 +47,7 @@ class Truth:
             index = torch.arange(n) if n <= NODES else torch.randperm(n, generator=generator)[:NODES].sort().values
             chosen.append(index)
             values.append(norm(graph.y[index]).cpu())
-        return cls(chosen, values, task.spec.slices(), (-norm.shift / norm.scale).cpu())
+        return cls(chosen, values, task.spec.slices(), (-norm.shift / norm.scale).cpu(), norm)
 
     def errors(self, case: int, prediction: Tensor) -> dict[str, float]:
         """Relative L2 error of each field of a case; NaN of a field that is zero."""
@@ -52,6 +56,20 @@ class Truth:
             truth = self.values[case][:, c]
             size = float((truth - self.origin[c]).norm())
             out[name] = float((prediction[:, c] - truth).norm()) / size if size > 0 else float("nan")
+        return out
+
+    def whole(self, case: int, rows: Tensor, graph: MeshGraph) -> Tensor:
+        """``[n, c]`` a held-out prediction at all nodes: where it was not made, with the error of the nearest node."""
+        nodes = self.nodes[case]
+        if len(nodes) == len(graph.pos):
+            return rows
+        near = knn_search(graph.pos[nodes], 1, graph.pos).index.view(-1)
+        error = torch.zeros(len(nodes), rows.shape[1]) + (rows - self.values[case])
+        return self.all_of(graph) + error[near]
+
+    def all_of(self, graph: MeshGraph) -> Tensor:
+        """``[n, c]`` normalised fields of a case."""
+        out: Tensor = self.norm(graph.y).cpu()
         return out
 
     def table(self, sheet: Sheet) -> NDArray[np.float64]:

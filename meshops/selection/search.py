@@ -23,7 +23,7 @@ from torch import nn
 
 from meshops.errors import Stopped
 from meshops.models import create_model
-from meshops.selection.blending import blend_weights, nested
+from meshops.selection.blending import apart, blend_weights, blended, nested
 from meshops.selection.folds import FEW, Split
 from meshops.selection.networks import (
     BODIES,
@@ -62,6 +62,7 @@ class Candidate:
         name: For tables.
         errors: ``[cases, fields]`` held-out relative L2 errors.
         sheet: Held-out predictions.
+        bare: The same without features of the mesh itself; empty: as ``sheet``.
         variant: Of a closed form.
         members: Of a network, one per fold.
         refitted: Trees, fitted to all cases when they are chosen.
@@ -71,6 +72,7 @@ class Candidate:
     name: str
     errors: Array
     sheet: Sheet
+    bare: Sheet = field(default_factory=list)
     variant: Variant | None = None
     members: tuple[Member, ...] = ()
     refitted: bool = False
@@ -90,6 +92,8 @@ class Found:
         candidates: All that was tried, best first.
         blend: Weights ``[candidates in it, fields]`` by name, where a blend is the best; else of the one that is.
         score: Held-out error of what was chosen, weights chosen without the fold they are judged on.
+        sheet: Held-out predictions of it; ``bare``: without features of the mesh itself; empty: unknown.
+        spread: Standard deviation of the members of the blend.
         halves: Held-out error of a network on half of the cases, and on those of a fold: for the learning curve.
         stopped: It was stopped before it had tried all.
     """
@@ -97,6 +101,9 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     blend: dict[str, Array] = field(default_factory=dict)
     score: float = float("nan")
+    sheet: Sheet = field(default_factory=list)
+    bare: Sheet = field(default_factory=list)
+    spread: Sheet = field(default_factory=list)
     halves: dict[int, float] = field(default_factory=dict)
     stopped: Stopped | None = None
 
@@ -156,7 +163,7 @@ class Search:
             for variant, sheet in cross_validated(
                 carried, truth, self.split, allowed=lambda: time.perf_counter() - start < CLOSED * self.seconds * 2
             ):
-                made = Candidate(variant.name, truth.table(sheet), sheet, variant)
+                made = Candidate(variant.name, truth.table(sheet), sheet, variant=variant)
                 if variant.family not in leading or made.score < leading[variant.family].score:
                     leading[variant.family] = made
         finally:  # what is done counts, also where the rest is stopped
@@ -171,13 +178,17 @@ class Search:
             return
         config = tree_config(self.samples, len(self.split.folds), self.seconds)
         sheet: Sheet = [torch.empty(0)] * len(self.split.learn)
+        bare: Sheet = list(sheet) if self.samples.spec.cues() else []
         for fold in range(len(self.split.folds)):
             rest, held = bench.parts(fold)
             model, made = boosted(self.task, [self.samples.graphs[i] for i in rest], config, seed=self.seed)
             task = with_model(self.task, model, made)
             for case in held:
-                sheet[case] = predict_at(task, self.samples.graphs[case], bench.truth.nodes[case])
-        found.candidates.append(Candidate(TREES, bench.truth.table(sheet), sheet, refitted=True))
+                graph, nodes = self.samples.graphs[case], bench.truth.nodes[case]
+                sheet[case] = predict_at(task, graph, nodes)
+                if bare:
+                    bare[case] = predict_at(task, task.without_cues(graph), nodes)
+        found.candidates.append(Candidate(TREES, bench.truth.table(sheet), sheet, bare, refitted=True))
         self.console.print(f"  {TREES}: held-out error {found.candidates[-1].score:.4f}")
 
     def _networks(self, found: Found, bench: Bench, carried: Carried) -> None:
@@ -203,17 +214,22 @@ class Search:
         steps = steps_for(seconds * share / members, cost)
         self.console.print(f"  {network.name}: {members} members of {steps} steps, about {seconds / 60:.1f} min")
         trained, sheet, begun = [], [torch.empty(0)] * len(self.split.learn), time.perf_counter()
+        bare: Sheet = list(sheet) if self.samples.spec.cues() else []
         for fold in range(members):
-            member, rows = train_member(network, bench, fold, steps)
-            for case, values in zip(bench.parts(fold)[1], rows, strict=True):
-                sheet[case] = values
+            member, rows, hidden = train_member(network, bench, fold, steps)
+            for k, case in enumerate(bench.parts(fold)[1]):
+                sheet[case] = rows[k]
+                if bare:
+                    bare[case] = hidden[k]
             trained.append(member)
             errors = [score(np.array([list(bench.truth.errors(i, sheet[i]).values())])) for i in bench.parts(fold)[1]]
             left = (members - fold - 1) / (fold + 1) * (time.perf_counter() - begun) / 60
             told = f"held-out error {np.mean(errors):.4f}, about {left:.1f} min left"
             self.console.print(f"  {network.name} {fold + 1} of {members}: {told}")
         found.candidates.append(
-            Candidate(network.name, bench.truth.table(sheet), sheet, members=tuple(trained), note=f"{steps} steps")
+            Candidate(
+                network.name, bench.truth.table(sheet), sheet, bare, members=tuple(trained), note=f"{steps} steps"
+            )
         )
 
     def _first_look(
@@ -223,7 +239,7 @@ class Search:
         errors = {}
         for network in able:
             steps = steps_for(LOOK * seconds, costs[network.name])
-            _, rows = train_member(network, bench, 0, steps, name=f"look-{network.name}")
+            _, rows, _ = train_member(network, bench, 0, steps, name=f"look-{network.name}")
             held = bench.parts(0)[1]
             tables = [list(bench.truth.errors(case, r).values()) for case, r in zip(held, rows, strict=True)]
             errors[network.name] = score(np.array(tables))
@@ -236,25 +252,30 @@ class Search:
         found.candidates.sort(key=lambda c: (not np.isfinite(c.score), c.score))
         leader = found.candidates[0]
         fields = len(truth.channels)
-        found.blend, found.score = {leader.name: np.ones((fields,))}, leader.score
+        found.blend, found.score, found.sheet = {leader.name: np.ones((fields,))}, leader.score, leader.sheet
         rows = {case: i for i, case in enumerate(self.split.learn)}
         folds = [[rows[i] for i in fold] for fold in self.split.folds]
-        if len(folds) < 3:
-            return
-        best = best_blend(found.candidates[:BLENDED], truth, folds)
+        best = None if len(folds) < 3 else best_blend(found.candidates[:BLENDED], truth, folds)
         if best is not None and best[0] < found.score:
-            found.score, found.blend = best
+            found.score, found.blend, found.sheet = best
+        by_name = {c.name: c for c in found.candidates}
+        chosen = [by_name[name] for name in found.blend]
+        weights = np.array(list(found.blend.values()))
+        cases = range(len(truth.values))
+        found.spread = [apart([c.sheet for c in chosen], weights, truth, i) for i in cases]
+        if self.samples.spec.cues():
+            found.bare = [blended([c.bare or c.sheet for c in chosen], weights, truth, i) for i in cases]
 
 
 def best_blend(
     candidates: Sequence[Candidate], truth: Truth, folds: Sequence[Sequence[int]]
-) -> tuple[float, dict[str, Array]] | None:
-    """Held-out error and weights of the best blend of the leading candidates; None of a single one.
+) -> tuple[float, dict[str, Array], Sheet] | None:
+    """Held-out error, weights and predictions of the best blend of the leading candidates; None of a single one.
 
     Tried are least-squares weights of the best two, three, ..., judged on folds they were not fitted to, and the plain
     mean of each pair, which has no weights that could be fitted to chance.
     """
-    tried: list[tuple[float, dict[str, Array]]] = []
+    tried: list[tuple[float, dict[str, Array], Sheet]] = []
     for count in range(2, len(candidates) + 1):
         part = candidates[:count]
         sheets = [candidate.sheet for candidate in part]
@@ -262,11 +283,12 @@ def best_blend(
         weights[weights < 0.01] = 0.0
         weights /= weights.sum(0)
         named = {c.name: w for c, w in zip(part, weights, strict=True) if w.any()}
-        tried.append((score(truth.table(nested(sheets, truth, folds))), named))
+        out = nested(sheets, truth, folds)
+        tried.append((score(truth.table(out)), named, out))
     for one, other in combinations(candidates, 2):
         both = [(a + b) / 2 for a, b in zip(one.sheet, other.sheet, strict=True)]
         halves = np.full(len(truth.channels), 0.5)
-        tried.append((score(truth.table(both)), {one.name: halves, other.name: halves}))
+        tried.append((score(truth.table(both)), {one.name: halves, other.name: halves}, both))
     return min(tried, key=lambda item: item[0], default=None)
 
 

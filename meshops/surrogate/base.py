@@ -31,10 +31,16 @@ from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_report import fields_report
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
-from meshops.trust import Novelty, yardstick_rows
+from meshops.trust import Novelty, Trust, calibrated_on, yardstick_rows
 from meshops.version import __version__
+
+UNCALIBRATED = (
+    "this surrogate is not calibrated (trained without held-out cases, or by an earlier version): numbers carry no "
+    "interval; calibrate it with 'meshops evaluate CKPT --calibrate ROOT' on cases it did not learn from"
+)
 
 
 @dataclass(eq=False)
@@ -44,12 +50,16 @@ class Surrogate:
     Attributes:
         task: Model and normalisation; its methods are what the kind can do (``task.rollout``, ``task.forecast``, ...).
         info: Where it comes from: data, run, software, held-out errors. Plain values.
-        novelty: What is remembered of training shapes; None where that is not known.
+        novelty: What is remembered of training cases; None where that is not known.
+        trust: Its errors on cases it did not learn from; None: not calibrated, numbers come without intervals.
+        bare: The same without features of the mesh itself, as for a CAD triangulation; None: as ``trust``.
     """
 
     task: Task  # type: ignore[type-arg]
     info: dict[str, Plain] = field(default_factory=dict)
     novelty: Novelty | None = None
+    trust: Trust | None = None
+    bare: Trust | None = None
 
     @property
     def kind(self) -> str:
@@ -75,6 +85,7 @@ class Surrogate:
         passes: int | None = None,
         chunk_size: int = 50_000,
         cues: bool | None = None,
+        level: float | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
         """Fields of a file, a PyVista mesh, a PyG graph or an opened :class:`~meshops.aero.cases.Case`.
@@ -94,10 +105,12 @@ class Surrogate:
             passes: Interleavings averaged; default from training.
             chunk_size: Nodes worked on at a time; bounds the memory.
             cues: Use features of the mesh itself; default: if it is like the training meshes.
+            level: Of the intervals, such as 0.9; default: the highest up to 0.9 that the held-out cases support.
             progress: Called with the fraction done.
 
         Raises:
-            InputError: The source cannot be used, or this kind does not predict single cases; the message says why.
+            InputError: The source cannot be used, the held-out cases do not support the level, or this kind does not
+                predict single cases; the message says why.
         """
         task = self.task
         if not isinstance(task, FieldsTask):
@@ -115,8 +128,45 @@ class Surrogate:
         case = task.open(source, scale=scale, region=region, refine=refine, names=names, flow=flow, conditions=named)
         if self.novelty is not None and scale is None and case.body is not None and not isinstance(source, Case):
             self.novelty.check_length(case.body.length(case.flow), case.label)
-        made = task.predict(case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress)
-        return replace(made, verdict=None if self.novelty is None else self.novelty.of_case(task, case))
+        asked: dict[str, Any] = {"method": method, "passes": passes, "chunk_size": chunk_size, "cues": cues}
+        return self.predict_case(case, level=level, progress=progress, **asked)
+
+    def predict_case(self, case: Case, *, level: float | None = None, **asked: Any) -> Prediction:
+        """:meth:`predict` of a case that was opened for this surrogate; ``asked`` as there.
+
+        Raises:
+            InputError: The held-out cases do not support the level, or there are none.
+        """
+        task = self.task
+        assert isinstance(task, FieldsTask)
+        if self.trust is None and level is not None:
+            raise InputError(f"intervals of {100 * level:g} % are asked for, but {UNCALIBRATED}")
+        raw = task.raw(case, **asked)
+        verdict = None if self.novelty is None else self.novelty.of_case(task, case)
+        trust = self.trust if raw.cues or self.bare is None else self.bare
+        if trust is None:
+            return replace(task.told(raw), verdict=verdict)
+        if verdict is not None:
+            verdict = replace(verdict, expected=trust.expected(verdict.level, task))
+        made = replace(trust.told(task, raw, verdict, level), verdict=verdict)
+        case.notes.extend(note for note in trust.contradictions(task, made) if note not in case.notes)
+        return made
+
+    def calibrate(self, data: CaseSource, *, context: Context = ALONE) -> Surrogate:
+        """A copy with intervals from cases it did not learn from.
+
+        Args:
+            data: Complete cases, none of them learnt from.
+            context: Where progress goes.
+
+        Raises:
+            InputError: This kind has no calibration, or a case was learnt from.
+        """
+        task = self.task
+        if not isinstance(task, FieldsTask):
+            raise InputError(f"surrogates of kind '{task.kind}' have no calibration; only those of kind 'fields' have")
+        trust, bare = calibrated_on(task, self.novelty, data, context)
+        return replace(self, trust=trust, bare=bare)
 
     def evaluate(
         self, data: CaseSource, *, training: CaseSource | None = None, context: Context = ALONE, **asked: Plain
@@ -129,7 +179,11 @@ class Surrogate:
             context: Where progress and pictures go.
             **asked: Overrides what the run was asked (``steps``, ``samples``, ``passes``, ...).
         """
-        report = self.task.evaluate(data, context=context, **asked)
+        if isinstance(self.task, FieldsTask):
+            asked = self.task.asking(asked)
+            report = fields_report(self.task, data, asked, context, self.predict_case)
+        else:
+            report = self.task.evaluate(data, context=context, **asked)
         if training is not None and isinstance(self.task, FieldsTask):
             report.baselines |= yardstick_rows(self.task.spec, data, training)
         return report
@@ -148,12 +202,13 @@ class Surrogate:
         model, name, arguments = compressed_model(self.task.model, made.name, dict(made.arguments), budget, bits)
         task = deepcopy(self.task)
         task.model, task.made = model, Made(name, arguments, integers=True)
-        return Surrogate(task.eval(), dict(self.info), self.novelty)
+        return Surrogate(task.eval(), dict(self.info), self.novelty, self.trust, self.bare)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the checkpoint (temporary name, then rename)."""
         novelty = None if self.novelty is None else self.novelty.to_dict()
-        return write_checkpoint(path, {**task_content(self.task), "info": self.info, "novelty": novelty})
+        known = {key: None if t is None else t.to_dict() for key, t in (("trust", self.trust), ("bare", self.bare))}
+        return write_checkpoint(path, {**task_content(self.task), "info": self.info, "novelty": novelty, **known})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Surrogate:
@@ -168,7 +223,8 @@ class Surrogate:
         try:
             task = task_of(content, str(path)).eval().to(place)
             novelty = None if content["novelty"] is None else Novelty.from_dict(content["novelty"])
-            out = cls(task, dict(content["info"]), novelty)
+            known = [Trust.from_dict(content[key]) if content.get(key) else None for key in ("trust", "bare")]
+            out = cls(task, dict(content["info"]), novelty, *known)
         except CheckpointError:
             raise
         except InputError as error:

@@ -15,6 +15,7 @@ from meshops.tasks.prediction import Prediction
 from meshops.viz.case import NICE, case_scene, draw_case, field_table, force_table
 from meshops.viz.report import ReportData, Table, TrustSection, write_report
 
+WORDS = {"cd": "drag coefficient", "cl": "lift coefficient"}
 CONTENTS = {
     ".vtp": "surface with predicted fields",
     ".vtu": "mesh with predicted fields",
@@ -146,11 +147,10 @@ def _expected(mean: Mapping[str, Any], spec: FieldsSpec) -> Table | None:
 
 
 def _summary(prediction: Prediction, spec: FieldsSpec) -> list[tuple[str, str]]:
-    forces, rows = prediction.forces, []
-    if forces is not None:
-        rows += [("drag coefficient", f"{forces.cd:.3f}"), ("lift coefficient", f"{forces.cl:.3f}")]
-    for name, value in (prediction.numbers or {}).items():
-        rows.append((prediction.called(name) + spec.named(name).removeprefix(name), f"{value:.4g}"))
+    rows = [
+        (WORDS.get(name, name) + (f" [{number.unit}]" if number.unit else ""), str(number))
+        for name, number in prediction.numbers.items()
+    ]
     for name, errors in prediction.errors.items():
         error = errors["rel_l2"]
         rows.append((f"{name}: error against the file", "not defined" if error is None else f"{100 * error:.1f} %"))

@@ -23,6 +23,7 @@ from torch_geometric.data import Batch, Data
 from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
+from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
 from meshops.aero.prepare import prepare, restored
 from meshops.aero.symmetry import LOPSIDED, lopsided_share
@@ -32,8 +33,6 @@ from meshops.data.sampling import random_subset
 from meshops.datasets.graph_list import GraphList, named_numbers
 from meshops.metrics.fields import relative_l2
 from meshops.metrics.losses import get_loss
-from meshops.nn.case_inputs import case_inputs
-from meshops.nn.case_regression import CaseRegression
 from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.number_head import NumberHead
 from meshops.ops.pointers import pointers
@@ -43,8 +42,8 @@ from meshops.tasks.fields_begun import begun_samples, like_cells
 from meshops.tasks.fields_report import fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
-from meshops.tasks.inference import predict_nodes, some_nodes
-from meshops.tasks.prediction import Prediction
+from meshops.tasks.inference import predict_nodes, predict_spread, some_nodes
+from meshops.tasks.prediction import Estimate, Prediction, RawFields
 from meshops.tasks.report import Report
 
 FAR = 5.0  # standard deviations: a shape outside the training set must not blow up
@@ -85,8 +84,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         self.condition_norm, self.number_norm = condition_norm, number_norm
         self.register_buffer("position", position.to(torch.float32))
         self.number_head: NumberHead | None = None
-        self.number_models = nn.ModuleList(CaseRegression(**made) for made in spec.number_regressions)  # type: ignore[arg-type]
-        if spec.numbers and not spec.number_regressions:
+        if spec.numbers:
             width = spec.dim + len(spec.feature_names()) + len(spec.conditions) + spec.channels
             self.number_head = NumberHead(width, len(spec.numbers))
         self.cell_size: float | None = None
@@ -339,13 +337,32 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         Raises:
             InputError: A condition is missing, or the method does not fit the model.
         """
+        return self.told(
+            self.raw(case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress)
+        )
+
+    def raw(
+        self,
+        case: Case,
+        *,
+        method: str | None = None,
+        passes: int | None = None,
+        chunk_size: int = 50_000,
+        cues: bool | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> RawFields:
+        """What the model says of an opened case, not yet in physical units; arguments as :meth:`predict`.
+
+        Raises:
+            InputError: A condition is missing, or the method does not fit the model.
+        """
         start = time.perf_counter()
         asked = self.asking({"method": method, "passes": passes})
         used = self._like_training_mesh(case) if cues is None else cues
         prepared, frame = self.prepared(case)
         if self.spec.cues() and not used:
             prepared = self.without_cues(prepared)
-        values = predict_nodes(
+        values, spread = predict_spread(
             self,
             prepared,
             method=str(asked["method"]),
@@ -353,30 +370,50 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             chunk_size=chunk_size,
             progress=progress,
         )
-        fine = {name: array.numpy() for name, array in self.physical(values, frame, case.flow).items()}
+        used = bool(self.spec.cues()) and used
+        return RawFields(case, prepared, frame, values, spread, used, time.perf_counter() - start)
+
+    def told(self, raw: RawFields, nodes: Mapping[str, NDArray[np.float32]] | None = None) -> Prediction:
+        """A prediction from what the model said; ``nodes``: other fields at the nodes, in physical units."""
+        case = raw.case
+        fine = self.at_nodes(raw) if nodes is None else dict(nodes)
+        forces, true = case.forces(fine, self.spec), case.true_forces(self.spec)
         return Prediction(
             case=case,
             fields={name: case.to_mesh(array) for name, array in fine.items()},
             truth=case.truth,
             errors=known_errors(case, fine, self.spec.metrics),
-            forces=case.forces(fine, self.spec),
-            true_forces=case.true_forces(self.spec),
-            numbers=self._case_numbers(prepared, values),
-            cues=bool(self.spec.cues()) and used,
-            seconds=time.perf_counter() - start,
+            forces=forces,
+            true_forces=true,
+            numbers=self._numbers_of(raw, forces, true),
+            cues=raw.cues,
+            seconds=raw.seconds,
         )
 
+    def at_nodes(self, raw: RawFields) -> dict[str, NDArray[np.float32]]:
+        """Physical fields at the nodes the model worked on, in the axes of the file."""
+        return {name: array.numpy() for name, array in self.physical(raw.values, raw.frame, raw.case.flow).items()}
+
+    def _numbers_of(self, raw: RawFields, forces: Forces | None, true: Forces | None) -> dict[str, Estimate]:
+        """Integrated coefficients and learnt results, without intervals."""
+        out = {}
+        if forces is not None:
+            for key in ("cd", "cl"):
+                known = None if true is None else getattr(true, key)
+                out[key] = Estimate(getattr(forces, key), basis="integrated fields", true=known)
+        for name, value in self._learnt_numbers(raw).items():
+            key = f"{name} of the table" if name.casefold() in out else name
+            unit = self.spec.named(name).removeprefix(name).strip(" []")
+            out[key] = Estimate(value, unit=unit, basis="learnt head", true=raw.case.numbers.get(name))
+        return out
+
     @torch.no_grad()
-    def _case_numbers(self, prepared: MeshGraph, values: Tensor) -> dict[str, float] | None:
-        if len(self.number_models):
-            vector = case_inputs(prepared.to(self.device), shape=self.reference is None).vector
-            found = [float(model(vector)) for model in self.number_models]
-            return dict(zip(self.spec.numbers, found, strict=True))
+    def _learnt_numbers(self, raw: RawFields) -> dict[str, float]:
         if self.number_head is None:
-            return None
-        inputs = self.inputs(prepared.to(self.device))
-        ptr = torch.tensor([0, len(values)], device=self.device)
-        row = self.number_norm.inverse(self._numbers(inputs, values.to(self.device), ptr))[0]
+            return {}
+        inputs = self.inputs(raw.prepared.to(self.device))
+        ptr = torch.tensor([0, len(raw.values)], device=self.device)
+        row = self.number_norm.inverse(self._numbers(inputs, raw.values.to(self.device), ptr))[0]
         return dict(zip(self.spec.numbers, row.tolist(), strict=True))
 
     def physical(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -20,13 +20,16 @@ from meshops.tasks.base import CaseSource, Context, Plain
 from meshops.tasks.fields_samples import as_cases, case_at
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.inference import NodePredictor
-from meshops.tasks.prediction import Prediction
+from meshops.tasks.prediction import Estimate, Prediction
 from meshops.tasks.report import Report, Row, means
 
 Array = NDArray[np.float32]
 HEADINGS = {"drag_error": "|dCd|", "lift_error": "|dCl|"}
 HIDDEN = ("cd", "cd_true", "cl", "cl_true")
 FOR_STL = "  as for an STL"
+
+
+Predict = Callable[..., Prediction]
 
 
 class Judged(NodePredictor, Protocol):
@@ -44,8 +47,13 @@ class Judged(NodePredictor, Protocol):
         """Fields in physical units."""
 
 
-def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], context: Context) -> Report:
+def fields_report(
+    task: Judged, data: CaseSource, asked: Mapping[str, Plain], context: Context, predict: Predict | None = None
+) -> Report:
     """Errors on every case and their averages.
+
+    ``predict(case, cues=..., **asked)`` predicts a case; default: the task. Where it gives intervals, their coverage
+    and width are among the errors.
 
     ``<field>_rel_l2``, ``_mae``, ``_r2`` (``_rel_l2_area`` where cells have areas) and those of ``spec.metrics``,
     ``drag_error`` and ``lift_error`` (mean absolute error of C_D and C_L against the integrated true fields),
@@ -55,19 +63,20 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
     cases, spec = as_cases(data), task.spec
     tables: dict[str, dict[str, Row]] = {"": {}, FOR_STL: {}, "mean": {}}
     variants: dict[str, bool | None] = {"": None, FOR_STL: False} if spec.cues() else {"": None}
-    pictures = []
+    pictures, known = [], dict[str, Estimate]()
     for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
         case = case_at(cases, i, spec)
         for table, cues in variants.items():
-            made = task.predict(case, cues=cues, **asked)  # type: ignore[arg-type]
-            tables[table][name] = case_row(case, made.fields, spec, made.numbers)
+            made = (predict or task.predict)(case, cues=cues, **asked)  # type: ignore[arg-type]
+            tables[table][name] = prediction_row(made, spec)
+            known |= made.numbers
         tables["mean"][name] = case_row(case, training_mean(task, case), spec)
         if i == 0 and context.folder is not None and spec.dim == 2:
             pictures = [_draw(task, case, made.fields, context.folder)]
     mean = summary(tables[""])
     columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
     columns |= {key: text for key, text in HEADINGS.items() if key in mean}
-    columns |= {f"{name}_error": _heading(spec, name) for name in spec.numbers}
+    columns |= {f"{name}_error": _heading(name, n.unit) for name, n in known.items() if f"{name}_error" in mean}
     return Report(
         kind=task.kind,
         title=f"relative L2 error, mean of {len(cases)} held-out cases",
@@ -80,16 +89,36 @@ def fields_report(task: Judged, data: CaseSource, asked: Mapping[str, Plain], co
     )
 
 
-def _heading(spec: FieldsSpec, number: str) -> str:
+def _heading(number: str, unit: str) -> str:
     """Mean absolute error of a number, with its unit."""
-    integrated = {text.strip("|d").casefold() for text in HEADINGS.values()}
-    of = " of the table" if number.casefold() in integrated else ""
-    return f"|d{number}|{of}" + spec.named(number).removeprefix(number)
+    return f"|d{number}|" + (f" [{unit}]" if unit else "")
 
 
-def case_row(
-    case: Case, fields: Mapping[str, Array], spec: FieldsSpec, numbers: Mapping[str, float] | None = None
-) -> Row:
+def prediction_row(made: Prediction, spec: FieldsSpec) -> Row:
+    """Errors of a prediction against what is known of its case; coverage and width of its intervals."""
+    case = made.case
+    row = case_row(case, made.fields, spec)
+    row |= {f"{name}_reported": value for name, value in case.numbers.items()}
+    integrated = ("cd", "cl") if made.forces is not None else ()
+    for name, number in made.numbers.items():
+        if name not in integrated:
+            row[f"{name}_learnt"] = number.value
+            if number.true is not None:
+                row[f"{name}_error"] = abs(number.value - number.true)
+    for name, estimate in (*made.numbers.items(), *made.peaks.items()):
+        if estimate.low is not None and estimate.high is not None and estimate.true is not None:
+            row[f"{name}_width"] = estimate.high - estimate.low
+            row[f"{name}_covered"] = float(estimate.low <= estimate.true <= estimate.high)
+    for name, width in made.widths.items():
+        if name in case.truth:
+            miss = np.abs(made.fields[name].astype(np.float64) - case.truth[name]).reshape(len(width), -1)
+            rows = case.used & np.isfinite(miss).all(1)
+            row[f"{spec.short(name)}_width"] = 2 * float(width[rows].mean())
+            row[f"{spec.short(name)}_covered"] = float((np.linalg.norm(miss[rows], axis=1) <= width[rows]).mean())
+    return row
+
+
+def case_row(case: Case, fields: Mapping[str, Array], spec: FieldsSpec) -> Row:
     """Errors of predicted fields of one case against what is known of it."""
     row: Row = {}
     errors = known_errors(case, fields, spec.metrics)
@@ -99,11 +128,6 @@ def case_row(
     if found is not None and true is not None:
         row |= {"cd": found.cd, "cd_true": true.cd, "cl": found.cl, "cl_true": true.cl}
         row |= {"drag_error": abs(found.cd - true.cd), "lift_error": abs(found.cl - true.cl)}
-    row |= {f"{name}_reported": value for name, value in case.numbers.items()}
-    for name, value in (numbers or {}).items():
-        row[f"{name}_learnt"] = value
-        if name in case.numbers:
-            row[f"{name}_error"] = abs(value - case.numbers[name])
     return row
 
 

@@ -104,8 +104,6 @@ class FieldsSpec(CaseSpec, Spec):
         number_weight: Weight of the numbers in the loss.
         metrics: Further metrics of every field in reports.
         hide: How often the features of the mesh itself are hidden in training.
-        number_regressions: Arguments of the :class:`~meshops.nn.case_regression.CaseRegression` that finds each number
-            from conditions and shape; empty: a trained head finds all.
     """
 
     nodes: int = 0
@@ -114,7 +112,6 @@ class FieldsSpec(CaseSpec, Spec):
     number_weight: float = 0.1
     metrics: tuple[str, ...] = ()
     hide: float = 0.0
-    number_regressions: tuple[Mapping[str, Plain], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that losses and weights fit the fields."""

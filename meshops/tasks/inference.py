@@ -45,6 +45,38 @@ class NodePredictor(Protocol):
         """Normalised fields ``[n, c]``."""
 
 
+class WithSpread:
+    """A task whose model is a blend, asked for its fields and for how far its members are apart.
+
+    Args:
+        task: Of a model with ``moments``, as :class:`meshops.models.blend.Blend` has them.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self.task, self.model, self.spec, self.device = task, task.model, task.spec, task.device
+
+    def inputs(self, graph: Data) -> MeshGraph:
+        """Normalised positions and inputs."""
+        out: MeshGraph = self.task.inputs(graph)
+        return out
+
+    def __call__(self, graph: Data) -> Tensor:
+        """Fields and mean squares side by side ``[n, 2 c]``."""
+        return torch.cat(self.model.moments(self.model.unpack(self.inputs(graph))), 1)  # type: ignore[operator]
+
+
+def predict_spread(task: Any, graph: MeshGraph, **asked: Any) -> tuple[Tensor, Tensor]:
+    """Normalised fields ``[n, c]`` of :func:`predict_nodes`, and the standard deviation of the members of a blend.
+
+    Zero for a model that is none, and where anchors are asked for.
+    """
+    if not hasattr(task.model, "moments") or asked.get("method") == "anchored":
+        values = predict_nodes(task, graph, **asked)
+        return values, torch.zeros_like(values)
+    values, square = predict_nodes(WithSpread(task), graph, **asked).chunk(2, 1)
+    return values, (square - values.square()).clamp(min=0).sqrt()
+
+
 def predict_nodes(
     task: NodePredictor,
     graph: MeshGraph,
@@ -76,10 +108,12 @@ def predict_nodes(
         if not task.spec.nodes:
             return task(graph.to(task.device)).cpu()
         run = _interleaved if method == "interleaved" else _anchored
-        total = torch.zeros(len(graph.pos), task.spec.channels)
+        total = torch.zeros(0)
         for i in range(passes):
             generator = torch.Generator().manual_seed(i)
             for done, (index, values) in run(task, graph, chunk_size, generator):
+                if not len(total):
+                    total = torch.zeros(len(graph.pos), values.shape[1])
                 total[index] += values.cpu() / passes
                 if progress is not None:
                     progress((i + done) / passes)

@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from meshops.aero.cases import Case
 from meshops.aero.forces import Forces
+from meshops.aero.frame import Frame
+from meshops.data.mesh_graph import MeshGraph
 from meshops.tasks.report import Row, shown
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
 
 Level = Literal["inside", "edge", "outside"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number of a case with its interval.
+
+    Attributes:
+        value: Best estimate.
+        low, high: Ends of the interval; None: the surrogate is not calibrated for it.
+        level: Share of new cases whose true number lies in such an interval; None without one.
+        unit: Of all three.
+        basis: What it rests on, in words.
+        constant: The mean of the training, which any estimate has to beat; None: not known.
+        place: Where a largest or smallest value lies, in coordinates of the file; None for others.
+        within: The true place lies this near with the same level, in the unit of the file.
+        true: The number as the file has it, where it does.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    unit: str = ""
+    basis: str = ""
+    constant: float | None = None
+    place: tuple[float, ...] | None = None
+    within: float | None = None
+    true: float | None = None
+
+    def __str__(self) -> str:
+        """Value and interval, as many digits as the interval is worth."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.4g}"
+        half = (self.high - self.low) / 2
+        digits = 4 if not half > 0 else max(0, 1 - math.floor(math.log10(half)))
+        if digits > 6 or abs(self.value) >= 1e5:
+            return f"{self.value:.4g} ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON; what does not apply is left out."""
+        out = {key: getattr(self, key) for key in ("value", "low", "high", "level", "unit")}
+        more = {key: getattr(self, key) for key in ("basis", "constant", "place", "within", "true")}
+        return out | {key: value for key, value in more.items() if value not in (None, "")}
 
 
 @dataclass(frozen=True)
@@ -28,6 +76,7 @@ class Verdict:
         distance: To the nearest training case, in units of the largest such distance within the training set.
         nearest: Name of that case.
         rows: (descriptor, unit, value, training minimum, training maximum, inside).
+        expected: The error that cases so placed had, in words; empty: not known.
     """
 
     level: Level
@@ -35,13 +84,37 @@ class Verdict:
     distance: float
     nearest: str
     rows: tuple[tuple[str, str, float, float, float, bool], ...]
+    expected: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         names = ("descriptor", "unit", "value", "min", "max", "inside")
         table = [dict(zip(names, row, strict=True)) for row in self.rows]
         return {"level": self.level, "sentence": self.sentence, "distance": self.distance,
-                "nearest": self.nearest, "descriptors": table}  # fmt: skip
+                "nearest": self.nearest, "expected": self.expected, "descriptors": table}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RawFields:
+    """What a model says of one case, before units and axes of the file.
+
+    Attributes:
+        case: As opened.
+        prepared: What the model saw.
+        frame: Of the body; None for others.
+        values: ``[n, c]`` normalised fields at the nodes.
+        spread: ``[n, c]`` standard deviation of the members of a blend; zeros for other models.
+        cues: Features of the mesh itself were used.
+        seconds: Time it took.
+    """
+
+    case: Case
+    prepared: MeshGraph
+    frame: Frame | None
+    values: Tensor
+    spread: Tensor
+    cues: bool
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +129,11 @@ class Prediction:
         errors: Relative L2, MAE and R2 per field, where the truth is known.
         forces: Integrated prediction (surface with pressure in a stated flow), else None.
         true_forces: The same for the truth.
-        numbers: Learnt results of the case.
+        numbers: Results of the case, coefficients of its forces among them.
+        peaks: Largest and smallest values of its fields: ``max <field>``, ``min <field>``, ``max |<field>|``.
+        widths: Half width of the interval of each field, as ``fields``: the true value (of a vector: its tip) is so
+            near at the share ``level`` of the nodes; empty: not calibrated.
+        level: Of the intervals; None: not calibrated.
         verdict: Place of the case relative to the training set; None where that is not known.
         cues: Features of the mesh itself were used.
         seconds: Time of reading, features and network.
@@ -68,29 +145,31 @@ class Prediction:
     errors: dict[str, Row]
     forces: Forces | None = None
     true_forces: Forces | None = None
-    numbers: dict[str, float] | None = None
+    numbers: dict[str, Estimate] = field(default_factory=dict)
+    peaks: dict[str, Estimate] = field(default_factory=dict)
+    widths: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    level: float | None = None
     verdict: Verdict | None = None
     cues: bool = False
     seconds: float = 0.0
 
     @property
     def mesh(self) -> Mesh:
-        """PyVista mesh with the original arrays, ``<field>_predicted`` and, where known, ``<field>_error``."""
+        """PyVista mesh with the original arrays, ``<field>_predicted`` and, where known, ``_error`` and ``_width``."""
         from meshops.data.writers import with_predictions  # importing VTK takes a second
 
-        return with_predictions(self.case.original(), self.fields, association=self.case.location)
-
-    def called(self, number: str) -> str:
-        """A number of the tables; told apart from a coefficient of the same name that was integrated."""
-        twice = self.forces is not None and number.replace("_", "").casefold() in ("cd", "cl")
-        return f"{number} as in the table" if twice else number
+        out = with_predictions(self.case.original(), self.fields, association=self.case.location)
+        there = out.cell_data if self.case.location == "cell" else out.point_data
+        for name, width in self.widths.items():
+            there[f"{name}_width"] = width
+        return out
 
     def line(self) -> str:
         """The same in one line, for the terminal."""
         parts = [f"{self.case.rows:,} values a field", f"{self.seconds:.1f} s"]
-        if self.forces is not None:
-            parts.append(f"Cd {self.forces.cd:.4f}  Cl {self.forces.cl:.4f}")
-        parts += [f"{self.called(name)} {value:.4g}" for name, value in (self.numbers or {}).items()]
+        parts += [f"{name} {number}" for name, number in self.numbers.items()]
+        if self.level is not None:
+            parts.append(f"intervals of {100 * self.level:.0f} %")
         if self.verdict is not None:
             level = self.verdict.level
             parts.append("edge of the training set" if level == "edge" else f"{level} the training set")
@@ -107,7 +186,9 @@ class Prediction:
             "nodes": self.case.rows,
             "forces": None if self.forces is None else self.forces.to_dict(),
             "forces_of_true_fields": None if self.true_forces is None else self.true_forces.to_dict(),
-            "numbers": self.numbers or {},
+            "numbers": {name: number.to_dict() for name, number in self.numbers.items()},
+            "peaks": {name: peak.to_dict() for name, peak in self.peaks.items()},
+            "level": self.level,
             "true_numbers": self.case.numbers,
             "conditions": self.case.conditions,
             "errors": self.errors,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from meshops.aero.cases import Case
 from meshops.aero.descriptors import DESCRIPTORS
 from meshops.aero.symmetry import LOPSIDED
+from meshops.data.mesh_graph import MeshGraph
+from meshops.data.shape import shape_numbers
 from meshops.errors import InputError
+from meshops.nn.case_regression import projection
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.prediction import Level, Verdict
@@ -34,23 +37,37 @@ PLACES = {
 
 @dataclass(frozen=True, eq=False)
 class FeatureRange:
-    """Range of the features a model sees, over all nodes of its training cases.
+    """Range of the features a model sees, over the nodes of each training case.
 
     Attributes:
         names: Of the features that differ between nodes.
-        low, high: ``[f]``.
+        lows, highs: ``[s, f]``.
     """
 
     names: tuple[str, ...]
-    low: Array
-    high: Array
+    lows: Array
+    highs: Array
 
     @classmethod
     def over(cls, names: Sequence[str], cases: Iterable[Array]) -> FeatureRange:
         """Range over cases ``[n, f]``."""
         limits = [(case.min(0), case.max(0)) for case in cases]
-        low, high = (np.array(ends, dtype=np.float64) for ends in zip(*limits, strict=True))
-        return cls(tuple(names), low.min(0), high.max(0))
+        lows, highs = (np.array(ends, dtype=np.float64) for ends in zip(*limits, strict=True))
+        return cls(tuple(names), lows, highs)
+
+    @property
+    def low(self) -> Array:
+        """``[f]`` over all cases."""
+        return np.asarray(self.lows.min(0))
+
+    @property
+    def high(self) -> Array:
+        """``[f]`` over all cases."""
+        return np.asarray(self.highs.max(0))
+
+    def without(self, case: int) -> FeatureRange:
+        """The range of the other cases."""
+        return FeatureRange(self.names, np.delete(self.lows, case, 0), np.delete(self.highs, case, 0))
 
     def strangers(self, features: Array) -> tuple[float, tuple[str, ...]]:
         """Share of the nodes ``[n, f]`` with a feature outside its widened range, and the features to blame.
@@ -65,12 +82,12 @@ class FeatureRange:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {"names": list(self.names), "low": self.low.tolist(), "high": self.high.tolist()}
+        return {"names": list(self.names), "low": self.lows.tolist(), "high": self.highs.tolist()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FeatureRange:
         """Inverse of :meth:`to_dict`."""
-        return cls(tuple(values["names"]), np.array(values["low"]), np.array(values["high"]))
+        return cls(tuple(values["names"]), *(np.atleast_2d(np.array(values[end])) for end in ("low", "high")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,34 +96,68 @@ class Novelty:
 
     Attributes:
         values: ``[s, k]`` descriptors.
-        shapes: Names of the shapes.
+        shapes: Names of the cases.
         features: Range of the features, None: not looked at.
+        described: Name and unit of each descriptor.
+        informative: Leading descriptors that have no say: the length of a body.
+        modes: Shift ``[v]`` and map ``[v, m]`` from numbers of a shape to descriptors, for cases that are no bodies.
     """
 
     values: Array
     shapes: tuple[str, ...]
     features: FeatureRange | None = None
+    described: tuple[tuple[str, str], ...] = tuple(DESCRIPTORS.items())
+    informative: int = 1
+    modes: tuple[Array, Array] | None = None
 
     @classmethod
     def of(cls, task: FieldsTask, samples: FieldsSamples) -> Novelty | None:
-        """What to remember of training cases; None where they are not bodies with a surface."""
-        if samples.descriptors is None:
-            return None
-        graphs = [*samples.graphs, *samples.held_out]
-        seen = FeatureRange.over(task.spec.varying_names(), (task.varying_features(graph) for graph in graphs))
-        return cls(samples.descriptors, samples.names, seen)
+        """What to remember of training cases; None where nothing describes them: one shape, no conditions."""
+        graphs, spec = [*samples.graphs, *samples.held_out], task.spec
+        names = [(name, spec.named(name).removeprefix(name).strip(" []")) for name in spec.conditions]
+        told = np.array([graph.conditions[0].tolist() if names else [] for graph in graphs], dtype=np.float64)
+        if samples.descriptors is not None:
+            seen = FeatureRange.over(spec.varying_names(), (task.varying_features(graph) for graph in graphs))
+            values = np.concatenate([samples.descriptors, told], 1)
+            return cls(values, samples.names, seen, (*DESCRIPTORS.items(), *names))
+        modes = None
+        if spec.domain == "graph" and task.reference is None:
+            shapes = np.array([_shape(graph) for graph in graphs])
+            modes = projection(shapes, 0)
+            told = np.concatenate([told, (shapes - modes[0]) @ modes[1]], 1)
+            names += [(f"shape mode {i + 1}", "") for i in range(modes[1].shape[1])]
+        return cls(told, samples.names, None, tuple(names), 0, modes) if told.shape[1] else None
 
     def of_case(self, task: FieldsTask, case: Case) -> Verdict | None:
-        """Where a case lies; notes a hint at its unit. None for a case without a surface."""
-        if case.body is None:
+        """Where a case lies; notes a hint at its unit. None for a case that cannot be described so."""
+        told = [case.conditions[name] for name in task.spec.conditions]
+        if case.body is None and self.informative:
             return None
-        value = case.body.descriptors(case.flow)
+        prepared, _ = task.prepared(case)
+        if case.body is None:
+            modes = self.modes
+            shape = () if modes is None else ((_shape(prepared) - modes[0]) @ modes[1]).tolist()
+            return self.judge(np.array([*told, *shape]))
+        value = np.array([*case.body.descriptors(case.flow), *told])
         hint = self.unit_hint(value)
         if hint:
             case.notes.append(hint)
-        prepared, _ = task.prepared(case)
         lopsided = case.lopsided if case.lopsided > LOPSIDED else 0.0
         return self.judge(value, task.varying_features(prepared), lopsided=lopsided)
+
+    def left_out(self, task: FieldsTask, samples: FieldsSamples) -> list[Verdict]:
+        """Where each training case lies beside the others."""
+        out = []
+        for i, graph in enumerate([*samples.graphs, *samples.held_out]):
+            others = replace(
+                self,
+                values=np.delete(self.values, i, 0),
+                shapes=(*self.shapes[:i], *self.shapes[i + 1 :]),
+                features=None if self.features is None else self.features.without(i),
+            )
+            features = None if self.features is None else task.varying_features(graph)
+            out.append(others.judge(self.values[i], features))
+        return out
 
     def judge(self, value: Array, features: Array | None = None, *, lopsided: float = 0.0) -> Verdict:
         """Compare a shape with the training set.
@@ -124,8 +175,8 @@ class Novelty:
         low, high = self.values.min(0), self.values.max(0)
         span = np.maximum(high - low, 1e-3 * np.maximum(np.abs(high), 1e-9))
         miss = np.maximum(low - value, value - high) / span
-        miss[0] = 0.0
-        distances = self._distances(self.values[:, 1:], value[1:])
+        miss[: self.informative] = 0.0
+        distances = self._distances(self.values[:, self.informative :], value[self.informative :])
         nearest = int(distances.argmin())
         distance = float(distances[nearest] / self._largest_gap())
         strange, blamed = (0.0, ()) if features is None or self.features is None else self.features.strangers(features)
@@ -135,10 +186,10 @@ class Novelty:
             level = "edge" if (miss > EDGE).any() or distance > 2 or strange > EDGE else "inside"
         rows = tuple(
             (name, unit, float(value[i]), float(low[i]), float(high[i]), bool(miss[i] <= EDGE))
-            for i, (name, unit) in enumerate(DESCRIPTORS.items())
+            for i, (name, unit) in enumerate(self.described)
             if value[i] or low[i] or high[i]
         )
-        names, reasons = list(DESCRIPTORS), []
+        names, reasons = [name for name, _ in self.described], []
         if beyond := [names[i] for i in np.argsort(-miss) if miss[i] > EDGE]:
             reasons.append(f"Out of range: {', '.join(beyond)}.")
         if strange > EDGE:
@@ -186,14 +237,14 @@ class Novelty:
         return next(((unit, 1 / factor) for unit, factor in UNITS.items() if 0.5 < ratio / factor < 2.0), None)
 
     def _distances(self, rows: Array, value: Array) -> Array:
-        values = self.values[:, 1:]
+        values = self.values[:, self.informative :]
         scale = np.maximum(values.std(0), 1e-2 * np.maximum(np.abs(values.max(0)), 1e-9))
         return np.asarray(np.linalg.norm((rows - value) / scale, axis=-1))
 
     def _largest_gap(self) -> float:
         if len(self.values) < 2:
             return 1.0
-        rows = self.values[:, 1:]
+        rows = self.values[:, self.informative :]
         distance = self._distances(rows[:, None], rows[None])
         np.fill_diagonal(distance, np.inf)
         return float(max(distance.min(1).max(), 1e-9))
@@ -201,11 +252,27 @@ class Novelty:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
         features = None if self.features is None else self.features.to_dict()
-        return {"values": self.values.tolist(), "shapes": list(self.shapes), "features": features}
+        modes = None if self.modes is None else [part.tolist() for part in self.modes]
+        return {"values": self.values.tolist(), "shapes": list(self.shapes), "features": features,
+                "described": [list(row) for row in self.described], "informative": self.informative,
+                "modes": modes}  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Novelty:
         """Inverse of :meth:`to_dict`."""
-        features = values["features"]
+        features, modes = values["features"], values.get("modes")
         rows = np.array(values["values"], dtype=np.float64)
-        return cls(rows, tuple(values["shapes"]), None if features is None else FeatureRange.from_dict(features))
+        described = values.get("described", list(DESCRIPTORS.items()))
+        return cls(
+            rows,
+            tuple(values["shapes"]),
+            None if features is None else FeatureRange.from_dict(features),
+            tuple((str(name), str(unit)) for name, unit in described),
+            int(values.get("informative", 1)),
+            None if modes is None else (np.array(modes[0]), np.array(modes[1]).reshape(len(modes[0]), -1)),
+        )
+
+
+def _shape(graph: MeshGraph) -> Array:
+    """Numbers of the shape of a prepared case."""
+    return np.asarray(shape_numbers(graph.pos, graph.get("area")).double().numpy())

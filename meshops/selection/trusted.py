@@ -1,0 +1,48 @@
+"""What the held-out predictions of a fit teach about its errors, see :mod:`meshops.trust`."""
+
+from __future__ import annotations
+
+from meshops.aero.features import frame_of
+from meshops.datasets.base import CaseDataset
+from meshops.ops.neighbors import knn_search
+from meshops.selection.folds import Split
+from meshops.selection.scores import Sheet, Truth
+from meshops.selection.search import Found
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples, case_at
+from meshops.tasks.prediction import RawFields
+from meshops.trust import Novelty, Trust, calibrated
+
+
+def trusted(
+    task: FieldsTask, cases: CaseDataset, samples: FieldsSamples, found: Found, truth: Truth, novelty: Novelty | None,
+    split: Split,
+) -> tuple[Trust | None, Trust | None]:  # fmt: skip
+    """What the held-out predictions of the learning cases teach; the second without features of the mesh itself."""
+    if not found.sheet:
+        return None, None
+    row = {case: i for i, case in enumerate(split.learn)}
+    folds = [[row[i] for i in fold] for fold in split.folds]
+    placed = None if novelty is None else novelty.left_out(task, samples)
+    spec, units = task.spec, dict(cases.quantity_units)
+
+    def raw(i: int, sheet: Sheet) -> RawFields:
+        case, graph = case_at(cases, i, spec), samples.graphs[i]
+        frame = frame_of(case.graph, case.flow, spec.domain) if spec.bodies else None
+        case.prepared = graph, frame
+        case.label = samples.names[i]
+        values = truth.whole(i, sheet[i], graph)
+        spread = found.spread[i]
+        if len(spread) < len(values):
+            spread = spread[knn_search(graph.pos[truth.nodes[i]], 1, graph.pos).index.view(-1)]
+        return RawFields(case, graph, frame, values, spread, cues=False, seconds=0.0)
+
+    made = [
+        calibrated(
+            task, [raw(i, sheet) for i in range(len(cases))], folds, placed, how="cross-validation", units=units,
+            shape=task.reference is None,
+        )
+        for sheet in (found.sheet, found.bare)
+        if sheet
+    ]  # fmt: skip
+    return made[0], made[1] if len(made) > 1 else None

@@ -1,0 +1,402 @@
+"""What a surrogate knows of its own errors, from cases it did not learn from: numbers, intervals, expected errors.
+
+Every learning case was predicted by models that did not see it (cross-conformal prediction, Vovk 2015), or cases were
+held out for this. Their errors choose how numbers are blended (:mod:`meshops.trust.numbers`), how wide intervals are,
+and how errors grow with the distance from the training. Where forces are integrated, the pressure is changed as little as
+makes them the blended ones, so that fields and forces agree.
+
+The result of ``fit`` learnt from all cases, its calibration from four fifths of them: intervals err to the wide side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from meshops.aero.case_forces import with_coefficients
+from meshops.aero.cases import Case
+from meshops.data.mesh_graph import origin_of
+from meshops.errors import InputError
+from meshops.nn.case_regression import projection
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.prediction import Estimate, Level, Prediction, RawFields, Verdict
+from meshops.trust.conformal import cases_needed, check_level, highest_level, radius
+from meshops.trust.field_widths import FieldWidths, lengths, node_places
+from meshops.trust.numbers import Evidence, NumberModel, number_model
+from meshops.trust.quantities import COEFFICIENTS, Quantity, averages, case_vector, coefficients, peaks
+
+Array = NDArray[np.float64]
+LEVELS: tuple[Level, ...] = ("inside", "edge", "outside")
+AGREE = 0.02  # of its size: a coefficient of a table that is so near to the integrated one is the same
+TABLE = " of the table"  # a number that is called as a coefficient, but is not the integrated one
+SURPRISE = 2.0  # times the largest error expected: a truth that far off is of something else
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """Errors on cases that were not learnt from, and what follows from them.
+
+    Attributes:
+        how: ``"cross-validation"`` or ``"held-out cases"``.
+        cases: Their names.
+        numbers: How each number is found.
+        peaks: How each peak is found.
+        widths: Of fields; None where no case has all of them.
+        errors: ``[m, f]`` relative L2 error of each field.
+        distances: ``[m]`` of each case from the others, see :class:`meshops.trust.Novelty`.
+        levels: Where each lay.
+        vectors: ``[m, v]`` conditions and shape.
+        num_conditions: Of these.
+        shape: The vectors describe the shape.
+    """
+
+    how: str
+    cases: tuple[str, ...]
+    numbers: tuple[NumberModel, ...]
+    peaks: tuple[NumberModel, ...]
+    widths: FieldWidths | None
+    errors: Array
+    distances: Array
+    levels: tuple[str, ...]
+    vectors: Array
+    num_conditions: int
+    shape: bool
+
+    # ---- a prediction
+
+    def told(
+        self, task: FieldsTask, raw: RawFields, verdict: Verdict | None = None, level: float | None = None
+    ) -> Prediction:
+        """A prediction with blended numbers, fields that agree with them, and intervals.
+
+        Args:
+            task: Of the surrogate.
+            raw: What its model says of the case.
+            verdict: Where the case lies.
+            level: Of the intervals; None: the highest, up to 90 %, that the cases support.
+
+        Raises:
+            InputError: The cases do not support the level.
+        """
+        count = len(self.cases)
+        level = highest_level(count) if level is None else check_level(level, count)
+        nodes, scale = task.at_nodes(raw), self.scale(None if verdict is None else verdict.distance)
+        found = quantities_of(raw.case, nodes, task)
+        evidence = self._evidence(task, raw, nodes, found)
+        scales = self.scales()
+        values = {m.name: m.value(evidence(m.name)) for m in self.numbers}
+        made = task.told(raw, self._agreeing(task, raw.case, nodes, values))
+        known, told = true_quantities(raw.case, task), {}
+        for model in (*self.numbers, *self.peaks):
+            value = values.get(model.name, None)
+            value = model.value(evidence(model.name)) if value is None else value
+            half = model.half_width(level, scale, scales) if level else None
+            there, true = found.get(model.name), known.get(model.name)
+            told[model.name] = Estimate(
+                value=value,
+                low=None if half is None else value - half,
+                high=None if half is None else value + half,
+                level=level or None,
+                unit=model.unit,
+                basis=model.basis(),
+                constant=float(model.truth.mean()),
+                place=None if there is None or there.place is None else _in_file(raw.case, there.place),
+                within=self._within(model, raw.case, level),
+                true=raw.case.numbers.get(model.name.removesuffix(TABLE)) if true is None else true.value,
+            )
+        numbers = {m.name: told[m.name] for m in self.numbers}
+        names = {name for model in self.numbers for name in (model.name, model.name + TABLE)}
+        kept = {k: v for k, v in made.numbers.items() if k not in names and k not in COEFFICIENTS}
+        return replace(
+            made,
+            numbers={**numbers, **kept},
+            peaks={m.name: told[m.name] for m in self.peaks if m.name in found},
+            widths=self._field_widths(task, raw, level, scale) if level else {},
+            level=level or None,
+        )
+
+    def scale(self, distance: float | None) -> float:
+        """How many times larger than usual errors are expected so far from the training."""
+        if distance is None or not len(self.distances):
+            return 1.0
+        base, slope = self._growth()
+        usual = base + slope * self.distances.mean()
+        far = max(1.0, distance / max(float(self.distances.max()), 1e-9))
+        inside = min(distance, float(self.distances.max()))
+        return float((base + slope * inside) / usual * far) if usual > 0 else far
+
+    def expected(self, level: str, task: FieldsTask) -> str:
+        """The error that held-out cases had which lay so, in words."""
+        rows = [i for i, name in enumerate(self.levels) if name == level]
+        if not rows:
+            return f"No held-out case lay {PLACED[level]}: what errors to expect there is not known."
+        words = [
+            f"{task.spec.short(name)} {100 * value:.0f} %"
+            for name, value in zip(task.spec.fields, np.nanmean(self.errors[rows], axis=0), strict=True)
+            if np.isfinite(value)
+        ]
+        words += [
+            f"{m.name} {np.abs(m.residuals[rows]).mean():.2g}{' ' + m.unit if m.unit else ''}" for m in self.numbers
+        ]
+        return f"The {len(rows)} held-out cases that lay {PLACED[level]} had mean errors of {', '.join(words)}."
+
+    def contradictions(self, task: FieldsTask, made: Prediction) -> list[str]:
+        """Sentences on a truth in the file that is farther off than an error of the model can be."""
+        out = []
+        scale = self.scale(None if made.verdict is None else made.verdict.distance)
+        for k, name in enumerate(task.spec.fields):
+            error, known = made.errors.get(name, {}).get("rel_l2"), self.errors[:, k]
+            known = known[np.isfinite(known)]
+            if error is None or not len(known):
+                continue
+            most = SURPRISE * float(known.max()) * max(1.0, scale)
+            if error > most:
+                out.append(
+                    f"'{name}' in the file differs from the prediction by {100 * error:.0f} %, the largest error of "
+                    f"{len(known)} held-out cases was {100 * known.max():.0f} %: is the file of another solver, unit, "
+                    "sign or condition?"
+                )
+        return out
+
+    # ---- how it is kept
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors for a checkpoint."""
+        return {
+            "how": self.how, "cases": list(self.cases), "numbers": [m.to_dict() for m in self.numbers],
+            "peaks": [m.to_dict() for m in self.peaks],
+            "widths": None if self.widths is None else self.widths.to_dict(),
+            "errors": self.errors.tolist(), "distances": self.distances.tolist(), "levels": list(self.levels),
+            "vectors": self.vectors.tolist(), "num_conditions": self.num_conditions, "shape": self.shape,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trust:
+        """Inverse of :meth:`to_dict`."""
+        models = {key: tuple(map(NumberModel.from_dict, values[key])) for key in ("numbers", "peaks")}
+        count = len(values["cases"])
+        return cls(
+            how=str(values["how"]),
+            cases=tuple(values["cases"]),
+            widths=None if values["widths"] is None else FieldWidths.from_dict(values["widths"]),
+            errors=np.array(values["errors"], dtype=np.float64),
+            distances=np.array(values["distances"], dtype=np.float64),
+            levels=tuple(values["levels"]),
+            vectors=np.array(values["vectors"], dtype=np.float64).reshape(count, -1),
+            num_conditions=int(values["num_conditions"]),
+            shape=bool(values["shape"]),
+            **models,
+        )
+
+    # ---- parts
+
+    def apart(self, one: Array, other: Array) -> float:
+        """Distance of two case vectors, in standard deviations of the held-out cases."""
+        _, turn = projection(self.vectors, self.num_conditions)
+        return float(np.linalg.norm((one - other) @ turn))
+
+    def vector(self, task: FieldsTask, raw: RawFields) -> Array:
+        """What a case is compared by."""
+        return case_vector(raw.case, raw.prepared, task.spec, shape=self.shape)
+
+    def _growth(self) -> tuple[float, float]:
+        """Error at distance zero, and how it grows: least squares without falling."""
+        from scipy.optimize import nnls
+
+        error = np.nanmean(self.errors, axis=1) if self.errors.size else np.ones(len(self.distances))
+        good = np.isfinite(error)
+        if good.sum() < 3:
+            return 1.0, 0.0
+        (base, slope), _ = nnls(np.stack([np.ones(good.sum()), self.distances[good]], 1), error[good])
+        return float(base), float(slope)
+
+    def scales(self) -> Array:
+        """``[m]`` of the held-out cases themselves."""
+        return np.array([self.scale(d) for d in self.distances]) if len(self.distances) else np.ones(len(self.cases))
+
+    def _evidence(self, task: FieldsTask, raw: RawFields, nodes: dict[str, Any], found: Mapping[str, Quantity]) -> Any:
+        vector, mean = self.vector(task, raw)[None], averages(raw.case, nodes, task.spec)[None]
+
+        def of(name: str) -> Evidence:
+            there = found.get(name)
+            return Evidence(vector, mean, np.array([[] if there is None else [there.value]]))
+
+        return of
+
+    def _agreeing(
+        self, task: FieldsTask, case: Case, nodes: dict[str, Any], values: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """The fields at the nodes, the pressure changed so that its integrals are the blended coefficients."""
+        forces = case.forces(nodes, task.spec)
+        if forces is None or task.spec.pressure is None:
+            return nodes
+        change = {k: values[k] - getattr(forces, k) for k in COEFFICIENTS if k in values}
+        if not any(change.values()):
+            return nodes
+        return {**nodes, task.spec.pressure: with_coefficients(case, nodes[task.spec.pressure], change)}
+
+    def _field_widths(self, task: FieldsTask, raw: RawFields, level: float, scale: float) -> dict[str, Any]:
+        if self.widths is None:
+            return {}
+        place, spread = node_places(raw.prepared, task.spec), lengths(raw.spread, task.spec)
+        half = self.widths.half_widths(place, spread, level, scale)
+        scaling, out = task.spec.scaling(raw.case.flow), {}
+        for k, (name, channels) in enumerate(task.spec.slices().items()):
+            factor = float(task.output_norm.scale[channels][0]) * abs(scaling[name][1])
+            out[name] = raw.case.to_mesh((half[:, k] * factor).numpy())
+        return out
+
+    def _within(self, model: NumberModel, case: Case, level: float) -> float | None:
+        if not len(model.places) or not level:
+            return None
+        return radius(model.places, level) * _size(case)
+
+
+PLACED = {"inside": "inside the others", "edge": "at the edge of the others", "outside": "outside the others"}
+
+
+def calibrated(
+    task: FieldsTask,
+    held_out: Sequence[RawFields],
+    folds: Sequence[Sequence[int]],
+    placed: Sequence[Verdict] | None,
+    *,
+    how: str,
+    units: Mapping[str, str] | None = None,
+    shape: bool = True,
+) -> Trust:
+    """Learn from cases that were predicted by models which did not see them.
+
+    Args:
+        task: Of the surrogate: its normalisation.
+        held_out: Predictions of complete cases.
+        folds: Rows of these that stand together: those whose numbers are not used for each other.
+        placed: Where each case lies beside the others; None: not known.
+        how: ``"cross-validation"`` or ``"held-out cases"``.
+        units: Of the numbers of the tables.
+        shape: Shapes differ between the cases.
+
+    Raises:
+        InputError: There is no case.
+    """
+    if not held_out:
+        raise InputError("no case to calibrate with; give cases with all the fields of the surrogate")
+    found, true, vectors, mean, sizes = [], [], [], [], []
+    for raw in held_out:
+        nodes = task.at_nodes(raw)
+        found.append(quantities_of(raw.case, nodes, task))
+        true.append(true_quantities(raw.case, task))
+        vectors.append(case_vector(raw.case, raw.prepared, task.spec, shape=shape))
+        mean.append(averages(raw.case, nodes, task.spec))
+        sizes.append(_size(raw.case))
+    vector, average, told = np.array(vectors), np.array(mean), len(task.spec.conditions)
+
+    def model(name: str, unit: str, values: Array, field: Array, places: Array | None = None) -> NumberModel:
+        evidence = Evidence(vector, average, field)
+        return number_model(name, unit, values, evidence, folds, num_conditions=told, places=places)
+
+    numbers, heights = [], []
+    for name in [n for n in found[0] if all(n in row for row in (*found, *true))]:
+        values = np.array([row[name].value for row in true])
+        field = np.array([[row[name].value] for row in found])
+        if found[0][name].place is None:
+            numbers.append(model(name, found[0][name].unit, values, field))
+            continue
+        missed = [
+            float(np.linalg.norm(one[name].place - other[name].place)) / size  # type: ignore[operator]
+            for one, other, size in zip(found, true, sizes, strict=True)
+        ]
+        heights.append(model(name, found[0][name].unit, values, field, np.array(missed)))
+    for name, values in _table(held_out, numbers).items():
+        numbers.append(model(name, (units or {}).get(name, ""), values, np.zeros((len(values), 0))))
+    errors = np.array([[_relative(raw, task, c) for c in task.spec.slices().values()] for raw in held_out])
+    distances = np.array([v.distance for v in placed or ()])
+    out = Trust(
+        how=how,
+        cases=tuple(raw.case.label for raw in held_out),
+        numbers=tuple(numbers),
+        peaks=tuple(heights),
+        widths=None,
+        errors=errors,
+        distances=distances,
+        levels=() if placed is None else tuple(v.level for v in placed),
+        vectors=vector,
+        num_conditions=told,
+        shape=shape,
+    )
+    parts = [
+        (node_places(raw.prepared, task.spec), lengths(_error(raw, task), task.spec), lengths(raw.spread, task.spec))
+        for raw in held_out
+    ]
+    return replace(out, widths=FieldWidths.of(parts, out.scales(), _central(vector)))
+
+
+def quantities_of(case: Case, nodes: Mapping[str, Any], task: FieldsTask) -> dict[str, Quantity]:
+    """Coefficients and peaks of fields at the nodes."""
+    return {**coefficients(case.forces(nodes, task.spec)), **peaks(case, nodes, task.spec)}
+
+
+def true_quantities(case: Case, task: FieldsTask) -> dict[str, Quantity]:
+    """The same of the known fields, as far as they are known."""
+    return {**coefficients(case.true_forces(task.spec)), **peaks(case, case.truth, task.spec)}
+
+
+def _table(held_out: Sequence[RawFields], integrated: Sequence[NumberModel]) -> dict[str, Array]:
+    """Numbers of the tables that all cases have, without coefficients that are the integrated ones."""
+    rows = [raw.case.numbers for raw in held_out]
+    known = {model.name: model.truth for model in integrated}
+    out = {}
+    for name in [n for n in rows[0] if all(n in row for row in rows)]:
+        values = np.array([row[name] for row in rows], dtype=np.float64)
+        if not np.isfinite(values).all():
+            continue
+        other = known.get(name.replace("_", "").casefold())
+        if other is None:
+            out[name] = values
+        elif np.median(np.abs(values - other)) > AGREE * np.abs(other).max():
+            out[name + TABLE if name in known else name] = values
+    return out
+
+
+def _error(raw: RawFields, task: FieldsTask) -> Tensor:
+    out: Tensor = (raw.values - task.output_norm(raw.prepared.y.to(task.device)).cpu()).nan_to_num(0.0)
+    return out
+
+
+def _relative(raw: RawFields, task: FieldsTask, channels: slice) -> float:
+    values, truth = task.output_norm.inverse(raw.values.to(task.device)).cpu(), raw.prepared.y
+    size = float(truth[:, channels].norm())
+    return float((values[:, channels] - truth[:, channels]).norm()) / size if size > 0 else float("nan")
+
+
+def _size(case: Case) -> float:
+    """Diagonal of the box of the nodes."""
+    pos = case.graph.pos.double()
+    return float((pos.amax(0) - pos.amin(0)).norm())
+
+
+def _in_file(case: Case, place: Array) -> tuple[float, ...]:
+    """A place of the graph in the coordinates of the file."""
+    away = origin_of(case.graph).numpy()
+    if case.body is not None and case.mesh is not None:
+        away = np.asarray(case.mesh.points[0], dtype=np.float64) - case.body.points[0]
+    return tuple(float(x) for x in place + away[: len(place)])
+
+
+def _central(vectors: Array) -> int:
+    scaled = vectors / np.where(vectors.std(0) > 0, vectors.std(0), np.inf)
+    return int(np.linalg.norm(scaled - np.median(scaled, axis=0), axis=1).argmin()) if vectors.size else 0
+
+
+def support(trust: Trust) -> str:
+    """What levels the cases support, in words."""
+    count = len(trust.cases)
+    most = highest_level(count)
+    if not most:
+        return f"{count} held-out cases support no interval; {cases_needed(0.9)} are needed for 90 %"
+    return f"intervals of {100 * most:.0f} % from {count} cases by {trust.how}"

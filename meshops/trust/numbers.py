@@ -1,0 +1,178 @@
+"""A number of a case from several sources, blended by their errors on cases that were held out.
+
+Sources: the predicted fields (integrated, or their peak), the same corrected by what was wrong with it on other cases,
+averages of the predicted fields, regressions on conditions and shape, and the mean. What no source gets right alone
+they often get right together, above all the drag, whose errors of the fields are coherent over a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meshops.nn.case_regression import CaseRegression
+from meshops.trust.conformal import radius
+from meshops.trust.stacking import even_weights, nested_blend
+
+Array = NDArray[np.float64]
+FIELDS, CORRECTED = "fields", "fields, corrected"
+# Source -> (regression, what it is regressed on)
+REGRESSED = {
+    CORRECTED: ("linear", "field"),
+    "averages of the fields": ("linear", "averages"),
+    "ridge": ("linear", "vector"),
+    "Gaussian process": ("gp", "vector"),
+    "constant": ("mean", "vector"),
+}
+FEWEST = 5  # cases from which on anything is regressed
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of cases before their numbers are.
+
+    Attributes:
+        vector: ``[m, v]`` conditions and shape.
+        averages: ``[m, p]`` of the predicted fields.
+        field: ``[m, 1]`` the number as the predicted fields have it, ``[m, 0]`` where it is none of theirs.
+    """
+
+    vector: Array
+    averages: Array
+    field: Array
+
+    def rows(self, index: Sequence[int]) -> Evidence:
+        """Of some cases."""
+        at = list(index)
+        return Evidence(self.vector[at], self.averages[at], self.field[at])
+
+
+@dataclass(frozen=True, eq=False)
+class NumberModel:
+    """How a number is found.
+
+    Attributes:
+        name: Of it.
+        unit: Of it.
+        weights: Of each source.
+        regressions: Of the sources that are some.
+        truth: ``[m]`` the number of each held-out case.
+        found: ``[m]`` as it was found for that case without it.
+        errors: Mean absolute held-out error of every source and of the blend.
+        places: ``[m]`` how far the place of a peak was missed, in sizes of the case; empty for others.
+    """
+
+    name: str
+    unit: str
+    weights: Mapping[str, float]
+    regressions: Mapping[str, CaseRegression]
+    truth: Array
+    found: Array
+    errors: Mapping[str, float]
+    places: Array
+
+    @property
+    def residuals(self) -> Array:
+        """``[m]`` truth less what was found."""
+        return self.truth - self.found
+
+    def value(self, evidence: Evidence) -> float:
+        """The number of one case."""
+        return float(sum(w * _source(name, self.regressions, evidence)[0] for name, w in self.weights.items()))
+
+    def half_width(self, level: float, scale: float, scales: Array) -> float:
+        """Of the interval of a case whose errors are ``scale`` times the usual; ``scales [m]``: of those held out."""
+        return radius(np.abs(self.residuals) / scales, level) * scale
+
+    def basis(self) -> str:
+        """The sources in words, strongest first."""
+        strong = sorted(((w, name) for name, w in self.weights.items() if w >= 0.005), reverse=True)
+        return ", ".join(f"{name} {100 * w:.0f} %" for w, name in strong)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors for a checkpoint."""
+        made = {name: {"made": r.arguments(), "weights": dict(r.state_dict())} for name, r in self.regressions.items()}
+        arrays = {key: getattr(self, key).tolist() for key in ("truth", "found", "places")}
+        return {"name": self.name, "unit": self.unit, "weights": dict(self.weights), "regressions": made,
+                "errors": dict(self.errors), **arrays}  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NumberModel:
+        """Inverse of :meth:`to_dict`."""
+        regressions = {}
+        for name, kept in values["regressions"].items():
+            regressions[name] = CaseRegression(**kept["made"])
+            regressions[name].load_state_dict(kept["weights"])
+        arrays = {key: np.array(values[key], dtype=np.float64) for key in ("truth", "found", "places")}
+        return cls(values["name"], values["unit"], dict(values["weights"]), regressions, errors=dict(values["errors"]),
+                   **arrays)  # fmt: skip
+
+
+def number_model(
+    name: str, unit: str, truth: Array, evidence: Evidence, folds: Sequence[Sequence[int]], *, num_conditions: int,
+    places: Array | None = None,
+) -> NumberModel:  # fmt: skip
+    """Choose sources and weights of a number on cases that the fields did not learn from.
+
+    Args:
+        name: Of the number.
+        unit: Of it.
+        truth: ``[m]``.
+        evidence: Of the same cases; what the predicted fields say comes from models that did not see the case.
+        folds: Rows that are held out together.
+        num_conditions: Leading numbers of the vectors that are conditions.
+        places: ``[m]`` how far the place of a peak was missed.
+    """
+    names = [s for s in (FIELDS, *REGRESSED) if _possible(s, evidence, len(truth))]
+    found = np.empty((len(truth), len(names)))
+    for fold in folds:
+        rest = [i for i in range(len(truth)) if i not in set(fold)]
+        fitted = _fitted(names, truth[rest], evidence.rows(rest), num_conditions)
+        for k, source in enumerate(names):
+            found[list(fold), k] = _source(source, fitted, evidence.rows(fold))
+    blend = nested_blend(found, truth, folds)
+    weights = dict(zip(names, even_weights(found - truth[:, None]).tolist(), strict=True))
+    used = {source: w for source, w in weights.items() if w > 1e-3}
+    total = sum(used.values())
+    errors = {source: float(np.abs(found[:, k] - truth).mean()) for k, source in enumerate(names)}
+    return NumberModel(
+        name=name,
+        unit=unit,
+        weights={source: w / total for source, w in used.items()},
+        regressions=_fitted(list(used), truth, evidence, num_conditions),
+        truth=truth,
+        found=blend,
+        errors={**errors, "blend": float(np.abs(blend - truth).mean())},
+        places=np.zeros(0) if places is None else places,
+    )
+
+
+def _possible(source: str, evidence: Evidence, cases: int) -> bool:
+    if source == FIELDS:
+        return bool(evidence.field.shape[1])
+    if source == "constant":
+        return True
+    columns = getattr(evidence, REGRESSED[source][1])
+    return cases >= FEWEST and columns.shape[1] > 0 and bool(np.ptp(columns, axis=0).any())
+
+
+def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence, num_conditions: int) -> dict[str, CaseRegression]:
+    out = {}
+    for source in sources:
+        if source != FIELDS:
+            kind, key = REGRESSED[source]
+            told = num_conditions if key == "vector" else getattr(evidence, key).shape[1]
+            out[source] = CaseRegression.fitted(kind, getattr(evidence, key), truth[:, None], num_conditions=told)
+    return out
+
+
+def _source(source: str, regressions: Mapping[str, CaseRegression], evidence: Evidence) -> Array:
+    if source == FIELDS:
+        return evidence.field[:, 0]
+    columns = getattr(evidence, REGRESSED[source][1])
+    return np.asarray(regressions[source](torch.as_tensor(columns)).numpy()[:, 0])
