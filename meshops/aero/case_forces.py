@@ -11,21 +11,33 @@ area-weighted square that shifts coefficients C_k by d_k is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meshops.aero.body_surface import BodySurface
+from meshops.aero.case_spec import CaseSpec
+from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces, integrate_forces
-
-if TYPE_CHECKING:
-    from meshops.aero.case_spec import CaseSpec
-    from meshops.aero.cases import Case
+from meshops.data.mesh_graph import MeshGraph
 
 Array = NDArray[np.float64]
 
 
-def case_forces(case: Case, fields: Mapping[str, NDArray[np.float32]], spec: CaseSpec, *, mesh: bool) -> Forces | None:
+class OnSurface(Protocol):
+    """What is needed of a case to integrate over it, see :class:`meshops.aero.cases.Case`."""
+
+    graph: MeshGraph
+    location: Literal["cell", "point"]
+    flow: FlowConditions
+    body: BodySurface | None
+    parents: NDArray[np.int64] | None
+
+
+def case_forces(
+    case: OnSurface, fields: Mapping[str, NDArray[np.float32]], spec: CaseSpec, *, mesh: bool
+) -> Forces | None:
     """Integrate fields; None without a surface, a pressure that is known everywhere, or a stated flow.
 
     Args:
@@ -47,7 +59,7 @@ def case_forces(case: Case, fields: Mapping[str, NDArray[np.float32]], spec: Cas
     return integrate_forces(normal, area, pressure, case.flow, frontal_area=frontal, shear=shear)
 
 
-def per_cell(case: Case, values: NDArray[np.float32]) -> Array:
+def per_cell(case: OnSurface, values: NDArray[np.float32]) -> Array:
     """Point values averaged over the points of each cell; cell values as they are."""
     if case.location == "cell":
         return np.asarray(values, dtype=np.float64)
@@ -58,7 +70,7 @@ def per_cell(case: Case, values: NDArray[np.float32]) -> Array:
 
 
 def with_coefficients(
-    case: Case, pressure: NDArray[np.float32], change: Mapping[str, float], *, mesh: bool = False
+    case: OnSurface, pressure: NDArray[np.float32], change: Mapping[str, float], *, mesh: bool = False
 ) -> NDArray[np.float32]:
     """The pressure ``[n]`` changed as little as shifts the coefficients ``cd``, ``cl``, ``cs`` by ``change``."""
     assert case.body is not None
@@ -77,7 +89,7 @@ def with_coefficients(
     return np.asarray(pressure + multiplier @ share, dtype=np.float32)
 
 
-def _surface(case: Case, *, mesh: bool) -> tuple[Array, Array]:
+def _surface(case: OnSurface, *, mesh: bool) -> tuple[Array, Array]:
     """Normals and areas of the cells of the mesh, or of the finer ones the model worked on."""
     assert case.body is not None
     if mesh or case.parents is None:
@@ -85,7 +97,7 @@ def _surface(case: Case, *, mesh: bool) -> tuple[Array, Array]:
     return case.graph.normal.numpy().astype(np.float64), case.graph.area.numpy().astype(np.float64)
 
 
-def _at_points(case: Case, values: Array) -> Array:
+def _at_points(case: OnSurface, values: Array) -> Array:
     """Cell values dealt evenly to the points of the cells."""
     size, nodes = case.graph.cell_size.numpy(), case.graph.cell_nodes.numpy()
     out = np.zeros(len(case.graph.pos))

@@ -102,3 +102,28 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             out[key] = value
     return out
+
+
+def numbers_of(pairs: Sequence[str]) -> dict[str, float]:
+    """``["speed=30"]`` as numbers; raises ``InputError`` for what is none."""
+    out = {}
+    for name, value in key_values(pairs).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"--set {name}={value}: a condition is a number, e.g. --set speed=30")
+        out[name] = float(value)
+    return out
+
+
+def stems(files: Sequence[str]) -> list[str]:
+    """Names of files for their results: different ones, with the folder where the files are called alike.
+
+    Raises:
+        InputError: Two would still be written under one name.
+    """
+    out = [Path(file).resolve().stem for file in files]
+    twice = {stem for stem in out if out.count(stem) > 1}
+    if twice:
+        out = [f"{Path(f).resolve().parent.name}_{s}" if s in twice else s for f, s in zip(files, out, strict=True)]
+    if len(set(out)) < len(out):
+        raise InputError("two of the files would be written under the same name; predict them into different folders")
+    return out

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshops.cli.options import console, existing_checkpoint, key_values, output_folder, parser, print_json
+from meshops.cli.options import (
+    console,
+    existing_checkpoint,
+    key_values,
+    numbers_of,
+    output_folder,
+    parser,
+    print_json,
+    stems,
+)
 from meshops.errors import InputError, MeshopsError
 from meshops.progress import followed
 
@@ -30,14 +39,14 @@ EPILOG = """examples:
 def run(argv: Sequence[str]) -> int:
     """Predict."""
     args = _parser().parse_intermixed_args(argv)
-    conditions, names = _numbers(args.set), {str(k): str(v) for k, v in key_values(args.truth).items()}
+    conditions, names = numbers_of(args.set), {str(k): str(v) for k, v in key_values(args.truth).items()}
     existing_checkpoint(args.checkpoint)
     _check_files(args)
     folder = Path(args.out)
     files: list[str | None] = args.files or [None]
-    stems = _stems(args.files) if args.files else ["prediction"]
+    names_of = stems(args.files) if args.files else ["prediction"]
     if not args.overwrite:
-        for file, stem in zip(files, stems, strict=True):
+        for file, stem in zip(files, names_of, strict=True):
             _keep_others(folder / f"{stem}.json", file)
 
     from meshops.surrogate import load
@@ -54,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     done: dict[str, tuple[str, Any, Any]] = {}
     failures: list[str] = []
     try:
-        for file, stem in zip(followed(files, "predicting", screen), stems, strict=True):
+        for file, stem in zip(followed(files, "predicting", screen), names_of, strict=True):
             try:
                 prediction, written = _one(surrogate, file, stem, folder, args, names, conditions)
             except MeshopsError as error:
@@ -158,6 +167,8 @@ def _parser() -> Any:
     options.add_argument("--chunk-size", type=int, default=50_000, help="nodes at a time: memory, not result")
     text = "replace results of another file that has the same name"
     options.add_argument("--overwrite", action="store_true", help=text)
+    text = "share of true values that lie in an interval (default: 0.9, or what the held-out cases support)"
+    options.add_argument("--level", type=float, help=text)
     options.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     options.add_argument("--json", action="store_true", help="print forces, errors and notes as JSON")
     return options
@@ -179,29 +190,10 @@ def _one(
         refine=not args.no_refine,
         names=names,
         conditions=conditions,
+        level=args.level,
     )
     written = write_prediction(prediction, surrogate, folder, stem, pictures=not args.no_pictures, report=args.report)
     return prediction, written
-
-
-def _numbers(pairs: Sequence[str]) -> dict[str, float]:
-    """``["speed=30"]`` as numbers; raises ``InputError`` for what is none."""
-    out = {}
-    for name, value in key_values(pairs).items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"--set {name}={value}: a condition is a number, e.g. --set speed=30")
-        out[name] = float(value)
-    return out
-
-
-def _stems(files: Sequence[str]) -> list[str]:
-    stems = [Path(file).resolve().stem for file in files]
-    twice = {stem for stem in stems if stems.count(stem) > 1}
-    if twice:
-        stems = [f"{Path(f).resolve().parent.name}_{s}" if s in twice else s for f, s in zip(files, stems, strict=True)]
-    if len(set(stems)) < len(stems):
-        raise InputError("two of the files would be written under the same name; predict them into different folders")
-    return stems
 
 
 def _index(pages: Sequence[tuple[str, Any, Any]], folder: Path) -> Path:
@@ -209,9 +201,7 @@ def _index(pages: Sequence[tuple[str, Any, Any]], folder: Path) -> Path:
 
     cases = []
     for stem, written, numbers in pages:
-        values = {"values": numbers["nodes"]}
-        if numbers["forces"]:
-            values |= {"Cd": numbers["forces"]["cd"], "Cl": numbers["forces"]["cl"]}
+        values = {"values": numbers["nodes"], **{k: v["value"] for k, v in numbers["numbers"].items()}}
         level = numbers["training_set"]["level"] if numbers["training_set"] else None
         picture = written.pictures[0][0] if written.pictures else None
         cases.append(IndexCase(name=stem, report=written.report.name, values=values, level=level, picture=picture))

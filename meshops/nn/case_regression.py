@@ -6,6 +6,7 @@ With z = P (v - m), the case vector v shifted and turned (:func:`projection`), a
     nearest   c(z) = c_i,  i the nearest training case
     linear    c(z) = c0 + W z                                                     (ridge, strength by leave-one-out)
     gp        c_k(z) = c0_k + sum_i a_ik kappa(|| (z - z_i) / l_k ||)             (Matern 5/2, Rasmussen 2006 eq. 4.17)
+    gp_even   the same with one length scale l_k for all numbers: many of them, few cases
     rbf       c(z) = c0 + W z + sum_i a_i phi(|| z - z_i ||),  phi(r) = r or r^3 or r^2 log r     (Fasshauer 2007)
 
 Everything is held in float64: dual weights of close cases cancel.
@@ -26,9 +27,10 @@ from meshops.errors import InputError, listing
 
 Array = NDArray[np.float64]
 KERNELS = ("linear", "cubic", "thin_plate_spline")
-REGRESSIONS = ("mean", "nearest", "linear", "gp", *(f"rbf_{kernel}" for kernel in KERNELS))
+REGRESSIONS = ("mean", "nearest", "linear", "gp", "gp_even", *(f"rbf_{kernel}" for kernel in KERNELS))
 OPTIMISED = 24  # outputs whose length scales are sought; later ones (small components) take those of the last
 STRENGTHS = np.logspace(-6, 3, 28)
+FEW, LEAST = 3, 0.3  # with fewer cases than so many per number, weaker ridges than this cannot be told from chance
 
 
 class CaseRegression(nn.Module):
@@ -84,8 +86,8 @@ class CaseRegression(nn.Module):
             found |= {"cases": z, "dual": values}
         elif regression == "linear":
             found["slope"] = ridge(z, values - values.mean(0))
-        elif regression == "gp":
-            length, dual = gaussian_process(z, values - values.mean(0))
+        elif regression.startswith("gp"):
+            length, dual = gaussian_process(z, values - values.mean(0), even=regression == "gp_even")
             found |= {"cases": z, "dual": dual, "length": length}
         elif regression.startswith("rbf_"):
             found |= radial_basis(z, values, regression.removeprefix("rbf_"))
@@ -105,7 +107,7 @@ class CaseRegression(nn.Module):
         if self.regression == "nearest":
             return self.dual[torch.cdist(z, self.cases).argmin(1)]
         out = self.offset + z @ self.slope
-        if self.regression == "gp":
+        if self.regression.startswith("gp"):
             out = out + self._gaussian(z)
         elif self.regression.startswith("rbf_"):
             out = out + radial(torch.cdist(z, self.cases), self.regression.removeprefix("rbf_")) @ self.dual
@@ -159,11 +161,12 @@ def ridge(z: Array, values: Array) -> Array:
         return np.zeros((0, values.shape[1]))
     from sklearn.linear_model import RidgeCV
 
-    model = RidgeCV(alphas=STRENGTHS, fit_intercept=False, alpha_per_target=values.shape[1] > 1)
+    strengths = STRENGTHS if len(z) >= FEW * z.shape[1] else STRENGTHS[STRENGTHS >= LEAST]
+    model = RidgeCV(alphas=strengths, fit_intercept=False, alpha_per_target=values.shape[1] > 1)
     return np.asarray(model.fit(z, values).coef_).reshape(values.shape[1], z.shape[1]).T
 
 
-def gaussian_process(z: Array, values: Array) -> tuple[Array, Array]:
+def gaussian_process(z: Array, values: Array, *, even: bool = False) -> tuple[Array, Array]:
     """Length scales ``[k, q]`` and dual weights ``[m, k]`` of centred values, each output by its own likelihood."""
     length, dual = np.ones((values.shape[1], z.shape[1])), np.zeros(values.shape)
     if not z.shape[1]:
@@ -174,7 +177,7 @@ def gaussian_process(z: Array, values: Array) -> tuple[Array, Array]:
         if not size > 0:
             continue
         if k < OPTIMISED or last is None:
-            last = _likeliest(z, column / size)
+            last = _likeliest(z, column / size, even=even)
         amplitude, length[k], noise = last
         gram = amplitude * matern(_distances(z / length[k])).numpy()
         gram[np.diag_indices(len(z))] += noise + 1e-10
@@ -182,18 +185,18 @@ def gaussian_process(z: Array, values: Array) -> tuple[Array, Array]:
     return length, dual
 
 
-def _likeliest(z: Array, column: Array) -> tuple[float, Array, float]:
+def _likeliest(z: Array, column: Array, *, even: bool) -> tuple[float, Array, float]:
     """Amplitude, length scales and noise of largest marginal likelihood for a column of unit variance."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    lengths = np.full(z.shape[1], 2.0)
+    lengths = np.full(1 if even else z.shape[1], 2.0)
     kernel = ConstantKernel(1.0, (1e-2, 1e3)) * Matern(lengths, (0.1, 1e2), nu=2.5) + WhiteKernel(1e-3, (1e-8, 2.0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = GaussianProcessRegressor(kernel, alpha=1e-10, n_restarts_optimizer=0).fit(z, column).kernel_
-    return found.k1.k1.constant_value, np.broadcast_to(found.k1.k2.length_scale, lengths.shape), found.k2.noise_level
+    return found.k1.k1.constant_value, np.broadcast_to(found.k1.k2.length_scale, z.shape[1:]), found.k2.noise_level
 
 
 def radial_basis(z: Array, values: Array, kernel: str) -> dict[str, Array]:

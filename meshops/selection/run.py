@@ -226,8 +226,6 @@ def _judge(
         report.title = f"relative L2 error, mean of {len(held)} cases that nothing was chosen by"
         for name, task in yardsticks.items():
             report.baselines[name] = task.evaluate(held).mean
-        learnt = CaseSubset(cases, split.learn)
-        report.baselines.setdefault("mean", {}).update(_errors_of_mean(surrogate.task, learnt, held))
         return report
     assert isinstance(surrogate.task, FieldsTask)
     keys = [f"{surrogate.task.spec.short(name)}_rel_l2" for name in surrogate.task.spec.fields]
@@ -282,14 +280,3 @@ def write_results(result: FitResult, cases: CaseDataset, findings: Sequence[Find
         rows = [[f.severity, f.case or "all", f.what, f.evidence, f.cure] for f in findings]
         table = Table(["", "case", "what", "evidence", "what to do"], rows)
     write_fit_report(result, cases, findings=table)
-
-
-def _errors_of_mean(task: object, known: CaseDataset, held: CaseDataset) -> dict[str, float]:
-    """Mean absolute error of the mean of each number of the learning cases, in held-out ones."""
-    out = {}
-    for name in task.spec.numbers if isinstance(task, FieldsTask) else ():
-        mean = np.mean([known.numbers_of(i)[name] for i in range(len(known))])
-        truth = [row[name] for i in range(len(held)) if name in (row := held.numbers_of(i))]
-        if truth:
-            out[f"{name}_error"] = float(np.mean(np.abs(np.array(truth) - mean)))
-    return out

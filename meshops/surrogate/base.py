@@ -38,8 +38,8 @@ from meshops.trust import Novelty, Trust, calibrated_on, yardstick_rows
 from meshops.version import __version__
 
 UNCALIBRATED = (
-    "this surrogate is not calibrated (trained without held-out cases, or by an earlier version): numbers carry no "
-    "interval; calibrate it with 'meshops evaluate CKPT --calibrate ROOT' on cases it did not learn from"
+    "this surrogate is not calibrated, its numbers carry no interval; calibrate it with 'meshops evaluate CKPT "
+    "--calibrate ROOT' on cases it did not learn from"
 )
 
 
@@ -145,7 +145,10 @@ class Surrogate:
         verdict = None if self.novelty is None else self.novelty.of_case(task, case)
         trust = self.trust if raw.cues or self.bare is None else self.bare
         if trust is None:
-            return replace(task.told(raw), verdict=verdict)
+            told = task.told(raw)
+            if told.numbers and UNCALIBRATED not in case.notes:
+                case.notes.append(UNCALIBRATED)
+            return replace(told, verdict=verdict)
         if verdict is not None:
             verdict = replace(verdict, expected=trust.expected(verdict.level, task))
         made = replace(trust.told(task, raw, verdict, level), verdict=verdict)
@@ -182,6 +185,8 @@ class Surrogate:
         if isinstance(self.task, FieldsTask):
             asked = self.task.asking(asked)
             report = fields_report(self.task, data, asked, context, self.predict_case)
+            if self.trust is not None:
+                report.baselines["constant"] = self.trust.constants(report.cases)
         else:
             report = self.task.evaluate(data, context=context, **asked)
         if training is not None and isinstance(self.task, FieldsTask):

@@ -54,10 +54,13 @@ class Estimate:
         if self.low is None or self.high is None:
             return f"{self.value:.4g}"
         half = (self.high - self.low) / 2
-        digits = 4 if not half > 0 else max(0, 1 - math.floor(math.log10(half)))
-        if digits > 6 or abs(self.value) >= 1e5:
-            return f"{self.value:.4g} ({self.low:.3g} to {self.high:.3g})"
-        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        if not half > 0:
+            return f"{self.value:.4g}"
+        digits = 1 - math.floor(math.log10(half))  # behind the point: two of the half width
+        if 0 <= digits <= 6 and abs(self.value) < 1e5:
+            return "{:.{d}f} ({:.{d}f} to {:.{d}f})".format(self.value, self.low, self.high, d=digits)
+        large = math.floor(math.log10(max(abs(self.value), half)))
+        return "{:.{d}g} ({:.{d}g} to {:.{d}g})".format(self.value, self.low, self.high, d=max(2, large + digits + 1))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON; what does not apply is left out."""

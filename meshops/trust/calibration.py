@@ -2,8 +2,8 @@
 
 Every learning case was predicted by models that did not see it (cross-conformal prediction, Vovk 2015), or cases were
 held out for this. Their errors choose how numbers are blended (:mod:`meshops.trust.numbers`), how wide intervals are,
-and how errors grow with the distance from the training. Where forces are integrated, the pressure is changed as little as
-makes them the blended ones, so that fields and forces agree.
+and how errors grow with the distance from the training. Where forces are integrated, the pressure is changed as little
+as makes them the blended ones, so that fields and forces agree.
 
 The result of ``fit`` learnt from all cases, its calibration from four fifths of them: intervals err to the wide side.
 """
@@ -20,15 +20,16 @@ from torch import Tensor
 
 from meshops.aero.case_forces import with_coefficients
 from meshops.aero.cases import Case
-from meshops.data.mesh_graph import origin_of
+from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.errors import InputError
 from meshops.nn.case_regression import projection
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Estimate, Level, Prediction, RawFields, Verdict
+from meshops.tasks.report import Row
 from meshops.trust.conformal import cases_needed, check_level, highest_level, radius
 from meshops.trust.field_widths import FieldWidths, lengths, node_places
 from meshops.trust.numbers import Evidence, NumberModel, number_model
-from meshops.trust.quantities import COEFFICIENTS, Quantity, averages, case_vector, coefficients, peaks
+from meshops.trust.quantities import COEFFICIENTS, FACES, Quantity, averages, case_vector, coefficients, peaks
 
 Array = NDArray[np.float64]
 LEVELS: tuple[Level, ...] = ("inside", "edge", "outside")
@@ -163,6 +164,17 @@ class Trust:
                 )
         return out
 
+    def constants(self, rows: Mapping[str, Row]) -> Row:
+        """Mean absolute error of the mean of each number, on cases of a report: what any surrogate has to beat."""
+        out: Row = {}
+        words = {"cd": ("drag_error", "cd_true"), "cl": ("lift_error", "cl_true")}
+        for model in self.numbers:
+            key, true = words.get(model.name, (f"{model.name}_error", f"{model.name.removesuffix(TABLE)}_reported"))
+            known = [float(value) for row in rows.values() if (value := row.get(true)) is not None]
+            if known:
+                out[key] = float(np.abs(np.array(known) - model.truth.mean()).mean())
+        return out
+
     # ---- how it is kept
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,14 +207,17 @@ class Trust:
 
     # ---- parts
 
+    def turn(self) -> Array:
+        """``[v, q]`` map of case vectors to coordinates of unit variance, in which their distance is taken."""
+        return projection(self.vectors, self.num_conditions)[1]
+
     def apart(self, one: Array, other: Array) -> float:
         """Distance of two case vectors, in standard deviations of the held-out cases."""
-        _, turn = projection(self.vectors, self.num_conditions)
-        return float(np.linalg.norm((one - other) @ turn))
+        return float(np.linalg.norm((one - other) @ self.turn()))
 
-    def vector(self, task: FieldsTask, raw: RawFields) -> Array:
+    def vector(self, task: FieldsTask, case: Case, prepared: MeshGraph) -> Array:
         """What a case is compared by."""
-        return case_vector(raw.case, raw.prepared, task.spec, shape=self.shape)
+        return case_vector(case, prepared, task.spec, shape=self.shape)
 
     def _growth(self) -> tuple[float, float]:
         """Error at distance zero, and how it grows: least squares without falling."""
@@ -220,7 +235,7 @@ class Trust:
         return np.array([self.scale(d) for d in self.distances]) if len(self.distances) else np.ones(len(self.cases))
 
     def _evidence(self, task: FieldsTask, raw: RawFields, nodes: dict[str, Any], found: Mapping[str, Quantity]) -> Any:
-        vector, mean = self.vector(task, raw)[None], averages(raw.case, nodes, task.spec)[None]
+        vector, mean = self.vector(task, raw.case, raw.prepared)[None], averages(raw.case, nodes, task.spec)[None]
 
         def of(name: str) -> Evidence:
             there = found.get(name)
@@ -295,10 +310,11 @@ def calibrated(
         mean.append(averages(raw.case, nodes, task.spec))
         sizes.append(_size(raw.case))
     vector, average, told = np.array(vectors), np.array(mean), len(task.spec.conditions)
+    alike = FACES if held_out[0].case.body is not None and shape else 0
 
     def model(name: str, unit: str, values: Array, field: Array, places: Array | None = None) -> NumberModel:
-        evidence = Evidence(vector, average, field)
-        return number_model(name, unit, values, evidence, folds, num_conditions=told, places=places)
+        evidence = Evidence(vector, average, field, alike)
+        return number_model(name, unit, values, evidence, folds, places=places)
 
     numbers, heights = [], []
     for name in [n for n in found[0] if all(n in row for row in (*found, *true))]:

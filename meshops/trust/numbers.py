@@ -26,10 +26,12 @@ REGRESSED = {
     CORRECTED: ("linear", "field"),
     "averages of the fields": ("linear", "averages"),
     "ridge": ("linear", "vector"),
-    "Gaussian process": ("gp", "vector"),
+    "Gaussian process": ("gp_even", "vector"),
     "constant": ("mean", "vector"),
 }
 FEWEST = 5  # cases from which on anything is regressed
+BEYOND = 0.25  # of its range: a column that lies farther out counts as lying there, since few cases teach no more
+NOISE = 0.1  # of the largest deviation of columns of one unit: those that vary less hold noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +39,65 @@ class Evidence:
     """What is known of cases before their numbers are.
 
     Attributes:
-        vector: ``[m, v]`` conditions and shape.
+        vector: ``[m, v]`` conditions and shape, see :func:`meshops.trust.quantities.case_vector`.
         averages: ``[m, p]`` of the predicted fields.
         field: ``[m, 1]`` the number as the predicted fields have it, ``[m, 0]`` where it is none of theirs.
+        alike: Last columns of the vector, which are of one unit.
     """
 
     vector: Array
     averages: Array
     field: Array
+    alike: int = 0
 
     def rows(self, index: Sequence[int]) -> Evidence:
         """Of some cases."""
         at = list(index)
-        return Evidence(self.vector[at], self.averages[at], self.field[at])
+        return Evidence(self.vector[at], self.averages[at], self.field[at], self.alike)
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """A regression that does not go far beyond what it was fitted to.
+
+    Attributes:
+        regression: Of the columns.
+        kept: ``[v]`` 1, or 0 for columns that hold noise only.
+        low, high: ``[v]`` ends of the columns.
+    """
+
+    regression: CaseRegression
+    kept: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def fitted(cls, kind: str, columns: Array, values: Array, alike: int = 0) -> Bounded:
+        """Regression of ``values [m]`` on ``columns [m, v]``, the last ``alike`` of which are of one unit."""
+        low, high, deviation = columns.min(0), columns.max(0), columns.std(0)
+        kept = np.ones(len(low))
+        if alike:
+            kept[-alike:] = deviation[-alike:] >= NOISE * deviation[-alike:].max()
+        beyond = BEYOND * (high - low)
+        regression = CaseRegression.fitted(kind, columns * kept, values[:, None], num_conditions=len(kept))
+        return cls(regression, kept, low - beyond, high + beyond)
+
+    def __call__(self, columns: Array) -> Array:
+        """``[b]`` values of ``columns [b, v]``."""
+        z = np.clip(columns, self.low, self.high) * self.kept
+        return np.asarray(self.regression(torch.as_tensor(z)).numpy()[:, 0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors for a checkpoint."""
+        arrays = {key: getattr(self, key).tolist() for key in ("kept", "low", "high")}
+        return {"made": self.regression.arguments(), "weights": dict(self.regression.state_dict()), **arrays}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Bounded:
+        """Inverse of :meth:`to_dict`."""
+        regression = CaseRegression(**values["made"])
+        regression.load_state_dict(values["weights"])
+        return cls(regression, *(np.array(values[key], dtype=np.float64) for key in ("kept", "low", "high")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +118,7 @@ class NumberModel:
     name: str
     unit: str
     weights: Mapping[str, float]
-    regressions: Mapping[str, CaseRegression]
+    regressions: Mapping[str, Bounded]
     truth: Array
     found: Array
     errors: Mapping[str, float]
@@ -96,7 +144,7 @@ class NumberModel:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint."""
-        made = {name: {"made": r.arguments(), "weights": dict(r.state_dict())} for name, r in self.regressions.items()}
+        made = {name: regression.to_dict() for name, regression in self.regressions.items()}
         arrays = {key: getattr(self, key).tolist() for key in ("truth", "found", "places")}
         return {"name": self.name, "unit": self.unit, "weights": dict(self.weights), "regressions": made,
                 "errors": dict(self.errors), **arrays}  # fmt: skip
@@ -104,17 +152,14 @@ class NumberModel:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NumberModel:
         """Inverse of :meth:`to_dict`."""
-        regressions = {}
-        for name, kept in values["regressions"].items():
-            regressions[name] = CaseRegression(**kept["made"])
-            regressions[name].load_state_dict(kept["weights"])
+        regressions = {name: Bounded.from_dict(kept) for name, kept in values["regressions"].items()}
         arrays = {key: np.array(values[key], dtype=np.float64) for key in ("truth", "found", "places")}
         return cls(values["name"], values["unit"], dict(values["weights"]), regressions, errors=dict(values["errors"]),
                    **arrays)  # fmt: skip
 
 
 def number_model(
-    name: str, unit: str, truth: Array, evidence: Evidence, folds: Sequence[Sequence[int]], *, num_conditions: int,
+    name: str, unit: str, truth: Array, evidence: Evidence, folds: Sequence[Sequence[int]], *,
     places: Array | None = None,
 ) -> NumberModel:  # fmt: skip
     """Choose sources and weights of a number on cases that the fields did not learn from.
@@ -125,14 +170,13 @@ def number_model(
         truth: ``[m]``.
         evidence: Of the same cases; what the predicted fields say comes from models that did not see the case.
         folds: Rows that are held out together.
-        num_conditions: Leading numbers of the vectors that are conditions.
         places: ``[m]`` how far the place of a peak was missed.
     """
     names = [s for s in (FIELDS, *REGRESSED) if _possible(s, evidence, len(truth))]
     found = np.empty((len(truth), len(names)))
     for fold in folds:
         rest = [i for i in range(len(truth)) if i not in set(fold)]
-        fitted = _fitted(names, truth[rest], evidence.rows(rest), num_conditions)
+        fitted = _fitted(names, truth[rest], evidence.rows(rest))
         for k, source in enumerate(names):
             found[list(fold), k] = _source(source, fitted, evidence.rows(fold))
     blend = nested_blend(found, truth, folds)
@@ -144,7 +188,7 @@ def number_model(
         name=name,
         unit=unit,
         weights={source: w / total for source, w in used.items()},
-        regressions=_fitted(list(used), truth, evidence, num_conditions),
+        regressions=_fitted(list(used), truth, evidence),
         truth=truth,
         found=blend,
         errors={**errors, "blend": float(np.abs(blend - truth).mean())},
@@ -161,18 +205,17 @@ def _possible(source: str, evidence: Evidence, cases: int) -> bool:
     return cases >= FEWEST and columns.shape[1] > 0 and bool(np.ptp(columns, axis=0).any())
 
 
-def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence, num_conditions: int) -> dict[str, CaseRegression]:
+def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence) -> dict[str, Bounded]:
     out = {}
     for source in sources:
         if source != FIELDS:
             kind, key = REGRESSED[source]
-            told = num_conditions if key == "vector" else getattr(evidence, key).shape[1]
-            out[source] = CaseRegression.fitted(kind, getattr(evidence, key), truth[:, None], num_conditions=told)
+            alike = evidence.alike if key == "vector" else 0
+            out[source] = Bounded.fitted(kind, getattr(evidence, key), truth, alike)
     return out
 
 
-def _source(source: str, regressions: Mapping[str, CaseRegression], evidence: Evidence) -> Array:
+def _source(source: str, regressions: Mapping[str, Bounded], evidence: Evidence) -> Array:
     if source == FIELDS:
         return evidence.field[:, 0]
-    columns = getattr(evidence, REGRESSED[source][1])
-    return np.asarray(regressions[source](torch.as_tensor(columns)).numpy()[:, 0])
+    return regressions[source](getattr(evidence, REGRESSED[source][1]))

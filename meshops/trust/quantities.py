@@ -19,6 +19,7 @@ from meshops.data.shape import shape_numbers
 Array = NDArray[np.float64]
 Fields = Mapping[str, NDArray[np.float32]]
 COEFFICIENTS = ("cd", "cl")
+FACES = 20  # numbers that tell which way the surface of a body faces
 
 
 class Quantity(NamedTuple):
@@ -90,7 +91,7 @@ def _moments(graph: MeshGraph, fields: Fields) -> Array:
 
 
 def case_vector(case: Case, prepared: MeshGraph, spec: CaseSpec, *, shape: bool) -> Array:
-    """``[v]`` conditions, then what describes the shape: of a body its descriptors and which way its surface faces.
+    """``[v]`` conditions, then what describes the shape: of a body its descriptors and, last, which way it faces.
 
     Args:
         case: As opened.

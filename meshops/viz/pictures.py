@@ -84,6 +84,7 @@ def comparison_picture(
     flow: Direction = (1, 0, 0),
     up: Direction = (0, 0, 1),
     views: Sequence[str] = DEFAULT_VIEWS,
+    titles: tuple[str, str, str] = ("truth", "prediction", "error"),
 ) -> Path:
     """Draw truth, prediction and error side by side; the first two share their limits.
 
@@ -99,6 +100,7 @@ def comparison_picture(
         flow: Direction of the free stream.
         up: Direction of lift.
         views: Names out of :data:`meshops.viz.camera.VIEWS`, one row of pictures each.
+        titles: Of the three columns.
     """
     frame = flow_frame(flow, up)
     true_values, association = field_values(mesh, np.asarray(truth), None)
@@ -116,7 +118,7 @@ def comparison_picture(
     scales = (shared, shared, _symmetric(wrong, error) if not vector else wrong)
     size = float(np.linalg.norm(true_values))
     relative = f", relative L2 {100 * float(np.linalg.norm(difference)) / size:.2f} %" if size > 0 else ""
-    headings = ("truth", "prediction", f"error{relative}")
+    headings = (*titles[:2], f"{titles[2]}{relative}")
     rows: list[list[Panel]] = []
     for view in _views(mesh, views, frame):
         panels = [
