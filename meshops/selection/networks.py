@@ -6,8 +6,13 @@ folder and seed give the same surrogate. Only a machine that is much slower take
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.io import replacing
+from meshops.progress import Heartbeat
 from meshops.selection.folds import Split
 from meshops.selection.scores import Sheet, Truth
 from meshops.tasks.base import Draw, Made
@@ -28,7 +34,8 @@ from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.inference import predict_nodes, some_nodes
 from meshops.training.config import TrainConfig
 
-NOMINAL = 2.0e10, 0.012  # floating-point operations a second of two cores, and seconds a step takes beside them
+NOMINAL = 2.0e10, 0.012  # floating-point operations a second of a core, and seconds a step takes beside them
+CORES = 2  # of the nominal machine, each of which trains members
 SLOW = 2.0  # so many times slower than nominal a machine may be before it takes fewer steps
 LEAST_STEPS, MOST_STEPS = 50, 20_000
 JUDGED = 2  # passes over the compared nodes
@@ -81,7 +88,7 @@ class Bench:
         truth: Where they are compared.
         split: Folds of them.
         folder: Finished members are kept here.
-        console: Where progress goes.
+        console: Where progress goes; None: nowhere.
         seed: Of the run.
     """
 
@@ -90,7 +97,7 @@ class Bench:
     truth: Truth
     split: Split
     folder: Path
-    console: Console
+    console: Console | None
     seed: int = 0
 
     def parts(self, fold: int) -> tuple[list[int], list[int]]:
@@ -159,8 +166,8 @@ def train_member(
     """
     from meshops.training.fit import fit  # Lightning takes seconds to import
 
-    folder = bench.folder / f"{name or network.name}-{fold + 1}"
-    done = folder / "member.pt"
+    done = _done(bench, name or network.name, fold)
+    folder = done.parent
     task = _new_task(network, bench, fold)
     rest, held = bench.parts(fold)
     if done.is_file():
@@ -179,6 +186,59 @@ def train_member(
     with replacing(done) as partial:
         torch.save({"steps": steps, "weights": task.model.state_dict(), "sheet": sheet, "bare": bare}, partial)
     return Member(task.model, task.made, fold), sheet, bare
+
+
+def train_ahead(network: Network, bench: Bench, steps: int) -> None:
+    """Train the members in processes of one thread each; :func:`train_member` has them then.
+
+    Steps are too short for a second thread to help, but members do not need each other. A process that fails is not
+    told of: the member is then trained here, and fails here.
+
+    Args:
+        network: What is trained.
+        bench: Of all members.
+        steps: Of each.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have kept what they learnt.
+    """
+    workers, members = min(torch.get_num_threads(), len(bench.split.folds)), len(bench.split.folds)
+    if workers < 2:
+        return
+    content = pickle.dumps((network, replace(bench, console=None), steps))
+    command = [sys.executable, "-m", "meshops.selection.worker"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    running, begun = list[subprocess.Popen[bytes]](), time.perf_counter()
+
+    def line() -> str:
+        done = sum(_done(bench, network.name, fold).is_file() for fold in range(members))
+        spent = time.perf_counter() - begun
+        left = f", about {spent * (members / done - 1) / 60:.1f} min left" if done else ""
+        return f"  {network.name}: {done} of {members} members trained, {workers} at a time{left}"
+
+    heart = nullcontext() if bench.console is None else Heartbeat(line, bench.console)
+    try:
+        for k in range(workers):
+            folds = [str(fold) for fold in range(k, members, workers)]
+            running.append(subprocess.Popen([*command, *folds], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, env=environment))  # fmt: skip
+        for process in running:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError), process.stdin as pipe:
+                pipe.write(content)
+        with heart:
+            while any(process.poll() is None for process in running):
+                time.sleep(0.1)
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        for process in running:
+            process.wait()
+
+
+def _done(bench: Bench, name: str, fold: int) -> Path:
+    return bench.folder / f"{name}-{fold + 1}" / "member.pt"
 
 
 def predict_at(task: FieldsTask, graph: MeshGraph, nodes: Tensor) -> Tensor:

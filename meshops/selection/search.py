@@ -27,6 +27,7 @@ from meshops.selection.blending import apart, blend_weights, blended, nested
 from meshops.selection.folds import FEW, Split
 from meshops.selection.networks import (
     BODIES,
+    CORES,
     GRAPHS,
     LEAST_STEPS,
     Bench,
@@ -36,6 +37,7 @@ from meshops.selection.networks import (
     seconds_per_step,
     slowness,
     steps_for,
+    train_ahead,
     train_member,
     usable,
 )
@@ -199,7 +201,7 @@ class Search:
             return
         seconds, members = TRAINED * self.seconds, len(self.split.folds)
         costs = {network.name: seconds_per_step(network, bench) for network in able}
-        needs = {name: LEAST_STEPS * cost * members / TRAINED / 60 for name, cost in costs.items()}
+        needs = {name: LEAST_STEPS * cost * members / TRAINED / CORES / 60 for name, cost in costs.items()}
         for network in [n for n in able if needs[n.name] * 60 > self.seconds]:
             name = network.name
             self.console.print(f"  {name}: left out, its {members} members need {needs[name]:.1f} minutes or more")
@@ -211,10 +213,12 @@ class Search:
         network = able[0]
         cost = costs[network.name]
         share = slowness(network, bench, cost)
-        steps = steps_for(seconds * share / members, cost)
+        steps = steps_for(CORES * seconds * share / members, cost)
         self.console.print(f"  {network.name}: {members} members of {steps} steps, about {seconds / 60:.1f} min")
         trained, sheet, begun = [], [torch.empty(0)] * len(self.split.learn), time.perf_counter()
         bare: Sheet = list(sheet) if self.samples.spec.cues() else []
+
+        train_ahead(network, bench, steps)
         for fold in range(members):
             member, rows, hidden = train_member(network, bench, fold, steps)
             for k, case in enumerate(bench.parts(fold)[1]):

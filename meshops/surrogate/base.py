@@ -31,7 +31,6 @@ from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.fields import FieldsTask
-from meshops.tasks.fields_report import fields_report
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
 from meshops.trust import Novelty, Trust, calibrated_on, yardstick_rows
@@ -183,8 +182,7 @@ class Surrogate:
             **asked: Overrides what the run was asked (``steps``, ``samples``, ``passes``, ...).
         """
         if isinstance(self.task, FieldsTask):
-            asked = self.task.asking(asked)
-            report = fields_report(self.task, data, asked, context, self.predict_case)
+            report = self.task.evaluate(data, context=context, predict=self.predict_case, **asked)
             if self.trust is not None:
                 report.baselines["constant"] = self.trust.constants(report.cases)
         else:

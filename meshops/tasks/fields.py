@@ -39,7 +39,7 @@ from meshops.ops.pointers import pointers
 from meshops.partition.checks import graph_ptr
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Stored, Task, register_task
 from meshops.tasks.fields_begun import begun_samples, like_cells
-from meshops.tasks.fields_report import fields_report, known_errors
+from meshops.tasks.fields_report import Predict, fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.inference import predict_nodes, predict_spread, some_nodes
@@ -449,12 +449,14 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             )
         return alike
 
-    def evaluate(self, data: CaseSource, *, context: Context = ALONE, **asked: Plain) -> Report:
+    def evaluate(  # type: ignore[override]
+        self, data: CaseSource, *, context: Context = ALONE, predict: Predict | None = None, **asked: Plain
+    ) -> Report:
         """Errors of fields, forces and numbers on every case; see :func:`meshops.tasks.fields_report.fields_report`.
 
-        Asked: ``method`` and ``passes`` of the prediction.
+        Asked: ``method`` and ``passes`` of the prediction. ``predict``: predicts a case; None: :meth:`predict`.
         """
-        return fields_report(self, data, self.asking(asked), context)
+        return fields_report(self, data, self.asking(asked), context, predict)
 
 
 def _rows(out: Tensor) -> Tensor:

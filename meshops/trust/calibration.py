@@ -313,7 +313,7 @@ def calibrated(
     alike = FACES if held_out[0].case.body is not None and shape else 0
 
     def model(name: str, unit: str, values: Array, field: Array, places: Array | None = None) -> NumberModel:
-        evidence = Evidence(vector, average, field, alike)
+        evidence = Evidence(vector, average, field, alike, told)
         return number_model(name, unit, values, evidence, folds, places=places)
 
     numbers, heights = [], []

@@ -146,7 +146,7 @@ class Novelty:
         return self.judge(value, task.varying_features(prepared), lopsided=lopsided)
 
     def left_out(self, task: FieldsTask, samples: FieldsSamples) -> list[Verdict]:
-        """Where each training case lies beside the others."""
+        """Where each training case lies beside the others, in the same unit of distance as new cases."""
         out = []
         for i, graph in enumerate([*samples.graphs, *samples.held_out]):
             others = replace(
@@ -156,10 +156,12 @@ class Novelty:
                 features=None if self.features is None else self.features.without(i),
             )
             features = None if self.features is None else task.varying_features(graph)
-            out.append(others.judge(self.values[i], features))
+            out.append(others.judge(self.values[i], features, gap=self._largest_gap()))
         return out
 
-    def judge(self, value: Array, features: Array | None = None, *, lopsided: float = 0.0) -> Verdict:
+    def judge(
+        self, value: Array, features: Array | None = None, *, lopsided: float = 0.0, gap: float | None = None
+    ) -> Verdict:
         """Compare a shape with the training set.
 
         Inside: every descriptor within the training range widened by a twentieth of it, the nearest training shape no
@@ -171,6 +173,7 @@ class Novelty:
             value: ``[k]`` descriptors.
             features: ``[n, f]`` features of its nodes, those of :attr:`features`.
             lopsided: Share of the area without mirror image, of a shape that had to have one: outside.
+            gap: Unit of the distance; None: the largest gap within the training set.
         """
         low, high = self.values.min(0), self.values.max(0)
         span = np.maximum(high - low, 1e-3 * np.maximum(np.abs(high), 1e-9))
@@ -178,7 +181,7 @@ class Novelty:
         miss[: self.informative] = 0.0
         distances = self._distances(self.values[:, self.informative :], value[self.informative :])
         nearest = int(distances.argmin())
-        distance = float(distances[nearest] / self._largest_gap())
+        distance = float(distances[nearest] / (gap or self._largest_gap()))
         strange, blamed = (0.0, ()) if features is None or self.features is None else self.features.strangers(features)
         if (miss > OUTSIDE).any() or distance > 4 or strange > OUTSIDE or lopsided > 0:
             level: Level = "outside"

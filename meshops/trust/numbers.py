@@ -43,17 +43,19 @@ class Evidence:
         averages: ``[m, p]`` of the predicted fields.
         field: ``[m, 1]`` the number as the predicted fields have it, ``[m, 0]`` where it is none of theirs.
         alike: Last columns of the vector, which are of one unit.
+        told: First columns of the vector, which are conditions.
     """
 
     vector: Array
     averages: Array
     field: Array
     alike: int = 0
+    told: int = 0
 
     def rows(self, index: Sequence[int]) -> Evidence:
         """Of some cases."""
         at = list(index)
-        return Evidence(self.vector[at], self.averages[at], self.field[at], self.alike)
+        return Evidence(self.vector[at], self.averages[at], self.field[at], self.alike, self.told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +74,14 @@ class Bounded:
     high: Array
 
     @classmethod
-    def fitted(cls, kind: str, columns: Array, values: Array, alike: int = 0) -> Bounded:
-        """Regression of ``values [m]`` on ``columns [m, v]``, the last ``alike`` of which are of one unit."""
+    def fitted(cls, kind: str, columns: Array, values: Array, alike: int = 0, free: int = 0) -> Bounded:
+        """Regression of ``values [m]`` on ``columns [m, v]``, the last ``alike`` of one unit, ``free`` ones anywhere."""
         low, high, deviation = columns.min(0), columns.max(0), columns.std(0)
         kept = np.ones(len(low))
         if alike:
             kept[-alike:] = deviation[-alike:] >= NOISE * deviation[-alike:].max()
         beyond = BEYOND * (high - low)
+        beyond[:free] = np.inf
         regression = CaseRegression.fitted(kind, columns * kept, values[:, None], num_conditions=len(kept))
         return cls(regression, kept, low - beyond, high + beyond)
 
@@ -210,8 +213,8 @@ def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence) -> dict[st
     for source in sources:
         if source != FIELDS:
             kind, key = REGRESSED[source]
-            alike = evidence.alike if key == "vector" else 0
-            out[source] = Bounded.fitted(kind, getattr(evidence, key), truth, alike)
+            more = {"alike": evidence.alike, "free": evidence.told} if key == "vector" else {}
+            out[source] = Bounded.fitted(kind, getattr(evidence, key), truth, **more)
     return out
 
 

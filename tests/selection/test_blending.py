@@ -7,15 +7,19 @@ import pytest
 import torch
 
 from meshops.data.normalize import Normalizer
-
 from meshops.selection.blending import blend_weights, blended, nested
 from meshops.selection.scores import Truth, score
 from meshops.selection.search import Candidate, best_blend
 
 
 def truth_of(values: list[torch.Tensor]) -> Truth:
-    return Truth([torch.arange(len(v)) for v in values], values, {"p": slice(0, 1), "q": slice(1, 3)}, torch.zeros(3),
-                 Normalizer.identity(3))
+    return Truth(
+        [torch.arange(len(v)) for v in values],
+        values,
+        {"p": slice(0, 1), "q": slice(1, 3)},
+        torch.zeros(3),
+        Normalizer.identity(3),
+    )
 
 
 def noisy(values: list[torch.Tensor], size: float, seed: int) -> list[torch.Tensor]:

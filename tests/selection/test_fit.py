@@ -56,7 +56,7 @@ def test_the_winner_is_no_worse_than_yardsticks_and_says_how_it_was_chosen(tmp_p
     assert metrics["cross_validation"]["error"] <= min(c["error"] for c in candidates.values())
     assert set(metrics["chosen"]) <= set(candidates)
     weights = metrics["numbers"]["lift"]["weights"]
-    assert sum(weights.values()) == pytest.approx(1) and weights["ridge"] + weights["Gaussian process"] > 0.9
+    assert sum(weights.values()) == pytest.approx(1) and weights["ridge"] > 0.9
     assert result.curve.cases[0] < result.curve.cases[-1]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import meshops
 from meshops.selection import FitConfig, fit
 from meshops.surrogate.outputs import write_prediction
@@ -22,12 +20,3 @@ def test_the_page_gives_conditions_and_errors_and_invents_no_flow(tmp_path: Path
     text = page.read_text(encoding="utf-8")
     assert "0.123" in text and "error on held-out cases" in text
     assert "kg/m³" not in text and "free stream" not in text
-
-
-@pytest.mark.parametrize(("number", "integrated", "called"), [("Cd", True, "Cd as in the table"), ("Cd", False, "Cd")])
-def test_a_number_is_told_apart_from_an_integrated_coefficient(number: str, integrated: bool, called: str) -> None:
-    from meshops.tasks.prediction import Prediction
-
-    made = Prediction.__new__(Prediction)
-    object.__setattr__(made, "forces", object() if integrated else None)
-    assert made.called(number) == called

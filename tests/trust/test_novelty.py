@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 import pyvista as pv
+from torch import nn
 
 from meshops.aero.body_surface import BodySurface
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.descriptors import DESCRIPTORS
+from meshops.datasets.graph_list import GraphList
 from meshops.errors import InputError
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_samples import FieldsSamples
+from meshops.tasks.fields_spec import FieldsSettings
 from meshops.trust import Novelty
 from meshops.trust.novelty import FeatureRange
+from tests.trust.sheets import graph
 
 
 def box(length=1.0, width=0.4, height=0.3, clearance=0.05) -> np.ndarray:
@@ -121,3 +127,50 @@ def test_survives_the_checkpoint(novelty):
     seen = FeatureRange.over(("a",), [np.array([[0.0], [2.0]]), np.array([[-1.0]])])
     back = Novelty.from_dict(Novelty(novelty.values, novelty.shapes, seen).to_dict()).features
     assert back is not None and (back.names, back.low.tolist(), back.high.tolist()) == (("a",), [-1.0], [2.0])
+
+
+def plain(*rows: tuple[float, float]) -> tuple[FieldsTask, FieldsSamples]:
+    """Sheets of a width at an angle, prepared."""
+    settings = FieldsSettings()
+    samples = FieldsTask.samples(GraphList([graph(*row, name=f"s{i}") for i, row in enumerate(rows)]), settings)
+    return FieldsTask.fit(nn.Identity(), samples, settings), samples
+
+
+LATTICE = [(1.0 + 0.1 * i, 0.25 * j) for i in range(5) for j in range(-4, 5)]
+
+
+def test_plain_graphs_are_placed_by_conditions_and_shape() -> None:
+    task, samples = plain(*LATTICE)
+    known = Novelty.of(task, samples)
+    assert known is not None and known.described[0] == ("angle", "")
+    for width, angle, level in ((1.17, 0.1, "inside"), (1.17, 9.0, "outside"), (6.0, 0.1, "outside")):
+        judged = known.of_case(task, task.open(graph(width, angle)))
+        assert judged is not None and judged.level == level, (width, angle)
+        assert (level == "inside") == judged.sentence.startswith("The shape lies inside")
+    assert "Out of range: angle" in known.of_case(task, task.open(graph(1.17, 9.0))).sentence
+
+
+def test_each_training_case_is_placed_beside_the_others() -> None:
+    task, samples = plain(*LATTICE, (1.2, 7.0))
+    known = Novelty.of(task, samples)
+    assert known is not None
+    placed = known.left_out(task, samples)
+    assert len(placed) == len(samples) == 46
+    assert [v.level for v in placed].count("outside") == 1 and placed[-1].level == "outside"
+    assert all(verdict.nearest != name for verdict, name in zip(placed, known.shapes, strict=True))
+
+
+def test_cases_that_do_not_differ_are_not_described() -> None:
+    rows = [graph(1.0, 0.0, name=f"s{i}") for i in range(3)]
+    settings = FieldsSettings(shape=True)
+    samples = FieldsTask.samples(GraphList(rows), settings)
+    assert Novelty.of(FieldsTask.fit(nn.Identity(), samples, settings), samples) is None
+
+
+def test_shape_modes_survive_the_checkpoint() -> None:
+    task, samples = plain(*LATTICE)
+    known = Novelty.of(task, samples)
+    assert known is not None
+    again = Novelty.from_dict(known.to_dict())
+    case = task.open(graph(1.17, 0.1))
+    assert again.of_case(task, case) == known.of_case(task, case)
