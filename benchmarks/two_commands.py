@@ -1,10 +1,11 @@
-"""Seven studies as they lie, two commands each: minutes, winner and held-out errors of ``meshops look`` and ``meshops fit``.
+"""Seven studies as they lie, two commands each, ``meshops look`` and ``meshops fit``: minutes, winner, held-out errors.
 
-    OMP_NUM_THREADS=1 python benchmarks/two_commands.py front plate wake foam --minutes 4
-    OMP_NUM_THREADS=1 python benchmarks/two_commands.py cars bodies aerodynamics --shared ../shared/data --start runs/demo/model.ckpt
+    OMP_NUM_THREADS=1 python benchmarks/two_commands.py front plate foam wake --minutes 4
+    OMP_NUM_THREADS=1 python benchmarks/two_commands.py cars bodies aerodynamics --start runs/demo/model.ckpt
 
-``front``, ``plate``, ``wake`` and ``foam`` are first made by solvers of our own (``meshops generate``); ``cars``, ``bodies``
-and ``aerodynamics`` (continued from ``--start``) are folders of others under ``--shared``. No file of them is changed.
+``front``, ``plate``, ``wake`` and ``foam`` are first made by solvers of our own (``meshops generate``); ``cars``,
+``bodies`` and ``aerodynamics`` (continued from ``--start``) are folders of others under ``--shared``. None of their files
+is changed.
 """
 
 from __future__ import annotations
@@ -46,13 +47,16 @@ def study(name: str, args: argparse.Namespace, at: Path) -> str:
     told = json.loads(Path(fit, "metrics.json").read_text())
     rows = {"fit": told["mean"], **told["baselines"]}
     errors = "; ".join(f"{row} {_errors(values)}" for row, values in rows.items() if row == row.strip())
-    tried = told["cross_validation"]["candidates"]
-    tried = ", ".join(f"{way} {found['error']:.4f}" for way, found in tried.items())
-    return f"{name}: look {looked:.0f} s, fit {took / 60:.1f} min; {errors}; chosen {told['chosen']}; tried {tried}"
+    if told["kind"] == "rollout":
+        tried = {"chosen": min(told["first_looks"], key=told["first_looks"].get), "first looks": told["first_looks"]}
+    else:
+        found = {way: round(row["error"], 4) for way, row in told["cross_validation"]["candidates"].items()}
+        tried = {"chosen": told["chosen"], "tried": found}
+    return f"{name}: look {looked:.0f} s, fit {took / 60:.1f} min; {errors}; {tried}"
 
 
 def _errors(row: dict[str, float]) -> str:
-    return " ".join(f"{key} {value:.4g}" for key, value in row.items() if key.endswith(("_l2", "_rmse", "_error")))
+    return " ".join(f"{key} {value:.4g}" for key, value in row.items() if key.endswith(("_l2", "_error")) or "@" in key)
 
 
 def main() -> None:

@@ -74,6 +74,9 @@ class Blend(nn.Module):
                 continue
             part, total = sums.get(key, (torch.zeros(()), torch.zeros_like(weight)))
             sums[key] = part + weight * member(given), total + weight
+        if not sums:
+            first = self.forward(inputs)
+            return first, torch.zeros_like(first)
         first, second = torch.zeros(()), torch.zeros(())
         for part, weight in sums.values():
             first = first + part

@@ -177,7 +177,14 @@ def train_member(
             return Member(task.model, task.made, fold), kept["sheet"], kept["bare"]
     samples = replace(bench.samples, graphs=[bench.samples.graphs[i] for i in rest], held_out=())
     folder.mkdir(parents=True, exist_ok=True)
-    fit(task, samples, _config(network, steps, bench.seed + fold), folder, resume=True, console=bench.console)
+    fit(
+        task,
+        samples,
+        _config(network, steps, bench.seed + fold),
+        folder,
+        resume=True,
+        console=bench.console or Console(quiet=True),
+    )
     task.eval()
     sheet = [predict_at(task, bench.samples.graphs[i], bench.truth.nodes[i]) for i in held]
     bare: Sheet = []

@@ -51,7 +51,7 @@ class Comparison:
             out.append(f"{name}: " + ", ".join(f"{key} {number}" for key, number in prediction.numbers.items()))
         out += [sentence(pair) for pair in self.pairs]
         if len(self.made) > 2:
-            for number in self.records:
+            for number in dict.fromkeys(pair.number for pair in self.pairs):
                 out.append(f"{number}, smallest first: {', '.join(ranking(self.made, number))}")
         return out + [found.sentence(number, self.level) for number, found in self.records.items()]
 
@@ -60,7 +60,7 @@ class Comparison:
         return {
             "designs": {name: prediction.to_dict() for name, prediction in self.made.items()},
             "pairs": [pair.to_dict() for pair in self.pairs],
-            "ranking": {number: ranking(self.made, number) for number in self.records},
+            "ranking": {p.number: ranking(self.made, p.number) for p in self.pairs},
             "held_out": {number: found.to_dict() for number, found in self.records.items()},
             "level": self.level,
             "notes": list(self.notes),
@@ -121,7 +121,7 @@ def compare(
     trust: Trust = surrogate.trust if cues == {True} or surrogate.bare is None else surrogate.bare
     pairs = compared(trust, made, vectors, level)
     used = pairs[0].level
-    records = {model.name: record(trust, model, used) for model in trust.numbers}
+    records = {m.name: found for m in trust.numbers if (found := record(trust, m, used)) is not None}
     return Comparison(made, pairs, records, used, tuple(notes))
 
 
@@ -165,7 +165,8 @@ def write_comparison(
     """Write ``compare.json`` and ``compare.html``, with pictures of what differs between the first and each other."""
     numbers = write_json(folder / "compare.json", found.to_dict())
     drawn = _pictures(found, surrogate, folder) if pictures else []
-    heads = [f"{WORDS.get(k, k)}" for k in found.records]
+    names = list(dict.fromkeys(pair.number for pair in found.pairs))
+    heads = [WORDS.get(k, k) for k in names]
     tables = {
         "Verdicts": Table(
             ["number", "a", "b", "a less b", f"low ({100 * found.level:.0f} %)", "high", "a is larger", "verdict on a"],
@@ -177,7 +178,7 @@ def write_comparison(
         f"Numbers, with intervals of {100 * found.level:.0f} %": Table(
             ["design", *heads, "beside the training"],
             [
-                [name, *(str(p.numbers[k]) for k in found.records), "–" if p.verdict is None else p.verdict.level]
+                [name, *(str(p.numbers[k]) for k in names), "–" if p.verdict is None else p.verdict.level]
                 for name, p in found.made.items()
             ],
         ),

@@ -56,11 +56,14 @@ class Estimate:
         half = (self.high - self.low) / 2
         if not half > 0:
             return f"{self.value:.4g}"
+        values = self.value, self.low, self.high
         digits = 1 - math.floor(math.log10(half))  # behind the point: two of the half width
-        if 0 <= digits <= 6 and abs(self.value) < 1e5:
-            return "{:.{d}f} ({:.{d}f} to {:.{d}f})".format(self.value, self.low, self.high, d=digits)
-        large = math.floor(math.log10(max(abs(self.value), half)))
-        return "{:.{d}g} ({:.{d}g} to {:.{d}g})".format(self.value, self.low, self.high, d=max(2, large + digits + 1))
+        power = math.floor(math.log10(max(map(abs, values))))
+        if power < 5 and digits <= 6:
+            shown = [f"{round(x, digits):.{max(0, digits)}f}" for x in values]
+        else:
+            shown = [f"{x / 10.0**power:.{max(0, power + digits)}f}e{power}" for x in values]
+        return "{} ({} to {})".format(*shown)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON; what does not apply is left out."""

@@ -26,7 +26,7 @@ from meshops.nn.case_regression import projection
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Estimate, Level, Prediction, RawFields, Verdict
 from meshops.tasks.report import Row
-from meshops.trust.conformal import cases_needed, check_level, highest_level, radius
+from meshops.trust.conformal import LEVEL, cases_needed, check_level, highest_level, radius
 from meshops.trust.field_widths import FieldWidths, lengths, node_places
 from meshops.trust.numbers import Evidence, NumberModel, number_model
 from meshops.trust.quantities import COEFFICIENTS, FACES, Quantity, averages, case_vector, coefficients, peaks
@@ -86,21 +86,21 @@ class Trust:
         """
         count = len(self.cases)
         level = highest_level(count) if level is None else check_level(level, count)
-        nodes, scale = task.at_nodes(raw), self.scale(None if verdict is None else verdict.distance)
+        nodes, distance = task.at_nodes(raw), None if verdict is None else verdict.distance
         found = quantities_of(raw.case, nodes, task)
         evidence = self._evidence(task, raw, nodes, found)
-        scales = self.scales()
         values = {m.name: m.value(evidence(m.name)) for m in self.numbers}
         made = task.told(raw, self._agreeing(task, raw.case, nodes, values))
         known, told = true_quantities(raw.case, task), {}
         for model in (*self.numbers, *self.peaks):
             value = values.get(model.name, None)
             value = model.value(evidence(model.name)) if value is None else value
-            half = model.half_width(level, scale, scales) if level else None
+            size = np.abs(model.residuals)
+            half = model.half_width(level, self.scale(distance, size), self.scales(size)) if level else None
             there, true = found.get(model.name), known.get(model.name)
             told[model.name] = Estimate(
                 value=value,
-                low=None if half is None else value - half,
+                low=None if half is None else value - half if "|" not in model.name else max(0.0, value - half),
                 high=None if half is None else value + half,
                 level=level or None,
                 unit=model.unit,
@@ -117,19 +117,33 @@ class Trust:
             made,
             numbers={**numbers, **kept},
             peaks={m.name: told[m.name] for m in self.peaks if m.name in found},
-            widths=self._field_widths(task, raw, level, scale) if level else {},
+            widths=self._field_widths(task, raw, level, self.scale(distance)) if level else {},
             level=level or None,
         )
 
-    def scale(self, distance: float | None) -> float:
-        """How many times larger than usual errors are expected so far from the training."""
+    def scale(self, distance: float | None, errors: Array | None = None) -> float:
+        """How many times larger than usual errors are expected so far from the training; never less than 1.
+
+        Args:
+            distance: Of the case; None: not known.
+            errors: ``[m]`` of the held-out cases, whose growth counts; None: of the fields.
+        """
         if distance is None or not len(self.distances):
             return 1.0
-        base, slope = self._growth()
-        usual = base + slope * self.distances.mean()
-        far = max(1.0, distance / max(float(self.distances.max()), 1e-9))
-        inside = min(distance, float(self.distances.max()))
-        return float((base + slope * inside) / usual * far) if usual > 0 else far
+        errors = self._field_errors() if errors is None else errors
+        most = max(float(self.distances.max()), 1e-9)
+        base, slope = _growth(self.distances, errors)
+        usual = base + slope * float(self.distances.mean())
+        inside = (base + slope * min(distance, most)) / usual if usual > 0 else 1.0
+        return max(1.0, inside) * max(1.0, distance / most)
+
+    def scales(self, errors: Array | None = None) -> Array:
+        """``[m]`` of the held-out cases themselves."""
+        return (
+            np.array([self.scale(d, errors) for d in self.distances])
+            if len(self.distances)
+            else np.ones(len(self.cases))
+        )
 
     def expected(self, level: str, task: FieldsTask) -> str:
         """The error that held-out cases had which lay so, in words."""
@@ -219,20 +233,11 @@ class Trust:
         """What a case is compared by."""
         return case_vector(case, prepared, task.spec, shape=self.shape)
 
-    def _growth(self) -> tuple[float, float]:
-        """Error at distance zero, and how it grows: least squares without falling."""
-        from scipy.optimize import nnls
-
-        error = np.nanmean(self.errors, axis=1) if self.errors.size else np.ones(len(self.distances))
-        good = np.isfinite(error)
-        if good.sum() < 3:
-            return 1.0, 0.0
-        (base, slope), _ = nnls(np.stack([np.ones(good.sum()), self.distances[good]], 1), error[good])
-        return float(base), float(slope)
-
-    def scales(self) -> Array:
-        """``[m]`` of the held-out cases themselves."""
-        return np.array([self.scale(d) for d in self.distances]) if len(self.distances) else np.ones(len(self.cases))
+    def _field_errors(self) -> Array:
+        """``[m]`` mean relative error of the fields; NaN where none is defined."""
+        known = np.isfinite(self.errors)
+        total = np.where(known, self.errors, 0.0).sum(1)
+        return np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
 
     def _evidence(self, task: FieldsTask, raw: RawFields, nodes: dict[str, Any], found: Mapping[str, Quantity]) -> Any:
         vector, mean = self.vector(task, raw.case, raw.prepared)[None], averages(raw.case, nodes, task.spec)[None]
@@ -299,8 +304,11 @@ def calibrated(
     Raises:
         InputError: There is no case.
     """
-    if not held_out:
-        raise InputError("no case to calibrate with; give cases with all the fields of the surrogate")
+    if len(held_out) < 2:
+        raise InputError(
+            f"{len(held_out)} case to calibrate with; give at least 2, and {cases_needed(LEVEL)} for "
+            f"intervals of {100 * LEVEL:.0f} %"
+        )
     found, true, vectors, mean, sizes = [], [], [], [], []
     for raw in held_out:
         nodes = task.at_nodes(raw)
@@ -350,6 +358,17 @@ def calibrated(
         for raw in held_out
     ]
     return replace(out, widths=FieldWidths.of(parts, out.scales(), _central(vector)))
+
+
+def _growth(distances: Array, errors: Array) -> tuple[float, float]:
+    """Error at distance zero, at least half the mean, and how it grows: least squares without falling."""
+    from scipy.optimize import nnls
+
+    good = np.isfinite(errors)
+    if good.sum() < 3:
+        return 1.0, 0.0
+    (base, slope), _ = nnls(np.stack([np.ones(good.sum()), distances[good]], 1), errors[good])
+    return max(float(base), 0.5 * float(errors[good].mean())), float(slope)
 
 
 def quantities_of(case: Case, nodes: Mapping[str, Any], task: FieldsTask) -> dict[str, Quantity]:

@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from meshops.errors import InputError
 from meshops.tasks.prediction import Prediction
 from meshops.trust.calibration import Trust
 from meshops.trust.conformal import check_level, highest_level
@@ -168,10 +167,11 @@ def compared(
         for a, b in combinations(made, 2):
             apart = trust.apart(vectors[a], vectors[b])
             change = made[a].numbers[model.name].value - made[b].numbers[model.name].value
-            scale = max(_scale(trust, made[a]), _scale(trust, made[b]))
+            scale = max(_scale(trust, made[name], model) for name in (a, b))
             half = pairs.radius(level) * float(pairs.size(apart)) * scale
             likely = pairs.larger(change, apart, scale)
-            same = apart < SAME
+            same = apart < SAME and abs(change) < SAME * abs(made[a].numbers[model.name].value)
+            half = 0.0 if same else half
             call: Call = "the same" if same else "larger" if likely >= level else "smaller"
             if not same and 1 - level < likely < level:
                 call = "too close to call"
@@ -180,19 +180,19 @@ def compared(
     return out
 
 
-def _scale(trust: Trust, made: Prediction) -> float:
-    return max(1.0, trust.scale(None if made.verdict is None else made.verdict.distance))
+def _scale(trust: Trust, made: Prediction, model: NumberModel) -> float:
+    return trust.scale(None if made.verdict is None else made.verdict.distance, np.abs(model.residuals))
 
 
-def record(trust: Trust, model: NumberModel, level: float) -> Record:
-    """How verdicts go on pairs of held-out cases, each judged by the pairs of the others."""
+def record(trust: Trust, model: NumberModel, level: float) -> Record | None:
+    """How verdicts go on pairs of held-out cases, each judged by the pairs of the others; None of fewer than four."""
+    if len(model.truth) < 4:
+        return None
     distances = case_distances(trust)
     every = list(combinations(range(len(model.truth)), 2))
     if len(every) > MOST_PAIRS:
         chosen = np.random.default_rng(0).choice(len(every), MOST_PAIRS, replace=False)
         every = [every[i] for i in sorted(chosen)]
-    if len(model.truth) < 4:
-        raise InputError(f"{len(model.truth)} held-out cases are too few to judge verdicts by; at least 4 are needed")
     others = {j: Pairs(model, distances, (j,)) for j in range(len(model.truth))}
     rows = []
     for j, k in every:

@@ -75,7 +75,7 @@ class Bounded:
 
     @classmethod
     def fitted(cls, kind: str, columns: Array, values: Array, alike: int = 0, free: int = 0) -> Bounded:
-        """Regression of ``values [m]`` on ``columns [m, v]``, the last ``alike`` of one unit, ``free`` ones anywhere."""
+        """Of ``values [m]`` on ``columns [m, v]``: the last ``alike`` have one unit, the first ``free`` no bounds."""
         low, high, deviation = columns.min(0), columns.max(0), columns.std(0)
         kept = np.ones(len(low))
         if alike:
@@ -113,7 +113,7 @@ class NumberModel:
         weights: Of each source.
         regressions: Of the sources that are some.
         truth: ``[m]`` the number of each held-out case.
-        found: ``[m]`` as it was found for that case without it.
+        found: ``[m]`` as it was found for that case: sources without it, weights from the errors of other folds.
         errors: Mean absolute held-out error of every source and of the blend.
         places: ``[m]`` how far the place of a peak was missed, in sizes of the case; empty for others.
     """
