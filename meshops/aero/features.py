@@ -18,7 +18,7 @@ quadrature: another triangulation of the same shape gives nearly the same number
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ from meshops.partition.ball_tree import BallTree
 
 MERGED = 2.0**-11  # merging: grid of places and turns, above the noise of normals in single precision
 TURN = 0.1  # merging: a quarter turn counts as this many body lengths (times sqrt 2)
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 ROWS = 128  # nodes whose interactions with all sources are held at once: they stay in the cache of a core
 
 
@@ -260,21 +261,41 @@ def changes_along(
     radius. Panels count by area, by a Gaussian of their distance, and by how far they face the same way.
     """
     direction = velocity / velocity.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    c, p = panels.center, pressure.unsqueeze(1)
+    products = torch.stack([c[:, i] * c[:, j] for i, j in PAIRS], 1)
+    columns = torch.cat([torch.ones_like(p), c, p, p * c, products], 1) * panels.area.unsqueeze(1)
     out = [torch.empty(len(pos), 2) for _ in radii]
     for start in range(0, len(pos), ROWS):
         rows = slice(start, start + ROWS)
-        square = _squares(pos[rows], panels.center).clamp_(min=0)
+        square = _squares(pos[rows], c).clamp_(min=0)
         square -= square.amin(1, keepdim=True)
-        along = direction[rows] @ panels.center.T - (direction[rows] * pos[rows]).sum(1, keepdim=True)
-        facing = (normal[rows] @ panels.normal.T).clamp_(min=0).mul_(panels.area)
-        moments = torch.stack([along, along.square(), along * pressure, pressure.expand_as(along)])
-        for found, radius in zip(out, radii, strict=True):
-            weight = facing * torch.exp(square * (-0.5 / radius**2))
-            weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-20)
-            a, aa, ac, c = (moments * weight).sum(2)
-            slope = (ac - a * c) / (aa - a * a).clamp(min=1e-3 * radius**2)
-            found[rows] = torch.stack([c, (radius * slope).clamp(-3, 3)], 1)
+        facing = (normal[rows] @ panels.normal.T).clamp_(min=0)
+        for k, near in _gaussians(square, radii):
+            sums = (facing * near) @ columns
+            sums = sums[:, 1:] / sums[:, :1].clamp(min=1e-20)
+            out[k][rows] = _line(sums, direction[rows], radii[k])
     return [part for found in out for part in found.split(1, 1)]
+
+
+def _line(mean: Tensor, direction: Tensor, radius: float) -> Tensor:
+    """Mean and rise ``[n, 2]`` from means of place, quantity p, p times place and products of places, ``[n, 13]``."""
+    place, p, p_place, products = mean.split((3, 1, 3, 6), 1)
+    across = torch.stack([(2 - (i == j)) * direction[:, i] * direction[:, j] for i, j in PAIRS], 1)
+    spread = (products * across).sum(1) - (place * direction).sum(1).square()
+    slope = ((p_place - p * place) * direction).sum(1) / spread.clamp(min=1e-3 * radius**2)
+    return torch.stack([p[:, 0], (radius * slope).clamp(-3, 3)], 1)
+
+
+def _gaussians(square: Tensor, radii: list[float]) -> Iterator[tuple[int, Tensor]]:
+    """Gaussian weights of squared distances for each radius, widest first; the tensor is used again for the next."""
+    weight, last = square, 0.0
+    for i in sorted(range(len(radii)), key=lambda i: -radii[i]):
+        if last and abs(last / radii[i] - 2) < 1e-6:
+            weight.square_().square_()  # half the radius: the fourth power, cheaper than another exponential
+        else:
+            weight = torch.exp(square * (-0.5 / radii[i] ** 2))
+        last = radii[i]
+        yield i, weight
 
 
 def _inverse_cube(x: Tensor, sources: Tensor, soft: Tensor) -> Tensor:
@@ -299,17 +320,10 @@ def _smoothed(pos: Tensor, normal: Tensor, panels: Body, radii: list[float]) -> 
     moments = torch.cat([torch.ones(len(panels.area), 1), panels.center, panels.normal], 1)
     moments = moments * panels.area.unsqueeze(1)
     sums = [torch.empty(len(pos), 7) for _ in radii]
-    descending = sorted(range(len(radii)), key=lambda i: -radii[i])
     for start in range(0, len(pos), ROWS):
         square = _squares(pos[start : start + ROWS], panels.center).clamp_(min=0)
         square -= square.amin(1, keepdim=True)  # far from the body (volume nodes) all weights would underflow
-        weight, last = square, 0.0
-        for i in descending:
-            if last and abs(last / radii[i] - 2) < 1e-6:
-                weight.square_().square_()  # half the radius: the fourth power, cheaper than another exponential
-            else:
-                weight = torch.exp(square * (-0.5 / radii[i] ** 2))
-            last = radii[i]
+        for i, weight in _gaussians(square, radii):
             sums[i][start : start + ROWS] = weight @ moments
     result = []
     for total, radius in zip(sums, radii, strict=True):

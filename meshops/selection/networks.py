@@ -195,7 +195,7 @@ def train_member(
     return Member(task.model, task.made, fold), sheet, bare
 
 
-def train_ahead(network: Network, bench: Bench, steps: int) -> None:
+def train_ahead(network: Network, bench: Bench, steps: int) -> bool:
     """Train the members in processes of one thread each; :func:`train_member` has them then.
 
     Steps are too short for a second thread to help, but members do not need each other. A process that fails is not
@@ -206,12 +206,15 @@ def train_ahead(network: Network, bench: Bench, steps: int) -> None:
         bench: Of all members.
         steps: Of each.
 
+    Returns:
+        Whether that was tried.
+
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have kept what they learnt.
     """
     workers, members = min(torch.get_num_threads(), len(bench.split.folds)), len(bench.split.folds)
     if workers < 2:
-        return
+        return False
     content = pickle.dumps((network, replace(bench, console=None), steps))
     command = [sys.executable, "-m", "meshops.selection.worker"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -242,6 +245,7 @@ def train_ahead(network: Network, bench: Bench, steps: int) -> None:
                 process.terminate()
         for process in running:
             process.wait()
+    return True
 
 
 def _done(bench: Bench, name: str, fold: int) -> Path:

@@ -163,7 +163,7 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
     return FieldsSettings(
         fields=config.fields,
         nodes=1024 if body else SUBSET if large else 0,
-        passes=4 if body else 2,
+        passes=2,
         mesh_cues=body and first.get("location") == "cell",
         hide_cues=0.15,
         radii=(0.02, 0.04, 0.08, 0.16, 0.32),

@@ -52,6 +52,7 @@ TREES = "boosted trees"
 TREE_SHARE, TREE_ROW = 0.15, 2e-4  # of the time for trees of folds, and seconds of a channel of a row on one core
 CLOSED, TRAINED = 0.15, 0.7  # shares of the time for closed forms, and for networks
 LOOK = 0.1  # of the time for networks: a first look at each, where there are several
+MANY = 3  # members of a network, from which on each sees the nodes of a case dealt into subsets once
 BLENDED = 4  # candidates in a blend at most
 Array = NDArray[np.float64]
 
@@ -218,7 +219,7 @@ class Search:
         trained, sheet, begun = [], [torch.empty(0)] * len(self.split.learn), time.perf_counter()
         bare: Sheet = list(sheet) if self.samples.spec.cues() else []
 
-        train_ahead(network, bench, steps)
+        ahead = train_ahead(network, bench, steps)
         for fold in range(members):
             member, rows, hidden = train_member(network, bench, fold, steps)
             for k, case in enumerate(bench.parts(fold)[1]):
@@ -228,7 +229,7 @@ class Search:
             trained.append(member)
             errors = [score(np.array([list(bench.truth.errors(i, sheet[i]).values())])) for i in bench.parts(fold)[1]]
             left = (members - fold - 1) / (fold + 1) * (time.perf_counter() - begun) / 60
-            told = f"held-out error {np.mean(errors):.4f}, about {left:.1f} min left"
+            told = f"held-out error {np.mean(errors):.4f}" + ("" if ahead else f", about {left:.1f} min left")
             self.console.print(f"  {network.name} {fold + 1} of {members}: {told}")
         found.candidates.append(
             Candidate(
@@ -335,7 +336,10 @@ def assemble(search: Search, found: Found, carried: Carried) -> FieldsTask:
             members.append((member.model, member.made, weights / len(candidate.members)))
     if not members:  # the training mean alone: components without any
         members.append((*fitted(carried, Variant("average", 0)), np.zeros(len(search.samples.spec.fields))))
-    return with_model(search.task, *_one_model(members, search.samples.spec.sizes))
+    out = with_model(search.task, *_one_model(members, search.samples.spec.sizes))
+    if any(len(by_name[name].members) >= MANY for name in found.blend):
+        out.asked["passes"] = 1  # the members average over each other, that is enough
+    return out
 
 
 def _one_model(members: Sequence[tuple[nn.Module, Made, Array]], sizes: Sequence[int]) -> tuple[nn.Module, Made]:
