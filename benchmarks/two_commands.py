@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/two_commands.py front plate foam wake --minutes 4
     OMP_NUM_THREADS=1 python benchmarks/two_commands.py cars bodies aerodynamics --start runs/demo/model.ckpt
 
-``front``, ``plate``, ``wake`` and ``foam`` are first made by solvers of our own (``meshops generate``); ``cars``,
-``bodies`` and ``aerodynamics`` (continued from ``--start``) are folders of others under ``--shared``, whose files no one
-changes.
+``front``, ``plate``, ``wake`` and ``foam`` are first made by solvers of our own (``meshops generate``). ``cars``,
+``bodies`` and ``aerodynamics`` (continued from ``--start``) are folders of others under ``--shared``; none of their
+files is changed.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def run(argv: Sequence[str]) -> int:
     """Fit 24 shapes, judge on 6 others, predict a new STL, write the reports."""
     options = parser(
         "demo",
-        "Fit a surrogate to 24 RANS cases of Ahmed bodies (trees and folds of MSPT, chosen by cross-validation), judge\n"
-        "it on 6 others, predict a new STL with intervals and report. Takes some minutes on two CPU cores; needs no data\n"
-        "and no network.",
+        "Fit a surrogate to 24 RANS cases of Ahmed bodies (trees and folds of MSPT, chosen by cross-validation),\n"
+        "judge it on 6 others, predict a new STL with intervals and report. Takes some minutes on two CPU cores;\n"
+        "needs no data and no internet.",
     )
     options.add_argument("--out", default="runs/demo", help="folder of the run (default: %(default)s)")
     options.add_argument("--smoke", action="store_true", help="a few cases, no network: does everything run?")

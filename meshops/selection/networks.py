@@ -11,7 +11,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,6 +76,13 @@ GRAPHS = (
     Network("mspt", {"name": "mspt", "channels": 64, "depth": 4, "num_heads": 4}, {"batch_size": 1, "lr": 2e-3}),
     Network("mppde", {"name": "mppde"}, {"batch_size": 1, "lr": 1e-3}),
 )
+
+
+def named_networks(names: Sequence[str] | None, *, bodies: bool) -> tuple[Network, ...]:
+    """Networks that may be tried, in the size that suits the data where one is known; None: all of these."""
+    suited = {network.name: network for network in (BODIES if bodies else GRAPHS)}
+    chosen = suited if names is None else names
+    return tuple(suited.get(name, Network(name, {"name": name})) for name in chosen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,6 @@ from meshops.selection.config import FitConfig
 from meshops.selection.curve import learning_curve
 from meshops.selection.folder import fit_folder
 from meshops.selection.folds import FEW, Split, split_cases
-from meshops.selection.networks import Network
 from meshops.selection.result import FitResult
 from meshops.selection.scores import Truth
 from meshops.selection.search import Found, Search, assemble, yardstick_tasks
@@ -130,8 +129,7 @@ def _fit(
     screen.print(f"{samples.describe()}; {len(split.folds)} folds, {len(split.test)} cases judge the winner")
     for note in (*samples.notes(), *notes):
         screen.print(f"note: {note}")
-    networks = None if config.networks is None else tuple(Network(n, {"name": n}) for n in config.networks)
-    networks = () if len(cases) < FEW else networks
+    networks = () if len(cases) < FEW else config.networks
     search = Search(task, samples, split, 60 * config.minutes, folder / "work", screen, config.seed, networks)
     found, carried = search.run()
     going_on = started(config.start, search, learning) if config.start else None

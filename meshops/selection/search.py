@@ -26,13 +26,12 @@ from meshops.models import create_model
 from meshops.selection.blending import apart, blend_weights, blended, nested
 from meshops.selection.folds import FEW, Split
 from meshops.selection.networks import (
-    BODIES,
     CORES,
-    GRAPHS,
     LEAST_STEPS,
     Bench,
     Member,
     Network,
+    named_networks,
     predict_at,
     seconds_per_step,
     slowness,
@@ -123,7 +122,7 @@ class Search:
         folder: For finished parts.
         console: Where progress goes.
         seed: Of all that is random.
-        networks: That may be tried; None: those that suit the data.
+        networks: Names of those that may be tried; None: those that suit the data.
     """
 
     task: FieldsTask
@@ -133,7 +132,7 @@ class Search:
     folder: Path
     console: Console
     seed: int = 0
-    networks: tuple[Network, ...] | None = None
+    networks: tuple[str, ...] | None = None
 
     def run(self) -> tuple[Found, Carried]:
         """Try everything the time allows; Ctrl-C ends it with what there is."""
@@ -196,7 +195,7 @@ class Search:
 
     def _networks(self, found: Found, bench: Bench, carried: Carried) -> None:
         del carried
-        wanted = self.networks if self.networks is not None else BODIES if self.samples.spec.bodies else GRAPHS
+        wanted = named_networks(self.networks, bodies=self.samples.spec.bodies)
         able = [network for network in wanted if usable(network, self.samples)]
         if not able or len(self.samples.graphs) < 4:
             return

@@ -59,7 +59,7 @@ class Estimate:
         values = self.value, self.low, self.high
         digits = 1 - math.floor(math.log10(half))  # behind the point: two of the half width
         power = math.floor(math.log10(max(map(abs, values))))
-        if power < 5 and digits <= 6:
+        if power < 6 and digits <= 6:
             shown = [f"{round(x, digits):.{max(0, digits)}f}" for x in values]
         else:
             shown = [f"{x / 10.0**power:.{max(0, power + digits)}f}e{power}" for x in values]

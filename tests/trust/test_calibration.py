@@ -129,8 +129,10 @@ def test_what_cases_support_is_told(surrogate: Surrogate) -> None:
         (Estimate(0.3, -1.7, 2.3, 0.9), "0.3 (-1.7 to 2.3)"),
         (Estimate(150000.0, 149999.0, 150001.0, 0.9), "150000 (149999 to 150001)"),
         (Estimate(9.96, 9.06, 10.86, 0.9), "9.96 (9.06 to 10.86)"),
-        (Estimate(1e-8, 0.9e-8, 1.1e-8, 0.9), "1e-08 (9e-09 to 1.1e-08)"),
+        (Estimate(1e-8, 0.9e-8, 1.1e-8, 0.9), "1.00e-8 (0.90e-8 to 1.10e-8)"),
         (Estimate(1.5, 1.5, 1.5, 0.9), "1.5"),
+        (Estimate(1520.0, 1396.0, 1644.0, 0.9), "1520 (1400 to 1640)"),
+        (Estimate(1.67e8, 6.69e7, 2.66e8, 0.9), "1.67e8 (0.67e8 to 2.66e8)"),
     ],
 )
 def test_as_many_digits_are_shown_as_the_interval_is_worth(estimate: Estimate, text: str) -> None:
