@@ -148,8 +148,8 @@ def main() -> None:
         right, close, called, covered = (table[:, k].astype(bool) for k in range(4))
         sys.stdout.write(
             f"pairs of {name}: {len(rows)}, sign right {_share(right)}, of {close.sum()} within 3 % "
-            f"{_share(right[close])}, called {_share(called)}, of these right {_share(right[called])}, inside {_share(covered)}, "
-            f"Brier {table[:, 4].mean():.3f}\n"
+            f"{_share(right[close])}, called {_share(called)}, of these right {_share(right[called])}, "
+            f"inside {_share(covered)}, Brier {table[:, 4].mean():.3f}\n"
         )
     if trust is not None and len(trust.cases) >= 12:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in resplit(trust).items())

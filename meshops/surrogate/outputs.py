@@ -96,11 +96,11 @@ def write_case_report(
         subtitle=f"{case.rows:,} {'cells' if case.location == 'cell' else 'points'}, {prediction.seconds:.1f} s",
         summary=_summary(prediction, spec),
         forces=force_table(prediction.forces, prediction.true_forces),
-        field_table=field_table(case, prediction.fields, prediction.errors, spec),
+        field_table=field_table(case, prediction.fields, prediction.errors, spec, prediction.widths),
         pictures=pictures,
         scene=case_scene(case, prediction.fields, spec),
         trust=_trust(prediction, surrogate),
-        tables=_known_errors(prediction, surrogate),
+        tables=_number_tables(prediction) | _known_errors(prediction, surrogate),
         warnings=case.notes,
         provenance=_provenance(prediction, surrogate),
         downloads=[(file.as_posix(), CONTENTS.get(file.suffix, file.name)) for file in files],
@@ -111,6 +111,30 @@ def write_case_report(
 def _spec(surrogate: Surrogate) -> FieldsSpec:
     assert isinstance(surrogate.spec, FieldsSpec)
     return surrogate.spec
+
+
+def _number_tables(prediction: Prediction) -> dict[str, Table]:
+    """Numbers and peaks with their intervals and what they rest on."""
+    out = {}
+    level = f" ({100 * prediction.level:.0f} %)" if prediction.level else ""
+    for title, found in (("Numbers", prediction.numbers), ("Peaks of the fields", prediction.peaks)):
+        if not found:
+            continue
+        heads = ["", "value", f"from{level}", "to", "unit", "mean of the training", "rests on"]
+        rows = [
+            [WORDS.get(name, name), n.value, _or_dash(n.low), _or_dash(n.high), n.unit, _or_dash(n.constant), n.basis]
+            for name, n in found.items()
+        ]
+        if any(n.true is not None for n in found.values()):
+            heads.append("in the file")
+            for row, n in zip(rows, found.values(), strict=True):
+                row.append(_or_dash(n.true))
+        out[title] = Table(heads, rows)
+    return out
+
+
+def _or_dash(value: float | None) -> float | str:
+    return "–" if value is None else value
 
 
 def _known_errors(prediction: Prediction, surrogate: Surrogate) -> dict[str, Table]:
@@ -130,7 +154,7 @@ def _trust(prediction: Prediction, surrogate: Surrogate) -> TrustSection | None:
     mean = held_out.get("mean", {}) if prediction.cues or not plain else plain
     return TrustSection(
         level=verdict.level,
-        sentence=f"{verdict.sentence} Nearest training shape: {verdict.nearest}.",
+        sentence=" ".join(filter(None, (verdict.sentence, verdict.expected, f"Nearest: {verdict.nearest}."))),
         rows=[(f"{name} [{unit}]" if unit else name, *rest) for name, unit, *rest in verdict.rows],  # type: ignore[misc]
         expected_error=_expected(mean, _spec(surrogate)),
     )

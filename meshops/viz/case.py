@@ -80,8 +80,11 @@ def case_scene(case: Case, fields: Fields, spec: CaseSpec) -> str | None:
     return scene_html(case.original(), shown, units=units, flow=case.flow.flow, up=case.flow.up)
 
 
-def field_table(case: Case, fields: Fields, errors: Mapping[str, Mapping[str, Any]], spec: CaseSpec) -> Table:
-    """Range of each field (of the length of vectors), and its errors where the truth is known."""
+def field_table(
+    case: Case, fields: Fields, errors: Mapping[str, Mapping[str, Any]], spec: CaseSpec, widths: Fields | None = None
+) -> Table:
+    """Range of each field (of the length of vectors), half its interval, and its errors where the truth is known."""
+    half = ["interval: ±, on average"] if widths else []
     columns = {"rel. L2": "rel_l2", "rel. L2 (area)": "rel_l2_area", "MAE": "mae", "R²": "r2"} if errors else {}
     rows = []
     for name, unit in zip(spec.fields, spec.units_at(case.flow), strict=True):
@@ -92,8 +95,9 @@ def field_table(case: Case, fields: Fields, errors: Mapping[str, Mapping[str, An
             unit,
             *(float(function(length)) for function in RANGE.values()),
         ]
+        row += [float(np.mean(widths[name]))] if widths else []
         rows.append([*row, *(errors.get(name, {}).get(key, "–") for key in columns.values())])
-    return Table(["field", "unit", *RANGE, *columns], rows)
+    return Table(["field", "unit", *RANGE, *half, *columns], rows)
 
 
 def force_table(forces: Forces | None, true: Forces | None) -> Table | None:
