@@ -18,6 +18,7 @@ from meshops.surrogate.outputs import WORDS
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.trust import Trust
+from meshops.trust.calibration import CONTRADICTS
 from meshops.trust.compare import Difference, Record, compared, ranking, record
 from meshops.trust.field_widths import node_places
 from meshops.viz.case import file_part
@@ -131,7 +132,9 @@ def _comparable(made: Mapping[str, Prediction]) -> list[str]:
     Raises:
         InputError: They cannot be compared.
     """
-    notes = list(dict.fromkeys(note for prediction in made.values() for note in prediction.case.notes))
+    notes = list(
+        dict.fromkeys(n for prediction in made.values() for n in prediction.case.notes if CONTRADICTS not in n)
+    )
     cases = {name: prediction.case for name, prediction in made.items()}
     first, *others = cases.values()
     for case in others:
@@ -235,7 +238,7 @@ def _pictures(found: Comparison, surrogate: Surrogate, folder: Path) -> list[tup
         for field, unit in zip(task.spec.fields, task.spec.units_at(made.case.flow), strict=True):
             carried = _carried(first, made, first.fields[field], task)
             path = folder / f"{file_part(other)}_{file_part(field)}.png"
-            titles = (name, other, f"{other} less {name}")
+            titles = (name, other, "difference")
             comparison_picture(mesh, field, carried, made.fields[field], path, unit=unit, titles=titles, **axes)
             drawn.append((path, f"{field}: {name} drawn on {other}, {other}, and the difference"))
     return drawn

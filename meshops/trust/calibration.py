@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 LEVELS: tuple[Level, ...] = ("inside", "edge", "outside")
 AGREE = 0.02  # of its size: a coefficient of a table that is so near to the integrated one is the same
 TABLE = " of the table"  # a number that is called as a coefficient, but is not the integrated one
+CONTRADICTS = "in the file differs from the prediction"
 SURPRISE = 2.0  # times the largest error expected: a truth that far off is of something else
 
 
@@ -172,7 +173,7 @@ class Trust:
             most = SURPRISE * float(known.max()) * max(1.0, scale)
             if error > most:
                 out.append(
-                    f"'{name}' in the file differs from the prediction by {100 * error:.0f} %, the largest error of "
+                    f"'{name}' {CONTRADICTS} by {100 * error:.0f} %, the largest error of "
                     f"{len(known)} held-out cases was {100 * known.max():.0f} %: is the file of another solver, unit, "
                     "sign or condition?"
                 )

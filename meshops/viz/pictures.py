@@ -126,12 +126,12 @@ def comparison_picture(
             for values, scale in zip(columns, scales, strict=True)
         ]
         rows.append([_with_heading(p, h if not rows else "") for p, h in zip(panels, headings, strict=True)])
-    what = f"|{name} error|" if vector else f"{name}: prediction − truth"
+    what = f"|{name} {titles[2]}|" if vector else f"{name}: {titles[1]} − {titles[0]}"
     bars = [
         Bar(scale=shared, label=_label(name, true_values, unit), first=0, last=1),
         Bar(scale=scales[2], label=_label(what, error, unit), first=2, last=2),
     ]
-    return sheet(rows, bars, path, title=f"{name}: truth, prediction and error")
+    return sheet(rows, bars, path, title=f"{name}: {titles[0]}, {titles[1]} and {titles[2]}")
 
 
 def partition_picture(
