@@ -21,7 +21,7 @@ from meshops.tasks.fields_samples import as_cases, case_at
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.inference import NodePredictor
 from meshops.tasks.prediction import Estimate, Prediction
-from meshops.tasks.report import Report, Row, means
+from meshops.tasks.report import Report, Row, means, shown
 
 Array = NDArray[np.float32]
 HEADINGS = {"drag_error": "|dCd|", "lift_error": "|dCl|"}
@@ -85,8 +85,20 @@ def fields_report(
         baselines={name: summary(table) for name, table in tables.items() if name and table},
         details=dict(asked),  # type: ignore[arg-type]
         columns=columns,
+        lines=_coverage(mean),
         pictures=pictures,
     )
+
+
+def _coverage(mean: Row) -> list[str]:
+    """How many true values lay inside the intervals, and how wide these were."""
+    known = {key.removesuffix("_covered"): share for key, share in mean.items() if key.endswith("_covered")}
+    rows = [
+        f"{name} {100 * float(share):.0f} % ({shown(mean.get(f'{name}_width'))})"
+        for name, share in known.items()
+        if share is not None
+    ]
+    return [f"inside their intervals (width): {', '.join(rows)}"] if rows else []
 
 
 def _heading(number: str, unit: str) -> str:

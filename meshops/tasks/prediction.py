@@ -83,6 +83,7 @@ class Verdict:
         nearest: Name of that case.
         rows: (descriptor, unit, value, training minimum, training maximum, inside).
         expected: The error that cases so placed had, in words; empty: not known.
+        reach: The distance, and how far numbers lie out of range: what errors are expected to grow with.
     """
 
     level: Level
@@ -91,6 +92,7 @@ class Verdict:
     nearest: str
     rows: tuple[tuple[str, str, float, float, float, bool], ...]
     expected: str = ""
+    reach: float = 0.0
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

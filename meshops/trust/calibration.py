@@ -50,7 +50,7 @@ class Trust:
         peaks: How each peak is found.
         widths: Of fields; None where no case has all of them.
         errors: ``[m, f]`` relative L2 error of each field.
-        distances: ``[m]`` of each case from the others, see :class:`meshops.trust.Novelty`.
+        distances: ``[m]`` reach of each case beside the others, see :class:`meshops.tasks.prediction.Verdict`.
         levels: Where each lay.
         vectors: ``[m, v]`` conditions and shape.
         num_conditions: Of these.
@@ -87,7 +87,7 @@ class Trust:
         """
         count = len(self.cases)
         level = highest_level(count) if level is None else check_level(level, count)
-        nodes, distance = task.at_nodes(raw), None if verdict is None else verdict.distance
+        nodes, distance = task.at_nodes(raw), None if verdict is None else verdict.reach
         found = quantities_of(raw.case, nodes, task)
         evidence = self._evidence(task, raw, nodes, found)
         values = {m.name: m.value(evidence(m.name)) for m in self.numbers}
@@ -164,7 +164,7 @@ class Trust:
     def contradictions(self, task: FieldsTask, made: Prediction) -> list[str]:
         """Sentences on a truth in the file that is farther off than an error of the model can be."""
         out = []
-        scale = self.scale(None if made.verdict is None else made.verdict.distance)
+        scale = self.scale(None if made.verdict is None else made.verdict.reach)
         for k, name in enumerate(task.spec.fields):
             error, known = made.errors.get(name, {}).get("rel_l2"), self.errors[:, k]
             known = known[np.isfinite(known)]
@@ -340,7 +340,7 @@ def calibrated(
     for name, values in _table(held_out, numbers).items():
         numbers.append(model(name, (units or {}).get(name, ""), values, np.zeros((len(values), 0))))
     errors = np.array([[_relative(raw, task, c) for c in task.spec.slices().values()] for raw in held_out])
-    distances = np.array([v.distance for v in placed or ()])
+    distances = np.array([v.reach for v in placed or ()])
     out = Trust(
         how=how,
         cases=tuple(raw.case.label for raw in held_out),

@@ -181,7 +181,7 @@ def compared(
 
 
 def _scale(trust: Trust, made: Prediction, model: NumberModel) -> float:
-    return trust.scale(None if made.verdict is None else made.verdict.distance, np.abs(model.residuals))
+    return trust.scale(None if made.verdict is None else made.verdict.reach, np.abs(model.residuals))
 
 
 def record(trust: Trust, model: NumberModel, level: float) -> Record | None:

@@ -204,7 +204,8 @@ class Novelty:
         if level != "inside" and not reasons:
             reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
         sentence = " ".join([PLACES[level].format(len(self.shapes)), *reasons])
-        return Verdict(level, sentence, distance, self.shapes[nearest], rows)
+        reach = distance + max(0.0, float(miss.max(initial=0.0))) / OUTSIDE + strange / OUTSIDE
+        return Verdict(level, sentence, distance, self.shapes[nearest], rows, reach=reach)
 
     def check_length(self, length: float, label: str) -> None:
         """Refuse a body whose length (m) can only be another unit.
