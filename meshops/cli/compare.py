@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
         "  meshops compare CKPT a.vtp b.vtp c.vtp --set speed=30 --level 0.8 --json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
-    options.add_argument("files", nargs="+", metavar="FILE", help="two or more designs")
+    options.add_argument("files", nargs="*", metavar="FILE", help="two or more designs")
     options.add_argument("--out", default="compared", help="folder for page and numbers (default: %(default)s)")
     options.add_argument("--level", type=float, help="of intervals and verdicts (default: 0.9, or what is supported)")
     options.add_argument("--scale", type=float, help="factor that brings the coordinates to metres")

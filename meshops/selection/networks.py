@@ -6,13 +6,8 @@ folder and seed give the same surrogate. Only a machine that is much slower take
 
 from __future__ import annotations
 
-import os
-import pickle
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from meshops.data.mesh_graph import MeshGraph
 from meshops.io import replacing
-from meshops.progress import Heartbeat
 from meshops.selection.folds import Split
 from meshops.selection.scores import Sheet, Truth
 from meshops.tasks.base import Draw, Made
@@ -173,7 +167,7 @@ def train_member(
     """
     from meshops.training.fit import fit  # Lightning takes seconds to import
 
-    done = _done(bench, name or network.name, fold)
+    done = member_file(bench, name or network.name, fold)
     folder = done.parent
     task = _new_task(network, bench, fold)
     rest, held = bench.parts(fold)
@@ -202,60 +196,8 @@ def train_member(
     return Member(task.model, task.made, fold), sheet, bare
 
 
-def train_ahead(network: Network, bench: Bench, steps: int) -> bool:
-    """Train the members in processes of one thread each; :func:`train_member` has them then.
-
-    Steps are too short for a second thread to help, but members do not need each other. A process that fails is not
-    told of: the member is then trained here, and fails here.
-
-    Args:
-        network: What is trained.
-        bench: Of all members.
-        steps: Of each.
-
-    Returns:
-        Whether that was tried.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have kept what they learnt.
-    """
-    workers, members = min(torch.get_num_threads(), len(bench.split.folds)), len(bench.split.folds)
-    if workers < 2:
-        return False
-    content = pickle.dumps((network, replace(bench, console=None), steps))
-    command = [sys.executable, "-m", "meshops.selection.worker"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    running, begun = list[subprocess.Popen[bytes]](), time.perf_counter()
-
-    def line() -> str:
-        done = sum(_done(bench, network.name, fold).is_file() for fold in range(members))
-        spent = time.perf_counter() - begun
-        left = f", about {spent * (members / done - 1) / 60:.1f} min left" if done else ""
-        return f"  {network.name}: {done} of {members} members trained, {workers} at a time{left}"
-
-    heart = nullcontext() if bench.console is None else Heartbeat(line, bench.console)
-    try:
-        for k in range(workers):
-            folds = [str(fold) for fold in range(k, members, workers)]
-            running.append(subprocess.Popen([*command, *folds], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                            stdout=subprocess.DEVNULL, env=environment))  # fmt: skip
-        for process in running:
-            assert process.stdin is not None
-            with suppress(BrokenPipeError), process.stdin as pipe:
-                pipe.write(content)
-        with heart:
-            while any(process.poll() is None for process in running):
-                time.sleep(0.1)
-    finally:
-        for process in running:
-            if process.poll() is None:
-                process.terminate()
-        for process in running:
-            process.wait()
-    return True
-
-
-def _done(bench: Bench, name: str, fold: int) -> Path:
+def member_file(bench: Bench, name: str, fold: int) -> Path:
+    """Where a finished member is kept."""
     return bench.folder / f"{name}-{fold + 1}" / "member.pt"
 
 

@@ -140,9 +140,11 @@ def _fit(
     else:
         made = assemble(search, found, carried)
         novelty = Novelty.of(made, samples)
-        known = trusted(made, learning, samples, found, Truth.of(search.task, search.samples.graphs), novelty, split)
-    if known[0] is not None:
-        screen.print(f"calibrated: {support(known[0])}")
+        known = trusted(
+            made, learning, samples, found, Truth.of(search.task, search.samples.graphs), novelty, split, config.numbers
+        )
+    told = "not calibrated: what goes on from another surrogate carries no intervals" if known[0] is None else ""
+    screen.print(told or f"calibrated: {support(known[0])}")  # type: ignore[arg-type]
     surrogate = Surrogate(made, _info(samples, found, split, about), novelty, *known)
     surrogate.save(folder / "model.ckpt")
     report = _judge(surrogate, cases, split, found, yardstick_tasks(search, carried))

@@ -15,7 +15,7 @@ from meshops.data.normalize import Normalizer
 from meshops.ops.neighbors import knn_search
 from meshops.tasks.fields import FieldsTask
 
-NODES = 16384  # of a case at most, on which candidates are compared
+NODES = 32768  # of a case at most, on which candidates are compared
 Sheet = list[Tensor]  # normalised predictions ``[s, c]`` of one candidate, one tensor per case
 
 

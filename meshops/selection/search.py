@@ -23,6 +23,7 @@ from torch import nn
 
 from meshops.errors import Stopped
 from meshops.models import create_model
+from meshops.selection.ahead import train_ahead
 from meshops.selection.blending import apart, blend_weights, blended, nested
 from meshops.selection.folds import FEW, Split
 from meshops.selection.networks import (
@@ -36,7 +37,6 @@ from meshops.selection.networks import (
     seconds_per_step,
     slowness,
     steps_for,
-    train_ahead,
     train_member,
     usable,
 )

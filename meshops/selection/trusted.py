@@ -16,7 +16,7 @@ from meshops.trust import Novelty, Trust, calibrated
 
 def trusted(
     task: FieldsTask, cases: CaseDataset, samples: FieldsSamples, found: Found, truth: Truth, novelty: Novelty | None,
-    split: Split,
+    split: Split, numbers: tuple[str, ...] | None = None,
 ) -> tuple[Trust | None, Trust | None]:  # fmt: skip
     """What the held-out predictions of the learning cases teach; the second without features of the mesh itself."""
     if not found.sheet:
@@ -24,6 +24,7 @@ def trusted(
     row = {case: i for i, case in enumerate(split.learn)}
     folds = [[row[i] for i in fold] for fold in split.folds]
     placed = None if novelty is None else novelty.left_out(task, samples)
+    whole = all(len(nodes) == len(graph.pos) for nodes, graph in zip(truth.nodes, samples.graphs, strict=True))
     spec, units = task.spec, dict(cases.quantity_units)
 
     def raw(i: int, sheet: Sheet) -> RawFields:
@@ -40,7 +41,7 @@ def trusted(
     made = [
         calibrated(
             task, [raw(i, sheet) for i in range(len(cases))], folds, placed, how="cross-validation", units=units,
-            shape=task.reference is None,
+            shape=task.reference is None, wanted=numbers, whole=whole,
         )
         for sheet in (found.sheet, found.bare)
         if sheet

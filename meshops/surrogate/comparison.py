@@ -49,7 +49,9 @@ class Comparison:
         """Numbers, verdicts and how verdicts went, for the terminal."""
         out = []
         for name, prediction in self.made.items():
-            out.append(f"{name}: " + ", ".join(f"{key} {number}" for key, number in prediction.numbers.items()))
+            told = ", ".join(f"{key} {number}" for key, number in prediction.numbers.items())
+            placed = "" if prediction.verdict is None else f", {prediction.verdict.level} the training set"
+            out.append(f"{name}: {told}{placed.replace('edge the', 'at the edge of the')}")
         out += [sentence(pair) for pair in self.pairs]
         if len(self.made) > 2:
             for number in dict.fromkeys(pair.number for pair in self.pairs):
@@ -112,12 +114,19 @@ def compare(
         raise InputError(f"{len(designs)} design: at least two are compared")
     if not surrogate.trust.numbers:
         raise InputError("the surrogate predicts no number to compare designs by: no forces, and no table of results")
-    made, vectors, cues = {}, {}, set()
+    if not surrogate.trust.shape:
+        raise InputError(
+            "this surrogate learnt one shape at different conditions and knows nothing of how shapes differ; give one "
+            "that learnt from several shapes, or predict its mesh at each condition"
+        )
+    made: dict[str, Prediction] = {}
     for name, source in designs.items():
         made[name] = surrogate.predict(source, level=level, **asked)  # type: ignore[arg-type]
-        case = made[name].case
-        vectors[name] = surrogate.trust.vector(task, case, task.prepared(case)[0])
-        cues.add(made[name].cues)
+    cues = {prediction.cues for prediction in made.values()}
+    if len(cues) > 1:  # one answer of the same kind for all, or their errors would not cancel
+        made = {name: surrogate.predict_case(p.case, level=level, cues=False) for name, p in made.items()}
+    cases = {name: prediction.case for name, prediction in made.items()}
+    vectors = {name: surrogate.trust.vector(task, case, task.prepared(case)[0]) for name, case in cases.items()}
     notes = _comparable(made)
     trust: Trust = surrogate.trust if cues == {True} or surrogate.bare is None else surrogate.bare
     pairs = compared(trust, made, vectors, level)
@@ -151,7 +160,11 @@ def _comparable(made: Mapping[str, Prediction]) -> list[str]:
         raise InputError(f"'{half}' is half a body and '{whole}' is a whole one; mirror the half, or cut the other")
     for name, prediction in made.items():
         if prediction.forces is not None and prediction.forces.closure > 0.02:
-            notes.append(f"'{name}' is not closed: a constant pressure gives a force on it, compare with care")
+            share = 100 * prediction.forces.closure
+            notes.append(
+                f"'{name}' is open (area vectors sum to {share:.0f} % of its area): a constant pressure gives a force "
+                "on it; close the surface before its forces are compared"
+            )
     areas = {name: p.forces.frontal_area for name, p in made.items() if p.forces is not None}
     if areas and max(areas.values()) > (1 + AREA) * min(areas.values()):
         told = ", ".join(f"{name} {area:.4g} m²" for name, area in areas.items())

@@ -401,17 +401,18 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             for key in ("cd", "cl"):
                 known = None if true is None else getattr(true, key)
                 out[key] = Estimate(getattr(forces, key), basis="integrated fields", true=known)
-        for name, value in self._learnt_numbers(raw).items():
+        for name, value in self.learnt_numbers(raw).items():
             key = f"{name} of the table" if name.casefold() in out else name
             unit = self.spec.named(name).removeprefix(name).strip(" []")
             out[key] = Estimate(value, unit=unit, basis="learnt head", true=raw.case.numbers.get(name))
         return out
 
     @torch.no_grad()
-    def _learnt_numbers(self, raw: RawFields) -> dict[str, float]:
+    def learnt_numbers(self, raw: RawFields) -> dict[str, float]:
+        """What the trained head says of the numbers of a case; nothing without a head."""
         if self.number_head is None:
             return {}
-        inputs = self.inputs(raw.prepared.to(self.device))
+        inputs = self.inputs(copy(raw.prepared).to(self.device))
         ptr = torch.tensor([0, len(raw.values)], device=self.device)
         row = self.number_norm.inverse(self._numbers(inputs, raw.values.to(self.device), ptr))[0]
         return dict(zip(self.spec.numbers, row.tolist(), strict=True))

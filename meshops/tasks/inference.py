@@ -8,6 +8,7 @@ them in chunks. Neither depends on how many nodes are worked on at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, Literal, Protocol
 
 import torch
@@ -106,7 +107,7 @@ def predict_nodes(
         raise InputError(f"passes must be at most {MOST_PASSES}, got {passes}")
     with judging(task.model):
         if not task.spec.nodes:
-            return task(graph.to(task.device)).cpu()
+            return task(copy(graph).to(task.device)).cpu()  # .to works in place
         run = _interleaved if method == "interleaved" else _anchored
         total = torch.zeros(0)
         for i in range(passes):

@@ -28,14 +28,26 @@ from meshops.tasks.prediction import Estimate, Level, Prediction, RawFields, Ver
 from meshops.tasks.report import Row
 from meshops.trust.conformal import LEVEL, cases_needed, check_level, highest_level, radius
 from meshops.trust.field_widths import FieldWidths, lengths, node_places
-from meshops.trust.numbers import Evidence, NumberModel, number_model
-from meshops.trust.quantities import COEFFICIENTS, FACES, Quantity, averages, case_vector, coefficients, peaks
+from meshops.trust.numbers import FIELDS, Evidence, NumberModel, number_model
+from meshops.trust.quantities import (
+    COEFFICIENTS,
+    FACES,
+    Quantity,
+    averages,
+    case_vector,
+    coefficients,
+    free,
+    in_flow,
+    peaks,
+)
 
 Array = NDArray[np.float64]
 LEVELS: tuple[Level, ...] = ("inside", "edge", "outside")
 AGREE = 0.02  # of its size: a coefficient of a table that is so near to the integrated one is the same
 TABLE = " of the table"  # a number that is called as a coefficient, but is not the integrated one
 CONTRADICTS = "in the file differs from the prediction"
+USUAL = 0.9  # share of the held-out cases whose reach counts as usual: a single far one does not set it
+WIDEST = 5.0  # times as large as at the end of these errors are said to be at most: farther out nothing is known
 SURPRISE = 2.0  # times the largest error expected: a truth that far off is of something else
 
 
@@ -87,38 +99,45 @@ class Trust:
         """
         count = len(self.cases)
         level = highest_level(count) if level is None else check_level(level, count)
-        nodes, distance = task.at_nodes(raw), None if verdict is None else verdict.reach
-        found = quantities_of(raw.case, nodes, task)
+        nodes, reach = task.at_nodes(raw), None if verdict is None else verdict.reach
+        found = quantities_of(raw, nodes, task)
         evidence = self._evidence(task, raw, nodes, found)
         values = {m.name: m.value(evidence(m.name)) for m in self.numbers}
         made = task.told(raw, self._agreeing(task, raw.case, nodes, values))
         known, told = true_quantities(raw.case, task), {}
         for model in (*self.numbers, *self.peaks):
-            value = values.get(model.name, None)
+            there, true = found.get(model.name), known.get(model.name)
+            value = values.get(model.name)
             value = model.value(evidence(model.name)) if value is None else value
             size = np.abs(model.residuals)
-            half = model.half_width(level, self.scale(distance, size), self.scales(size)) if level else None
-            there, true = found.get(model.name), known.get(model.name)
+            half = model.half_width(level, self.scale(reach, size), self.scales(size)) if level else None
+            shift, factor = in_flow(model.name, raw.case, task.spec) if len(model.places) else (0.0, 1.0)
+            reported = raw.case.numbers.get(model.name.removesuffix(TABLE))
+            low = None if half is None else value - half
             told[model.name] = Estimate(
-                value=value,
-                low=None if half is None else value - half if "|" not in model.name else max(0.0, value - half),
-                high=None if half is None else value + half,
+                value=value * factor + shift,
+                low=None if low is None else (max(0.0, low) if "|" in model.name else low) * factor + shift,
+                high=None if half is None else (value + half) * factor + shift,
                 level=level or None,
-                unit=model.unit,
+                unit=model.unit if there is None else there.unit or model.unit,
                 basis=model.basis(),
-                constant=float(model.truth.mean()),
+                constant=float(model.truth.mean()) * factor + shift,
                 place=None if there is None or there.place is None else _in_file(raw.case, there.place),
                 within=self._within(model, raw.case, level),
-                true=raw.case.numbers.get(model.name.removesuffix(TABLE)) if true is None else true.value,
+                true=reported if true is None else true.value * factor + shift,
             )
+        tables = ", ".join(m.name for m in self.numbers if m.name not in COEFFICIENTS)
+        note = f"{tables}: learnt from a table at the flow of the training, and not changed for another one"
+        if tables and raw.case.flow != task.spec.flow and not task.spec.conditions and note not in raw.case.notes:
+            raw.case.notes.append(note)
         numbers = {m.name: told[m.name] for m in self.numbers}
         names = {name for model in self.numbers for name in (model.name, model.name + TABLE)}
-        kept = {k: v for k, v in made.numbers.items() if k not in names and k not in COEFFICIENTS}
+        kept = {k: v for k, v in made.numbers.items() if k not in names}
         return replace(
             made,
             numbers={**numbers, **kept},
             peaks={m.name: told[m.name] for m in self.peaks if m.name in found},
-            widths=self._field_widths(task, raw, level, self.scale(distance)) if level else {},
+            widths=self._field_widths(task, raw, level, self.scale(reach)) if level else {},
             level=level or None,
         )
 
@@ -132,11 +151,12 @@ class Trust:
         if distance is None or not len(self.distances):
             return 1.0
         errors = self._field_errors() if errors is None else errors
-        most = max(float(self.distances.max()), 1e-9)
-        base, slope = _growth(self.distances, errors)
-        usual = base + slope * float(self.distances.mean())
+        most = max(float(np.quantile(self.distances, USUAL)), 1e-9)
+        near = np.minimum(self.distances, most)
+        base, slope = _growth(near, errors)
+        usual = base + slope * float(near.mean())
         inside = (base + slope * min(distance, most)) / usual if usual > 0 else 1.0
-        return max(1.0, inside) * max(1.0, distance / most)
+        return max(1.0, inside) * min(max(1.0, distance / most), WIDEST)
 
     def scales(self, errors: Array | None = None) -> Array:
         """``[m]`` of the held-out cases themselves."""
@@ -153,7 +173,7 @@ class Trust:
             return f"No held-out case lay {PLACED[level]}: what errors to expect there is not known."
         words = [
             f"{task.spec.short(name)} {100 * value:.0f} %"
-            for name, value in zip(task.spec.fields, np.nanmean(self.errors[rows], axis=0), strict=True)
+            for name, value in zip(task.spec.fields, _means(self.errors[rows]), strict=True)
             if np.isfinite(value)
         ]
         words += [
@@ -166,7 +186,7 @@ class Trust:
         out = []
         scale = self.scale(None if made.verdict is None else made.verdict.reach)
         for k, name in enumerate(task.spec.fields):
-            error, known = made.errors.get(name, {}).get("rel_l2"), self.errors[:, k]
+            error, known = _error_of_file(made, name, task), self.errors[:, k]
             known = known[np.isfinite(known)]
             if error is None or not len(known):
                 continue
@@ -177,6 +197,15 @@ class Trust:
                     f"{len(known)} held-out cases was {100 * known.max():.0f} %: is the file of another solver, unit, "
                     "sign or condition?"
                 )
+        for name, number in made.numbers.items():
+            if number.true is None or number.low is None or number.high is None:
+                continue
+            off, half = abs(number.true - number.value), (number.high - number.low) / 2
+            if off > SURPRISE * half > 0:
+                out.append(
+                    f"'{name}' {CONTRADICTS} by {off:.3g}, {off / half:.1f} times half its interval: is the file of "
+                    "another solver, unit, sign or condition?"
+                )
         return out
 
     def constants(self, rows: Mapping[str, Row]) -> Row:
@@ -185,6 +214,8 @@ class Trust:
         words = {"cd": ("drag_error", "cd_true"), "cl": ("lift_error", "cl_true")}
         for model in self.numbers:
             key, true = words.get(model.name, (f"{model.name}_error", f"{model.name.removesuffix(TABLE)}_reported"))
+            if not any(true in row for row in rows.values()):
+                key, true = f"{model.name}_error", f"{model.name}_reported"
             known = [float(value) for row in rows.values() if (value := row.get(true)) is not None]
             if known:
                 out[key] = float(np.abs(np.array(known) - model.truth.mean()).mean())
@@ -236,16 +267,14 @@ class Trust:
 
     def _field_errors(self) -> Array:
         """``[m]`` mean relative error of the fields; NaN where none is defined."""
-        known = np.isfinite(self.errors)
-        total = np.where(known, self.errors, 0.0).sum(1)
-        return np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+        return _means(self.errors.T)
 
     def _evidence(self, task: FieldsTask, raw: RawFields, nodes: dict[str, Any], found: Mapping[str, Quantity]) -> Any:
         vector, mean = self.vector(task, raw.case, raw.prepared)[None], averages(raw.case, nodes, task.spec)[None]
 
         def of(name: str) -> Evidence:
             there = found.get(name)
-            return Evidence(vector, mean, np.array([[] if there is None else [there.value]]))
+            return Evidence(vector, mean, np.array([[] if there is None else [there.value]]), told=self.num_conditions)
 
         return of
 
@@ -256,7 +285,8 @@ class Trust:
         forces = case.forces(nodes, task.spec)
         if forces is None or task.spec.pressure is None:
             return nodes
-        change = {k: values[k] - getattr(forces, k) for k in COEFFICIENTS if k in values}
+        integrated = [m.name for m in self.numbers if m.name in COEFFICIENTS and FIELDS in m.errors]
+        change = {k: values[k] - getattr(forces, k) for k in integrated}
         if not any(change.values()):
             return nodes
         return {**nodes, task.spec.pressure: with_coefficients(case, nodes[task.spec.pressure], change)}
@@ -290,6 +320,8 @@ def calibrated(
     how: str,
     units: Mapping[str, str] | None = None,
     shape: bool = True,
+    wanted: Sequence[str] | None = None,
+    whole: bool = True,
 ) -> Trust:
     """Learn from cases that were predicted by models which did not see them.
 
@@ -301,9 +333,11 @@ def calibrated(
         how: ``"cross-validation"`` or ``"held-out cases"``.
         units: Of the numbers of the tables.
         shape: Shapes differ between the cases.
+        wanted: Numbers of the tables; None: all that differ.
+        whole: The cases were predicted at all nodes; else their peaks are not known.
 
     Raises:
-        InputError: There is no case.
+        InputError: There are fewer than two cases.
     """
     if len(held_out) < 2:
         raise InputError(
@@ -313,7 +347,7 @@ def calibrated(
     found, true, vectors, mean, sizes = [], [], [], [], []
     for raw in held_out:
         nodes = task.at_nodes(raw)
-        found.append(quantities_of(raw.case, nodes, task))
+        found.append(quantities_of(raw, nodes, task))
         true.append(true_quantities(raw.case, task))
         vectors.append(case_vector(raw.case, raw.prepared, task.spec, shape=shape))
         mean.append(averages(raw.case, nodes, task.spec))
@@ -332,13 +366,17 @@ def calibrated(
         if found[0][name].place is None:
             numbers.append(model(name, found[0][name].unit, values, field))
             continue
+        if not whole:
+            continue
         missed = [
             float(np.linalg.norm(one[name].place - other[name].place)) / size  # type: ignore[operator]
             for one, other, size in zip(found, true, sizes, strict=True)
         ]
         heights.append(model(name, found[0][name].unit, values, field, np.array(missed)))
-    for name, values in _table(held_out, numbers).items():
-        numbers.append(model(name, (units or {}).get(name, ""), values, np.zeros((len(values), 0))))
+    for name, values in _table(held_out, numbers, wanted).items():
+        told_by_head = all(name in row for row in found)
+        field = np.array([[row[name].value] if told_by_head else [] for row in found])
+        numbers.append(model(name, (units or {}).get(name.removesuffix(TABLE), ""), values, field))
     errors = np.array([[_relative(raw, task, c) for c in task.spec.slices().values()] for raw in held_out])
     distances = np.array([v.reach for v in placed or ()])
     out = Trust(
@@ -361,6 +399,13 @@ def calibrated(
     return replace(out, widths=FieldWidths.of(parts, out.scales(), _central(vector)))
 
 
+def _means(errors: Array) -> Array:
+    """Means of the columns over what is known; NaN where nothing is."""
+    known = np.isfinite(errors)
+    total = np.where(known, errors, 0.0).sum(0)
+    return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
+
+
 def _growth(distances: Array, errors: Array) -> tuple[float, float]:
     """Error at distance zero, at least half the mean, and how it grows: least squares without falling."""
     from scipy.optimize import nnls
@@ -372,9 +417,13 @@ def _growth(distances: Array, errors: Array) -> tuple[float, float]:
     return max(float(base), 0.5 * float(errors[good].mean())), float(slope)
 
 
-def quantities_of(case: Case, nodes: Mapping[str, Any], task: FieldsTask) -> dict[str, Quantity]:
-    """Coefficients and peaks of fields at the nodes."""
-    return {**coefficients(case.forces(nodes, task.spec)), **peaks(case, nodes, task.spec)}
+def quantities_of(raw: RawFields, nodes: Mapping[str, Any], task: FieldsTask) -> dict[str, Quantity]:
+    """Coefficients and peaks of fields at the nodes, and what a trained head says."""
+    found = {**coefficients(raw.case.forces(nodes, task.spec)), **peaks(raw.case, nodes, task.spec)}
+    for name, value in task.learnt_numbers(raw).items():
+        unit = task.spec.named(name).removeprefix(name).strip(" []")
+        found[name + TABLE if name.casefold() in found else name] = Quantity(value, unit)
+    return found
 
 
 def true_quantities(case: Case, task: FieldsTask) -> dict[str, Quantity]:
@@ -382,14 +431,26 @@ def true_quantities(case: Case, task: FieldsTask) -> dict[str, Quantity]:
     return {**coefficients(case.true_forces(task.spec)), **peaks(case, case.truth, task.spec)}
 
 
-def _table(held_out: Sequence[RawFields], integrated: Sequence[NumberModel]) -> dict[str, Array]:
-    """Numbers of the tables that all cases have, without coefficients that are the integrated ones."""
+def _error_of_file(made: Prediction, name: str, task: FieldsTask) -> float | None:
+    """Relative L2 error of a predicted field against the file, as the held-out errors are: free of the flow."""
+    if name not in made.truth:
+        return None
+    one, other = (free(name, values, made.case, task.spec) for values in (made.fields[name], made.truth[name]))
+    rows = made.case.used & np.isfinite(other.reshape(len(other), -1)).all(1)
+    size = float(np.linalg.norm(other[rows]))
+    return float(np.linalg.norm(one[rows] - other[rows])) / size if size > 0 else None
+
+
+def _table(
+    held_out: Sequence[RawFields], integrated: Sequence[NumberModel], wanted: Sequence[str] | None
+) -> dict[str, Array]:
+    """Numbers of the tables that all cases have and that differ, without coefficients that are the integrated ones."""
     rows = [raw.case.numbers for raw in held_out]
     known = {model.name: model.truth for model in integrated}
     out = {}
     for name in [n for n in rows[0] if all(n in row for row in rows)]:
         values = np.array([row[name] for row in rows], dtype=np.float64)
-        if not np.isfinite(values).all():
+        if not np.isfinite(values).all() or not np.ptp(values) or (wanted is not None and name not in wanted):
             continue
         other = known.get(name.replace("_", "").casefold())
         if other is None:
@@ -417,10 +478,13 @@ def _size(case: Case) -> float:
 
 
 def _in_file(case: Case, place: Array) -> tuple[float, ...]:
-    """A place of the graph in the coordinates of the file."""
+    """A place of the graph in the coordinates of the mesh: these differ by a shift."""
     away = origin_of(case.graph).numpy()
-    if case.body is not None and case.mesh is not None:
-        away = np.asarray(case.mesh.points[0], dtype=np.float64) - case.body.points[0]
+    if case.mesh is not None:
+        points = case.graph.get("points")
+        own = (case.graph.pos if points is None else points).double().numpy()
+        bounds = np.asarray(case.mesh.bounds, dtype=np.float64).reshape(3, 2)
+        away = bounds.mean(1)[: own.shape[1]] - (own.min(0) + own.max(0)) / 2
     return tuple(float(x) for x in place + away[: len(place)])
 
 

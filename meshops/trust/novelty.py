@@ -26,6 +26,7 @@ ABSURD = 20.0  # bodies this many times longer or shorter than those of the trai
 MARGIN = 0.1  # of its training range: how far a feature may lie outside
 NARROW = 0.02  # least width of that margin, features are of order one
 EDGE, OUTSIDE = 0.05, 0.25  # of its range, how far a descriptor misses it; share of nodes with a feature out of range
+FARTHEST = 10.0  # training gaps, beyond which a case is not any stranger
 UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "inches": 39.37, "feet": 3.281}
 PLACES = {
     "inside": "The shape lies inside the range of the {} training shapes.",
@@ -204,7 +205,8 @@ class Novelty:
         if level != "inside" and not reasons:
             reasons.append(f"Every number is in range, but the combination is new ({distance:.1f} training gaps away).")
         sentence = " ".join([PLACES[level].format(len(self.shapes)), *reasons])
-        reach = distance + max(0.0, float(miss.max(initial=0.0))) / OUTSIDE + strange / OUTSIDE
+        beyond_range = min(max(0.0, float(miss.max(initial=0.0))) / OUTSIDE, FARTHEST)
+        reach = min(distance, FARTHEST) + beyond_range + strange / OUTSIDE
         return Verdict(level, sentence, distance, self.shapes[nearest], rows, reach=reach)
 
     def check_length(self, length: float, label: str) -> None:

@@ -26,6 +26,7 @@ REGRESSED = {
     CORRECTED: ("linear", "field"),
     "averages of the fields": ("linear", "averages"),
     "ridge": ("linear", "vector"),
+    "ridge on conditions": ("linear", "conditions"),
     "Gaussian process": ("gp_even", "vector"),
     "constant": ("mean", "vector"),
 }
@@ -51,6 +52,11 @@ class Evidence:
     field: Array
     alike: int = 0
     told: int = 0
+
+    @property
+    def conditions(self) -> Array:
+        """``[m, told]``, where the shape is described too; else they are the vector."""
+        return self.vector[:, : self.told if self.told < self.vector.shape[1] else 0]
 
     def rows(self, index: Sequence[int]) -> Evidence:
         """Of some cases."""
@@ -214,6 +220,7 @@ def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence) -> dict[st
         if source != FIELDS:
             kind, key = REGRESSED[source]
             more = {"alike": evidence.alike, "free": evidence.told} if key == "vector" else {}
+            more = {"free": evidence.told} if key == "conditions" else more
             out[source] = Bounded.fitted(kind, getattr(evidence, key), truth, **more)
     return out
 

@@ -41,15 +41,24 @@ def coefficients(forces: Forces | None) -> dict[str, Quantity]:
     return {} if forces is None else {name: Quantity(float(getattr(forces, name)), "") for name in COEFFICIENTS}
 
 
+def free(name: str, values: NDArray[np.float32], case: Case, spec: CaseSpec) -> Array:
+    """A field without density and speed of its flow: what can be compared between flows."""
+    shift, scale = spec.scaling(case.flow)[name]
+    return (np.asarray(values, dtype=np.float64) - shift) / abs(scale)
+
+
 def peaks(case: Case, fields: Fields, spec: CaseSpec) -> dict[str, Quantity]:
-    """Largest and smallest value of each scalar field, largest length of each vector, at the nodes of the graph."""
+    """Largest and smallest value of each scalar field, largest length of each vector, at the nodes of the graph.
+
+    Free of density and speed, see :func:`free`; :func:`in_flow` is the way back.
+    """
     out = {}
     pos = case.graph.pos.double().numpy()
     units = dict(zip(spec.fields, spec.units_at(case.flow), strict=True))
     for name, values in fields.items():
         if len(values) != len(pos):
             continue
-        rows = np.asarray(values, dtype=np.float64)
+        rows = free(name, values, case, spec)
         plain = rows.ndim == 1
         rows = rows if plain else np.linalg.norm(rows, axis=1)
         if not np.isfinite(rows).any():
@@ -61,6 +70,14 @@ def peaks(case: Case, fields: Fields, spec: CaseSpec) -> dict[str, Quantity]:
     return out
 
 
+def in_flow(peak: str, case: Case, spec: CaseSpec) -> tuple[float, float]:
+    """Shift and scale that bring a peak of :func:`peaks` into the flow of a case."""
+    name = peak.split(" ", 1)[1]
+    plain = name in spec.fields
+    shift, scale = spec.scaling(case.flow)[name if plain else name[1:-1]]
+    return (shift if plain else 0.0), abs(scale)
+
+
 def averages(case: Case, fields: Fields, spec: CaseSpec) -> Array:
     """What a number of the case is regressed on beside its shape: averages of the fields.
 
@@ -69,7 +86,7 @@ def averages(case: Case, fields: Fields, spec: CaseSpec) -> Array:
     """
     forces = case.forces(fields, spec)
     if case.body is None or forces is None or spec.pressure is None:
-        return _moments(case.graph, fields)
+        return _moments(case.graph, {name: free(name, values, case, spec) for name, values in fields.items()})
     body, flow = (case.graph, case.flow) if case.parents is not None else (case.body, case.flow)
     normal = np.asarray(body.normal, dtype=np.float64) @ flow.frame.T
     area = np.asarray(body.area, dtype=np.float64)
@@ -81,7 +98,7 @@ def averages(case: Case, fields: Fields, spec: CaseSpec) -> Array:
     return np.array([*out, forces.cd_friction])
 
 
-def _moments(graph: MeshGraph, fields: Fields) -> Array:
+def _moments(graph: MeshGraph, fields: Mapping[str, Array]) -> Array:
     area = graph.get("area")
     weight = np.ones(len(graph.pos)) if area is None else area.double().numpy()
     weight = weight / weight.sum()
