@@ -33,7 +33,7 @@ from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, St
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
-from meshops.trust import Novelty, Trust, calibrated_on, yardstick_rows
+from meshops.trust import Novelty, Trust, calibrated_on, check_level, yardstick_rows
 from meshops.version import __version__
 
 UNCALIBRATED = (
@@ -140,6 +140,8 @@ class Surrogate:
         assert isinstance(task, FieldsTask)
         if self.trust is None and level is not None:
             raise InputError(f"intervals of {100 * level:g} % are asked for, but {UNCALIBRATED}")
+        if self.trust is not None and level is not None:
+            check_level(level, len(self.trust.cases))  # before the work
         raw = task.raw(case, **asked)
         verdict = None if self.novelty is None else self.novelty.of_case(task, case)
         trust = self.trust if raw.cues or self.bare is None else self.bare
