@@ -15,8 +15,8 @@ def run(argv: Sequence[str]) -> int:
     options = parser(
         "compare",
         "Which design is better: the difference of every number with its interval, the probability of its sign, a\n"
-        "ranking, and pictures of what differs. Errors that the designs share cancel, so that a difference is surer\n"
-        "than its two numbers. What cannot be told is called too close.",
+        "ranking, and pictures of what differs. Errors that designs share cancel, as far as held-out pairs show that\n"
+        "they do. What cannot be told is called too close.",
         "examples:\n"
         "  meshops compare runs/demo/model.ckpt old.stl new.stl --out compared\n"
         "  meshops compare CKPT a.vtp b.vtp c.vtp --set speed=30 --level 0.8 --json\n",

@@ -11,10 +11,11 @@ from meshops.io import write_json
 from meshops.surrogate.base import Surrogate
 from meshops.tasks.fields_report import FOR_STL
 from meshops.tasks.fields_spec import FieldsSpec
-from meshops.tasks.prediction import Prediction
+from meshops.tasks.prediction import Estimate, Prediction
 from meshops.viz.case import NICE, case_scene, draw_case, field_table, force_table
 from meshops.viz.report import ReportData, Table, TrustSection, write_report
 
+PEAKS = "Peaks (corrected: predicted fields flatten them)"
 WORDS = {"cd": "drag coefficient", "cl": "lift coefficient"}
 CONTENTS = {
     ".vtp": "surface with predicted fields",
@@ -117,7 +118,7 @@ def _number_tables(prediction: Prediction) -> dict[str, Table]:
     """Numbers and peaks with their intervals and what they rest on."""
     out = {}
     level = f" ({100 * prediction.level:.0f} %)" if prediction.level else ""
-    for title, found in (("Numbers", prediction.numbers), ("Peaks of the fields", prediction.peaks)):
+    for title, found in (("Numbers", prediction.numbers), (PEAKS, prediction.peaks)):
         if not found:
             continue
         heads = ["", "value", f"from{level}", "to", "unit", "mean of the training", "rests on"]
@@ -125,12 +126,23 @@ def _number_tables(prediction: Prediction) -> dict[str, Table]:
             [WORDS.get(name, name), n.value, _or_dash(n.low), _or_dash(n.high), n.unit, _or_dash(n.constant), n.basis]
             for name, n in found.items()
         ]
+        if title == PEAKS:
+            heads.append("place (within) [m]")
+            for row, n in zip(rows, found.values(), strict=True):
+                row.append(_placed(n))
         if any(n.true is not None for n in found.values()):
             heads.append("in the file")
             for row, n in zip(rows, found.values(), strict=True):
                 row.append(_or_dash(n.true))
         out[title] = Table(heads, rows)
     return out
+
+
+def _placed(peak: Estimate) -> str:
+    if peak.place is None:
+        return "–"
+    near = "" if peak.within is None else f" ({peak.within:.2g})"
+    return f"{', '.join(f'{x:.3g}' for x in peak.place)}{near}"
 
 
 def _or_dash(value: float | None) -> float | str:
@@ -171,8 +183,9 @@ def _expected(mean: Mapping[str, Any], spec: FieldsSpec) -> Table | None:
 
 
 def _summary(prediction: Prediction, spec: FieldsSpec) -> list[tuple[str, str]]:
+    level = f", interval of {100 * prediction.level:.0f} %" if prediction.level else ""
     rows = [
-        (WORDS.get(name, name) + (f" [{number.unit}]" if number.unit else ""), str(number))
+        (WORDS.get(name, name) + (f" [{number.unit}]" if number.unit else "") + level, str(number))
         for name, number in prediction.numbers.items()
     ]
     for name, errors in prediction.errors.items():

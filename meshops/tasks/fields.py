@@ -314,32 +314,13 @@ class FieldsTask(Task[FieldsSamples, Batch]):
                 "unlike those of the training; it was moved to their place, which changes nothing but the coordinates"
             )
 
-    def predict(  # type: ignore[override]
-        self,
-        case: Case,
-        *,
-        method: str | None = None,
-        passes: int | None = None,
-        chunk_size: int = 50_000,
-        cues: bool | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> Prediction:
-        """Fields of an opened case, physical units, on its own cells or nodes.
-
-        Args:
-            case: From :meth:`open`.
-            method: See :mod:`meshops.tasks.inference`; default from training.
-            passes: Interleavings averaged; default from training.
-            chunk_size: Nodes worked on at a time; bounds the memory.
-            cues: Use features of the mesh itself; default: if it is like the training meshes.
-            progress: Called with the fraction done.
+    def predict(self, case: Case, **asked: Any) -> Prediction:  # type: ignore[override]
+        """Fields of an opened case, physical units, on its own cells or nodes; ``asked`` as :meth:`raw` takes it.
 
         Raises:
             InputError: A condition is missing, or the method does not fit the model.
         """
-        return self.told(
-            self.raw(case, method=method, passes=passes, chunk_size=chunk_size, cues=cues, progress=progress)
-        )
+        return self.told(self.raw(case, **asked))
 
     def raw(
         self,
@@ -351,7 +332,15 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         cues: bool | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> RawFields:
-        """What the model says of an opened case, not yet in physical units; arguments as :meth:`predict`.
+        """What the model says of an opened case, not yet in physical units.
+
+        Args:
+            case: From :meth:`open`.
+            method: See :mod:`meshops.tasks.inference`; default from training.
+            passes: Interleavings averaged; default from training.
+            chunk_size: Nodes worked on at a time; bounds the memory.
+            cues: Use features of the mesh itself; default: if it is like the training meshes.
+            progress: Called with the fraction done.
 
         Raises:
             InputError: A condition is missing, or the method does not fit the model.

@@ -43,7 +43,7 @@ def check_level(level: float, cases: int) -> float:
     """
     needed = cases_needed(level)
     if cases < needed:
-        most = f"; with {cases} at most {100 * highest_level(cases):.0f} %" if highest_level(cases) else ""
+        most = f"; with {cases} at most {math.floor(100 * cases / (cases + 1)):.0f} %" if cases else ""
         raise InputError(
             f"intervals of {100 * level:g} % need {needed} held-out cases, this surrogate has {cases}{most}; "
             "ask for a lower level, or calibrate with more cases"
