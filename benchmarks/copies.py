@@ -3,7 +3,7 @@
     python benchmarks/copies.py runs/demo/model.ckpt --cases 0 3
 
 A copy is within where its numbers lie in the intervals of the shape as it is.
-"""  # noqa: D400
+"""
 
 from __future__ import annotations
 
