@@ -1,4 +1,4 @@
-"""A held-out shape moved, mirrored, scaled, triangulated, coarsened: do drag and lift stay within their intervals?
+"""Drag and lift of a held-out shape that was moved, mirrored, scaled, triangulated, coarsened: within their intervals.
 
     python benchmarks/copies.py runs/demo/model.ckpt --cases 0 3
 
