@@ -19,6 +19,7 @@ from meshops.aero.case_spec import CaseSpec
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
+from meshops.aero.prepare import placed
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
 from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.data.reading import MeshRead, Region
@@ -130,7 +131,11 @@ def graph_case(
     graph: MeshGraph, spec: CaseSpec, *, flow: FlowConditions | None = None,
     conditions: Mapping[str, float] | None = None, numbers: Mapping[str, float] | None = None,
 ) -> Case:  # fmt: skip
-    """A graph of a data set or from memory as a case: what it has of the fields is the truth."""
+    """A graph of a data set or from memory as a case: what it has of the fields is the truth.
+
+    Of a body it is brought to where the model has its nodes, at cells or points.
+    """
+    given, graph = graph, placed(graph, spec)
     truth = {name: graph.field(name).numpy() for name in spec.fields if name in graph.fields}
     body = None
     mesh = None
@@ -139,9 +144,12 @@ def graph_case(
 
         mesh = to_pyvista(graph)
         body = BodySurface.of(mesh, graph.label) if spec.domain == "surface" else None
-    return Case(
+    out = Case(
         mesh, graph, spec.location, graph.label, truth, spec.at(flow), dict(conditions or {}), dict(numbers or {}), body
     )
+    if graph is not given:
+        out.notes.append(f"fields are given at the {spec.location}s, where the surrogate has them")
+    return out
 
 
 def check_conditions(given: Mapping[str, float], spec: CaseSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from meshops.aero.frame import Frame
 from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.shape import places, shape_numbers, topology
-from meshops.errors import InputError, listing
+from meshops.errors import DataWarning, InputError, listing
 
 GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
 ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
@@ -102,6 +103,25 @@ def with_body(graph: MeshGraph, spec: CaseSpec) -> MeshGraph:
     from meshops.data.convert import to_pyvista  # VTK
 
     return attach_body(graph, to_pyvista(graph, near=True))
+
+
+def placed(graph: MeshGraph, spec: CaseSpec) -> MeshGraph:
+    """A graph of a body with nodes where the surrogate has them: at the cells, or at the points."""
+    where = graph.get("location")
+    if not spec.bodies or where == spec.location or where not in ("cell", "point") or not graph.num_cells:
+        return graph
+    from meshops.data.convert import from_pyvista, to_pyvista  # VTK
+
+    units = graph.get("y_units") or ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # said once, for all cases
+        out = from_pyvista(
+            to_pyvista(graph), fields=graph.fields, location=spec.location, label=graph.label, units=units
+        )
+    for key in ("flow", "conditions", "numbers"):
+        if graph.get(key) is not None:
+            out[key] = graph[key]
+    return out
 
 
 def surface_of(graph: MeshGraph) -> BodySurface:

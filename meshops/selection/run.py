@@ -24,7 +24,7 @@ from meshops.selection.result import FitResult
 from meshops.selection.scores import Truth
 from meshops.selection.search import Found, Search, assemble, yardstick_tasks
 from meshops.selection.started import fields_of, join, started
-from meshops.selection.trusted import trusted
+from meshops.selection.trusted import trusted, trusted_going_on
 from meshops.surrogate import Surrogate
 from meshops.surrogate.base import software
 from meshops.tasks.base import CaseSource, Context, Plain
@@ -137,14 +137,14 @@ def _fit(
     if going_on is not None and join(found, going_on):
         made, samples = going_on.task, going_on.samples
         novelty = Novelty.of(made, samples)
+        known = trusted_going_on(made, learning, samples, going_on.choice, novelty, config.numbers)
     else:
         made = assemble(search, found, carried)
         novelty = Novelty.of(made, samples)
         known = trusted(
             made, learning, samples, found, Truth.of(search.task, search.samples.graphs), novelty, split, config.numbers
         )
-    told = "not calibrated: what goes on from another surrogate carries no intervals" if known[0] is None else ""
-    screen.print(told or f"calibrated: {support(known[0])}")  # type: ignore[arg-type]
+    screen.print("not calibrated: nothing was held out" if known[0] is None else f"calibrated: {support(known[0])}")
     surrogate = Surrogate(made, _info(samples, found, split, about), novelty, *known)
     surrogate.save(folder / "model.ckpt")
     report = _judge(surrogate, cases, split, found, yardstick_tasks(search, carried))

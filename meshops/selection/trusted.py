@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from meshops.aero.features import frame_of
 from meshops.datasets.base import CaseDataset
 from meshops.ops.neighbors import knn_search
@@ -11,6 +13,7 @@ from meshops.selection.search import Found
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples, case_at
 from meshops.tasks.prediction import RawFields
+from meshops.training.adapt import Choice
 from meshops.trust import Novelty, Trust, calibrated
 
 
@@ -25,18 +28,14 @@ def trusted(
     folds = [[row[i] for i in fold] for fold in split.folds]
     placed = None if novelty is None else novelty.left_out(task, samples)
     whole = all(len(nodes) == len(graph.pos) for nodes, graph in zip(truth.nodes, samples.graphs, strict=True))
-    spec, units = task.spec, dict(cases.quantity_units)
+    units = dict(cases.quantity_units)
 
     def raw(i: int, sheet: Sheet) -> RawFields:
-        case, graph = case_at(cases, i, spec), samples.graphs[i]
-        frame = frame_of(case.graph, case.flow, spec.domain) if spec.bodies else None
-        case.prepared = graph, frame
-        case.label = samples.names[i]
+        graph, spread = samples.graphs[i], found.spread[i]
         values = truth.whole(i, sheet[i], graph)
-        spread = found.spread[i]
         if len(spread) < len(values):
             spread = spread[knn_search(graph.pos[truth.nodes[i]], 1, graph.pos).index.view(-1)]
-        return RawFields(case, graph, frame, values, spread, cues=False, seconds=0.0)
+        return _raw(task, cases, samples, i, values, spread)
 
     made = [
         calibrated(
@@ -47,3 +46,32 @@ def trusted(
         if sheet
     ]  # fmt: skip
     return made[0], made[1] if len(made) > 1 else None
+
+
+def trusted_going_on(
+    task: FieldsTask, cases: CaseDataset, samples: FieldsSamples, choice: Choice, novelty: Novelty | None,
+    numbers: tuple[str, ...] | None = None,
+) -> tuple[Trust, Trust | None]:  # fmt: skip
+    """The same of a surrogate that went on from another one, whose ways were compared on cases held out in turn."""
+    placed = None if novelty is None else novelty.left_out(task, samples)
+    made = [
+        calibrated(
+            task, [_raw(task, cases, samples, i, rows[i], choice.held_out[i].spread) for i in range(len(rows))],
+            choice.folds, placed, how="cross-validation", units=dict(cases.quantity_units),
+            shape=task.reference is None, wanted=numbers,
+        )
+        for rows in ([h.values for h in choice.held_out], [h.bare for h in choice.held_out if h.bare is not None])
+        if rows
+    ]  # fmt: skip
+    return made[0], made[1] if len(made) > 1 else None
+
+
+def _raw(
+    task: FieldsTask, cases: CaseDataset, samples: FieldsSamples, i: int, values: Tensor, spread: Tensor
+) -> RawFields:
+    """A held-out prediction as one of a case that was opened."""
+    case, graph = case_at(cases, i, task.spec), samples.graphs[i]
+    frame = frame_of(case.graph, case.flow, task.spec.domain) if task.spec.bodies else None
+    case.prepared = graph, frame
+    case.label = samples.names[i]
+    return RawFields(case, graph, frame, values, spread, cues=False, seconds=0.0)

@@ -6,17 +6,16 @@ prediction does. Features of the mesh itself are hidden where the cells are unli
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 
 from meshops.aero.conditions import FlowConditions
-from meshops.aero.prepare import not_mirrored, prepare, surface_of, with_body
+from meshops.aero.prepare import not_mirrored, placed, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
-from meshops.errors import DataWarning, InputError, listing
+from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Task, training_count
 from meshops.tasks.fields_samples import LOOKED_AT, FieldsSamples, as_cases, case_flow
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
@@ -84,25 +83,6 @@ def like_cells(found: Sequence[float], known: Sequence[object]) -> bool:
     if not isinstance(known_size, float) or not isinstance(known_points, float):
         return False
     return 0.5 < size / known_size < 2 and abs(points - known_points) < 0.4
-
-
-def placed(graph: MeshGraph, spec: FieldsSpec) -> MeshGraph:
-    """A graph of a body with nodes where the surrogate has them: at the cells, or at the points."""
-    where = graph.get("location")
-    if not spec.bodies or where == spec.location or where not in ("cell", "point") or not graph.num_cells:
-        return graph
-    from meshops.data.convert import from_pyvista, to_pyvista  # VTK
-
-    units = graph.get("y_units") or ()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # said once, for all cases
-        out = from_pyvista(
-            to_pyvista(graph), fields=graph.fields, location=spec.location, label=graph.label, units=units
-        )
-    for key in ("flow", "conditions", "numbers"):
-        if graph.get(key) is not None:
-            out[key] = graph[key]
-    return out
 
 
 def begun_spec(spec: FieldsSpec, cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:

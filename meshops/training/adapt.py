@@ -8,9 +8,10 @@ its shear does not. Inputs, features and normalisation stay those of the surroga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,20 @@ LEAST = 0.02  # smaller weights of a blend are left out
 Array = NDArray[np.float64]
 Key = tuple[str, int]
 Sheet = dict[int, Tensor]  # normalised held-out prediction of each case
+
+
+class HeldOut(NamedTuple):
+    """A case as surrogates that did not learn from it have it, blended by weights it had no part in.
+
+    Attributes:
+        values: ``[n, c]`` normalised fields.
+        spread: ``[n, c]`` weighted standard deviation of the ways.
+        bare: ``[n, c]`` values without features of the mesh itself; None where the surrogate has none.
+    """
+
+    values: Tensor
+    spread: Tensor
+    bare: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +90,21 @@ class Adaption:
             raise InputError(f"marks must be ascending numbers of steps, got {list(self.marks)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """What cross-validation came to.
 
     Attributes:
         weights: Of each field, in the order of the spec, by way and number of steps.
         errors: Held-out relative L2 error of each field, mean over the cases, by way and number of steps.
+        folds: Cases that were held out together.
+        held_out: Each case, held out.
     """
 
     weights: dict[Key, tuple[float, ...]]
     errors: dict[Key, tuple[float, ...]]
+    folds: list[list[int]]
+    held_out: list[HeldOut]
 
     def lines(self, fields: Sequence[str]) -> list[str]:
         """For the screen."""
@@ -134,11 +153,16 @@ def chosen(
 ) -> Choice:
     """Compare the ways by cross-validation over the cases, and weigh the best of each."""
     sheets: dict[Key, Sheet] = {}
-    for fold in folds_of(len(samples.graphs), config):
+    bare: dict[Key, Sheet] = {}
+    folds = folds_of(len(samples.graphs), config)
+    for fold in folds:
         rest = [i for i in range(len(samples.graphs)) if i not in fold]
         for key, task in _candidates(start, samples, rest, config):
             for i in fold:
-                sheets.setdefault(key, {})[i] = predict_nodes(task, samples.graphs[i], passes=config.passes)
+                graph = samples.graphs[i]
+                sheets.setdefault(key, {})[i] = predict_nodes(task, graph, passes=config.passes)
+                if start.spec.cues():
+                    bare.setdefault(key, {})[i] = predict_nodes(task, task.without_cues(graph), passes=config.passes)
         if progress is not None:
             progress(f"held out {', '.join(samples.names[i] for i in fold)}")
     truth = {i: start.output_norm(graph.y).cpu() for i, graph in enumerate(samples.graphs)}
@@ -146,11 +170,30 @@ def chosen(
     errors = {key: tuple(float(v) for v in table.mean(0)) for key, table in tables.items()}
     best = {way: min((key for key in errors if key[0] == way), key=lambda key: sum(errors[key])) for way, _ in errors}
     kept = list(best.values())
-    weights = np.stack(
-        [_weights(start, [sheets[key] for key in kept], truth, c) for c in start.spec.slices().values()], 1
-    )
-    used = {key: tuple(map(float, row)) for key, row in zip(kept, weights, strict=True) if row.any()}
-    return Choice(used, errors)
+
+    def weights(cases: Iterable[int]) -> Array:
+        known = {i: truth[i] for i in cases}
+        return np.stack(
+            [_weights(start, [sheets[key] for key in kept], known, c) for c in start.spec.slices().values()], 1
+        )
+
+    used = {key: tuple(map(float, row)) for key, row in zip(kept, weights(truth), strict=True) if row.any()}
+    found: dict[int, HeldOut] = {}
+    for fold in folds:
+        of_others = torch.as_tensor(np.repeat(weights(i for i in truth if i not in fold), start.spec.sizes, axis=1))
+        for i in fold:
+            rows = torch.stack([sheets[key][i] for key in kept])
+            values, spread = _moments(rows, of_others)
+            hidden = _moments(torch.stack([bare[key][i] for key in kept]), of_others)[0] if bare else None
+            found[i] = HeldOut(values, spread, hidden)
+    return Choice(used, errors, folds, [found[i] for i in range(len(found))])
+
+
+def _moments(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation ``[n, c]`` of ``rows [k, n, c]``; ``weights [k, c]``, sum 1."""
+    share = weights.to(rows.dtype).unsqueeze(1)
+    mean = (rows * share).sum(0)
+    return mean, ((rows - mean).square() * share).sum(0).sqrt()
 
 
 def folds_of(count: int, config: Adaption) -> list[list[int]]:
