@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ def run(argv: Sequence[str]) -> int:
 
     if (args.data is None) == (args.calibrate is None):
         raise InputError("give --data to judge it, or --calibrate ROOT to calibrate it, one of them")
+    if args.calibrate is not None and (args.ask or args.yardsticks or args.pictures):
+        raise InputError(
+            "--calibrate learns the errors of predictions as they are made by default; leave out --ask, --yardsticks "
+            "and --pictures, which belong to --data"
+        )
 
     from meshops.surrogate import load
     from meshops.tasks import Context
@@ -51,8 +57,12 @@ def run(argv: Sequence[str]) -> int:
     if args.calibrate is not None:
         cases = _opened(surrogate, args.calibrate, args.root, args.split or "all", extra)
         made = surrogate.calibrate(cases, context=Context(console=console(), device=surrogate.task.device))
+        made.info["calibration"] = {"data": args.calibrate, "date": time.strftime("%Y-%m-%d")}
         made.save(args.checkpoint)
         assert made.trust is not None
+        if args.json:
+            print_json(made.trust.summary())
+            return 0
         sys.stdout.write(f"calibrated {args.checkpoint}: {support(made.trust)}\n")
         return 0
     data = _opened(surrogate, args.data, args.root, args.split or "test", extra)

@@ -10,41 +10,38 @@ The result of ``fit`` learnt from all cases, its calibration from four fifths of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from meshops.aero.case_forces import with_coefficients
 from meshops.aero.cases import Case
 from meshops.data.mesh_graph import MeshGraph, origin_of
-from meshops.errors import InputError
 from meshops.nn.case_regression import projection
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import Estimate, Level, Prediction, RawFields, Verdict
 from meshops.tasks.report import Row
-from meshops.trust.conformal import LEVEL, cases_needed, check_level, highest_level, radius
+from meshops.trust.conformal import cases_needed, check_level, highest_level, radius
 from meshops.trust.field_widths import FieldWidths, lengths, node_places
-from meshops.trust.numbers import FIELDS, Evidence, NumberModel, number_model
+from meshops.trust.numbers import FIELDS, Evidence, NumberModel
 from meshops.trust.quantities import (
     COEFFICIENTS,
-    FACES,
+    TABLE,
     Quantity,
     averages,
     case_vector,
-    coefficients,
     free,
     in_flow,
-    peaks,
+    quantities_of,
+    size_of,
+    true_quantities,
 )
 
 Array = NDArray[np.float64]
 LEVELS: tuple[Level, ...] = ("inside", "edge", "outside")
-AGREE = 0.02  # of its size: a coefficient of a table that is so near to the integrated one is the same
-TABLE = " of the table"  # a number that is called as a coefficient, but is not the integrated one
 CONTRADICTS = "in the file differs from the prediction"
 USUAL = 0.9  # share of the held-out cases whose reach counts as usual: a single far one does not set it
 WIDEST = 5.0  # times as large as at the end of these errors are said to be at most: farther out nothing is known
@@ -223,6 +220,19 @@ class Trust:
 
     # ---- how it is kept
 
+    def summary(self) -> dict[str, Any]:
+        """What was learnt, for people and scripts: error and half width of every number at the highest level."""
+        level = highest_level(len(self.cases))
+
+        def told(model: NumberModel) -> dict[str, Any]:
+            half = radius(np.abs(model.residuals), level) if level else None
+            return {"error": model.errors["blend"], "half_width": half, "unit": model.unit, "basis": model.basis()}
+
+        return {
+            "how": self.how, "cases": list(self.cases), "level": level or None,
+            "numbers": {m.name: told(m) for m in self.numbers}, "peaks": {m.name: told(m) for m in self.peaks},
+        }  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint."""
         return {
@@ -305,98 +315,10 @@ class Trust:
     def _within(self, model: NumberModel, case: Case, level: float) -> float | None:
         if not len(model.places) or not level:
             return None
-        return radius(model.places, level) * _size(case)
+        return radius(model.places, level) * size_of(case)
 
 
 PLACED = {"inside": "inside the others", "edge": "at the edge of the others", "outside": "outside the others"}
-
-
-def calibrated(
-    task: FieldsTask,
-    held_out: Sequence[RawFields],
-    folds: Sequence[Sequence[int]],
-    placed: Sequence[Verdict] | None,
-    *,
-    how: str,
-    units: Mapping[str, str] | None = None,
-    shape: bool = True,
-    wanted: Sequence[str] | None = None,
-    whole: bool = True,
-) -> Trust:
-    """Learn from cases that were predicted by models which did not see them.
-
-    Args:
-        task: Of the surrogate: its normalisation.
-        held_out: Predictions of complete cases.
-        folds: Rows of these that stand together: those whose numbers are not used for each other.
-        placed: Where each case lies beside the others; None: not known.
-        how: ``"cross-validation"`` or ``"held-out cases"``.
-        units: Of the numbers of the tables.
-        shape: Shapes differ between the cases.
-        wanted: Numbers of the tables; None: all that differ.
-        whole: The cases were predicted at all nodes; else their peaks are not known.
-
-    Raises:
-        InputError: There are fewer than two cases.
-    """
-    if len(held_out) < 2:
-        raise InputError(
-            f"{len(held_out)} case to calibrate with; give at least 2, and {cases_needed(LEVEL)} for "
-            f"intervals of {100 * LEVEL:.0f} %"
-        )
-    found, true, vectors, mean, sizes = [], [], [], [], []
-    for raw in held_out:
-        nodes = task.at_nodes(raw)
-        found.append(quantities_of(raw, nodes, task))
-        true.append(true_quantities(raw.case, task))
-        vectors.append(case_vector(raw.case, raw.prepared, task.spec, shape=shape))
-        mean.append(averages(raw.case, nodes, task.spec))
-        sizes.append(_size(raw.case))
-    vector, average, told = np.array(vectors), np.array(mean), len(task.spec.conditions)
-    alike = FACES if held_out[0].case.body is not None and shape else 0
-
-    def model(name: str, unit: str, values: Array, field: Array, places: Array | None = None) -> NumberModel:
-        evidence = Evidence(vector, average, field, alike, told)
-        return number_model(name, unit, values, evidence, folds, places=places)
-
-    numbers, heights = [], []
-    for name in [n for n in found[0] if all(n in row for row in (*found, *true))]:
-        values = np.array([row[name].value for row in true])
-        field = np.array([[row[name].value] for row in found])
-        if found[0][name].place is None:
-            numbers.append(model(name, found[0][name].unit, values, field))
-            continue
-        if not whole:
-            continue
-        missed = [
-            float(np.linalg.norm(one[name].place - other[name].place)) / size  # type: ignore[operator]
-            for one, other, size in zip(found, true, sizes, strict=True)
-        ]
-        heights.append(model(name, found[0][name].unit, values, field, np.array(missed)))
-    for name, values in _table(held_out, numbers, wanted).items():
-        told_by_head = all(name in row for row in found)
-        field = np.array([[row[name].value] if told_by_head else [] for row in found])
-        numbers.append(model(name, (units or {}).get(name.removesuffix(TABLE), ""), values, field))
-    errors = np.array([[_relative(raw, task, c) for c in task.spec.slices().values()] for raw in held_out])
-    distances = np.array([v.reach for v in placed or ()])
-    out = Trust(
-        how=how,
-        cases=tuple(raw.case.label for raw in held_out),
-        numbers=tuple(numbers),
-        peaks=tuple(heights),
-        widths=None,
-        errors=errors,
-        distances=distances,
-        levels=() if placed is None else tuple(v.level for v in placed),
-        vectors=vector,
-        num_conditions=told,
-        shape=shape,
-    )
-    parts = [
-        (node_places(raw.prepared, task.spec), lengths(_error(raw, task), task.spec), lengths(raw.spread, task.spec))
-        for raw in held_out
-    ]
-    return replace(out, widths=FieldWidths.of(parts, out.scales(), _central(vector)))
 
 
 def _means(errors: Array) -> Array:
@@ -417,20 +339,6 @@ def _growth(distances: Array, errors: Array) -> tuple[float, float]:
     return max(float(base), 0.5 * float(errors[good].mean())), float(slope)
 
 
-def quantities_of(raw: RawFields, nodes: Mapping[str, Any], task: FieldsTask) -> dict[str, Quantity]:
-    """Coefficients and peaks of fields at the nodes, and what a trained head says."""
-    found = {**coefficients(raw.case.forces(nodes, task.spec)), **peaks(raw.case, nodes, task.spec)}
-    for name, value in task.learnt_numbers(raw).items():
-        unit = task.spec.named(name).removeprefix(name).strip(" []")
-        found[name + TABLE if name.casefold() in found else name] = Quantity(value, unit)
-    return found
-
-
-def true_quantities(case: Case, task: FieldsTask) -> dict[str, Quantity]:
-    """The same of the known fields, as far as they are known."""
-    return {**coefficients(case.true_forces(task.spec)), **peaks(case, case.truth, task.spec)}
-
-
 def _error_of_file(made: Prediction, name: str, task: FieldsTask) -> float | None:
     """Relative L2 error of a predicted field against the file, as the held-out errors are: free of the flow."""
     if name not in made.truth:
@@ -439,42 +347,6 @@ def _error_of_file(made: Prediction, name: str, task: FieldsTask) -> float | Non
     rows = made.case.used & np.isfinite(other.reshape(len(other), -1)).all(1)
     size = float(np.linalg.norm(other[rows]))
     return float(np.linalg.norm(one[rows] - other[rows])) / size if size > 0 else None
-
-
-def _table(
-    held_out: Sequence[RawFields], integrated: Sequence[NumberModel], wanted: Sequence[str] | None
-) -> dict[str, Array]:
-    """Numbers of the tables that all cases have and that differ, without coefficients that are the integrated ones."""
-    rows = [raw.case.numbers for raw in held_out]
-    known = {model.name: model.truth for model in integrated}
-    out = {}
-    for name in [n for n in rows[0] if all(n in row for row in rows)]:
-        values = np.array([row[name] for row in rows], dtype=np.float64)
-        if not np.isfinite(values).all() or not np.ptp(values) or (wanted is not None and name not in wanted):
-            continue
-        other = known.get(name.replace("_", "").casefold())
-        if other is None:
-            out[name] = values
-        elif np.median(np.abs(values - other)) > AGREE * np.abs(other).max():
-            out[name + TABLE if name in known else name] = values
-    return out
-
-
-def _error(raw: RawFields, task: FieldsTask) -> Tensor:
-    out: Tensor = (raw.values - task.output_norm(raw.prepared.y.to(task.device)).cpu()).nan_to_num(0.0)
-    return out
-
-
-def _relative(raw: RawFields, task: FieldsTask, channels: slice) -> float:
-    values, truth = task.output_norm.inverse(raw.values.to(task.device)).cpu(), raw.prepared.y
-    size = float(truth[:, channels].norm())
-    return float((values[:, channels] - truth[:, channels]).norm()) / size if size > 0 else float("nan")
-
-
-def _size(case: Case) -> float:
-    """Diagonal of the box of the nodes."""
-    pos = case.graph.pos.double()
-    return float((pos.amax(0) - pos.amin(0)).norm())
 
 
 def _in_file(case: Case, place: Array) -> tuple[float, ...]:
@@ -486,11 +358,6 @@ def _in_file(case: Case, place: Array) -> tuple[float, ...]:
         bounds = np.asarray(case.mesh.bounds, dtype=np.float64).reshape(3, 2)
         away = bounds.mean(1)[: own.shape[1]] - (own.min(0) + own.max(0)) / 2
     return tuple(float(x) for x in place + away[: len(place)])
-
-
-def _central(vectors: Array) -> int:
-    scaled = vectors / np.where(vectors.std(0) > 0, vectors.std(0), np.inf)
-    return int(np.linalg.norm(scaled - np.median(scaled, axis=0), axis=1).argmin()) if vectors.size else 0
 
 
 def support(trust: Trust) -> str:

@@ -9,10 +9,12 @@ from meshops.tasks.base import CaseSource, Context
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import as_cases, case_at
 from meshops.tasks.prediction import RawFields, Verdict
-from meshops.trust.calibration import Trust, calibrated
+from meshops.trust.calibration import Trust
+from meshops.trust.learning import calibrated
 from meshops.trust.novelty import Novelty
 
 FOLDS = 5
+SAME = 1e-4  # of the largest gap of the training: cases that near are one
 
 
 def calibrated_on(
@@ -24,23 +26,23 @@ def calibrated_on(
         InputError: A case was learnt from, or lacks a field.
     """
     cases = as_cases(data)
-    known = set(novelty.shapes) if novelty is not None else set()
-    if seen := [name for name in cases.cases if name in known]:
-        raise InputError(
-            f"{listing(seen, 4)}: cases of these names were learnt from, so that their errors are too small; calibrate "
-            "with others"
-        )
     rows: list[RawFields] = []
     bare: list[RawFields] = []
     placed: list[Verdict] = []
     for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
         case = case_at(cases, i, task.spec)
+        verdict = None if novelty is None else novelty.of_case(task, case)
+        if verdict is not None and _learnt_from(name, verdict, task):
+            raise InputError(
+                f"'{name}' is '{verdict.nearest}' of the training, so that its error is too small; calibrate with "
+                "cases that were not learnt from"
+            )
         if missing := [field for field in task.spec.fields if field not in case.truth]:
             raise InputError(f"{name}: lacks the field {listing(missing)}, without which it cannot calibrate")
         rows.append(task.raw(case, cues=True if task.spec.cues() else None))
         if task.spec.cues():
             bare.append(task.raw(case, cues=False))
-        if novelty is not None and (verdict := novelty.of_case(task, case)) is not None:
+        if verdict is not None:
             placed.append(verdict)
     folds = spread_folds(len(rows))
     units, shape = dict(cases.quantity_units), task.reference is None
@@ -51,6 +53,11 @@ def calibrated_on(
         if part
     ]
     return made[0], made[1] if len(made) > 1 else None
+
+
+def _learnt_from(name: str, verdict: Verdict, task: FieldsTask) -> bool:
+    """Shape and conditions of a training case; with inputs of its own a case of another name may be another one."""
+    return verdict.distance < SAME and (name == verdict.nearest or not task.spec.inputs)
 
 
 def spread_folds(count: int) -> Sequence[Sequence[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,13 @@ from meshops.aero.descriptors import facing
 from meshops.aero.forces import Forces
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.shape import shape_numbers
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.prediction import RawFields
 
 Array = NDArray[np.float64]
 Fields = Mapping[str, NDArray[np.float32]]
 COEFFICIENTS = ("cd", "cl")
+TABLE = " of the table"  # a number that is called as a coefficient, but is not the integrated one
 FACES = 20  # numbers that tell which way the surface of a body faces
 
 
@@ -124,3 +127,23 @@ def case_vector(case: Case, prepared: MeshGraph, spec: CaseSpec, *, shape: bool)
         numbers = [body.descriptors(flow)[1:], facing(body.normal, body.area, body.frontal_area(flow), flow)]
         return np.concatenate([told, *numbers])
     return np.concatenate([told, shape_numbers(prepared.pos, prepared.get("area")).double().numpy()])
+
+
+def quantities_of(raw: RawFields, nodes: Mapping[str, Any], task: FieldsTask) -> dict[str, Quantity]:
+    """Coefficients and peaks of fields at the nodes, and what a trained head says."""
+    found = {**coefficients(raw.case.forces(nodes, task.spec)), **peaks(raw.case, nodes, task.spec)}
+    for name, value in task.learnt_numbers(raw).items():
+        unit = task.spec.named(name).removeprefix(name).strip(" []")
+        found[name + TABLE if name.casefold() in found else name] = Quantity(value, unit)
+    return found
+
+
+def true_quantities(case: Case, task: FieldsTask) -> dict[str, Quantity]:
+    """The same of the known fields, as far as they are known."""
+    return {**coefficients(case.true_forces(task.spec)), **peaks(case, case.truth, task.spec)}
+
+
+def size_of(case: Case) -> float:
+    """Diagonal of the box of the nodes."""
+    pos = case.graph.pos.double()
+    return float((pos.amax(0) - pos.amin(0)).norm())

@@ -15,7 +15,7 @@ from meshops.selection.run import _settings
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import case_at
 from meshops.tasks.prediction import RawFields
-from meshops.trust.calibration import Trust, calibrated
+from meshops.trust import Trust, calibrated
 from meshops.trust.quantities import free, in_flow, peaks
 
 COUNT = 6

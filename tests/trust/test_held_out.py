@@ -61,10 +61,30 @@ def test_cases_it_learnt_from_are_refused(
     before = uncalibrated.read_bytes()
     root = written(tmp_path / "same", 12, seed=0, name="sheet")
     assert main(["evaluate", str(uncalibrated), "--calibrate", str(root)]) == 2
-    assert "cases of these names were learnt from" in capsys.readouterr().err
+    assert "'sheet_0' is 'sheet_0' of the training" in capsys.readouterr().err
     assert uncalibrated.read_bytes() == before
-    with pytest.raises(InputError, match="'sheet_3': cases of these names were learnt from"):
-        meshops.load(uncalibrated).calibrate([*sheets(8, seed=3, name="other"), sheets(4)[3]])
+    renamed = sheets(4)[3]
+    renamed.label = renamed.name = "another name"
+    with pytest.raises(InputError, match="is 'sheet_3' of the training, so that its error is too small"):
+        meshops.load(uncalibrated).calibrate([*sheets(8, seed=3, name="other"), renamed])
+
+
+def test_other_cases_of_the_same_names_calibrate(uncalibrated: Path) -> None:
+    trust = meshops.load(uncalibrated).calibrate(sheets(9, seed=3, name="sheet")).trust
+    assert trust is not None and trust.cases == tuple(f"sheet_{i}" for i in range(9))
+
+
+def test_calibration_is_told_and_remembered(
+    uncalibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = str(written(tmp_path / "others", 12, seed=3, name="other"))
+    assert main(["evaluate", str(uncalibrated), "--calibrate", root, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["level"] == 0.9 and told["how"] == "held-out cases" and len(told["cases"]) == 12
+    assert told["numbers"]["mass"]["half_width"] > told["numbers"]["mass"]["error"] > 0
+    assert meshops.load(uncalibrated).info["calibration"]["data"] == root  # type: ignore[index,call-overload]
+    assert main(["evaluate", str(uncalibrated), "--calibrate", root, "--ask", "passes=2"]) == 2
+    assert "leave out --ask" in capsys.readouterr().err
 
 
 def test_cases_without_a_field_are_refused(uncalibrated: Path) -> None:
