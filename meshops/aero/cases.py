@@ -21,7 +21,7 @@ from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
 from meshops.aero.prepare import placed
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
-from meshops.data.mesh_graph import MeshGraph, origin_of
+from meshops.data.mesh_graph import JUDGED, MeshGraph, origin_of
 from meshops.data.reading import MeshRead, Region
 from meshops.errors import InputError, collecting, listing, warn
 
@@ -136,7 +136,7 @@ def graph_case(
     Of a body it is brought to where the model has its nodes, at cells or points.
     """
     given, graph = graph, placed(graph, spec)
-    truth = {name: graph.field(name).numpy() for name in spec.fields if name in graph.fields}
+    truth = {name: _known(graph, name) for name in spec.fields if name in graph.fields}
     body = None
     mesh = None
     if spec.bodies:
@@ -150,6 +150,15 @@ def graph_case(
     if graph is not given:
         out.notes.append(f"fields are given at the {spec.location}s, where the surrogate has them")
     return out
+
+
+def _known(graph: MeshGraph, name: str) -> Array:
+    """A field of a graph, NaN where it has no value that errors count."""
+    values, use = graph.field(name), graph.get("y_use")
+    if use is not None:
+        values = values.clone()
+        values[use[:, graph.fields.index(name)] != JUDGED] = torch.nan
+    return values.numpy()
 
 
 def check_conditions(given: Mapping[str, float], spec: CaseSpec) -> None:

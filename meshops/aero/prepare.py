@@ -21,6 +21,7 @@ from meshops.errors import DataWarning, InputError, listing
 
 GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
 ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
+IN_VOLUME = 2  # ``node_type`` of nodes around a body, in cases that hold its surface too
 KEPT = ("pos", "x", "edge_index", "cluster", "time", "grid_shape", "spacing", "periodic", "name")
 
 
@@ -47,6 +48,10 @@ def prepare(
         out.x = graph.pos.new_zeros(len(graph.pos), 0) if graph.get("x") is None else graph.x
         if _complete(graph, spec):
             out.y = torch.cat([graph.field(name).reshape(len(graph.pos), -1) for name in spec.fields], 1)
+        if graph.get("y_use") is not None and "y" in out:
+            out.y_use = graph.y_use[:, [graph.fields.index(name) for name in spec.fields]]
+        if (kinds := graph.get("node_type")) is not None and bool((kinds == IN_VOLUME).any()):
+            out.in_volume = kinds == IN_VOLUME
     else:
         at = spec.at(flow)
         frame = frame_of(graph, at, spec.domain)

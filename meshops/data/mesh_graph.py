@@ -20,7 +20,8 @@ Location = Literal["point", "cell", "free"]
 LOCATIONS: tuple[str, ...] = ("point", "cell", "free")
 
 # Attributes with one row per node; ``subset`` cuts them.
-NODE_ARRAYS = ("pos", "x", "y", "normal", "area", "node_type", "weight", "node_index")
+NODE_ARRAYS = ("pos", "x", "y", "y_use", "normal", "area", "node_type", "weight", "node_index")
+UNKNOWN, JUDGED, LEARNT = 0, 1, 2  # values of ``y_use``
 # Attributes that describe the original cells; meaningless for a subset of nodes.
 CELL_ARRAYS = ("points", "cell_size", "cell_nodes", "cell_type", "cell_num_faces", "face_size", "face_nodes")
 # Attributes that hold the patches of ``meshops.partition``.
@@ -40,6 +41,9 @@ class MeshGraph(Data):  # type: ignore[misc]
         x, x_names: ``[n, c_in]`` node features and one name per *channel*.
         y, y_names, y_sizes, y_units: ``[n, c_out]`` targets in physical units (``[n, t, c_out]`` of a trajectory); one
             name, one number of channels and one unit per *field* (a vector field is one field of d channels).
+        y_use: ``[n, fields]`` int8, of cases where a field exists at part of the nodes, such as the pressure on a wall
+            and the velocity around it: 0 no value (what ``y`` holds there is ignored), 1 a value, 2 a value to learn
+            from that errors do not count. None: values everywhere.
         normal, area: ``[n, d]`` outward unit normals and ``[n]`` areas (m^2) or volumes (m^3) of the nodes.
         edge_index: ``[2, e]``, optional.
         node_type: ``[n]`` int64, optional.
@@ -186,6 +190,7 @@ def check_graph(graph: MeshGraph) -> list[str]:
         elif value.is_floating_point() and not bool(torch.isfinite(value).all()):
             problems.append(_non_finite(key, value, graph))
     problems += _check_names(graph)
+    problems += _check_use(graph)
     problems += _check_indices(graph)
     return problems
 
@@ -202,6 +207,16 @@ def _check_names(graph: MeshGraph) -> Iterable[str]:
     location = _one(graph.get("location"))
     if location is not None and location not in LOCATIONS:
         yield f"location must be one of {listing(LOCATIONS)}, got {location!r}"
+
+
+def _check_use(graph: MeshGraph) -> Iterable[str]:
+    use = graph.get("y_use")
+    if use is None:
+        return
+    if use.dim() != 2 or use.shape[1] != len(graph.fields):
+        yield f"'y_use' must be [n, {len(graph.fields)}], a column per field, got {tuple(use.shape)}"
+    elif not bool(((use >= UNKNOWN) & (use <= LEARNT)).all()):
+        yield f"'y_use' holds {int(use.min())} to {int(use.max())}, allowed {UNKNOWN}, {JUDGED} and {LEARNT}"
 
 
 def _check_indices(graph: MeshGraph) -> Iterable[str]:

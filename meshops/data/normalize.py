@@ -98,6 +98,13 @@ class Normalizer(nn.Module):
         return cls(statistics.mean, scale)
 
     @classmethod
+    def of_fields(cls, statistics: Sequence[Statistics], fields: Sequence[slice]) -> Normalizer:
+        """:meth:`by_field` of fields with statistics of their own, over the nodes that have them."""
+        scales = [part.std.square().mean().sqrt().expand(c.stop - c.start)
+                  for part, c in zip(statistics, fields, strict=True)]  # fmt: skip
+        return cls(torch.cat([part.mean for part in statistics]), torch.cat(scales))
+
+    @classmethod
     def identity(cls, channels: int) -> Normalizer:
         """Placeholder of the right size, for loading a checkpoint into."""
         return cls(torch.zeros(channels), torch.ones(channels))

@@ -61,6 +61,46 @@ def interleave(num_nodes: int, size: int, generator: torch.Generator | None = No
     return [order[i::count].sort().values for i in range(count)]
 
 
+def random_subset_of_kinds(kinds: Tensor, size: int, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """:func:`random_subset` with a fixed share of one of two kinds of nodes.
+
+    Args:
+        kinds: ``[n]`` bool.
+        size: Nodes drawn.
+        share: Of them where ``kinds`` is false. With nodes of one kind only all are of it.
+        generator: Makes the choice reproducible.
+    """
+    parts = _kinds(kinds, size, share)
+    return torch.cat([index[random_subset(len(index), count, generator)] for index, count in parts]).sort().values
+
+
+def interleave_kinds(
+    kinds: Tensor, size: int, share: float, generator: torch.Generator | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """:func:`interleave` with the share of :func:`random_subset_of_kinds` in every subset.
+
+    The kind that has fewer subsets goes round: its nodes are in several.
+
+    Returns:
+        The subsets, and ``[n]`` how often each node is in one.
+    """
+    dealt = []
+    for index, count in _kinds(kinds, size, share):
+        dealt.append([index[part] for part in interleave(len(index), count, generator)])
+    most = max(map(len, dealt))
+    subsets = [torch.cat([parts[i % len(parts)] for parts in dealt]).sort().values for i in range(most)]
+    return subsets, torch.bincount(torch.cat(subsets), minlength=len(kinds))
+
+
+def _kinds(kinds: Tensor, size: int, share: float) -> list[tuple[Tensor, int]]:
+    """Nodes of each kind that is there, and how many of it belong to a subset."""
+    index = [(~kinds).nonzero().view(-1), kinds.nonzero().view(-1)]
+    first = min(max(1, round(share * size)), size - 1)
+    if not len(index[0]) or not len(index[1]):
+        return [(part, size) for part in index if len(part)]
+    return list(zip(index, (first, size - first), strict=True))
+
+
 class Subsample(BaseTransform):  # type: ignore[misc]
     """A random part of the nodes of a graph as free points: irregular data from a mesh or a regular grid.
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -109,6 +111,14 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     def required_files(self, index: int) -> dict[str, Path]:
         """Name the files :meth:`read` cannot do without."""
         return self.files(index)
+
+    def measured(self, graph: MeshGraph, fields: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+        """Numbers the literature of this set computes from the fields at the nodes of a case, by name; mostly none.
+
+        Reports hold their relative error and rank correlation, of predicted against true fields.
+        """
+        del graph, fields
+        return {}
 
     def flow_of(self, index: int) -> FlowConditions:
         """Conditions of case ``index``; by default all cases share those of the set."""

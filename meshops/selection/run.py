@@ -124,6 +124,11 @@ def _fit(
     context = Context(console=screen, folder=folder)
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
+    if any(graph.get("y_use") is not None for graph in samples.graphs):
+        raise InputError(
+            "some fields of these cases exist at part of the nodes only, such as the pressure on a wall, and fit "
+            "compares models at nodes that have all; train one network instead, e.g. models/mspt/ahmed_joint_cpu.yaml"
+        )
     task = FieldsTask.fit(nn.Identity(), samples, settings)
     notes += _offsets(task)
     screen.print(f"{samples.describe()}; {len(split.folds)} folds, {len(split.test)} cases judge the winner")

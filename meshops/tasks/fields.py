@@ -27,9 +27,9 @@ from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
 from meshops.aero.prepare import prepare, restored
 from meshops.aero.symmetry import LOPSIDED, lopsided_share
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import UNKNOWN, MeshGraph
 from meshops.data.normalize import Normalizer, Statistics
-from meshops.data.sampling import random_subset
+from meshops.data.sampling import random_subset, random_subset_of_kinds
 from meshops.datasets.graph_list import GraphList, named_numbers
 from meshops.metrics.fields import relative_l2
 from meshops.metrics.losses import get_loss
@@ -43,6 +43,7 @@ from meshops.tasks.fields_report import Predict, fields_report, known_errors
 from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.inference import predict_nodes, predict_spread, some_nodes
+from meshops.tasks.known import among, judged_rows, known_values
 from meshops.tasks.prediction import Estimate, Prediction, RawFields
 from meshops.tasks.report import Report
 
@@ -108,6 +109,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     def fit(cls, model: nn.Module, samples: FieldsSamples, settings: FieldsSettings) -> Self:  # type: ignore[override]
         """Task with statistics of the training cases (float64, each node counts once)."""
         spec, graphs = samples.spec, samples.graphs
+        slices = list(spec.slices().values())
 
         def over(key: str) -> Statistics:
             return Statistics.over(graph[key] for graph in graphs)
@@ -119,7 +121,9 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             model,
             spec,
             input_norm=norm("x", spec.feature_names()),
-            output_norm=Normalizer.by_field(over("y"), spec.slices().values()),
+            output_norm=Normalizer.of_fields(
+                [Statistics.over(known_values(graph, k, c) for graph in graphs) for k, c in enumerate(slices)], slices
+            ),
             position=over("pos").box(),
             condition_norm=norm("conditions", spec.conditions),
             number_norm=norm("numbers", spec.numbers),
@@ -171,7 +175,12 @@ class FieldsTask(Task[FieldsSamples, Batch]):
 
     def _subset(self, graph: MeshGraph, seed: int) -> MeshGraph:
         generator = torch.Generator().manual_seed(seed)
-        out = some_nodes(graph, random_subset(len(graph.pos), self.spec.nodes, generator))
+        kinds, share, size = graph.get("in_volume"), self.spec.surface_share, self.spec.nodes
+        if kinds is None or share is None:
+            index = random_subset(len(graph.pos), size, generator)
+        else:
+            index = random_subset_of_kinds(kinds, size, share, generator)
+        out = some_nodes(graph, index)
         if self.spec.cues() and float(torch.rand((), generator=generator)) < self.spec.hide:
             out.x[:, self._cue_columns()] = torch.nan
         return out
@@ -202,11 +211,11 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss``: weighted sum of the losses of the fields (and of the numbers), and each of them."""
         inputs = self.inputs(batch)
-        truth, ptr = self.output_norm(batch.y), _ptr(batch)
+        truth, ptr, use = self.output_norm(batch.y), _ptr(batch), batch.get("y_use")
 
         def criterion(prediction: Tensor) -> dict[str, Tensor]:
             rows = _rows(prediction)
-            parts = self._field_losses(rows, truth, ptr)
+            parts = self._field_losses(rows, truth, ptr, use)
             if self.number_head is not None:
                 found = self._numbers(inputs, rows.detach(), ptr)
                 parts["numbers"] = (found - self.number_norm(batch.numbers)).square().mean()
@@ -218,13 +227,17 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             return self.model.learn(unpacked, truth, criterion)
         return criterion(self.model(unpacked))
 
-    def _field_losses(self, prediction: Tensor, truth: Tensor, ptr: Tensor) -> dict[str, Tensor]:
+    def _field_losses(self, prediction: Tensor, truth: Tensor, ptr: Tensor, use: Tensor | None) -> dict[str, Tensor]:
         origin = -self.output_norm.shift / self.output_norm.scale  # where the physical values are zero
         losses, weights = self.spec.per_field(self.spec.loss), self.spec.per_field(self.spec.weights)
         parts, total = {}, truth.new_zeros(())
-        for name, channels in self.spec.slices().items():
-            loss = get_loss(losses[name])
-            parts[name] = loss(prediction[:, channels], truth[:, channels], origin[channels], ptr)
+        for k, (name, channels) in enumerate(self.spec.slices().items()):
+            loss, known, own = get_loss(losses[name]), prediction[:, channels], truth[:, channels]
+            bounds = ptr
+            if use is not None:
+                rows = use[:, k] != UNKNOWN
+                known, own, bounds = known[rows], own[rows], among(rows, ptr)
+            parts[name] = loss(known, own, origin[channels], bounds) if len(own) else truth.new_zeros(())
             total = total + weights[name] * parts[name]
         return {"loss": total, **parts}
 
@@ -236,7 +249,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     def judge(self, samples: FieldsSamples, case: MeshGraph) -> dict[str, float]:  # type: ignore[override]
         """Relative L2 of each field of one held-out case and their mean."""
         values = self.output_norm.inverse(predict_nodes(self, case, passes=1).to(self.device)).cpu()
-        errors = {name: relative_l2(values[:, c], case.y[:, c]) for name, c in self.spec.slices().items()}
+        errors = {}
+        for k, (name, c) in enumerate(self.spec.slices().items()):
+            rows = judged_rows(case, k)
+            errors[name] = relative_l2(values[rows][:, c], case.y[rows][:, c])
         known = [value for value in errors.values() if math.isfinite(value)]
         return {**errors, "error": sum(known) / len(known) if known else math.nan}
 

@@ -15,6 +15,7 @@ from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
 from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets.base import CaseDataset
 from meshops.metrics.fields import field_errors, spearman
 from meshops.tasks.base import CaseSource, Context, Plain
 from meshops.tasks.fields_samples import as_cases, case_at
@@ -57,8 +58,9 @@ def fields_report(
 
     ``<field>_rel_l2``, ``_mae``, ``_r2`` (``_rel_l2_area`` where cells have areas) and those of ``spec.metrics``,
     ``drag_error`` and ``lift_error`` (mean absolute error of C_D and C_L against the integrated true fields),
-    ``drag_rank_correlation``, and for learnt numbers ``<number>_error``. Baselines: the training mean everywhere, and
-    for a model that uses features of the mesh itself the model without them, as for a CAD triangulation.
+    ``drag_rank_correlation``, for numbers the literature of the set computes from fields ``<number>_rel_error`` and
+    ``<number>_rank_correlation``, and for learnt numbers ``<number>_error``. Baselines: the training mean everywhere,
+    and for a model that uses features of the mesh itself the model without them, as for a CAD triangulation.
     """
     cases, spec = as_cases(data), task.spec
     tables: dict[str, dict[str, Row]] = {"": {}, FOR_STL: {}, "mean": {}}
@@ -68,7 +70,7 @@ def fields_report(
         case = case_at(cases, i, spec)
         for table, cues in variants.items():
             made = (predict or task.predict)(case, cues=cues, **asked)  # type: ignore[arg-type]
-            tables[table][name] = prediction_row(made, spec)
+            tables[table][name] = prediction_row(made, spec) | _measured(cases, case, made.fields)
             known |= made.numbers
         tables["mean"][name] = case_row(case, training_mean(task, case), spec)
         if i == 0 and context.folder is not None and spec.dim == 2:
@@ -76,6 +78,7 @@ def fields_report(
     mean = summary(tables[""])
     columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
     columns |= {key: text for key, text in HEADINGS.items() if key in mean}
+    columns |= {key: f"|d{key.removesuffix('_rel_error')}|/true" for key in mean if key.endswith("_rel_error")}
     columns |= {f"{name}_error": _heading(name, n.unit) for name, n in known.items() if f"{name}_error" in mean}
     return Report(
         kind=task.kind,
@@ -88,6 +91,17 @@ def fields_report(
         lines=_coverage(mean),
         pictures=pictures,
     )
+
+
+def _measured(cases: CaseDataset, case: Case, fields: Mapping[str, Array]) -> Row:
+    """Numbers of the literature of the set, of predicted and true fields."""
+    whole = {name: case.graph.field(name).numpy() for name in case.truth}  # also where errors do not count
+    found, true = cases.measured(case.graph, fields), cases.measured(case.graph, whole)
+    row: Row = {}
+    for name in found.keys() & true.keys():
+        row |= {name: found[name], f"{name}_true": true[name]}
+        row[f"{name}_rel_error"] = abs(found[name] - true[name]) / abs(true[name]) if true[name] else None
+    return row
 
 
 def _coverage(mean: Row) -> list[str]:
@@ -167,13 +181,15 @@ def training_mean(task: Judged, case: Case) -> dict[str, Array]:
 def summary(table: Mapping[str, Row]) -> Row:
     """Means over cases, and how well coefficients are ranked."""
     mean = means(table)
-    out: Row = {key: value for key, value in mean.items() if key not in HIDDEN and not key.endswith("_reported")}
-    if "cd" in mean:
-        for key, short in (("drag", "cd"), ("lift", "cl")):
-            predicted = [float(row[short] or 0.0) for row in table.values()]
-            truth = [float(row[f"{short}_true"] or 0.0) for row in table.values()]
-            rank = spearman(predicted, truth)
-            out[f"{key}_rank_correlation"] = rank if np.isfinite(rank) else None
+    measured = [key.removesuffix("_rel_error") for key in mean if key.endswith("_rel_error")]
+    ranked = {name: name for name in measured} | ({"drag": "cd", "lift": "cl"} if "cd" in mean else {})
+    hidden = {*HIDDEN, *measured, *(f"{name}_true" for name in measured)}
+    out: Row = {key: value for key, value in mean.items() if key not in hidden and not key.endswith("_reported")}
+    for key, short in ranked.items():
+        predicted = [float(row[short] or 0.0) for row in table.values()]
+        truth = [float(row[f"{short}_true"] or 0.0) for row in table.values()]
+        rank = spearman(predicted, truth)
+        out[f"{key}_rank_correlation"] = rank if np.isfinite(rank) else None
     return out
 
 

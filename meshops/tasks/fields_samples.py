@@ -154,11 +154,16 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         InputError: A wanted field, number or condition is not there, or the cases mix surface and volume.
     """
     graph = cases[0]
-    kinds = graph.get("node_type")
-    if kinds is not None and bool((kinds > 1).any()):
+    joint = graph.get("y_use") is not None
+    if joint and settings.geometry == "body":
         raise InputError(
-            f"{graph.label}: the cases hold surface and volume nodes and a model learns one of them; "
-            "choose with --data.options.domain surface"
+            f"{graph.label}: features of a body are computed for its surface or for the air around it, and these cases "
+            "hold both; leave out task.geometry, so that the inputs of the data are taken"
+        )
+    if settings.surface_share is not None and not (joint and settings.nodes):
+        raise InputError(
+            "task.surface_share divides subsets of cases that hold surface and volume: give task.nodes too, and such "
+            "cases (--data.options.domain all)"
         )
     sizes = {name: s.stop - s.start for name, s in graph.field_slices().items()}
     chosen = tuple(settings.fields or graph.fields)
@@ -180,13 +185,14 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
         quantity_units=tuple(cases.quantity_units.get(name, "") for name in (*conditions, *numbers)),
         location="cell" if graph.get("location") == "cell" else "point",
         nodes=settings.nodes or 0,
+        surface_share=settings.surface_share,
         loss=_of_chosen(settings.loss, chosen, graph.fields),
         weights=_of_chosen(settings.weights, chosen, graph.fields),
         number_weight=settings.number_weight,
         metrics=settings.metrics,
         shape=settings.shape,
     )
-    if not _is_body(cases, graph, settings):
+    if joint or not _is_body(cases, graph, settings):
         return spec
     known = {role: (cases.roles.get(role), *names) for role, names in ROLE_NAMES.items()}
     roles: dict[str, Any] = {role: next((n for n in names if n in chosen), None) for role, names in known.items()}

@@ -28,6 +28,8 @@ class FieldsSettings:
     Attributes:
         fields: Fields to predict; default: all the data have.
         nodes: Nodes per training subset, and density of prediction; 0: whole meshes. Default: 2048 for bodies, else 0.
+        surface_share: Share of each subset that is drawn on the surface, for cases that hold surface and volume;
+            default: as the nodes are.
         loss: Loss per field (or one for all): relative_l2, relative_l2_centered, mse, l1, huber.
         weights: Weight per field in the loss.
         passes: Interleavings averaged in a prediction from subsets.
@@ -49,6 +51,7 @@ class FieldsSettings:
 
     fields: tuple[str, ...] | None = None
     nodes: int | None = None
+    surface_share: float | None = None
     loss: tuple[str, ...] = ("relative_l2",)
     weights: tuple[float, ...] = (1.0,)
     passes: int = 2
@@ -74,6 +77,8 @@ class FieldsSettings:
         check_counts(1, "task.", passes=self.passes, max_sources=self.max_sources)
         check_counts(0, "task.", nodes=self.nodes)
         check_fractions("task.", hide_cues=self.hide_cues)
+        if self.surface_share is not None and not 0 < self.surface_share < 1:
+            raise InputError(f"task.surface_share must be between 0 and 1, got {self.surface_share:g}")
         check_amounts("task.", number_weight=self.number_weight)
         if self.passes > MOST_PASSES:
             raise InputError(f"task.passes must be at most {MOST_PASSES}, got {self.passes}")
@@ -100,6 +105,7 @@ class FieldsSpec(CaseSpec, Spec):
 
     Attributes:
         nodes: Nodes per training subset; 0: whole meshes.
+        surface_share: Of each subset, where cases hold surface and volume.
         loss, weights: Of each field, or one for all.
         number_weight: Weight of the numbers in the loss.
         metrics: Further metrics of every field in reports.
@@ -107,6 +113,7 @@ class FieldsSpec(CaseSpec, Spec):
     """
 
     nodes: int = 0
+    surface_share: float | None = None
     loss: tuple[str, ...] = ("relative_l2",)
     weights: tuple[float, ...] = (1.0,)
     number_weight: float = 0.1

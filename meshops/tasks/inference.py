@@ -17,7 +17,7 @@ from torch_geometric.data import Batch, Data
 
 from meshops.checks import check_counts
 from meshops.data.mesh_graph import MeshGraph
-from meshops.data.sampling import interleave, random_subset
+from meshops.data.sampling import interleave, interleave_kinds, random_subset
 from meshops.errors import InputError, listing
 from meshops.nn.model import judging
 from meshops.ops.tree import locate, median_split
@@ -115,19 +115,26 @@ def predict_nodes(
             for done, (index, values) in run(task, graph, chunk_size, generator):
                 if not len(total):
                     total = torch.zeros(len(graph.pos), values.shape[1])
-                total[index] += values.cpu() / passes
+                total.index_add_(0, index, values.cpu() / passes)
                 if progress is not None:
                     progress((i + done) / passes)
         return total
 
 
 def _interleaved(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator: torch.Generator) -> Parts:
-    subsets = interleave(len(graph.pos), task.spec.nodes, generator)
+    kinds, share, times = graph.get("in_volume"), task.spec.surface_share, None
+    if kinds is None or share is None:
+        subsets = interleave(len(graph.pos), task.spec.nodes, generator)
+    else:
+        subsets, times = interleave_kinds(kinds, task.spec.nodes, share, generator)
     together = max(1, chunk_size // task.spec.nodes)
     for start in range(0, len(subsets), together):
         chosen = subsets[start : start + together]
         batch = Batch.from_data_list([some_nodes(graph, index) for index in chosen]).to(task.device)
-        yield min(1.0, (start + together) / len(subsets)), (torch.cat(chosen), task(batch))
+        index, values = torch.cat(chosen), task(batch)
+        if times is not None:  # a node that is in several subsets is their mean
+            values = values / times[index].unsqueeze(1).to(values)
+        yield min(1.0, (start + together) / len(subsets)), (index, values)
 
 
 def _anchored(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator: torch.Generator) -> Parts:
@@ -155,7 +162,7 @@ def _anchored(task: NodePredictor, graph: MeshGraph, chunk_size: int, generator:
 def some_nodes(graph: MeshGraph, index: Tensor) -> MeshGraph:
     """Some of the nodes of a prepared case as free points, with what holds for the whole case."""
     out = MeshGraph(pos=graph.pos[index], x=graph.x[index])
-    for key in ("y", "place", "node_number"):
+    for key in ("y", "y_use", "in_volume", "place", "node_number"):
         if graph.get(key) is not None:
             out[key] = graph[key][index]
     for key in ("conditions", "numbers", "time", "case_shape"):

@@ -31,6 +31,10 @@ def calibrated_on(
     placed: list[Verdict] = []
     for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
         case = case_at(cases, i, task.spec)
+        if case.graph.get("y_use") is not None:
+            raise InputError(
+                f"{name}: some of its fields exist at part of the nodes only; such cases have no intervals"
+            )
         verdict = None if novelty is None else novelty.of_case(task, case)
         if verdict is not None and _learnt_from(name, verdict, task):
             raise InputError(

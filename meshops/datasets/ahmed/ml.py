@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from meshops.aero.prepare import IN_VOLUME as VOLUME
 from meshops.data import readers
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import JUDGED, MeshGraph
 from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, NAME, UNITS, download_advice, find_runs
 from meshops.datasets.ahmed.mini import AhmedMini
 from meshops.datasets.base import (
@@ -29,9 +31,11 @@ from meshops.datasets.base import (
 )
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing, warn
+from meshops.ops.neighbors import knn_search
 
 NUM_RUNS = 500
-DOMAINS = ("surface", "volume")
+DOMAINS = ("surface", "volume", "all")
+IN_VOLUME = "_volume"  # what the pressure around the body is called beside that on it
 SPLIT_METHODS = ("auto", "ab-upt", "hash")
 TRAIN_SHARE = 0.8
 
@@ -46,7 +50,9 @@ class AhmedML(CaseDataset):
         root: Folder that holds ``run_1``, ``run_2`` ...
         split: ``"train"``, ``"val"``, ``"test"`` or ``"all"``.
         domain: ``"surface"`` reads the polygons of ``boundary_<i>.vtp``, ``"volume"`` the cells of
-            ``volume_<i>.vtu``; the nodes are cell centres either way.
+            ``volume_<i>.vtu``; the nodes are cell centres either way. ``"all"``: volume, then surface, in one graph of
+            free points, see :meth:`read_all`.
+        volume_nodes: With ``"all"``, random volume cells kept of each case; None: all of them.
         split_method: ``"ab-upt"``: the 400 / 50 / 50 runs of the AB-UPT protocol, needs all 500.
             ``"hash"``: by a hash of the run number, about 80 % train, 20 % test, no val; adding runs never
             moves one to another split. A mapping such as ``{"train": "1-24", "test": [25, 26]}``.
@@ -71,6 +77,7 @@ class AhmedML(CaseDataset):
         split: str = "train",
         *,
         domain: str = "surface",
+        volume_nodes: int | None = None,
         split_method: SplitMethod = "auto",
         fields: Sequence[str] | None = None,
         transform: Transform | None = None,
@@ -85,14 +92,26 @@ class AhmedML(CaseDataset):
         else:
             self.runs = select(split_runs(present, split_method), split, NAME)
         self.cases = tuple(f"run_{run}" for run in self.runs)
-        self.fields = tuple(fields if fields is not None else DEFAULT_FIELDS[domain])
-        self.units = tuple(UNITS.get(name, "") for name in self.fields)
+        self.volume_nodes = volume_nodes
+        if volume_nodes is not None and (domain != "all" or volume_nodes < 1):
+            raise InputError(
+                f"{NAME}: volume_nodes keeps some of the volume cells with domain='all' and must be at least 1; got "
+                f"{volume_nodes} with domain='{domain}'"
+            )
+        if domain == "all" and fields is not None:
+            raise InputError(f"{NAME}: with domain='all' the fields are fixed; choose among them with task.fields")
+        both = (*DEFAULT_FIELDS["surface"], *(_around(name) for name in DEFAULT_FIELDS["volume"]))
+        chosen = both if domain == "all" else DEFAULT_FIELDS[domain]
+        self.fields = tuple(fields if fields is not None else chosen)
+        self.units = tuple(UNITS.get(name.removesuffix(IN_VOLUME), "") for name in self.fields)
         self.flow = CONDITIONS
         self.transform = transform
         self.cache = GraphCache(cache)
 
     def read(self, index: int) -> MeshGraph:
         """Surface polygons or volume cells of one run, fields as published (kinematic, U = 1 m/s)."""
+        if self.domain == "all":
+            return self.read_all(index)
         run = self.runs[index]
         path = existing_file(
             next(iter(self.required_files(index).values())), NAME, download_advice(str(run), self.domain)
@@ -102,6 +121,25 @@ class AhmedML(CaseDataset):
         if self.domain == "surface" and area.is_file():
             graph.area = _published_areas(area, int(graph.num_nodes or 0))
         graph.name = self.cases[index]
+        return graph
+
+    def read_all(self, index: int) -> MeshGraph:
+        """Volume and surface of one run as free points: the task that AB-UPT and MSPT publish.
+
+        ``x``: distance to the nearest surface cell, and the direction away from it (on the surface 0 and the normal).
+        ``y_use``: pressure and shear on the surface; pressure (``pMean_volume``) and velocity around it.
+        """
+        run, parts = self.runs[index], {}
+        for domain, role in (("volume", "volume"), ("surface", "boundary")):
+            path = existing_file(self.files(index)[role], NAME, download_advice(str(run), domain))
+            fields = DEFAULT_FIELDS[domain]
+            parts[domain] = readers.read(path, fields=fields, location="cell", units=tuple(UNITS[f] for f in fields))
+        volume, surface = parts["volume"], parts["surface"]
+        if self.volume_nodes is not None and self.volume_nodes < len(volume.pos):
+            chosen = torch.randperm(len(volume.pos), generator=torch.Generator().manual_seed(run))
+            volume = volume.subset(chosen[: self.volume_nodes].sort().values)
+        graph = _joined(volume, surface)
+        graph.name, graph.source = self.cases[index], str(self.files(index)["boundary"])
         return graph
 
     def files(self, index: int) -> dict[str, Path]:
@@ -120,8 +158,8 @@ class AhmedML(CaseDataset):
 
     def required_files(self, index: int) -> dict[str, Path]:
         """Name the boundary file, or the volume file with ``domain="volume"``."""
-        role = "boundary" if self.domain == "surface" else "volume"
-        return {role: self.files(index)[role]}
+        roles = {"surface": ("boundary",), "volume": ("volume",), "all": ("boundary", "volume")}[self.domain]
+        return {role: self.files(index)[role] for role in roles}
 
     def parameters(self, index: int) -> dict[str, float]:
         """Return the columns of ``geo_parameters_<i>.csv`` or of the table of all runs, as they are; {} if absent."""
@@ -169,6 +207,44 @@ class AhmedML(CaseDataset):
         if not (self.root / table).is_file():
             return {}
         return _row_of_run(self.root / table, self.runs[index])
+
+
+def _around(name: str) -> str:
+    """Name of a field of the volume beside those of the surface."""
+    return f"{name}{IN_VOLUME}" if name in DEFAULT_FIELDS["surface"] else name
+
+
+def _joined(volume: MeshGraph, surface: MeshGraph) -> MeshGraph:
+    """Volume, then surface, as points with the fields of both."""
+    away, (n, m) = volume.pos - surface.pos[_nearest(surface.pos, volume.pos)], (len(volume.pos), len(surface.pos))
+    distance = away.norm(dim=1, keepdim=True)
+    x = torch.cat(
+        [
+            torch.cat([distance, away / distance.clamp(min=1e-8)], 1),
+            torch.cat([surface.pos.new_zeros(m, 1), surface.normal], 1),
+        ]
+    )
+    out = MeshGraph(pos=torch.cat([volume.pos, surface.pos]), x=x, x_names=("sdf", "normal_x", "normal_y", "normal_z"))
+    values, names, sizes, units, use = [], [], [], [], []
+    for part, kind in ((surface, 0), (volume, 1)):
+        for name, channels in part.field_slices().items():
+            own, other = part.y[:, channels], part.y.new_zeros(m if kind else n, channels.stop - channels.start)
+            values.append(torch.cat([own, other] if kind else [other, own]))
+            names.append(_around(name) if kind else name)
+            sizes.append(channels.stop - channels.start)
+            units.append(part.y_units[part.fields.index(name)])
+            here = torch.arange(n + m) < n
+            use.append((here == bool(kind)).to(torch.int8) * JUDGED)
+    out.y, out.y_use = torch.cat(values, 1), torch.stack(use, 1)
+    out.y_names, out.y_sizes, out.y_units = tuple(names), tuple(sizes), tuple(units)
+    out.node_type = torch.cat([torch.full((n,), VOLUME), torch.zeros(m, dtype=torch.int64)])
+    out.location = "free"
+    return out
+
+
+def _nearest(surface: Tensor, points: Tensor) -> Tensor:
+    """``[n]`` nearest surface cell of every point."""
+    return knn_search(surface, 1, points).index.view(-1)
 
 
 def split_runs(present: Sequence[int], method: SplitMethod = "auto") -> dict[str, tuple[int, ...]]:

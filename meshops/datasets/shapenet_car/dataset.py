@@ -6,7 +6,7 @@ split, points and features; which is which is on the dataset's card.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import torch
 
 from meshops.aero.conditions import FlowConditions
 from meshops.data import convert
-from meshops.data.mesh_graph import MeshGraph
+from meshops.data.mesh_graph import JUDGED, LEARNT, UNKNOWN, MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_file, existing_root, one_of, select
 from meshops.datasets.registry import register_dataset
-from meshops.datasets.shapenet_car.drag import DENSITY, SPEED, VISCOSITY
+from meshops.datasets.shapenet_car.drag import DENSITY, SPEED, VISCOSITY, car_drag, quads_of
 from meshops.datasets.shapenet_car.files import (
     NUM_COMMON,
     NUM_VOLUME_POINTS,
@@ -90,7 +90,8 @@ class ShapeNetCar(CaseDataset):
 
     ``node_type`` is 0 on the surface, 1 for the 96 surface points without a quad (only A keeps them), 2 in the volume:
     ``surf`` of the literature is ``node_type != 2``. Pressure (Pa) is 0 in the volume; velocity (m/s) on the surface
-    is that of the coincident volume point and 0 where there is none (73 % of the surface): mask losses accordingly.
+    is that of the coincident volume point and 0 where there is none (73 % of the surface). ``y_use`` says what counts:
+    velocity in the volume (in A learnt on the surface too, as published), pressure on the surface.
     ``sdf`` is the distance to the nearest surface *point*, unused ones included; ``normal`` in the volume points away
     from it. The quads of the surface travel with the graph, so predictions can be written back; ``area`` is 0 in the
     volume. Nothing is normalized.
@@ -145,7 +146,8 @@ class ShapeNetCar(CaseDataset):
         surface = read_surface(existing_file(files["pressure"], NAME, ADVICE))
         volume = read_volume(existing_file(files["velocity"], NAME, ADVICE), surface) if self.domain == "all" else None
         rows = np.arange(len(surface.points)) if self.protocol == "A" else np.unique(surface.quads)
-        graph = _graph(surface, volume, rows, self.units, str(files["pressure"]))
+        wall = LEARNT if self.protocol == "A" else UNKNOWN  # velocity on the surface
+        graph = _graph(surface, volume, rows, self.units, str(files["pressure"]), wall)
         features = {name: column for name, column in zip(FEATURES["A"], graph.x.T, strict=True)}
         graph.x = torch.stack([features[name] for name in self.x_names], 1) if self.x_names else None
         graph.x_names = self.x_names
@@ -183,6 +185,16 @@ class ShapeNetCar(CaseDataset):
             return {"cd": float(words[0])}
         except (IndexError, ValueError):
             raise InputError(f"{path}: expected a number, got {' '.join(words)[:40]!r}; download it again") from None
+
+    def measured(self, graph: MeshGraph, fields: Mapping[str, Array]) -> dict[str, float]:
+        """C_D by the formula the literature of this set uses, see :func:`.drag.car_drag`; {} without a pressure.
+
+        Its second term takes the velocity on the surface, which only protocol A has.
+        """
+        if "pressure" not in fields:
+            return {}
+        velocity = fields.get("velocity") if self.protocol == "A" else None
+        return {"car_cd": car_drag(graph.pos, quads_of(graph), fields["pressure"], velocity).coefficient}
 
     def extra_problems(self, index: int, graph: MeshGraph) -> Iterator[tuple[Path | None, str]]:
         """Also compares counts and the two copies of each field."""
@@ -291,7 +303,9 @@ def split_cars(cars: tuple[str, ...], protocol: str, test_fold: int = 0) -> dict
     }
 
 
-def _graph(surface: CarSurface, volume: CarVolume | None, rows: Array, units: tuple[str, ...], label: str) -> MeshGraph:
+def _graph(
+    surface: CarSurface, volume: CarVolume | None, rows: Array, units: tuple[str, ...], label: str, wall_velocity: int
+) -> MeshGraph:
     """Volume rows, then the surface points ``rows``, with protocol A's features."""
     points, normals = surface.points[rows], surface.normals[rows]
     pressure, areas = surface.pressure[rows, None], surface.areas[rows]
@@ -314,6 +328,9 @@ def _graph(surface: CarSurface, volume: CarVolume | None, rows: Array, units: tu
         graph.normal, graph.area = _float(normals), _float(areas)
     graph.x = _float(np.hstack([points, sdf[:, None], normals]))
     graph.node_type[:count] = VOLUME
+    if volume is not None:
+        graph.y_use = torch.tensor([wall_velocity, JUDGED], dtype=torch.int8).repeat(len(points), 1)
+        graph.y_use[:count] = torch.tensor([JUDGED, UNKNOWN])
     return graph
 
 
