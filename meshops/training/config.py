@@ -48,6 +48,9 @@ class TrainConfig:
         clip: Largest gradient norm; 0: off.
         precision: 32-true, bf16-mixed or 16-mixed.
         seed: Of everything random.
+        deterministic: Refuse operations that differ from run to run (some of a GPU); on a CPU runs are equal anyway.
+        not_finite: What is done when a loss or gradients are infinite or NaN: stop (the batch is saved and its cases
+            are named) or skip the step, up to ten in a row and one in a hundred.
         validation: Number of training cases held out to choose the best checkpoint; 0: the last one is kept.
         val_every: Steps between validations and checkpoints; default a tenth of the run.
         accelerator: cpu, gpu or auto.
@@ -67,6 +70,8 @@ class TrainConfig:
     clip: float = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     seed: int = 0
+    deterministic: bool = False
+    not_finite: Literal["stop", "skip"] = "stop"
     validation: int = 0
     val_every: int | None = None
     accelerator: str = "auto"
@@ -98,6 +103,7 @@ CHOICES = {
     "optimizer": ("adamw", "lion"),
     "schedule": ("cosine", "noam", "step_decay"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "not_finite": ("stop", "skip"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from meshops.io import replacing
 from meshops.tasks.base import B, S, Task
 from meshops.training.callbacks import AveragedWeights, LogLines, RandomState, StepProgress, StopOnSignal
 from meshops.training.config import TrainConfig
+from meshops.training.guards import NotFinite
 from meshops.training.module import TaskModule
 from meshops.training.stream import DrawStream
 
@@ -67,7 +69,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
     validation = len(samples.held_out) > 0
     module, average = TaskModule(task, samples, config), AveragedWeights(config.ema)
     path = folder / "checkpoints" / "last.ckpt"
-    stop = StopOnSignal(path)
+    stop, guard = StopOnSignal(path), NotFinite(config.not_finite, folder)
     best = ModelCheckpoint(
         path.parent,
         filename="best",
@@ -91,6 +93,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
             StepProgress(console),
             LogLines(folder / "log.jsonl"),
             stop,
+            guard,
             best,
             last,
         ],
@@ -113,11 +116,14 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
+    module.numbers_of = lambda step: [draw.number for draw in stream.draws(step)]
     numbers: Any = range(len(samples.held_out))
     cases = DataLoader(numbers, batch_size=None) if validation else None
     begun = path if resume and path.is_file() else None
-    with threads(config.threads), stop.listening():
+    with threads(config.threads), deterministic(config.deterministic), stop.listening():
         trainer.fit(module, DataLoader(stream, batch_size=None), cases, ckpt_path=begun, weights_only=True)
+    if guard.skipped:
+        console.print(f"note: {guard.skipped} of {config.steps} steps were skipped, their loss or gradients not finite")
     average.copy_to(module)
     if validation and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -136,6 +142,19 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Inside, operations of PyTorch that give other results at every call are refused, where wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _loggers(folder: Path) -> list[Any]:
