@@ -1,4 +1,4 @@
-"""``meshops data check ROOT``."""
+"""``meshops data check ROOT`` and ``meshops data prepare ROOT --out STORE``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ TOLD = ("unreadable", "not finite", "other arrays")  # by the check of each case
 
 
 def run(argv: Sequence[str]) -> int:
-    """Read every case of a dataset; exit code 1 if anything is wrong."""
+    """Check a dataset, or write it into a store; exit code 1 if any case is wrong."""
     options = parser(
         "data",
         "check: read every case of a dataset and list what is wrong, in each case and between them (exit code 1 if\n"
-        "anything is; hints are no problems). meshops look shows more.",
-        "example:\n  meshops data check /data/ahmedml\n",
+        "anything is; hints are no problems). meshops look shows more.\n"
+        "prepare: read every case once and write it into a store, which trains and is judged in bounded memory and at\n"
+        "once when started again. What is there is kept; what cannot be read is told and left out (exit code 1).",
+        "examples:\n"
+        "  meshops data check /data/ahmedml\n"
+        "  meshops data prepare /data/ahmedml --out store --jobs 8 --run models/mspt/ahmed.yaml\n"
+        "  meshops train models/mspt/ahmed.yaml --data.name store --data.root store\n",
     )
-    options.add_argument("action", choices=("check",), help="check")
+    options.add_argument("action", choices=("check", "prepare"), help="check or prepare")
     options.add_argument("root", help="folder of the dataset, or a study.yaml")
+    options.add_argument("--out", help="prepare: folder of the store")
+    options.add_argument("--jobs", type=int, default=1, help="prepare: processes (default: %(default)s)")
+    text = "prepare: also compute the features of the training cases for this run file"
+    options.add_argument("--run", metavar="RUN.yaml", help=text)
     options.add_argument("--name", help="dataset; default: recognised from the files")
     options.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="dataset option")
     options.add_argument("--json", action="store_true")
     args = options.parse_args(argv)
     existing_folder(args.root)
+    if args.action == "prepare":
+        return _prepare(args)
 
     name, data, study = _open(args)
     rows: list[dict[str, Any]] = []
@@ -48,6 +59,48 @@ def run(argv: Sequence[str]) -> int:
             sys.stdout.write(f"hint: {hint}\n")
         sys.stdout.write(f"{name}: {len(data)} cases, {len(rows)} problems\n")
     return 1 if rows else 0
+
+
+def _prepare(args: Any) -> int:
+    """Write a store, and features for a run."""
+    from meshops.checks import check_counts
+    from meshops.cli.options import console, output_folder
+    from meshops.datasets import detect
+    from meshops.datasets.store import Origin, StoredCases, build, opened_origin
+    from meshops.progress import followed
+
+    if args.out is None:
+        raise InputError("prepare needs --out, the folder of the store")
+    check_counts(1, "--", jobs=args.jobs)
+    options = key_values(args.option)
+    origin = Origin(args.root, args.name or detect(args.root), tuple(sorted(options.items())))
+    screen, out = console(), output_folder(args.out)
+    each = build(out, origin, jobs=args.jobs)
+    outcomes = list(followed(each, "reading the cases", screen, count=len(opened_origin(origin))))
+    bad = [outcome for outcome in outcomes if outcome.state == "bad"]
+    for outcome in bad if not args.json else ():
+        sys.stdout.write(f"{outcome.name}: {outcome.reason}\n")
+    counts = {state: sum(o.state == state for o in outcomes) for state in ("written", "kept", "bad")}
+    prepared = 0
+    if args.run is not None:
+        from meshops.cli.train import parse
+        from meshops.tasks import FieldsSettings
+        from meshops.tasks.fields_samples import decided_spec, prepare_all
+
+        task = parse([args.run]).task
+        if not isinstance(task, FieldsSettings):
+            raise InputError(f"{args.run}: only runs of kind 'fields' have features to prepare")
+        cases = StoredCases(out, "train")
+        spec, _ = decided_spec(cases, task)
+        each_case = prepare_all(cases, spec, jobs=args.jobs)
+        prepared = len(list(followed(each_case, "features", screen, count=len(cases))))
+    if args.json:
+        print_json({"store": str(out), **counts, "features": prepared, "problems": [o._asdict() for o in bad]})
+    else:
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        more = f"; features of {prepared} training cases" if args.run is not None else ""
+        sys.stdout.write(f"{out}: {told}{more}\n")
+    return 1 if bad else 0
 
 
 def _problems(data: Any) -> Iterator[Any]:

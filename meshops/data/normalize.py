@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,11 @@ class Statistics:
         if total is None:
             raise InputError("no data to compute statistics from; the training split is empty")
         return total
+
+    @classmethod
+    def merged(cls, parts: Iterable[Statistics]) -> Statistics:
+        """Statistics of the rows of all parts, of which there are some."""
+        return reduce(cls.merge, parts)
 
     @property
     def std(self) -> Tensor:

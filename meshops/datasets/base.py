@@ -59,6 +59,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         quantity_units: Unit of each named condition and number, where known.
         transform: Applied to every graph that is handed out; None: nothing.
         cache: Keeps read cases in memory.
+        keeps: Folder where what is computed of the cases may be kept, under :meth:`number_of`; None: nowhere.
     """
 
     cases: tuple[str, ...]
@@ -70,6 +71,7 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     units: tuple[str, ...]
     transform: Transform | None
     cache: GraphCache
+    keeps: Path | None = None
 
     def __len__(self) -> int:
         """Count the cases of the split."""
@@ -111,6 +113,10 @@ class CaseDataset(Dataset[MeshGraph], ABC):
     def required_files(self, index: int) -> dict[str, Path]:
         """Name the files :meth:`read` cannot do without."""
         return self.files(index)
+
+    def number_of(self, index: int) -> int:
+        """Number of a case under which :attr:`keeps` holds what was computed of it."""
+        return self.position(index)
 
     def measured(self, graph: MeshGraph, fields: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
         """Numbers the literature of this set computes from the fields at the nodes of a case, by name; mostly none.

@@ -45,6 +45,7 @@ from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.inference import predict_nodes, predict_spread, some_nodes
 from meshops.tasks.known import among, judged_rows, known_values
 from meshops.tasks.prediction import Estimate, Prediction, RawFields
+from meshops.tasks.prepared import PreparedGraphs, conditions_of
 from meshops.tasks.report import Report
 
 FAR = 5.0  # standard deviations: a shape outside the training set must not blow up
@@ -112,7 +113,14 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         slices = list(spec.slices().values())
 
         def over(key: str) -> Statistics:
+            if isinstance(graphs, PreparedGraphs):
+                return Statistics.merged(graphs.statistics(key))
             return Statistics.over(graph[key] for graph in graphs)
+
+        def of_field(k: int, channels: slice) -> Statistics:
+            if isinstance(graphs, PreparedGraphs):
+                return Statistics.merged(graphs.statistics(f"y {k}"))
+            return Statistics.over(known_values(graph, k, channels) for graph in graphs)
 
         def norm(key: str, names: Sequence[str]) -> Normalizer:
             return Normalizer.from_statistics(over(key)) if names else Normalizer.identity(0)
@@ -121,9 +129,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             model,
             spec,
             input_norm=norm("x", spec.feature_names()),
-            output_norm=Normalizer.of_fields(
-                [Statistics.over(known_values(graph, k, c) for graph in graphs) for k, c in enumerate(slices)], slices
-            ),
+            output_norm=Normalizer.of_fields([of_field(k, c) for k, c in enumerate(slices)], slices),
             position=over("pos").box(),
             condition_norm=norm("conditions", spec.conditions),
             number_norm=norm("numbers", spec.numbers),
@@ -133,9 +139,9 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             task.place_range = tuple((float(x.min()), float(x.max())) for x in samples.places.T)
         task.reference = samples.reference
         task.asked["passes"] = settings.passes
+        told = conditions_of(graphs)
         for i, name in enumerate(spec.conditions):
-            values = torch.cat([graph.conditions[:, i] for graph in graphs])
-            task.condition_range[name] = float(values.min()), float(values.max())
+            task.condition_range[name] = float(told[:, i].min()), float(told[:, i].max())
         return task
 
     @classmethod
@@ -171,16 +177,19 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         """Whole cases, or random subsets of their nodes; features of the mesh itself are hidden in some of them."""
         if not self.spec.nodes:
             return Batch.from_data_list([samples.graphs[draw.number] for draw in draws])
-        return Batch.from_data_list([self._subset(samples.graphs[draw.number], draw.seed) for draw in draws])
+        return Batch.from_data_list([self._subset(samples.graphs, draw) for draw in draws])
 
-    def _subset(self, graph: MeshGraph, seed: int) -> MeshGraph:
-        generator = torch.Generator().manual_seed(seed)
-        kinds, share, size = graph.get("in_volume"), self.spec.surface_share, self.spec.nodes
-        if kinds is None or share is None:
-            index = random_subset(len(graph.pos), size, generator)
-        else:
-            index = random_subset_of_kinds(kinds, size, share, generator)
-        out = some_nodes(graph, index)
+    def _subset(self, graphs: Sequence[MeshGraph], draw: Draw) -> MeshGraph:
+        generator = torch.Generator().manual_seed(draw.seed)
+        share, size = self.spec.surface_share, self.spec.nodes
+        out = graphs.subset(draw.number, size, generator) if isinstance(graphs, PreparedGraphs) else None
+        if out is None:
+            graph = graphs[draw.number]
+            if (kinds := graph.get("in_volume")) is None or share is None:
+                index = random_subset(len(graph.pos), size, generator)
+            else:
+                index = random_subset_of_kinds(kinds, size, share, generator)
+            out = some_nodes(graph, index)
         if self.spec.cues() and float(torch.rand((), generator=generator)) < self.spec.hide:
             out.x[:, self._cue_columns()] = torch.nan
         return out

@@ -17,8 +17,9 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Task, training_count
-from meshops.tasks.fields_samples import LOOKED_AT, FieldsSamples, as_cases, case_flow
+from meshops.tasks.fields_samples import LOOKED_AT, FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
+from meshops.tasks.prepared import case_flow
 
 FREE = ("loss", "weights", "number_weight", "metrics")  # settings of the learning, which may be others
 KEPT = ("radii", "potential_flow", "potential_change", "max_sources", "mesh_cues", "geometry", "hide_cues", "nodes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from meshops.aero.case_spec import ROLE_NAMES
 from meshops.aero.cases import Case, graph_case
-from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import input_names, not_mirrored, own_columns, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.shape import topology
@@ -23,6 +22,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
+from meshops.tasks.prepared import PreparedGraphs, case_flow, prepare_case, table_of
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class FieldsSamples(Samples):
     """
 
     spec: FieldsSpec
-    graphs: list[MeshGraph]
+    graphs: Sequence[MeshGraph]
     held_out: Sequence[MeshGraph]
     offers: frozenset[str]
     names: tuple[str, ...]
@@ -81,13 +81,11 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
         InputError: The cases are trajectories, lack a field, differ in what they hold, or too few are left.
     """
     cases = as_cases(data)
-    spec, decided = make_spec(cases, settings), ""
-    if spec.bodies:
-        spec, decided = decide_symmetry(cases, spec)
+    spec, decided = decided_spec(cases, settings)
     kept = training_count(len(cases), context.held_out)
     reference = shared_mesh(cases) if spec.shape else None
-    if spec.shape and len(found := {topology(graph) for graph in cases}) == 1:
-        spec = replace(spec, topology=found.pop())
+    if cases.keeps is not None:
+        return _kept_samples(cases, spec, kept, reference, decided, context)
     graphs, descriptors, sizes, places = [], [], [], []
     for index in context.track(len(cases), "reading the cases"):
         graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
@@ -109,6 +107,55 @@ def make_samples(data: CaseSource, settings: FieldsSettings, context: Context) -
         cell_points=points,
         places=np.array(places) if places else None,
         decided=(decided,) if decided else (),
+        reference=reference,
+    )
+
+
+def decided_spec(cases: CaseDataset, settings: FieldsSettings) -> tuple[FieldsSpec, str]:
+    """What is learnt of the cases, and what was decided of their symmetry, in a sentence or empty.
+
+    Raises:
+        InputError: See :func:`make_spec`.
+    """
+    spec, decided = make_spec(cases, settings), ""
+    if spec.bodies:
+        spec, decided = decide_symmetry(cases, spec)
+    if spec.shape and len(found := {topology(graph) for graph in cases}) == 1:
+        spec = replace(spec, topology=found.pop())
+    return spec, decided
+
+
+def prepare_all(cases: CaseDataset, spec: FieldsSpec, *, jobs: int = 1) -> Iterator[str]:
+    """Compute what models see of cases that keep it; yields what came of each, see :func:`prepare_case`.
+
+    Work is spread by joblib, whose back ends serve as they are.
+    """
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+
+    work = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    yield from work(delayed(prepare_case)(cases, i, spec) for i in range(len(cases)))
+
+
+def _kept_samples(
+    cases: CaseDataset, spec: FieldsSpec, kept: int, reference: MeshGraph | None, decided: str, context: Context
+) -> FieldsSamples:
+    """Samples of cases that keep what is computed of them: what lacks is computed, then all is read as it is needed."""
+    states = [prepare_case(cases, i, spec) for i in context.track(len(cases), "preparing the cases")]
+    graphs = PreparedGraphs(cases, spec, range(len(cases)))
+    solid = spec.domain == "surface"
+    sizes = table_of(graphs, "resolution") if solid else None
+    said = f"{states.count('kept')} of {len(states)} prepared cases were there already"
+    return FieldsSamples(
+        spec=spec,
+        graphs=graphs[:kept],
+        held_out=graphs[kept:],
+        offers=_offers(graphs[:1], spec),
+        names=tuple(cases.cases),
+        descriptors=table_of(graphs, "descriptors") if solid else None,
+        cell_size=None if sizes is None else float(np.median(sizes[:, 0])),
+        cell_points=None if sizes is None else float(np.median(sizes[:, 1])),
+        places=table_of(graphs, "place") if solid else None,
+        decided=(decided, said) if decided else (said,),
         reference=reference,
     )
 
@@ -266,11 +313,6 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
     if not found:
         return spec, "mirror symmetry is used: shapes and fields have a mirror plane across the flow"
     return replace(spec, flow=replace(spec.flow, symmetric=False)), f"mirror symmetry is not used: {found}"
-
-
-def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
-    """Flow of a case, folded as the task is; that of the training where either states none."""
-    return spec.at(cases.flow_of(index) if spec.flow_stated and cases.flow_stated else None)
 
 
 def case_at(cases: CaseDataset, index: int, spec: FieldsSpec) -> Case:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from meshops.nn.case_regression import projection
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.prediction import Level, Verdict
+from meshops.tasks.prepared import conditions_of, limits_of, shapes_of
 
 Array = NDArray[np.float64]
 
@@ -114,16 +116,19 @@ class Novelty:
     @classmethod
     def of(cls, task: FieldsTask, samples: FieldsSamples) -> Novelty | None:
         """What to remember of training cases; None where nothing describes them: one shape, no conditions."""
-        graphs, spec = [*samples.graphs, *samples.held_out], task.spec
+        parts = [part for part in (samples.graphs, samples.held_out) if len(part)]
+        spec = task.spec
         names = [(name, spec.named(name).removeprefix(name).strip(" []")) for name in spec.conditions]
-        told = np.array([graph.conditions[0].tolist() if names else [] for graph in graphs], dtype=np.float64)
+        told = np.concatenate([conditions_of(part) for part in parts])
         if samples.descriptors is not None:
-            seen = FeatureRange.over(spec.varying_names(), (task.varying_features(graph) for graph in graphs))
+            known = spec.feature_names()
+            ends = [limits_of(part, [known.index(name) for name in spec.varying_names()]) for part in parts]
+            seen = FeatureRange(spec.varying_names(), *(np.concatenate(end) for end in zip(*ends, strict=True)))
             values = np.concatenate([samples.descriptors, told], 1)
             return cls(values, samples.names, seen, (*DESCRIPTORS.items(), *names))
         modes = None
         if spec.domain == "graph" and task.reference is None:
-            shapes = np.array([_shape(graph) for graph in graphs])
+            shapes = np.concatenate([shapes_of(part) for part in parts])
             modes = projection(shapes, 0)
             told = np.concatenate([told, (shapes - modes[0]) @ modes[1]], 1)
             names += [(f"shape mode {i + 1}", "") for i in range(modes[1].shape[1])]
@@ -149,7 +154,7 @@ class Novelty:
     def left_out(self, task: FieldsTask, samples: FieldsSamples) -> list[Verdict]:
         """Where each training case lies beside the others, in the same unit of distance as new cases."""
         out = []
-        for i, graph in enumerate([*samples.graphs, *samples.held_out]):
+        for i, graph in enumerate(chain(samples.graphs, samples.held_out)):
             others = replace(
                 self,
                 values=np.delete(self.values, i, 0),

@@ -22,8 +22,9 @@ from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.datasets.base import CaseDataset
 from meshops.tasks.base import CaseSource
 from meshops.tasks.fields_report import case_row, summary
-from meshops.tasks.fields_samples import as_cases, case_flow
+from meshops.tasks.fields_samples import as_cases
 from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.prepared import case_flow
 from meshops.tasks.report import Row, shown
 
 Array = NDArray[np.float64]
