@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -52,6 +52,7 @@ class Case:
         notes: What was changed or assumed, for the user.
         prepared: Filled by the first prediction: features take longer than the network. No frame: not a body.
         lopsided: With it: share of the area without mirror image, see :func:`meshops.aero.symmetry.lopsided_share`.
+        keeping: Makes ``prepared`` from what is kept on disk; None: nothing is.
         source: File or case folder it was read from.
         parts: Names of the parts that were read, where the file has some.
         cell_part: ``[c]`` place in ``parts`` of the part of each cell of ``mesh``.
@@ -71,6 +72,7 @@ class Case:
     notes: list[str] = field(default_factory=list)
     prepared: tuple[MeshGraph, Frame | None] | None = None
     lopsided: float = 0.0
+    keeping: Callable[[], tuple[MeshGraph, Frame | None]] | None = None
     source: Path | None = None
     parts: tuple[str, ...] = ()
     cell_part: NDArray[np.int64] | None = None

@@ -14,7 +14,7 @@ from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples, case_at
 from meshops.tasks.prediction import RawFields
 from meshops.training.adapt import Choice
-from meshops.trust import Novelty, Trust, calibrated
+from meshops.trust import HeldOut, Novelty, Trust, calibrated
 
 
 def trusted(
@@ -28,7 +28,7 @@ def trusted(
     folds = [[row[i] for i in fold] for fold in split.folds]
     placed = None if novelty is None else novelty.left_out(task, samples)
     whole = all(len(nodes) == len(graph.pos) for nodes, graph in zip(truth.nodes, samples.graphs, strict=True))
-    units = dict(cases.quantity_units)
+    units, shape = dict(cases.quantity_units), task.reference is None
 
     def raw(i: int, sheet: Sheet) -> RawFields:
         graph, spread = samples.graphs[i], found.spread[i]
@@ -39,8 +39,8 @@ def trusted(
 
     made = [
         calibrated(
-            task, [raw(i, sheet) for i in range(len(cases))], folds, placed, how="cross-validation", units=units,
-            shape=task.reference is None, wanted=numbers, whole=whole,
+            task, [HeldOut.of(task, raw(i, sheet), shape=shape) for i in range(len(cases))], folds, placed,
+            how="cross-validation", units=units, shape=shape, wanted=numbers, whole=whole,
         )
         for sheet in (found.sheet, found.bare)
         if sheet
@@ -54,11 +54,15 @@ def trusted_going_on(
 ) -> tuple[Trust, Trust | None]:  # fmt: skip
     """The same of a surrogate that went on from another one, whose ways were compared on cases held out in turn."""
     placed = None if novelty is None else novelty.left_out(task, samples)
+    shape = task.reference is None
+
+    def held(i: int, values: Tensor) -> HeldOut:
+        return HeldOut.of(task, _raw(task, cases, samples, i, values, choice.held_out[i].spread), shape=shape)
+
     made = [
         calibrated(
-            task, [_raw(task, cases, samples, i, rows[i], choice.held_out[i].spread) for i in range(len(rows))],
-            choice.folds, placed, how="cross-validation", units=dict(cases.quantity_units),
-            shape=task.reference is None, wanted=numbers,
+            task, [held(i, values) for i, values in enumerate(rows)], choice.folds, placed, how="cross-validation",
+            units=dict(cases.quantity_units), shape=shape, wanted=numbers,
         )
         for rows in ([h.values for h in choice.held_out], [h.bare for h in choice.held_out if h.bare is not None])
         if rows

@@ -286,9 +286,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         check_conditions(conditions or {}, self.spec)
         if isinstance(source, Case):
             if flow is not None and self.spec.at(flow) != source.flow:
-                source.flow, source.prepared = self.spec.at(flow), None
+                source.flow, source.prepared, source.keeping = self.spec.at(flow), None, None
             if conditions:
-                source.conditions, source.prepared = {**source.conditions, **conditions}, None
+                source.conditions = {**source.conditions, **conditions}
+                source.prepared = source.keeping = None
             return source
         if isinstance(source, Data):
             graph = source if isinstance(source, MeshGraph) else GraphList([source])[0]
@@ -308,7 +309,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     def prepared(self, case: Case) -> tuple[MeshGraph, Frame | None]:
         """What the model sees of a case; made once, says where the case is unlike what was learnt."""
         if case.prepared is None:
-            case.prepared = prepare(case.graph, self.spec, case.flow, case.conditions, case.numbers)
+            kept = case.keeping
+            case.prepared = (
+                prepare(case.graph, self.spec, case.flow, case.conditions, case.numbers) if kept is None else kept()
+            )
             frame = case.prepared[1]
             if frame is not None and frame.folded:
                 case.lopsided = lopsided_share(body_of(case.graph, frame, self.spec.domain))

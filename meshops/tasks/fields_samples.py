@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
-from meshops.tasks.prepared import PreparedGraphs, case_flow, prepare_case, table_of
+from meshops.tasks.prepared import PreparedGraphs, case_flow, kept_case, prepare_case, table_of
 
 T = TypeVar("T")
 
@@ -317,10 +318,14 @@ def decide_symmetry(cases: CaseDataset, spec: FieldsSpec) -> tuple[FieldsSpec, s
 
 def case_at(cases: CaseDataset, index: int, spec: FieldsSpec) -> Case:
     """A case of a data set, opened: what it has of the fields is the truth."""
-    return graph_case(
-        with_body(cases[index], spec),
+    graph = with_body(cases[index], spec)
+    case = graph_case(
+        graph,
         spec,
         flow=case_flow(cases, index, spec) if spec.bodies else None,
         conditions=cases.conditions_of(index),
         numbers=cases.numbers_of(index),
     )
+    if cases.keeps is not None and case.graph is graph:
+        case.keeping = partial(kept_case, cases, index, spec, case)
+    return case

@@ -19,7 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
+from meshops.aero.features import frame_of
+from meshops.aero.frame import Frame
 from meshops.aero.prepare import prepare, surface_of, with_body
 from meshops.data.graph_store import opened, read_graph, read_rows, write_graph
 from meshops.data.mesh_graph import MeshGraph
@@ -138,7 +141,8 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
     made, _ = prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))
     bound = [key for key in BOUND_KEYS if made.get(key) is not None]  # to the order of the nodes
-    more: dict[str, Any] = {"nodes": len(made.pos), "whole": bool(bound) or made.get("in_volume") is not None}
+    joint = made.get("in_volume") is not None
+    more: dict[str, Any] = {"nodes": len(made.pos), "bound": bool(bound), "whole": bool(bound) or joint}
     if spec.domain == "surface":
         body = surface_of(graph)
         more |= {"descriptors": body.descriptors(flow).tolist(), "resolution": list(body.resolution(flow)),
@@ -152,8 +156,7 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     more["statistics"] = {key: {k: _plain(v) for k, v in asdict(value).items()} for key, value in found.items()}
     more["conditions"] = made.conditions[0].tolist() if spec.conditions else []
     more["shape"] = shape_numbers(made.pos, made.get("area")).tolist() if spec.domain == "graph" else []
-    order = torch.randperm(len(made.pos), generator=torch.Generator().manual_seed(cases.number_of(index)))
-    order = torch.arange(len(made.pos)) if bound else order
+    order = torch.arange(len(made.pos)) if bound else shuffled(len(made.pos), cases.number_of(index))
     kept = MeshGraph(**{key: made[key][order] for key in NODE_KEYS if made.get(key) is not None})
     for key in (*CASE_KEYS, *bound):
         if made.get(key) is not None:
@@ -162,6 +165,29 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     more["keys"] = list(kept.to_dict())
     write_graph(path, kept, more)
     return "written"
+
+
+def shuffled(nodes: int, number: int) -> Tensor:
+    """``[n]`` order in which the nodes of a case lie."""
+    return torch.randperm(nodes, generator=torch.Generator().manual_seed(number))
+
+
+def kept_case(cases: CaseDataset, index: int, spec: FieldsSpec, case: Case) -> tuple[MeshGraph, Frame | None]:
+    """What models see of a case, from disk, its nodes in the order of the case; computed where it lacks."""
+    assert cases.keeps is not None
+    number = cases.number_of(index)
+    try:
+        prepare_case(cases, index, spec)
+    except PermissionError:  # a store that is read only gives what it has
+        return prepare(case.graph, spec, case.flow, case.conditions, case.numbers)
+    out, told = read_graph(case_folder(cases.keeps / features_key(spec), number))
+    if not told["bound"]:
+        back = torch.argsort(shuffled(int(told["nodes"]), number))
+        for key in NODE_KEYS:
+            if out.get(key) is not None:
+                out[key] = out[key][back]
+    frame = None if spec.features is None else frame_of(case.graph, case.flow, spec.domain)
+    return out, frame
 
 
 def _plain(value: Any) -> Any:

@@ -8,9 +8,9 @@ from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import as_cases, case_at
-from meshops.tasks.prediction import RawFields, Verdict
+from meshops.tasks.prediction import Verdict
 from meshops.trust.calibration import Trust
-from meshops.trust.learning import calibrated
+from meshops.trust.learning import HeldOut, calibrated
 from meshops.trust.novelty import Novelty
 
 FOLDS = 5
@@ -26,8 +26,9 @@ def calibrated_on(
         InputError: A case was learnt from, or lacks a field.
     """
     cases = as_cases(data)
-    rows: list[RawFields] = []
-    bare: list[RawFields] = []
+    rows: list[HeldOut] = []
+    bare: list[HeldOut] = []
+    shape = task.reference is None
     placed: list[Verdict] = []
     for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
         case = case_at(cases, i, task.spec)
@@ -43,13 +44,13 @@ def calibrated_on(
             )
         if missing := [field for field in task.spec.fields if field not in case.truth]:
             raise InputError(f"{name}: lacks the field {listing(missing)}, without which it cannot calibrate")
-        rows.append(task.raw(case, cues=True if task.spec.cues() else None))
+        rows.append(HeldOut.of(task, task.raw(case, cues=True if task.spec.cues() else None), shape=shape))
         if task.spec.cues():
-            bare.append(task.raw(case, cues=False))
+            bare.append(HeldOut.of(task, task.raw(case, cues=False), shape=shape))
         if verdict is not None:
             placed.append(verdict)
     folds = spread_folds(len(rows))
-    units, shape = dict(cases.quantity_units), task.reference is None
+    units = dict(cases.quantity_units)
     where = placed if len(placed) == len(rows) else None
     made = [
         calibrated(task, part, folds, where, how="held-out cases", units=units, shape=shape)

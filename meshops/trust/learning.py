@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,15 +17,84 @@ from meshops.trust.calibration import Trust
 from meshops.trust.conformal import LEVEL, cases_needed
 from meshops.trust.field_widths import FieldWidths, lengths, node_places
 from meshops.trust.numbers import Evidence, NumberModel, number_model
-from meshops.trust.quantities import FACES, TABLE, averages, case_vector, quantities_of, size_of, true_quantities
+from meshops.trust.quantities import (
+    FACES,
+    TABLE,
+    Quantity,
+    averages,
+    case_vector,
+    quantities_of,
+    size_of,
+    true_quantities,
+)
 
 Array = NDArray[np.float64]
 AGREE = 0.02  # of its size: a coefficient of a table that is so near to the integrated one is the same
+NODES = 32_768  # of a case whose errors are kept
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What is learnt from one held-out case: all that has to be kept of it.
+
+    Attributes:
+        label: Its name.
+        body: It is one.
+        found: Its numbers and peaks, of the predicted fields; ``true``: of the known ones.
+        vector: Conditions and shape.
+        averages: Of the predicted fields.
+        size: Diagonal of the box of its nodes.
+        table: Numbers of the tables.
+        errors: ``[f]`` relative L2 error of each field.
+        place: ``[n, k]`` where nodes are on the shape; ``error`` and ``spread``: ``[n, f]`` there. At most
+            :data:`NODES` of them.
+    """
+
+    label: str
+    body: bool
+    found: Mapping[str, Quantity]
+    true: Mapping[str, Quantity]
+    vector: Array
+    averages: Array
+    size: float
+    table: Mapping[str, float]
+    errors: Array
+    place: Tensor
+    error: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, task: FieldsTask, raw: RawFields, *, shape: bool) -> HeldOut:
+        """Of a complete case that was predicted by a model which did not see it.
+
+        Args:
+            task: Of the surrogate: its normalisation.
+            raw: The prediction.
+            shape: Shapes differ between the cases.
+        """
+        nodes, n = task.at_nodes(raw), len(raw.values)
+        kept = torch.arange(n)
+        if n > NODES:
+            kept = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:NODES].sort().values
+        return cls(
+            label=raw.case.label,
+            body=raw.case.body is not None,
+            found=quantities_of(raw, nodes, task),
+            true=true_quantities(raw.case, task),
+            vector=case_vector(raw.case, raw.prepared, task.spec, shape=shape),
+            averages=averages(raw.case, nodes, task.spec),
+            size=size_of(raw.case),
+            table=dict(raw.case.numbers),
+            errors=np.array([_relative(raw, task, c) for c in task.spec.slices().values()]),
+            place=node_places(raw.prepared, task.spec)[kept],
+            error=lengths(_error(raw, task), task.spec)[kept],
+            spread=lengths(raw.spread, task.spec)[kept],
+        )
 
 
 def calibrated(
     task: FieldsTask,
-    held_out: Sequence[RawFields],
+    held_out: Sequence[HeldOut],
     folds: Sequence[Sequence[int]],
     placed: Sequence[Verdict] | None,
     *,
@@ -38,7 +108,7 @@ def calibrated(
 
     Args:
         task: Of the surrogate: its normalisation.
-        held_out: Predictions of complete cases.
+        held_out: What was learnt from each of them.
         folds: Rows of these that stand together: those whose numbers are not used for each other.
         placed: Where each case lies beside the others; None: not known.
         how: ``"cross-validation"`` or ``"held-out cases"``.
@@ -55,16 +125,10 @@ def calibrated(
             f"{len(held_out)} case to calibrate with; give at least 2, and {cases_needed(LEVEL)} for "
             f"intervals of {100 * LEVEL:.0f} %"
         )
-    found, true, vectors, mean, sizes = [], [], [], [], []
-    for raw in held_out:
-        nodes = task.at_nodes(raw)
-        found.append(quantities_of(raw, nodes, task))
-        true.append(true_quantities(raw.case, task))
-        vectors.append(case_vector(raw.case, raw.prepared, task.spec, shape=shape))
-        mean.append(averages(raw.case, nodes, task.spec))
-        sizes.append(size_of(raw.case))
-    vector, average, told = np.array(vectors), np.array(mean), len(task.spec.conditions)
-    alike = FACES if held_out[0].case.body is not None and shape else 0
+    found, true, sizes = ([getattr(one, key) for one in held_out] for key in ("found", "true", "size"))
+    vector, average = (np.array([getattr(one, key) for one in held_out]) for key in ("vector", "averages"))
+    told = len(task.spec.conditions)
+    alike = FACES if held_out[0].body and shape else 0
 
     def model(name: str, unit: str, values: Array, field: Array, places: Array | None = None) -> NumberModel:
         evidence = Evidence(vector, average, field, alike, told)
@@ -88,11 +152,11 @@ def calibrated(
         told_by_head = all(name in row for row in found)
         field = np.array([[row[name].value] if told_by_head else [] for row in found])
         numbers.append(model(name, (units or {}).get(name.removesuffix(TABLE), ""), values, field))
-    errors = np.array([[_relative(raw, task, c) for c in task.spec.slices().values()] for raw in held_out])
+    errors = np.array([one.errors for one in held_out])
     distances = np.array([v.reach for v in placed or ()])
     out = Trust(
         how=how,
-        cases=tuple(raw.case.label for raw in held_out),
+        cases=tuple(one.label for one in held_out),
         numbers=tuple(numbers),
         peaks=tuple(heights),
         widths=None,
@@ -103,18 +167,15 @@ def calibrated(
         num_conditions=told,
         shape=shape,
     )
-    parts = [
-        (node_places(raw.prepared, task.spec), lengths(_error(raw, task), task.spec), lengths(raw.spread, task.spec))
-        for raw in held_out
-    ]
+    parts = [(one.place, one.error, one.spread) for one in held_out]
     return replace(out, widths=FieldWidths.of(parts, out.scales(), _central(vector)))
 
 
 def _table(
-    held_out: Sequence[RawFields], integrated: Sequence[NumberModel], wanted: Sequence[str] | None
+    held_out: Sequence[HeldOut], integrated: Sequence[NumberModel], wanted: Sequence[str] | None
 ) -> dict[str, Array]:
     """Numbers of the tables that all cases have and that differ, without coefficients that are the integrated ones."""
-    rows = [raw.case.numbers for raw in held_out]
+    rows = [one.table for one in held_out]
     known = {model.name: model.truth for model in integrated}
     out = {}
     for name in [n for n in rows[0] if all(n in row for row in rows)]:

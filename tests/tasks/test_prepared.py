@@ -89,6 +89,19 @@ def test_large_cases_are_read_by_stretches(store: StoredCases, monkeypatch: pyte
     assert wrapped is not None and len(wrapped.pos) == len(whole.pos) - 1 and len(wrapped.pos.unique(dim=0)) > 0
 
 
+def test_judging_from_a_store_is_judging_from_the_files(runs: Path, store: StoredCases, tmp_path: Path) -> None:
+    config = RunConfig(
+        out=str(tmp_path / "run"), task=replace(SETTINGS, mesh_cues=True),
+        model={"name": "mspt", "channels": 16, "depth": 1, "num_heads": 2, "num_patches": 4},
+        train=TrainConfig(steps=2, batch_size=2, threads=1),
+    )  # fmt: skip
+    surrogate = train(config, data=AhmedML(runs, "all")).surrogate
+    files, kept = (surrogate.evaluate(data).to_dict() for data in (AhmedML(runs, "all"), store))
+    again = surrogate.evaluate(store).to_dict()
+    for key in ("mean", "cases", "baselines"):
+        assert files[key] == kept[key] == again[key]
+
+
 def test_a_run_from_a_store_repeats_and_is_judged(store: StoredCases, tmp_path: Path) -> None:
     def run(name: str) -> dict[str, torch.Tensor]:
         config = RunConfig(

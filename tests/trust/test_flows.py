@@ -15,7 +15,7 @@ from meshops.selection.run import _settings
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import case_at
 from meshops.tasks.prediction import RawFields
-from meshops.trust import Trust, calibrated
+from meshops.trust import HeldOut, Trust, calibrated
 from meshops.trust.quantities import free, in_flow, peaks
 
 COUNT = 6
@@ -41,7 +41,9 @@ def bodies() -> tuple[FieldsTask, list[RawFields]]:
 
 
 def trust_of(task: FieldsTask, rows: list[RawFields], **more: object) -> Trust:
-    return calibrated(task, rows, [[i] for i in range(len(rows))], None, how="cross-validation", **more)  # type: ignore[arg-type]
+    shape = task.reference is None
+    held = [HeldOut.of(task, raw, shape=shape) for raw in rows]
+    return calibrated(task, held, [[i] for i in range(len(rows))], None, how="cross-validation", **more)  # type: ignore[arg-type]
 
 
 def test_a_peak_scales_with_the_square_of_the_speed(bodies: tuple[FieldsTask, list[RawFields]]) -> None:
