@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-all check docs examples bench study-amq wheel clean
+.PHONY: demo test test-kill test-all check docs examples bench study-amq wheel clean
 
 demo: $(STAMP)      ## train, test, predict and report on shipped cases (minutes)
 	$(BIN)/meshops demo
 
 test: $(STAMP)      ## the default tests
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+
+test-kill: $(STAMP) ## runs of every kind, killed at random moments and resumed (a minute or two)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py
 
 test-all: $(STAMP)  ## the slow ones too
 	$(BIN)/python -m pytest

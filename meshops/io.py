@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -10,6 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from meshops.errors import InputError
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+WRITER = ("PytorchStreamWriter", "iostream error", "unexpected pos")  # how torch.save ends on a full disk
 
 
 @contextmanager
@@ -26,6 +32,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def no_room(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say in a sentence that a file could not be written.
+
+    Raises:
+        InputError: The disk, or what one may use of it, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise InputError(_full(path, error.strerror or "no space left")) from None
+    except RuntimeError as error:  # the writer of PyTorch does not say why it failed
+        if not any(sign in str(error) for sign in WRITER):
+            raise
+        raise InputError(_full(path, "writing failed")) from None
+
+
+def _full(path: str | os.PathLike[str], reason: str) -> str:
+    return (
+        f"{path}: cannot be written ({reason}): the disk is full, or the file larger than is allowed; what was there "
+        "before is kept; make room and go on with --resume"
+    )
 
 
 @contextmanager

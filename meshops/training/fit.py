@@ -17,7 +17,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from meshops.errors import CheckpointError, InputError
-from meshops.io import replacing
+from meshops.io import no_room, replacing
 from meshops.tasks.base import B, S, Task
 from meshops.training.callbacks import AveragedWeights, LogLines, RandomState, StepProgress, StopOnSignal
 from meshops.training.config import TrainConfig
@@ -30,9 +30,13 @@ class WholeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]
     """Checkpoints are written beside their target, read again, and only then renamed; they hold no code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write one; the file that was there stays until the new one is whole."""
+        """Write one; the file that was there stays until the new one is whole.
+
+        Raises:
+            InputError: The disk is full.
+        """
         del storage_options
-        with replacing(path) as partial:
+        with no_room(path), replacing(path) as partial:
             torch.save(checkpoint, partial)
             torch.load(partial, map_location="cpu", weights_only=True, mmap=True)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from meshops.datasets import open_data
 from meshops.errors import InputError
+from meshops.io import no_room
 from meshops.surrogate import Surrogate, load
 from meshops.surrogate.base import software
 from meshops.tasks import get_task
@@ -67,7 +68,7 @@ def train(
         Stopped: Ctrl-C or SIGTERM; the run can be resumed.
     """
     screen = console or Console(quiet=True)
-    with open_folder(config, resume=resume, overwrite=overwrite) as folder:
+    with open_folder(config, resume=resume, overwrite=overwrite) as folder, no_room(folder):
         if resume and (done := _finished(folder)) is not None:
             screen.print(f"{folder}: the run is finished already; nothing to resume")
             return done

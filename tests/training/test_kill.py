@@ -1,0 +1,111 @@
+"""Runs of every kind that are killed at any moment (SIGKILL) and resumed end with the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from meshops.cli.main import main
+from tests.training.test_every_kind import CASES, Place
+
+KILLS = 5
+CONTEXT = mp.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["meshops.cli.train", "meshops.training.fit", "meshops.tasks", "meshops.datasets"])
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("kinds"))
+
+
+def started(file: list[str], *, resume: bool) -> Any:
+    process = CONTEXT.Process(target=main, args=(["train", *file, *(["--resume"] if resume else [])],))
+    process.start()
+    return process
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(folder / "model.ckpt", weights_only=True)["weights"]
+    return found
+
+
+def begun(folder: Path) -> bool:
+    """A run that has something to resume from."""
+    return (folder / "checkpoints" / "last.ckpt").is_file() or (folder / "model.ckpt").is_file()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_runs_end_with_the_same_bits(case: str, place: Place, tmp_path: Path) -> None:
+    settings, long = place.settings(case), {"steps": 24, "val_every": 3}
+    for name in ("first", "whole"):  # the first compiles and reads what later ones find in the cache
+        begin = time.monotonic()
+        process = started(place.config(settings, tmp_path / name, **long), resume=False)
+        process.join(300)
+        assert process.exitcode == 0
+        took = time.monotonic() - begin
+    killed, draw = tmp_path / "killed", random.Random(case)
+    file, kills = place.config(settings, killed, **long), 0
+    for _ in range(4 * KILLS):
+        process = started(file, resume=begun(killed))
+        process.join(draw.uniform(0.3, 0.9) * took)
+        if process.exitcode is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        kills += 1
+        if kills == KILLS:
+            break
+    process = started(file, resume=begun(killed))
+    process.join(300)
+    assert process.exitcode == 0 and kills > 0
+    one, other = weights(tmp_path / "whole"), weights(killed)
+    assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+    first, second = ((tmp_path / name / "log.jsonl").read_text() for name in ("whole", "killed"))
+    assert first == second
+
+
+def limited(arguments: list[str], size: int) -> int:
+    """The command where no file may grow beyond ``size`` bytes: what a full disk does to a write."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return main(arguments)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(place: Place, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings, long = place.settings("graphs"), {"steps": 24, "val_every": 3}
+    process = started(place.config(settings, tmp_path / "whole", **long), resume=False)
+    process.join(300)
+    file, out = place.config(settings, tmp_path / "full", **long), tmp_path / "full"
+    process = started(file, resume=False)
+    while not begun(out) and process.exitcode is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    last = out / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    capfd.readouterr()
+    process = CONTEXT.Process(target=limited, args=(["train", *file, "--resume"], len(before) // 2))
+    process.start()
+    process.join(300)
+    told = capfd.readouterr()
+    assert process.exitcode == 0 and "Traceback" not in told.err, told.err  # what main returns is no exit code here
+    assert "cannot" in told.err and "--resume" in told.err
+    assert last.read_bytes() == before and [p.name for p in last.parent.iterdir() if p.name.startswith(".")] == []
+    process = started(file, resume=True)
+    process.join(300)
+    one, other = weights(tmp_path / "whole"), weights(out)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
