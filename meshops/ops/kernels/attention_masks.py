@@ -56,8 +56,8 @@ def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
     """So low where no key is that it counts for nothing beside any key, yet finite; None: all are."""
     if mask.device.type == "cpu" and bool(mask.all()):
         return None
-    bias = torch.zeros_like(mask, dtype=dtype)[:, None, None]
-    return bias.masked_fill_(~mask[:, None, None], torch.finfo(dtype).min / 2)
+    bias: Tensor = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min / 2)[:, None, None]
+    return bias
 
 
 def joined(x: Tensor) -> Tensor:
