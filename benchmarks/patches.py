@@ -41,6 +41,7 @@ from meshops.training import RunConfig, TrainConfig, train
 
 Cases = tuple[Any, Any, FieldsSettings]
 SIZE = {"channels": 96, "depth": 4, "num_heads": 6}
+BODIES = FieldsSettings(nodes=1024, passes=1, radii=(0.08, 0.32), max_sources=512)  # features cheaper than by default
 FLOW = FlowConditions(flow=(0.0, 0.0, 1.0), up=(0.0, 1.0, 0.0), speed=20.0, density=1.184, ground=0.0)  # of the cars
 
 
@@ -81,7 +82,7 @@ def models(patches: int, size: int) -> dict[str, dict[str, Any]]:
     made = {f"MSPT, {name.replace('_', ' ')}": {**cut, "patching": name} for name in
             ("ball_tree", "hilbert", "morton", "file", "random")}  # fmt: skip
     made["MSPT, octree"] = {"name": "mspt", **SIZE, "patch_size": size, "patching": "octree"}
-    made["Transolver"] = {"name": "transolver", **SIZE, "mlp_ratio": 3, "num_slices": 32}
+    made["Transolver"] = {"name": "transolver", **SIZE, "mlp_ratio": 2, "num_slices": 32}
     made["transformer"] = {"name": "transformer", **SIZE, "mlp_ratio": 2}
     return made
 
@@ -89,7 +90,7 @@ def models(patches: int, size: int) -> dict[str, dict[str, Any]]:
 def bodies(folder: Path, args: argparse.Namespace, seed: int) -> Cases:
     """Ahmed bodies."""
     del folder, args, seed
-    return AhmedMini("train"), AhmedMini("test"), FieldsSettings(nodes=1024, passes=1)
+    return AhmedMini("train"), AhmedMini("test"), BODIES
 
 
 def elasticity(folder: Path, args: argparse.Namespace, seed: int) -> Cases:
@@ -109,7 +110,7 @@ def cars(folder: Path, args: argparse.Namespace, seed: int) -> Cases:
     assert isinstance(opened, CaseDataset)
     held = [2 * (seed % 5), 2 * (seed % 5) + 1]
     learnt = [i for i in range(len(opened)) if i not in held]
-    return CaseSubset(opened, learnt), CaseSubset(opened, held), FieldsSettings(nodes=1024, passes=1)
+    return CaseSubset(opened, learnt), CaseSubset(opened, held), BODIES
 
 
 SETS: dict[str, Callable[[Path, argparse.Namespace, int], Cases]] = {
