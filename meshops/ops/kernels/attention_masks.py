@@ -67,4 +67,5 @@ def joined(x: Tensor) -> Tensor:
 
 def parted(x: Tensor, p: int) -> Tensor:
     """``[b, h, p q, c] -> [b, p, h, q, c]``, the inverse."""
-    return x.unflatten(2, (p, -1)).transpose(1, 2)
+    out: Tensor = x.unflatten(2, (p, -1)).transpose(1, 2)
+    return out
