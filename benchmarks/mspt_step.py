@@ -1,11 +1,13 @@
 """Time of one training step of MSPT: the paper's variant against the released code's formula ("reference").
 
     python benchmarks/mspt_step.py --threads 2
+    python benchmarks/mspt_step.py --threads 1 --ways paper copies
 
 Forward, backward and AdamW step on random points, the same work for both variants, measured in turns so that a busy
 machine hits both alike; medians and their ratio are printed and, with ``--json``, written to a file. Default size:
 ShapeNet-Car (32,186 points, position + 7 features -> 4 fields), 256 patches, 4 blocks x 128 channels, 8 heads.
-``--checkpoint`` recomputes activations in the reference variant, as the released code does while training.
+``--checkpoint`` recomputes activations in the reference variant, as the released code does while training. The way
+"copies" is the paper's variant with the definition of ``patch_attention``, which copies the keys of the supernodes.
 
 Where other processes share the cores, start with ``OMP_WAIT_POLICY=PASSIVE``: threads that spin after every small
 operation otherwise slow the faster variant more.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import time
@@ -31,11 +34,12 @@ from meshops.nn.pooling import Variant
 class Step:
     """One model with its optimiser and the patches of the points, built once."""
 
-    def __init__(self, args: argparse.Namespace, *, variant: Variant, checkpoint: bool) -> None:
+    def __init__(self, args: argparse.Namespace, *, variant: Variant, checkpoint: bool, kernels: str = "auto") -> None:
         torch.manual_seed(0)
+        self.kernels = kernels
         self.model = MSPT(
-            7, 4, channels=args.channels, depth=args.depth, num_patches=args.patches, variant=variant,
-            checkpoint=checkpoint,
+            7, 4, channels=args.channels, depth=args.depth, num_heads=args.heads, num_patches=args.patches,
+            variant=variant, checkpoint=checkpoint,
         ).to(args.device)  # fmt: skip
         pos = torch.rand(args.points, 3, device=args.device)
         x = torch.randn(args.points, 7, device=args.device)
@@ -46,6 +50,7 @@ class Step:
 
     def run(self) -> float:
         """Seconds of one training step."""
+        os.environ["MESHOPS_KERNELS"] = self.kernels
         self._wait()
         start = time.perf_counter()
         self.optimizer.zero_grad(set_to_none=True)
@@ -65,10 +70,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = _parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    steps = {
-        "paper": Step(args, variant="paper", checkpoint=False),
-        "reference": Step(args, variant="reference", checkpoint=args.checkpoint),
+    make = {
+        "paper": lambda: Step(args, variant="paper", checkpoint=False),
+        "reference": lambda: Step(args, variant="reference", checkpoint=args.checkpoint),
+        "copies": lambda: Step(args, variant="paper", checkpoint=False, kernels="reference"),
     }
+    steps = {way: make[way]() for way in args.ways}
     for step in steps.values():
         step.run()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -76,12 +83,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         for name, step in steps.items():
             seconds[name].append(step.run())
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    result = {**median, "ratio": median["reference"] / median["paper"]}
+    first, last = args.ways[0], args.ways[-1]
+    result = {**median, "ratio": median[last] / median[first]}
     size = f"{args.points} points, {args.patches} patches, {args.depth} blocks x {args.channels}"
     print(f"{size}, {torch.get_num_threads()} threads")
     for name, values in seconds.items():
         print(f"  {name:<10} {median[name]:8.3f} s   (fastest {min(values):.3f}, slowest {max(values):.3f})")
-    print(f"  reference / paper: {result['ratio']:.2f}")
+    print(f"  {last} / {first}: {result['ratio']:.2f}")
     print(f"  peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if args.json:
         Path(args.json).write_text(json.dumps({"arguments": vars(args), "seconds": seconds, **result}, indent=1))
@@ -94,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patches", type=int, default=256)
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", choices=["paper", "reference", "copies"], default=["paper", "reference"])
     parser.add_argument("--checkpoint", action="store_true", help="recompute activations in the reference variant")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as PyTorch chooses")
     parser.add_argument("--device", default="cpu")
