@@ -58,7 +58,7 @@ def empty_integers(name: str, **arguments: Any) -> nn.Module:
     """A model on integers to load weights into."""
     model: Any = create_model(name, **arguments)
     model.auxiliary = None
-    return to_integers(model).eval()
+    return to_integers(model, empty=True).eval()
 
 
 def _wrapped(
