@@ -30,6 +30,7 @@ from meshops.ops.segment import segment_mean, segment_spread
 
 Target = Literal["difference", "base", "step"]
 Assignment = Literal["auxiliary", "gradient", "random", "uniform", "oracle"]
+Oracle = Literal["loss", "change"]
 BACKBONES = ("mppde", "graphvit", "meshgraphnet")
 AUXILIARY_BITS = 8
 AUXILIARY_WIDTHS = (32, 24, 16, 12, 8, 6, 4)
@@ -57,8 +58,10 @@ class AMQ(MeshModel):
         ladders: For a budget, the bits to choose from at that budget: ``{5: (4, 8)}``; others choose from ``bits``.
         assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
             ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (what more
-            bits mend of the true loss, in training and evaluation with the truth only: no method, but what a perfect
-            predictor would know).
+            bits mend, in training and evaluations that give ``scores`` only: no method, but what a perfect predictor
+            would know).
+        oracle: What the oracle knows: ``"loss"``: the true loss at the lowest less that at the highest bits of the
+            budget (it sees the truth it is judged by); ``"change"``: the change of the output between them.
         weights, weight_bits, ranges: See :class:`~meshops.nn.QuantLinear`; the cost of a row grows with the square of
             its bits with ``weights="matched"``, with its bits with ``"shared"``.
         auxiliary_channels: Width of the auxiliary network; default: the largest that costs at most 3 % of the budget.
@@ -91,6 +94,7 @@ class AMQ(MeshModel):
         budgets: tuple[float, ...] = (),
         ladders: dict[float, tuple[int, ...]] | None = None,
         assignment: Assignment = "auxiliary",
+        oracle: Oracle = "loss",
         weights: WeightMode = "matched",
         weight_bits: int = 8,
         ranges: Ranges = "row",
@@ -103,10 +107,10 @@ class AMQ(MeshModel):
         average: float = 0.99,
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES or target not in get_args(Target):
+        if backbone not in BACKBONES or target not in get_args(Target) or oracle not in get_args(Oracle):
             raise InputError(
-                f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}; "
-                f"got '{backbone}', '{target}'"
+                f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}, oracle one "
+                f"of {listing(get_args(Oracle))}; got '{backbone}', '{target}', '{oracle}'"
             )
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
         plain = create_model(backbone, **(sizes | (arguments or {})))
@@ -117,7 +121,7 @@ class AMQ(MeshModel):
         self.count_auxiliary = count_auxiliary
         self.out_channels = out_channels
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
-        self.target = target
+        self.target, self.oracle = target, oracle
         self.trained_with = assignment
         self.auxiliary_share = 0.0
         self.set_budget(budget, assignment)
@@ -306,8 +310,10 @@ class AMQ(MeshModel):
         return change
 
     def oracle_scores(self, inputs: MeshInputs, truth: Tensor, budget: float | None = None) -> Tensor:
-        """``[n]`` true loss at the lowest less that at the highest bits of a budget, as a logarithm with a sign."""
+        """``[n]`` logarithm of what the highest bits of a budget mend (``oracle``), with a sign where they harm."""
         ladder = self.ladder(self.budget if budget is None else budget)
+        if self.oracle == "change":
+            return torch.log(self.change(inputs, budget) + FLOOR)
         low, high = (self._error_at(inputs, truth, width) for width in (min(ladder), max(ladder)))
         return (low - high).sign() * ((low - high).abs() / FLOOR).log1p()
 

@@ -300,7 +300,8 @@ class QuantLinear(nn.Module):
 
     def limits_at(self, width: int) -> Tensor:
         """``[2]`` range of all rows at ``width`` bits."""
-        out: Tensor = self.log_limits[str(width)].exp() * self.get_buffer(f"range_{width}")
+        seen = self.get_buffer(f"range_{width}").clone()  # may widen before the gradient is asked for
+        out: Tensor = self.log_limits[str(width)].exp() * seen
         return out
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
