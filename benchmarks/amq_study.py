@@ -5,15 +5,15 @@
     python benchmarks/amq_study.py --nodes 2000             # larger meshes
     python benchmarks/amq_study.py --smoke                  # two minutes, numbers mean nothing
 
-For each problem, backbone and seed one float32 network is trained; on it the share of the rounding noise is measured
-that the noisiest nodes hold (``meshops.nn.bit_gain``). Then copies of it are tuned for the same further steps: in
-float32, and quantised once per cost, budget and assignment. Costs: weights at the bits of the row (``matched``, b^2) or
-at 8 bits (``shared``, b). The auxiliary network is inside of the cost. ``change`` knows how much the output of a node
-changes from the low to the high bits of the budget, which is what the auxiliary network learns; the oracle knows what
-this mends of the true loss, and so sees the truth that it is judged by. Error: relative L2 on test cases, mean of the
-fields; of wakes: of the change in one step, over the nodes that are predicted. Every cell is written when it is done; a
-run that stopped goes on where it was, and several seeds may run at once into the same folder. Writes ``cells_*.jsonl``
-and ``table.md``.
+For each problem, backbone and seed one float32 network is trained; on it is measured what share of the rounding noise
+the noisiest nodes hold, and what can be foreseen of that (``meshops.nn.bit_gain``). Then copies of it are tuned for the
+same further steps: in float32, and quantised once per cost, budget and assignment. Costs: weights at the bits of the
+row (``matched``, b^2) or at 8 bits (``shared``, b). The auxiliary network is inside of the cost. ``change`` knows how
+much the output of a node changes from the low to the high bits of the budget, which is what the auxiliary network
+learns; the oracle knows what this mends of the true loss, and so sees the truth that it is judged by. Error: relative
+L2 on test cases, mean of the fields; of wakes: of the change in one step, over the nodes that are predicted. Every cell
+is written when it is done; a run that stopped goes on where it was, and several seeds may run at once into the same
+folder. Writes ``cells_*.jsonl`` and ``table.md``.
 """
 
 from __future__ import annotations

@@ -323,7 +323,7 @@ class AMQ(MeshModel):
             ladder = self.ladder(budget)
             if len(ladder) == 2 and ladder[0] <= budget <= ladder[1]:
                 noise = self.change(inputs, budget)
-                gain = held_share(noise, inputs, row_costs(self.main), *sorted(ladder), budget)  # type: ignore[call-arg, misc]
+                gain = held_share(noise, inputs, row_costs(self.main), min(ladder), max(ladder), budget)
                 if not gain.pays:
                     warn(cannot_pay(gain))
 

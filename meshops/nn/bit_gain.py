@@ -9,13 +9,17 @@ and the cost lets these be a share of the nodes of
 
     p = (u^2 - low^2) / (high^2 - low^2)   (weights at the bits of the row),     p = (u - low) / (high - low)   (fixed)
 
-Noise that nodes at low bits send to their neighbours is not in this bound: it makes mixtures worse.
+Noise that nodes at low bits send to their neighbours is not in this bound: it makes mixtures worse. And a part of the
+noise of a node is chance, which only who rounds can know: with one output channel the noisier half of nodes that are
+all alike already holds 93 %. What a predictor can know is the noise of a node on average over many roundings; the share
+that the nodes chosen by this average hold of the noise of another rounding is measured here, too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +32,10 @@ from meshops.nn.bit_budget import mesh_bits, node_costs, unit_cost
 from meshops.nn.costs import RowCosts, row_costs
 from meshops.nn.mesh_model import MeshInputs
 from meshops.nn.model import judging
-from meshops.nn.quantized import Bits, WeightMode, assigned, quantize
+from meshops.nn.quantized import Bits, QuantLinear, WeightMode, assigned, quantize
 from meshops.ops.quantize import check_bits
+
+ROUNDINGS = 8  # that the noise of a node is averaged over
 
 
 def break_even_share(low: int, high: int, budget: float) -> float:
@@ -80,6 +86,7 @@ class BitGain:
         rows: Share of the cost of nodes and their edges that is at ``high`` bits.
         needed: Share of the noise at ``low`` bits that these must hold for less noise than uniform bits.
         held: Share that they hold if the noisiest nodes are chosen.
+        foreseen: Share that they hold if those are chosen that are noisiest on average; None: not measured.
         mixed: Root mean square noise of the mixture, measured, those nodes at ``high`` bits; None: not measured.
         uniform: That of uniform bits; None: not measured.
     """
@@ -90,15 +97,16 @@ class BitGain:
     rows: float
     needed: float
     held: float
+    foreseen: float | None = None
     mixed: float | None = None
     uniform: float | None = None
 
     @property
     def pays(self) -> bool:
-        """Whether a mixture can be better than uniform bits: as measured, else by the shares."""
-        if self.mixed is not None and self.uniform is not None:
-            return self.mixed < self.uniform
-        return self.held >= self.needed
+        """Whether a predictor's mixture can be better than uniform bits: by the shares, and as measured."""
+        if self.mixed is not None and self.uniform is not None and self.mixed >= self.uniform:
+            return False
+        return (self.held if self.foreseen is None else self.foreseen) >= self.needed
 
     def __str__(self) -> str:
         """One sentence."""
@@ -107,12 +115,23 @@ class BitGain:
             f"the rows at {self.high} bits must hold {100 * self.needed:.0f} % of the rounding noise and hold at best "
             f"{100 * self.held:.0f} % here"
         )
+        if self.foreseen is not None:
+            told += f", {100 * self.foreseen:.0f} % if chosen by what can be foreseen"
         if self.mixed is not None and self.uniform is not None:
             told += f"; measured noise {self.mixed:.3g} mixed, {self.uniform:.3g} uniform"
         return told
 
 
-def held_share(noise: Tensor, inputs: MeshInputs, costs: RowCosts, low: int, high: int, budget: float) -> BitGain:
+def held_share(
+    noise: Tensor,
+    inputs: MeshInputs,
+    costs: RowCosts,
+    low: int,
+    high: int,
+    budget: float,
+    *,
+    by: Tensor | None = None,
+) -> BitGain:
     """Share of the noise that the noisiest nodes hold, as many as the budget has high bits for.
 
     Args:
@@ -122,8 +141,9 @@ def held_share(noise: Tensor, inputs: MeshInputs, costs: RowCosts, low: int, hig
         low: Fewest bits.
         high: Most bits.
         budget: Uniform bits of the same cost.
+        by: ``[n]`` what the nodes are chosen by; None: the noise.
     """
-    bits = mesh_bits(noise, inputs, costs, widths=(low, high), budget=budget).plans["node"].bits
+    bits = mesh_bits(noise if by is None else by, inputs, costs, widths=(low, high), budget=budget).plans["node"].bits
     counted = torch.ones_like(bits, dtype=torch.bool) if inputs.counted is None else inputs.counted
     power = noise.double() * counted
     cost = node_costs(inputs, costs)
@@ -144,8 +164,8 @@ def bit_gain(
     """Measure on a trained network, before any training with quantisation, whether bits per node can pay.
 
     A copy is quantised; the noise of a node is the squared change of its output from float32. Warns where the pair
-    cannot pay. The mixture is measured with the nodes chosen by their true noise, which no predictor knows; a
-    whole ``budget`` is measured beside it.
+    cannot pay. The mixture is measured with the nodes chosen by their true noise, which no predictor knows, beside
+    uniform bits where the budget is a whole number. Roundings are varied by ranges of rows that are a little narrower.
 
     Args:
         model: Trained in float32: mppde, graphvit, meshgraphnet or any on graphs whose layers know their rows.
@@ -167,7 +187,8 @@ def bit_gain(
     whole = float(budget).is_integer()
     widths = sorted({low, high, *([int(budget)] if whole else [])})
     copied: Any = quantize(deepcopy(model), widths, weights=weights, weight_bits=weight_bits)
-    costs, found, noises = row_costs(copied), [], []
+    costs, rows = row_costs(copied), []
+    generator = torch.Generator().manual_seed(0)
     with judging(copied):
         for batch in inputs:
             exact = _at(copied, batch, None)
@@ -176,18 +197,38 @@ def bit_gain(
                 return (_at(copied, batch, plan) - exact).square().mean(1)
 
             own = noise(low)
-            found.append(held_share(own, batch, costs, low, high, budget))
             mixed = noise(mesh_bits(own, batch, costs, widths=(low, high), budget=budget))
-            noises.append((_mean(mixed, batch), _mean(noise(int(budget)), batch) if whole else torch.nan))
-    if not found:
+            uniform = noise(int(budget)) if whole else mixed
+            with _other_roundings(copied, generator) as another:
+                average = torch.stack([noise(low) for _ in range(ROUNDINGS) if another()]).mean(0)
+            best, known = (held_share(own, batch, costs, low, high, budget, by=by) for by in (own, average))
+            rows.append((best.rows, best.held, known.held, _mean(mixed, batch), _mean(uniform, batch)))
+    if not rows:
         raise InputError("no inputs to measure the noise on; give at least one batch, model.unpack(graph)")
-    rows, held = (sum(getattr(gain, key) for gain in found) / len(found) for key in ("rows", "held"))
-    mixed_power, uniform_power = (sum(values) / len(values) for values in zip(*noises, strict=True))
-    measured = (mixed_power**0.5, uniform_power**0.5) if whole else (None, None)
-    gain = BitGain(low, high, budget, rows, break_even_share(low, high, budget), held, *measured)
+    share, held, foreseen, power, reference = (sum(values) / len(rows) for values in zip(*rows, strict=True))
+    measured = (power**0.5, reference**0.5) if whole else (None, None)
+    gain = BitGain(low, high, budget, share, break_even_share(low, high, budget), held, foreseen, *measured)
     if not gain.pays:
         warn(cannot_pay(gain))
     return gain
+
+
+@contextmanager
+def _other_roundings(model: nn.Module, generator: torch.Generator) -> Iterator[Callable[[], bool]]:
+    """Inside, each call moves the levels of all rows a little, by ranges up to a tenth narrower."""
+    clips = [p for layer in model.modules() if isinstance(layer, QuantLinear) for p in layer.log_clip.values()]
+    before = [p.detach().clone() for p in clips]
+
+    def another() -> bool:
+        for p, value in zip(clips, before, strict=True):
+            p.copy_(value + math.log(1 - 0.1 * float(torch.rand((), generator=generator))))
+        return True
+
+    try:
+        yield another
+    finally:
+        for p, value in zip(clips, before, strict=True):
+            p.copy_(value)
 
 
 def cannot_pay(gain: BitGain) -> str:

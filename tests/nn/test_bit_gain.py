@@ -74,6 +74,19 @@ def test_what_is_measured_of_a_network(weights: Any) -> None:
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())  # a copy was quantised
 
 
+def test_chance_cannot_be_foreseen() -> None:
+    """Nodes that are all alike: whoever knows the rounding finds half of them with most of the noise, nobody else."""
+    torch.manual_seed(0)
+    model = create_model("mppde", in_channels=2, out_channels=1, pos_dim=2, channels=32, depth=2)
+    side = torch.arange(20.0)
+    pos = torch.stack(torch.meshgrid(side, side, indexing="ij"), -1).flatten(0, 1) / 20
+    inputs = model.unpack(MeshGraph(pos=pos, x=torch.randn(400, 2)))
+    with pytest.warns(DataWarning, match="must hold 80 % .* if chosen by what can be foreseen"):
+        gain = bit_gain(model, [inputs], bits=(3, 5), budget=4, weights="shared")
+    assert gain.foreseen is not None and not gain.pays
+    assert gain.held > 0.85 and gain.rows < gain.foreseen < gain.held - 0.05
+
+
 def test_noise_on_few_nodes_pays() -> None:
     model, (inputs, _) = network()
     costs = row_costs(quantize(model, (2, 8)))
