@@ -149,7 +149,9 @@ def test_the_verbs_from_generation_to_prediction(tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     small = str(tmp_path / "small.ckpt")
     assert main(["compress", str(run / "model.ckpt"), "--budget", "6", "--out", small]) == 0
-    assert "rows at 4, 8 bits, cost of uniform 6 bits, assignment auxiliary" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "rows at 4, 8 bits, cost of uniform 6 bits, assignment auxiliary" in told
+    assert "the 42 % of the rows at 8 bits hold at least 94 % of the rounding noise" in told
     file = str(next((data / "test").glob("*.vtu")))
     assert main(["predict", small, file, "--out", str(tmp_path / "out"), "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)[file]
