@@ -1,156 +1,269 @@
-"""Who should get the bits? Five assignments at five equal costs, on generated Darcy flow and hyperelasticity.
+"""Who should get the bits, and can it pay? Six assignments at equal cost, one network per budget, both costs.
 
-    make study-amq                                  # 3 seeds, two processes, about 40 minutes
-    python benchmarks/amq_study.py --smoke          # a minute, numbers mean nothing
+    make study-amq                                          # everything: hours on one core; see --problems, --seeds
+    python benchmarks/amq_study.py --problems darcy --backbones mppde --seeds 0
+    python benchmarks/amq_study.py --nodes 2000             # larger meshes
+    python benchmarks/amq_study.py --smoke                  # two minutes, numbers mean nothing
 
-For each problem, backbone and seed one float32 network is trained, then fine-tuned with quantisation once per
-assignment (uniform, random, gradient, oracle, auxiliary) with the budget drawn anew every step, and tested at the cost
-of uniform 3, 4, 5, 6 and 8 bits. The auxiliary network is inside of the cost. Writes results.json, table.md,
-pareto.png (error over cost) and seconds.png (error over measured time on integers).
+For each problem, backbone and seed one float32 network is trained; on it is measured what share of the rounding noise
+the noisiest nodes hold, and what can be foreseen of that (``meshops.nn.bit_gain``). Then copies of it are tuned for the
+same further steps: in float32, and quantised once per cost, budget and assignment. Costs: weights at the bits of the
+row (``matched``, b^2) or at 8 bits (``shared``, b). The auxiliary network is inside of the cost. ``change`` knows how
+much the output of a node changes from the low to the high bits of the budget, which is what the auxiliary network
+learns; the oracle knows what this mends of the true loss, and so sees the truth that it is judged by. Error: relative
+L2 on test cases, mean of the fields; of wakes: of the change in one step, over the nodes that are predicted. Every cell
+is written when it is done; a run that stopped goes on where it was, and several seeds may run at once into the same
+folder. Writes ``cells_*.jsonl`` and ``table.md``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing as mp
-import os
+import statistics
+import sys
 import time
+from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-BUDGETS = (3.0, 4.0, 5.0, 6.0, 8.0)
-LADDERS = {3.0: (2, 4), 4.0: (3, 5), 5.0: (4, 6), 6.0: (5, 7), 8.0: (7, 9)}
-ASSIGNMENTS = ("uniform", "random", "gradient", "oracle", "auxiliary")
-BACKBONES = {
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from meshops.cli.main import main as meshops_command
+from meshops.data.mesh_graph import MeshGraph
+from meshops.datasets import Eagle
+from meshops.nn import MeshBits, assigned, bit_gain, bit_operations, quantize, row_costs
+from meshops.nn.mesh_model import MeshInputs
+from meshops.nn.optim import parameter_groups
+from meshops.solvers.mesh_registry import generate_mesh
+from meshops.tasks import Context, FieldsSettings, FieldsTask, RolloutSettings, RolloutTask
+from meshops.tasks.base import Draw
+from meshops.tasks.build import build_model
+
+LADDERS = {3.0: (2, 4), 4.0: (3, 5), 5.0: (4, 6), 6.0: (5, 7)}
+ASSIGNMENTS = ("uniform", "random", "gradient", "change", "oracle", "auxiliary")
+COSTS = ("matched", "shared")
+BACKBONES: dict[str, dict[str, Any]] = {
     "mppde": {"channels": 64, "depth": 4},
     "graphvit": {"channels": 32, "tokens": 64, "depth": 2, "attention_depth": 2, "cluster_size": 10},
 }
-PROBLEMS = ("darcy", "hyperelastic")
+STATIONARY = ("darcy", "hyperelastic")
+PROBLEMS = (*STATIONARY, "wake")
+ROW = dict[str, Any]
+
+
+def options() -> argparse.ArgumentParser:
+    """What can be chosen."""
+    out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    out.add_argument("--out", default="runs/study_amq")
+    out.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    out.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=list(BACKBONES))
+    out.add_argument("--costs", nargs="+", choices=COSTS, default=list(COSTS))
+    out.add_argument("--budgets", nargs="+", type=float, choices=list(LADDERS), default=[3.0, 4.0])
+    out.add_argument("--assignments", nargs="+", choices=ASSIGNMENTS, default=list(ASSIGNMENTS))
+    out.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    out.add_argument("--pretrain", type=int, default=1000, help="float32 steps")
+    out.add_argument("--steps", type=int, default=200, help="further steps of each cell")
+    out.add_argument("--teach", type=int, default=150, help="steps of the auxiliary network alone, before those")
+    out.add_argument("--nodes", type=int, default=200)
+    out.add_argument("--cases", type=int, default=128, help="training cases (wake: a tenth as many trajectories)")
+    out.add_argument("--auxiliary-channels", type=int, help="default: 3 %% of the budget")
+    out.add_argument("--free-auxiliary", action="store_true", help="leave the auxiliary network out of the budget")
+    out.add_argument("--smoke", action="store_true")
+    return out
 
 
 def main() -> None:
-    """Run or resume the study."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--out", default="runs/study_amq")
-    options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--pretrain", type=int, default=500, help="float32 steps")
-    options.add_argument("--steps", type=int, default=150, help="quantised steps of each assignment")
-    options.add_argument("--nodes", type=int, default=200)
-    options.add_argument("--cases", type=int, default=64, help="training cases; a quarter as many to test on")
-    options.add_argument("--smoke", action="store_true")
-    args = options.parse_args()
+    """Run or go on."""
+    args = options().parse_args()
     if args.smoke:
-        args.seeds, args.pretrain, args.steps, args.nodes, args.cases = 1, 10, 4, 80, 4
+        args.seeds, args.pretrain, args.steps, args.teach, args.nodes, args.cases = [0], 10, 3, 3, 80, 8
+    torch.set_num_threads(1)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    start = time.time()
-    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    jobs = [(p, b, s, vars(args)) for s, p, b in product(range(args.seeds), PROBLEMS, BACKBONES)]
-    with mp.get_context("spawn").Pool(args.workers) as pool:
-        pool.map(make_cases, [(problem, vars(args)) for problem in PROBLEMS], chunksize=1)
-        rows = [row for part in pool.imap_unordered(run_group, jobs, chunksize=1) for row in part]
-    report(rows, out, time.time() - start, args)
+    settings = {key: getattr(args, key) for key in ("pretrain", "steps", "teach", "nodes", "cases", "free_auxiliary",
+                                                    "auxiliary_channels")}  # fmt: skip
+    stored = out / "settings.json"
+    if stored.exists() and json.loads(stored.read_text()) != settings:
+        sys.exit(f"{out} holds a study with other settings: {stored.read_text()}; give another --out")
+    stored.write_text(json.dumps(settings))
+    for seed, problem, backbone in product(args.seeds, args.problems, args.backbones):
+        run_group(problem, backbone, seed, args)
+        table(out)
+    sys.stdout.write((out / "table.md").read_text())
 
 
-def make_cases(job: tuple[str, dict[str, Any]]) -> None:
-    """Solve the cases of one problem, once."""
-    import torch
-
-    from meshops.solvers.mesh_registry import generate_mesh
-
-    problem, args = job
-    path = Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt"
-    if path.exists():
+def run_group(problem: str, backbone: str, seed: int, args: argparse.Namespace) -> None:
+    """All cells of one float32 network that are not done yet."""
+    place = Path(args.out) / f"cells_{problem}_{backbone}_{seed}.jsonl"
+    done = [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+    names = ("kind", "cost", "budget", "assignment")
+    known = {tuple(row.get(key) for key in names) for row in done}
+    wanted: list[ROW] = [{"kind": "float32"}]
+    wanted += [{"kind": "gain", "cost": c, "budget": b} for c, b in product(args.costs, args.budgets)]
+    wanted += [
+        {"kind": "cell", "cost": c, "budget": b, "assignment": a}
+        for c, b, a in product(args.costs, args.budgets, args.assignments)
+    ]
+    wanted = [row for row in wanted if tuple(row.get(key) for key in names) not in known]
+    if not wanted:
         return
-    count = args["cases"] + max(1, args["cases"] // 4)
-    graphs = [generate_mesh(problem, seed, num_points=args["nodes"]) for seed in range(count)]
-    keep = ("pos", "x", "y", "edge_index", "x_names", "y_names", "y_sizes", "y_units")
-    torch.save([{key: graph[key] for key in keep if key in graph} for graph in graphs], path)
+    data = Data(problem, args)
+    plain = trained(data, backbone, seed, args)
+    for row in wanted:
+        start = time.perf_counter()
+        if row["kind"] == "gain":
+            found = measured_gain(data, plain, row)
+        elif row["kind"] == "float32":
+            task = data.task(deepcopy(plain))
+            before, _ = judge(data, task)
+            learn(data, task, args.steps, 1e-3, seed + 1)
+            found = {"before": before, "error": judge(data, task)[0]}
+        else:
+            found = run_cell(data, plain, backbone, seed, row, args)
+        line = {"problem": problem, "backbone": backbone, "seed": seed, **row, **found}
+        line["seconds"] = round(time.perf_counter() - start, 1)
+        with place.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
 
 
-def run_group(job: tuple[str, str, int, dict[str, Any]]) -> list[dict[str, Any]]:
-    """All assignments of one problem, backbone and seed."""
-    import torch
+class Data:
+    """Cases of one problem, solved once: a task for a model, batches to learn from, pairs to be judged on."""
 
-    from meshops.nn.quantized import quantize
-    from meshops.tasks import FieldsSettings, FieldsTask
-    from meshops.tasks.build import build_model
+    def __init__(self, problem: str, args: argparse.Namespace) -> None:
+        self.problem = problem
+        name = f"{problem}_{args.nodes}_{args.cases}"
+        self.samples: Any
+        if problem == "wake":
+            train, test = max(2, args.cases // 10), max(1, args.cases // 40)
+            root = Path(args.out) / name
+            if not root.exists():
+                frames = 5 if args.smoke else 30
+                command = f"generate wake --num {train + test} --train {train} --test {test} --points {args.nodes}"
+                meshops_command(
+                    [*command.split(), "--frames", str(frames), "--option", "spin_up=12", "--out", str(root)]
+                )
+            self.samples = RolloutTask.samples(Eagle(root, "train"), RolloutSettings(horizon=1))
+            self.test: Any = Eagle(root, "test")
+            self.batch_size = 2
+        else:
+            graphs = stationary_cases(problem, Path(args.out) / f"{name}.pt", args.nodes, args.cases)
+            self.samples = FieldsTask.samples(graphs, FieldsSettings(), Context(held_out=len(graphs) - args.cases))
+            self.batch_size = 4
 
-    problem, backbone, seed, args = job
-    done = Path(args["out"]) / f"rows_{problem}_{backbone}_{seed}.json"
-    if done.exists():
-        rows: list[dict[str, Any]] = json.loads(done.read_text())
-        return rows
-    torch.set_num_threads(1)
-    samples = read(Path(args["out"]) / f"{problem}_{args['nodes']}_{args['cases']}.pt", args["cases"])
-    training, test = samples.graphs, samples.held_out
-    known = samples.spec.model_arguments()
-    torch.manual_seed(seed)
+    def model(self, chosen: dict[str, Any]) -> Any:
+        """A network for this problem."""
+        return build_model(chosen, self.samples.spec.model_arguments(), self.samples.offers)[0]
+
+    def task(self, model: Any) -> Any:
+        """With statistics of the training cases."""
+        if self.problem == "wake":
+            return RolloutTask.fit(model, self.samples, RolloutSettings(horizon=1))
+        return FieldsTask.fit(model, self.samples, FieldsSettings())
+
+    def batch(self, task: Any, generator: torch.Generator) -> Any:
+        """Some training cases, or windows of two frames."""
+        numbers = torch.randint(len(self.samples), (self.batch_size,), generator=generator).tolist()
+        return task.batch(self.samples, [Draw(number, number) for number in numbers])
+
+    def pairs(self, task: Any, batch: Any) -> Iterator[tuple[MeshInputs, Tensor]]:
+        """Inputs and normalised truth."""
+        if self.problem != "wake":
+            yield task.model.unpack(task.inputs(batch)), task.output_norm(batch.y)
+            return
+        for frames in batch:
+            state = task.norm(frames.state[0])
+            yield task.inputs(frames, 0, state), task.norm(frames.state[1]) - state
+
+    def tests(self, task: Any) -> Iterator[tuple[MeshInputs, Tensor]]:
+        """Pairs of held-out cases; of a trajectory every fifth step."""
+        if self.problem != "wake":
+            for graph in self.samples.held_out:
+                yield from self.pairs(task, graph)
+            return
+        for index, length in enumerate(self.test.lengths):
+            yield from self.pairs(task, [task.frames(self.test, index, k, 2, 1) for k in range(0, length - 1, 5)])
+
+
+def stationary_cases(problem: str, path: Path, nodes: int, cases: int) -> list[MeshGraph]:
+    """Solved once and kept; a quarter as many behind the first ``cases`` to test on."""
+    if not path.exists():
+        graphs = [generate_mesh(problem, seed, num_points=nodes) for seed in range(cases + max(1, cases // 4))]
+        keep = ("pos", "x", "y", "edge_index", "x_names", "y_names", "y_sizes", "y_units")
+        torch.save([{key: graph[key] for key in keep if key in graph} for graph in graphs], path)
+    return [MeshGraph(**values) for values in torch.load(path, weights_only=True)]
+
+
+def sizes_of(data: Data, backbone: str) -> dict[str, Any]:
+    """Arguments of a backbone; without inputs it is told positions as waves, of wakes the kinds of nodes."""
     sizes = dict(BACKBONES[backbone])
-    if not samples.spec.inputs and backbone == "mppde":
+    if backbone == "mppde" and data.problem == "wake":
+        sizes["variables"] = 9
+    elif backbone == "mppde" and not data.samples.spec.inputs:
         sizes["fourier"] = 3
-    plain, _ = build_model({"name": backbone, **sizes}, known, samples.offers)
-    task = FieldsTask.fit(plain, samples, FieldsSettings())
-    learn(task, training, args["pretrain"], 2e-3, seed)
-    base = {"problem": problem, "backbone": backbone, "seed": seed}
-    rows = [base | {"assignment": "float32", "budget": 32.0, "cost": 1024.0, "error": judge(task, test, None)[0]}]
-    for assignment in ASSIGNMENTS:
-        start = time.time()
-        torch.manual_seed(seed + 100)
-        uniform = assignment == "uniform"
-        bits = tuple(int(b) for b in BUDGETS) if uniform else tuple(sorted({b for v in LADDERS.values() for b in v}))
-        chosen = {
-            "name": "amq", "backbone": backbone, "arguments": sizes, "bits": bits, "budget": 5.0, "budgets": BUDGETS,
-            "ladders": None if uniform else LADDERS, "assignment": assignment, "explore": args["steps"] // 5,
-        }  # fmt: skip
-        model: Any = build_model(chosen, known, samples.offers)[0]
-        model.main = quantize(deepcopy(plain), bits)
-        tuned = FieldsTask.fit(model, samples, FieldsSettings())
-        if assignment == "auxiliary":
-            learn(tuned, training, args["steps"], 1e-3, seed, alone=True)
-        learn(tuned, training, args["steps"], 1e-3, seed)
-        for budget in BUDGETS:
-            model.set_budget(budget)
-            error, cost, rank = judge(tuned, test, budget)
-            rows.append(base | {"assignment": assignment, "budget": budget, "cost": cost, "error": error, "rank": rank,
-                                "seconds": round(time.time() - start, 1)})  # fmt: skip
-    done.write_text(json.dumps(rows))
-    print(problem, backbone, seed, "done", flush=True)
-    return rows
+    return sizes
 
 
-def read(path: Path, cases: int) -> Any:
-    """Samples of stored cases; those behind the first ``cases`` are held out."""
-    import torch
+def trained(data: Data, backbone: str, seed: int, args: argparse.Namespace) -> Any:
+    """The float32 network of a seed, trained once and kept."""
+    path = Path(args.out) / f"float32_{data.problem}_{backbone}_{seed}.pt"
+    torch.manual_seed(seed)
+    plain = data.model({"name": backbone, **sizes_of(data, backbone)})
+    if path.exists():
+        plain.load_state_dict(torch.load(path, weights_only=True))
+        return plain
+    learn(data, data.task(plain), args.pretrain, 2e-3, seed)
+    torch.save(plain.state_dict(), path)
+    return plain
 
-    from meshops.data.mesh_graph import MeshGraph
-    from meshops.tasks import Context, FieldsSettings, FieldsTask
 
-    graphs = [MeshGraph(**values) for values in torch.load(path, weights_only=True)]
-    return FieldsTask.samples(graphs, FieldsSettings(), Context(held_out=len(graphs) - cases))
+def measured_gain(data: Data, plain: Any, row: ROW) -> ROW:
+    """Shares of the noise on the test cases, nothing tuned."""
+    task = data.task(deepcopy(plain)).eval()
+    inputs = [pair[0] for pair in data.tests(task)]
+    low, high = LADDERS[row["budget"]]
+    return asdict(bit_gain(task.model, inputs, bits=(low, high), budget=row["budget"], weights=row["cost"]))
 
 
-def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alone: bool = False) -> None:
-    """Adam with a cosine schedule on batches of four graphs; ``alone``: only the auxiliary network."""
-    import torch
-    from torch_geometric.data import Batch
+def run_cell(data: Data, plain: Any, backbone: str, seed: int, row: ROW, args: argparse.Namespace) -> ROW:
+    """Tune a quantised copy at one budget and judge it."""
+    torch.manual_seed(seed + 100)
+    uniform = row["assignment"] == "uniform"
+    bits = (int(row["budget"]),) if uniform else LADDERS[row["budget"]]
+    chosen = {
+        "name": "amq", "backbone": backbone, "arguments": sizes_of(data, backbone), "bits": list(bits),
+        "budget": row["budget"], "assignment": "oracle" if row["assignment"] == "change" else row["assignment"],
+        "weights": row["cost"], "oracle": "change" if row["assignment"] == "change" else "loss",
+        "auxiliary_channels": args.auxiliary_channels, "count_auxiliary": not args.free_auxiliary, "exploration": 0.0,
+    }  # fmt: skip
+    model = data.model(chosen)
+    model.main = quantize(deepcopy(plain), bits, weights=row["cost"])
+    task = data.task(model)
+    found: ROW = {"untuned": judge(data, task)[0]}
+    if row["assignment"] == "auxiliary":
+        found["auxiliary_share"] = model.auxiliary_share
+        learn(data, task, args.teach, 1e-3, seed, alone=True)
+    learn(data, task, args.steps, 1e-3, seed + 1)
+    error, more = judge(data, task)
+    return found | {"error": error} | more
 
-    from meshops.nn.optim import parameter_groups
 
+def learn(data: Data, task: Any, steps: int, lr: float, seed: int, *, alone: bool = False) -> None:
+    """Adam with a cosine schedule; ``alone``: only the auxiliary network."""
     task.train()
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(parameter_groups(task, lr), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        chosen = torch.randint(len(graphs), (4,), generator=generator).tolist()
-        batch = Batch.from_data_list([graphs[i] for i in chosen])
+        batch = data.batch(task, generator)
         if alone:
-            inputs = task.model.unpack(task.inputs(batch))
-            loss = task.model.teach(inputs, task.output_norm(batch.y))
+            loss = torch.stack([task.model.teach(inputs, truth) for inputs, truth in data.pairs(task, batch)]).mean()
         else:
             loss = task.loss(batch)["loss"]
         optimizer.zero_grad()
@@ -161,120 +274,82 @@ def learn(task: Any, graphs: list[Any], steps: int, lr: float, seed: int, *, alo
     task.eval()
 
 
-def judge(task: Any, graphs: list[Any], budget: float | None) -> tuple[float, float, float]:
-    """Relative L2 error, cost over that of one bit by one bit, rank correlation of scores and true log loss."""
-    import torch
-    from scipy.stats import spearmanr
-
-    from meshops.nn.bit_budget import bit_operations
-    from meshops.nn.costs import row_costs
-    from meshops.nn.quantized import MeshBits, assigned
-
-    errors, costs, ranks = [], [], []
-    model = task.model
-    with torch.no_grad():
-        for graph in graphs:
-            inputs = model.unpack(task.inputs(graph))
-            truth = task.output_norm(graph.y)
-            if budget is None:
-                out = model(inputs)
-            else:
-                true_loss = model.oracle_scores(inputs, truth)
-                scores = true_loss if model.assignment == "oracle" else None
-                bits = model.assign(inputs, scores)
-                with assigned(model.main, bits):
-                    out = model.main(inputs)
-                unit = MeshBits.uniform(8, **inputs.counts())
-                costs.append(float(model.bit_operations(inputs, bits) /
-                                   bit_operations(unit, inputs, row_costs(model.main))) * 64)  # fmt: skip
-                if model.assignment not in ("uniform", "oracle"):
-                    ranks.append(spearmanr(model.scores(inputs), true_loss).statistic)
-            shift = task.output_norm.shift / task.output_norm.scale
-            part = [(out - truth)[:, s].norm() / (truth + shift)[:, s].norm() for s in task.spec.slices().values()]
-            errors.append(float(torch.stack(part).mean()))
-    mean = lambda values: sum(values) / len(values) if values else float("nan")  # noqa: E731
-    return mean(errors), mean(costs), mean(ranks)
+@torch.no_grad()
+def judge(data: Data, task: Any) -> tuple[float, ROW]:
+    """Relative L2 error; cost over that of uniform bits; rank correlation of scores with change and with oracle."""
+    task.eval()
+    model, errors, seen = task.model, [], {"cost_over_uniform": [], "rank_change": [], "rank_oracle": []}  # type: ignore[var-annotated]
+    origin = -task.output_norm.shift / task.output_norm.scale if data.problem != "wake" else 0.0
+    for inputs, truth in data.tests(task):
+        counted = slice(None) if inputs.counted is None else inputs.counted
+        if hasattr(model, "assign"):
+            oracle = model.oracle_scores(inputs, truth)
+            scores = oracle if model.assignment == "oracle" else None
+            bits = model.assign(inputs, scores)
+            with assigned(model.main, bits):
+                out = model.main(inputs)
+            unit = MeshBits.uniform(int(model.budget), **inputs.counts())
+            uniform = bit_operations(unit, inputs, row_costs(model.main))
+            seen["cost_over_uniform"].append(float(model.bit_operations(inputs, bits) / uniform))
+            if model.assignment in ("random", "gradient", "auxiliary"):
+                ours, change = model.scores(inputs), model.change(inputs)
+                for key, other in (("rank_change", change), ("rank_oracle", oracle)):
+                    seen[key].append(float(spearmanr(ours[counted], other[counted]).statistic))
+        else:
+            out = model(inputs)
+        wrong, right = (out - truth)[counted], (truth - origin)[counted]
+        part = [wrong[:, c].norm() / right[:, c].norm() for c in task.spec.slices().values()]
+        errors.append(float(torch.stack(part).mean()))
+    means = {key: round(statistics.mean(values), 4) for key, values in seen.items() if values}
+    return statistics.mean(errors), means
 
 
-def time_integers(out: Path, args: Any) -> dict[tuple[str, str, str, float], float]:
-    """Seconds of one pass over 32 meshes at once on integers, by problem, backbone, assignment and budget (to 6 bits).
-
-    Weights are random: speed does not depend on them. Scores are computed in the time, the oracle's are given.
-    """
-    import torch
-    from torch_geometric.data import Batch
-
-    from meshops.nn.integer_linear import to_integers
-    from meshops.nn.quantized import assigned
-    from meshops.tasks.build import build_model
-
-    found: dict[tuple[str, str, str, float], float] = {}
-    for problem, backbone, assignment in product(PROBLEMS, BACKBONES, ASSIGNMENTS):
-        samples = read(out / f"{problem}_{args.nodes}_{args.cases}.pt", args.cases)
-        batch = Batch.from_data_list([*samples.graphs, *samples.held_out][:32])
-        uniform = assignment == "uniform"
-        chosen = {
-            "name": "amq", "backbone": backbone, "arguments": BACKBONES[backbone], "assignment": assignment,
-            "bits": (3, 4, 5, 6, 8) if uniform else (2, 3, 4, 5, 6, 7), "budgets": BUDGETS[:4],
-            "ladders": None if uniform else {b: LADDERS[b] for b in BUDGETS[:4]},
-        }  # fmt: skip
-        model: Any = build_model(chosen, samples.spec.model_arguments(), samples.offers)[0]
-        to_integers(model)
-        inputs = model.unpack(batch)
-        scores = torch.randn(len(inputs.pos)) if assignment == "oracle" else None
-        with torch.no_grad():
-            for _, budget in product(range(8), BUDGETS[:4]):  # in turns: what disturbs one disturbs all
-                model.set_budget(budget)
-                start = time.perf_counter()
-                with assigned(model.main, model.assign(inputs, scores)):
-                    model.main(inputs)
-                taken, key = time.perf_counter() - start, (problem, backbone, assignment, budget)
-                found[key] = min(taken, found.get(key, taken))
-    return found
-
-
-def report(rows: list[dict[str, Any]], out: Path, seconds: float, args: Any) -> None:
-    """Table of mean and spread over the seeds, and the pictures."""
-    import statistics
-
-    from meshops.viz.pareto import pareto_picture
-
-    (out / "results.json").write_text(json.dumps({"seconds": round(seconds), "rows": rows}, indent=1))
-    lines = [f"{round(seconds / 60)} minutes, {len({r['seed'] for r in rows})} seeds; relative L2 test error in %, mean"
-             " (standard deviation over seeds).", ""]  # fmt: skip
-    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    clocks: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    taken = time_integers(out, args)
+def table(out: Path) -> None:
+    """Mean and spread over the seeds, and what the break-even share says."""
+    rows = [json.loads(line) for file in sorted(out.glob("cells_*.jsonl")) for line in file.read_text().splitlines()]
+    lines: list[str] = []
     for problem, backbone in product(PROBLEMS, BACKBONES):
-        mine = [r for r in rows if r["problem"] == problem and r["backbone"] == backbone]
-        full = [100 * r["error"] for r in mine if r["assignment"] == "float32"]
-        lines += [f"**{problem}, {backbone}** (float32: {statistics.mean(full):.2f})", "",
-                  "| assignment | " + " | ".join(f"{b:g} bits" for b in BUDGETS) + " | rank |",
-                  "|---" * 7 + "|"]  # fmt: skip
-        curves = panels.setdefault(f"{problem}, {backbone}", {})
+        mine = [row for row in rows if row["problem"] == problem and row["backbone"] == backbone]
+        full = [row for row in mine if row["kind"] == "float32"]
+        if not full:
+            continue
+        budgets = sorted({row["budget"] for row in mine if row["kind"] == "cell"})
+        costs = [cost for cost in COSTS if any(row.get("cost") == cost for row in mine)]
+        lines += [f"**{problem}, {backbone}** (float32: {told(full, 'before')}, tuned as long: {told(full, 'error')}; "
+                  f"{len({row['seed'] for row in full})} seeds)", "",
+                  "| | " + " | ".join(f"{cost}, {b:g} bits" for cost, b in product(costs, budgets)) + " |",
+                  "|---" * (1 + len(costs) * len(budgets)) + "|"]  # fmt: skip
         for assignment in ASSIGNMENTS:
-            cells, points = [], []
-            for budget in BUDGETS:
-                found = [r for r in mine if r["assignment"] == assignment and r["budget"] == budget]
-                errors = [100 * r["error"] for r in found]
-                spread = statistics.stdev(errors) if len(errors) > 1 else 0.0
-                cells.append(f"{statistics.mean(errors):.2f} ({spread:.2f})")
-                points.append((statistics.mean(r["cost"] for r in found), statistics.mean(errors)))
-            ranks = [r["rank"] for r in mine if r["assignment"] == assignment and r["rank"] == r["rank"]]
-            lines.append(f"| {assignment} | " + " | ".join(cells) + f" | {statistics.mean(ranks):.2f} |" if ranks
-                         else f"| {assignment} | " + " | ".join(cells) + " | |")  # fmt: skip
-            curves[assignment] = points
-            clocks.setdefault(f"{problem}, {backbone}", {})[assignment] = [
-                (1000 * taken[problem, backbone, assignment, budget], points[i][1])
-                for i, budget in enumerate(BUDGETS[:4])
-            ]
-        lines.append("")
-    (out / "table.md").write_text("\n".join(lines))
-    pareto_picture(panels, out / "pareto.png", xlabel="bit operations per multiply-accumulate", ylabel="error, %")
-    pareto_picture(
-        clocks, out / "seconds.png", xlabel="milliseconds for 32 meshes, on integers", ylabel="error, %", lines=False
-    )
-    print("\n".join(lines))
+            cells = [told(chosen(mine, "cell", cost, b, assignment), "error") for cost, b in product(costs, budgets)]
+            lines.append(f"| {assignment} | " + " | ".join(cells) + " |")
+        shares = {
+            "noise share needed / held": ("needed", "held"),
+            "noise mixed / uniform, untuned": ("mixed", "uniform"),
+        }
+        for name, keys in shares.items():
+            cells = []
+            for cost, b in product(costs, budgets):
+                gains = chosen(mine, "gain", cost, b)
+                cells.append(" / ".join(f"{statistics.mean(g[key] for g in gains):.2g}" for key in keys if gains))
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        ranks = [told(chosen(mine, "cell", c, b, "auxiliary"), "rank_change", 1.0) for c, b in product(costs, budgets)]
+        lines += ["| rank of the auxiliary | " + " | ".join(ranks) + " |", ""]
+    (out / "table.md").write_text("\n".join(lines) + "\n")
+
+
+def chosen(rows: list[ROW], kind: str, cost: str, budget: float, assignment: str | None = None) -> list[ROW]:
+    """Rows of one cell of the table."""
+    key = (kind, cost, budget, assignment)
+    return [row for row in rows if (row["kind"], row.get("cost"), row.get("budget"), row.get("assignment")) == key]
+
+
+def told(rows: list[ROW], key: str, factor: float = 100.0) -> str:
+    """Mean, and in brackets the standard deviation over the seeds where there are several."""
+    values = [factor * row[key] for row in rows if key in row]
+    if not values:
+        return ""
+    spread = f" ({statistics.stdev(values):.2f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
 
 
 if __name__ == "__main__":

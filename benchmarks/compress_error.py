@@ -1,7 +1,6 @@
 """Error of 8-bit integers beside float32, without further training, on the problems of the study of bits.
 
-make study-amq                                              # solves the cases
-python benchmarks/compress_error.py --data runs/study_amq   # some minutes
+python benchmarks/compress_error.py --data runs/study_amq   # some minutes; cases as solved by amq_study.py, or now
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from amq_study import BACKBONES, PROBLEMS, learn, read
+from amq_study import BACKBONES, STATIONARY, Data, learn
 
 from meshops.surrogate import Surrogate
 from meshops.tasks import FieldsSettings, FieldsTask
@@ -24,17 +23,20 @@ def main() -> None:
     options.add_argument("--data", default="runs/study_amq")
     options.add_argument("--steps", type=int, default=300)
     options.add_argument("--nodes", type=int, default=200, help="as in the study")
-    options.add_argument("--cases", type=int, default=64, help="as in the study")
+    options.add_argument("--cases", type=int, default=128, help="as in the study")
     args = options.parse_args()
+    args.out = args.data
+    Path(args.out).mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for problem, backbone in product(PROBLEMS, BACKBONES):
-        samples = read(Path(args.data) / f"{problem}_{args.nodes}_{args.cases}.pt", args.cases)
+    for problem, backbone in product(STATIONARY, BACKBONES):
+        data = Data(problem, args)
+        samples = data.samples
         torch.manual_seed(0)
         chosen = {"name": backbone, **BACKBONES[backbone]}
         model, made = build_model(chosen, samples.spec.model_arguments(), samples.offers)
         task = FieldsTask.fit(model, samples, FieldsSettings())
         task.made = made
-        learn(task, samples.graphs, args.steps, 2e-3, 0)
+        learn(data, task, args.steps, 2e-3, 0)
         large, errors = Surrogate(task), []
         for surrogate in (large, large.compress()):
             rows = [surrogate.task.judge(samples, case) for case in samples.held_out]

@@ -20,21 +20,24 @@ from torch.nn.functional import huber_loss
 from meshops.errors import InputError, listing, some, warn
 from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
-from meshops.nn.bit_budget import bit_operations, fixed_operations, mesh_bits, unit_cost
+from meshops.nn.bit_budget import bit_operations, counted_mean, fixed_operations, mesh_bits, unit_cost
+from meshops.nn.bit_gain import cannot_pay, held_share
 from meshops.nn.costs import RowCosts, row_costs
 from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel
-from meshops.nn.quantized import MeshBits, Ranges, WeightMode, assigned, name_layers, quantize
+from meshops.nn.quantized import MeshBits, Ranges, WeightMode, assigned, name_layers, quantize, start_quantisers
 from meshops.ops.quantize import check_bits
-from meshops.ops.segment import segment_mean
+from meshops.ops.segment import segment_mean, segment_spread
 
 Target = Literal["difference", "base", "step"]
 Assignment = Literal["auxiliary", "gradient", "random", "uniform", "oracle"]
+Oracle = Literal["loss", "change"]
 BACKBONES = ("mppde", "graphvit", "meshgraphnet")
 AUXILIARY_BITS = 8
 AUXILIARY_WIDTHS = (32, 24, 16, 12, 8, 6, 4)
 AUXILIARY_SHARE = 0.03
 AUXILIARY_RATE = 5.0  # its learning rate over that of the backbone
 TEACH_EVERY = 4
+SETTLED = 100  # training steps after which it is worth while to look at the noise of a network
 EDGES = 6  # per node of a triangle mesh
 FLOOR = 1e-8  # of squared normalised errors, under the logarithm
 
@@ -54,18 +57,24 @@ class AMQ(MeshModel):
         budgets: Drawn from in training, so that one network serves several budgets; empty: always ``budget``.
         ladders: For a budget, the bits to choose from at that budget: ``{5: (4, 8)}``; others choose from ``bits``.
         assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
-            ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (the true
-            loss, in training and evaluation with the truth only: an upper bound, not a method).
-        weights, weight_bits, ranges: See :class:`~meshops.nn.QuantLinear`.
+            ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (what more
+            bits mend, in training and evaluations that give ``scores`` only: no method, but what a perfect predictor
+            would know).
+        oracle: What the oracle knows: ``"loss"``: the true loss at the lowest less that at the highest bits of the
+            budget (it sees the truth it is judged by); ``"change"``: the change of the output between them.
+        weights, weight_bits, ranges: See :class:`~meshops.nn.QuantLinear`; the cost of a row grows with the square of
+            its bits with ``weights="matched"``, with its bits with ``"shared"``.
         auxiliary_channels: Width of the auxiliary network; default: the largest that costs at most 3 % of the budget.
-        warmup: First training steps in float32.
-        explore: Training steps with random assignments after those.
-        exploration: Share of random assignments later on: bits lower the loss that is to be predicted, so some
-            samples must show what the loss is elsewhere.
+        count_auxiliary: Its cost is part of the budget; False: for studies, as if it were free.
+        warmup: First training steps in float32; the quantisers start from the weights at their end.
+        explore: Training steps with random assignments after those, where the auxiliary network assigns.
+        exploration: Share of random assignments later on, there too: bits lower the loss that is to be predicted, so
+            some samples must show what the loss is elsewhere.
         target: What the auxiliary network predicts of a node, as a logarithm: ``"difference"``: how much the output
-            changes from the lowest to the highest bits, which is what bits can mend (two passes every fourth step);
-            ``"base"``: the squared error at the lowest bits (one pass every fourth step); ``"step"``: the squared error
-            of the step itself.
+            changes from the lowest to the highest bits of the budget, which is what bits can mend (two passes every
+            fourth step); ``"base"``: the squared error at the lowest of these bits (one pass every fourth step);
+            ``"step"``: the squared error of the step itself. What it learns is the difference of a node from the mean
+            of its graph; where there are several budgets it is told which.
         average: Decay of the averaged copy of the auxiliary network that assigns.
 
     Raises:
@@ -85,10 +94,12 @@ class AMQ(MeshModel):
         budgets: tuple[float, ...] = (),
         ladders: dict[float, tuple[int, ...]] | None = None,
         assignment: Assignment = "auxiliary",
+        oracle: Oracle = "loss",
         weights: WeightMode = "matched",
         weight_bits: int = 8,
         ranges: Ranges = "row",
         auxiliary_channels: int | None = None,
+        count_auxiliary: bool = True,
         warmup: int = 0,
         explore: int = 0,
         exploration: float = 0.1,
@@ -96,10 +107,10 @@ class AMQ(MeshModel):
         average: float = 0.99,
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES or target not in get_args(Target):
+        if backbone not in BACKBONES or target not in get_args(Target) or oracle not in get_args(Oracle):
             raise InputError(
-                f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}; "
-                f"got '{backbone}', '{target}'"
+                f"backbone must be one of {listing(BACKBONES)}, target one of {listing(get_args(Target))}, oracle one "
+                f"of {listing(get_args(Oracle))}; got '{backbone}', '{target}', '{oracle}'"
             )
         sizes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "pos_dim": pos_dim}
         plain = create_model(backbone, **(sizes | (arguments or {})))
@@ -107,9 +118,10 @@ class AMQ(MeshModel):
         self.bits, self.budgets = tuple(sorted(int(b) for b in bits)), tuple(budgets)
         self.ladders = {float(key): tuple(value) for key, value in (ladders or {}).items()}
         self.weight_bits = None if weights == "matched" else weight_bits
+        self.count_auxiliary = count_auxiliary
         self.out_channels = out_channels
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
-        self.target = target
+        self.target, self.oracle = target, oracle
         self.trained_with = assignment
         self.auxiliary_share = 0.0
         self.set_budget(budget, assignment)
@@ -121,11 +133,11 @@ class AMQ(MeshModel):
             self.auxiliary.lr_factor = AUXILIARY_RATE  # type: ignore[assignment]
             self.assigner = deepcopy(self.auxiliary).requires_grad_(False)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
-        self.register_buffer("target_stats", torch.tensor([0.0, 1.0]))  # running mean and deviation of the log loss
+        self.register_buffer("target_deviation", torch.zeros(()))  # running, of the logarithms within a graph
         name_layers(self)
 
     step: Tensor
-    target_stats: Tensor
+    target_deviation: Tensor
     assignment: str
 
     def _small_network(self, in_channels: int, pos_dim: int, budget: float, width: int | None) -> nn.Module:
@@ -134,7 +146,8 @@ class AMQ(MeshModel):
         whole = fixed.fixed[0] + EDGES * fixed.fixed[1]
         whole += (fixed.node + fixed.member + EDGES * fixed.edge) * float(unit_cost(budget, self.weight_bits))
         for channels in (width,) if width else AUXILIARY_WIDTHS:
-            plain = MPPDE(in_channels + 2, 1, pos_dim=pos_dim, channels=channels, depth=2, variables=2)
+            more = 3 if self.budgets else 2  # told: fineness, degree, the budget where there are several
+            plain = MPPDE(in_channels + more, 1, pos_dim=pos_dim, channels=channels, depth=2, variables=more)
             made = quantize(plain, AUXILIARY_BITS)
             node, edge, _ = all_fixed(made).fixed
             self.auxiliary_share = (node + EDGES * edge) / whole
@@ -192,34 +205,39 @@ class AMQ(MeshModel):
         wanted = self.budget if budget is None else budget
         if self.assignment == "uniform" and scores is None:
             return MeshBits.uniform(int(wanted), **inputs.counts(), device=inputs.pos.device)
-        found = self.scores(inputs) if scores is None else scores
-        spent = None
-        if self.assignment == "auxiliary":
-            spent = self.auxiliary_operations(inputs)
-        return mesh_bits(
-            found, inputs, row_costs(self.main), widths=self.ladders.get(float(wanted), self.bits), budget=wanted,
-            weight_bits=self.weight_bits, spent=spent,
-        )  # fmt: skip
+        found = self.scores(inputs, wanted) if scores is None else scores
+        spent = self.auxiliary_operations(inputs) if self.assignment == "auxiliary" and self.count_auxiliary else None
+        return mesh_bits(found, inputs, row_costs(self.main), widths=self.ladder(wanted), budget=wanted, spent=spent)
 
-    def scores(self, inputs: MeshInputs) -> Tensor:
-        """``[n]`` who gets more bits: predicted log loss, slope of the inputs, or random numbers."""
+    def ladder(self, budget: float) -> tuple[int, ...]:
+        """Bits that rows may have at a budget."""
+        return self.ladders.get(float(budget), self.bits)
+
+    def scores(self, inputs: MeshInputs, budget: float | None = None) -> Tensor:
+        """``[n]`` who gets more bits: predicted logarithm (from the mean), slope of the inputs, or random numbers."""
         if self.assignment == "auxiliary":
-            return self._predict_loss(self.assigner, inputs)
+            wanted = self.budget if budget is None else budget
+            return self._predict_loss(self.assigner, inputs, wanted) * self.target_deviation.clamp(min=1e-3)
         if self.assignment == "gradient":
             return input_slope(inputs)
         if self.assignment == "oracle":
             raise InputError("the oracle needs the true loss: give scores=, or use assignment='auxiliary'")
         return torch.rand(len(inputs.pos), device=inputs.pos.device)
 
-    def _predict_loss(self, network: Any, inputs: MeshInputs) -> Tensor:
+    def _predict_loss(self, network: Any, inputs: MeshInputs, budget: float) -> Tensor:
         size = (inputs.pos[inputs.sender] - inputs.pos[inputs.receiver]).norm(dim=1, keepdim=True)
         degree = inputs.ptr.diff().unsqueeze(1)
         local = segment_mean(size, inputs.ptr).clamp(min=1e-6).log()
-        seen = inputs._replace(x=torch.cat([inputs.x, local, degree.to(size.dtype).log1p()], 1))
+        told = [local, degree.to(size.dtype).log1p()]
+        if self.budgets:
+            told.append(torch.full_like(local, budget / AUXILIARY_BITS))
+        seen = inputs._replace(x=torch.cat([inputs.x, *told], 1))
         return run_at(network, seen, AUXILIARY_BITS)[:, 0]
 
     def learn(self, inputs: MeshInputs, truth: Tensor, criterion: Criterion) -> dict[str, Tensor]:
-        """One training step: assign, predict, and teach the auxiliary network the loss of every node.
+        """One training step: assign, predict, and teach the auxiliary network the loss of every node that counts.
+
+        Warns once where the bits cannot pay, see :mod:`meshops.nn.bit_gain`.
 
         Args:
             inputs: From :meth:`unpack`.
@@ -228,72 +246,99 @@ class AMQ(MeshModel):
         """
         step = int(self.step)
         self.step += 1
-        if step == 0 and self.auxiliary_share > AUXILIARY_SHARE:
+        if step == 0 and self.auxiliary_share > AUXILIARY_SHARE and self.count_auxiliary:
             warn(
                 f"the auxiliary network takes {self.auxiliary_share:.1%} of the smallest budget (aim: at most "
                 f"{AUXILIARY_SHARE:.0%}); use a wider backbone"
             )
-        prediction = run_at(self.main, inputs, self._training_bits(inputs, truth, step))
+        if step == self.warmup:
+            start_quantisers(self.main)
+        if step == max(self.warmup, SETTLED) and self.assignment != "uniform":
+            self._look_at_the_noise(inputs)
+        budget = self._some_budget()
+        prediction = run_at(self.main, inputs, self._training_bits(inputs, truth, step, budget))
         parts = criterion(prediction)
         if self.auxiliary is not None and (self.target == "step" or step % TEACH_EVERY == 0):
             error = (prediction.detach() - truth).square().mean(1) if self.target == "step" else None
-            parts["auxiliary"] = self.teach(inputs, truth, error)
+            parts["auxiliary"] = self.teach(inputs, truth, error, budget)
             parts["loss"] = parts["loss"] + parts["auxiliary"]
         return parts
 
-    def teach(self, inputs: MeshInputs, truth: Tensor, error: Tensor | None = None) -> Tensor:
+    def teach(
+        self, inputs: MeshInputs, truth: Tensor, error: Tensor | None = None, budget: float | None = None
+    ) -> Tensor:
         """Loss of the auxiliary network alone; also of use before the joint training, on a network that is trained.
 
         Args:
             inputs: From :meth:`unpack`.
             truth: ``[n, c]`` normalised.
             error: ``[n]`` what it is to predict; None: by ``target``.
+            budget: That the network assigns for; None: drawn.
         """
-        if error is None:
-            error = self._base_error(inputs, truth) if self.target != "difference" else self._difference(inputs)
-        return self._auxiliary_loss(inputs, error)
+        wanted = self._some_budget() if budget is None else budget
+        if error is None and self.target == "difference":
+            error = self.change(inputs, wanted)
+        elif error is None:
+            error = self._error_at(inputs, truth, min(self.ladder(wanted)))
+        return self._auxiliary_loss(inputs, error, wanted)
 
-    def _training_bits(self, inputs: MeshInputs, truth: Tensor, step: int) -> MeshBits | None:
+    def _some_budget(self) -> float:
+        return self.budgets[int(torch.randint(len(self.budgets), ()))] if self.budgets else self.budget
+
+    def _training_bits(self, inputs: MeshInputs, truth: Tensor, step: int, budget: float) -> MeshBits | None:
         if step < self.warmup:
             return None
-        budget = self.budget
-        if self.budgets:
-            budget = self.budgets[int(torch.randint(len(self.budgets), ()))]
-        if self.assignment == "uniform":
-            return self.assign(inputs, budget=budget)
-        if step < self.warmup + self.explore or float(torch.rand(())) < self.exploration:
-            return self.assign(inputs, torch.rand(len(inputs.pos), device=inputs.pos.device), budget)
-        scores = self._base_error(inputs, truth) if self.assignment == "oracle" else None
-        return self.assign(inputs, scores, budget)
+        if self.assignment == "oracle":
+            return self.assign(inputs, self.oracle_scores(inputs, truth, budget), budget)
+        random = self.assignment == "auxiliary" and (
+            step < self.warmup + self.explore or float(torch.rand(())) < self.exploration
+        )
+        return self.assign(inputs, torch.rand(len(inputs.pos), device=inputs.pos.device) if random else None, budget)
 
     @torch.no_grad()
-    def _base_error(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
-        """``[n]`` squared error at the lowest bits."""
-        error: Tensor = (run_at(self.main, inputs, self.bits[0]) - truth).square().mean(1)
+    def _error_at(self, inputs: MeshInputs, truth: Tensor, width: int) -> Tensor:
+        """``[n]`` squared error with all rows at these bits."""
+        error: Tensor = (run_at(self.main, inputs, width) - truth).square().mean(1)
         return error
 
     @torch.no_grad()
-    def _difference(self, inputs: MeshInputs) -> Tensor:
-        """``[n]`` squared change of the output from the lowest to the highest bits of a budget."""
-        budget = self.budgets[int(torch.randint(len(self.budgets), ()))] if self.budgets else self.budget
-        ladder = self.ladders.get(float(budget), self.bits)
+    def change(self, inputs: MeshInputs, budget: float | None = None) -> Tensor:
+        """``[n]`` squared change of the output from the lowest to the highest bits of a budget: what bits can mend."""
+        ladder = self.ladder(self.budget if budget is None else budget)
         low, high = (run_at(self.main, inputs, width) for width in (min(ladder), max(ladder)))
         change: Tensor = (low - high).square().mean(1)
         return change
 
-    def oracle_scores(self, inputs: MeshInputs, truth: Tensor) -> Tensor:
-        """``[n]`` true log loss at the lowest bits, for evaluations of the oracle."""
-        return torch.log(self._base_error(inputs, truth) + FLOOR)
+    def oracle_scores(self, inputs: MeshInputs, truth: Tensor, budget: float | None = None) -> Tensor:
+        """``[n]`` logarithm of what the highest bits of a budget mend (``oracle``), with a sign where they harm."""
+        ladder = self.ladder(self.budget if budget is None else budget)
+        if self.oracle == "change":
+            return torch.log(self.change(inputs, budget) + FLOOR)
+        low, high = (self._error_at(inputs, truth, width) for width in (min(ladder), max(ladder)))
+        return (low - high).sign() * ((low - high).abs() / FLOOR).log1p()
 
-    def _auxiliary_loss(self, inputs: MeshInputs, error: Tensor) -> Tensor:
-        target = torch.log(error + FLOOR)
+    def _look_at_the_noise(self, inputs: MeshInputs) -> None:
+        """Warn of budgets whose nodes at high bits hold too little of the noise of this batch."""
+        for budget in self.budgets or (self.budget,):
+            ladder = self.ladder(budget)
+            if len(ladder) == 2 and ladder[0] <= budget <= ladder[1]:
+                noise = self.change(inputs, budget)
+                gain = held_share(noise, inputs, row_costs(self.main), min(ladder), max(ladder), budget)
+                if not gain.pays:
+                    warn(cannot_pay(gain))
+
+    def _auxiliary_loss(self, inputs: MeshInputs, error: Tensor, budget: float) -> Tensor:
+        target, counted, ptr = torch.log(error + FLOOR), inputs.counted, inputs.graph_ptr
+        wanted = target - segment_spread(counted_mean(target, counted, ptr).unsqueeze(1), ptr)[:, 0]
+        predicted = self._predict_loss(self.auxiliary, inputs, budget)
+        if counted is not None:
+            wanted, predicted = wanted[counted], predicted[counted]
         with torch.no_grad():
-            mean, deviation = target.mean(), target.std().clamp(min=1e-3)
-            keep = 0.0 if float(self.target_stats[1]) == 1.0 and float(self.target_stats[0]) == 0.0 else 0.99
-            self.target_stats.mul_(keep).add_(torch.stack([mean, deviation]), alpha=1 - keep)
+            deviation = wanted.square().mean().sqrt().clamp(min=1e-3)
+            keep = 0.0 if float(self.target_deviation) == 0 else 0.99
+            self.target_deviation.mul_(keep).add_(deviation, alpha=1 - keep)
             self._average()
-        wanted = (target - self.target_stats[0]) / self.target_stats[1]
-        return huber_loss(self._predict_loss(self.auxiliary, inputs), wanted)
+        return huber_loss(predicted, wanted / self.target_deviation)
 
     def _average(self) -> None:
         """The assigner follows the auxiliary network; its mean of few steps would be its random start."""
@@ -304,8 +349,7 @@ class AMQ(MeshModel):
 
     def bit_operations(self, inputs: MeshInputs, bits: MeshBits) -> Tensor:
         """``[b]`` bit operations of each graph, the auxiliary network included."""
-        total = bit_operations(bits, inputs, row_costs(self.main), self.weight_bits)
-        return total + self.auxiliary_operations(inputs)
+        return bit_operations(bits, inputs, row_costs(self.main)) + self.auxiliary_operations(inputs)
 
     def auxiliary_operations(self, inputs: MeshInputs) -> Tensor:
         """``[b]`` bit operations of the auxiliary network; 0 where it is not used."""
@@ -317,6 +361,14 @@ class AMQ(MeshModel):
         """As the backbone's."""
         out: dict[str, float] = self.main.other_macs(inputs)
         return out
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if f"{prefix}target_stats" in state_dict:
+            raise InputError(
+                "this state of an AMQ network is of a version of meshops whose auxiliary network was not told its "
+                "budget; train again"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
 
 
 def run_at(network: nn.Module, inputs: MeshInputs, bits: MeshBits | int | None) -> Tensor:

@@ -6,6 +6,7 @@ MP-PDE or GraphViT is quantised as it is (ranges from its weights and rows), whi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -29,7 +30,8 @@ def compressed_model(
         name: Registered name.
         arguments: How it was made.
         budget: Uniform bits that a prediction may cost; None: as trained, or 8.
-        bits: Of the rows, for models that were trained without quantisation; default (4, 8).
+        bits: Of the rows, for models that were trained without quantisation; default: the budget for all rows (chosen
+            without a predictor, mixtures are worse), of a budget that is not whole the bits below and above it.
 
     Raises:
         InputError: The model cannot be quantised, is on integers already, or the budget does not fit its bits.
@@ -58,7 +60,7 @@ def empty_integers(name: str, **arguments: Any) -> nn.Module:
     """A model on integers to load weights into."""
     model: Any = create_model(name, **arguments)
     model.auxiliary = None
-    return to_integers(model).eval()
+    return to_integers(model, empty=True).eval()
 
 
 def _wrapped(
@@ -69,7 +71,9 @@ def _wrapped(
     sizes = {key: arguments[key] for key in kept if key in arguments}
     others = {key: value for key, value in arguments.items() if key not in kept}
     wanted = 8.0 if budget is None else float(budget)
-    widths = tuple(bits) if bits is not None else (8,) if wanted == 8 else (4, 8)
+    if not math.isfinite(wanted):
+        raise InputError(f"a budget must be a number of bits, got {wanted}")
+    widths = tuple(bits) if bits is not None else tuple(sorted({math.floor(wanted), math.ceil(wanted)}))
     made = {
         **sizes, "backbone": name, "arguments": others, "bits": list(widths), "budget": wanted,
         "assignment": "uniform" if wanted in widths else "gradient",

@@ -1,6 +1,7 @@
 """Layers."""
 
 from meshops.nn.bit_budget import assign_bits, bit_operations, mesh_bits
+from meshops.nn.bit_gain import BitGain, bit_gain, break_even_share, share_of_rows
 from meshops.nn.causal_tower import CausalTower
 from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
@@ -18,7 +19,7 @@ from meshops.nn.on_grid import OnGrid
 from meshops.nn.patch_attention import PatchAttention, PatchMemory
 from meshops.nn.point_model import PointEmbedding, PointInputs, point_inputs
 from meshops.nn.pooling import SupernodePool
-from meshops.nn.quantized import BitPlan, MeshBits, QuantLinear, assigned, quantize
+from meshops.nn.quantized import BitPlan, MeshBits, QuantLinear, assigned, quantize, start_quantisers
 from meshops.nn.ragged import RaggedPlan, ragged_attention
 from meshops.nn.rotary import RotaryPositions, rotate
 from meshops.nn.row_linear import RowLinear, SplitLinear
@@ -27,6 +28,7 @@ from meshops.nn.transformer import Attention, TransformerBlock
 __all__ = [
     "MLP",
     "Attention",
+    "BitGain",
     "BitPlan",
     "CausalTower",
     "Clusters",
@@ -62,7 +64,9 @@ __all__ = [
     "add_low_rank",
     "assign_bits",
     "assigned",
+    "bit_gain",
     "bit_operations",
+    "break_even_share",
     "cost_report",
     "draw_times",
     "flow_pair",
@@ -77,5 +81,7 @@ __all__ = [
     "ragged_attention",
     "rotate",
     "row_costs",
+    "share_of_rows",
+    "start_quantisers",
     "to_integers",
 ]

@@ -3,7 +3,7 @@
 Every graph may spend what uniform bits u would cost it. Nodes are sorted by score; the first get more bits until the
 next step would exceed the budget, so that less than one step of one node is left over. An edge has the bits of its
 receiver, which makes the cost of a node ``macs_node + deg macs_edge`` and the sum additive. Clusters have a budget of
-their own, spent in the same way on the mean score of their members.
+their own, spent in the same way on the mean score of their members. Nodes whose output is not used come last.
 """
 
 from __future__ import annotations
@@ -113,24 +113,43 @@ def mesh_bits(
     *,
     widths: Sequence[int],
     budget: float,
-    weight_bits: int | None = None,
     spent: Tensor | None = None,
 ) -> MeshBits:
-    """Bits of nodes, edges (those of the receiver) and clusters (by mean score); arguments as :func:`assign_bits`."""
-    settings = {"widths": widths, "budget": budget, "weight_bits": weight_bits}
-    node = assign_bits(scores, node_costs(inputs, costs), inputs.graph_ptr, spent=spent, **settings)  # type: ignore[arg-type]
+    """Bits of nodes, edges (those of the receiver) and clusters (by mean score of the members that count).
+
+    Args:
+        scores: ``[n]``; those of nodes that do not count (``inputs.counted``) are not looked at.
+        inputs: A batch of graphs.
+        costs: Of the network, :func:`~meshops.nn.costs.row_costs`; they say what the weights cost, too.
+        widths: See :func:`assign_bits`.
+        budget: See there.
+        spent: See there.
+    """
+    settings = {"widths": widths, "budget": budget, "weight_bits": costs.weight_bits}
+    counted = inputs.counted
+    ranked = scores if counted is None else scores.masked_fill(~counted, -torch.inf)
+    node = assign_bits(ranked, node_costs(inputs, costs), inputs.graph_ptr, spent=spent, **settings)  # type: ignore[arg-type]
     cluster = None
     if inputs.clusters is not None:
-        mean = segment_mean(scores.unsqueeze(1), inputs.clusters.ptr, inputs.clusters.perm)[:, 0]
+        mean = counted_mean(scores, counted, inputs.clusters.ptr, inputs.clusters.perm)
         cluster = assign_bits(mean, cluster_costs(inputs, costs), inputs.clusters.graph_ptr, **settings)  # type: ignore[arg-type]
     return MeshBits(node, node[inputs.receiver], cluster)
 
 
-def bit_operations(bits: MeshBits, inputs: MeshInputs, costs: RowCosts, weight_bits: int | None = None) -> Tensor:
+def counted_mean(values: Tensor, counted: Tensor | None, ptr: Tensor, perm: Tensor | None = None) -> Tensor:
+    """``[s]`` mean over the rows of each segment that count; minus infinity where none does."""
+    if counted is None:
+        return segment_mean(values.unsqueeze(1), ptr, perm)[:, 0]
+    weight = counted.to(values.dtype)
+    both = segment_sum(torch.stack([torch.where(counted, values, 0.0), weight], 1), ptr, perm)
+    return torch.where(both[:, 1] > 0, both[:, 0] / both[:, 1].clamp(min=1), -torch.inf)
+
+
+def bit_operations(bits: MeshBits, inputs: MeshInputs, costs: RowCosts) -> Tensor:
     """``[b]`` float64 bit operations of each graph at its assigned bits, layers at fixed bits included."""
 
     def spent(plan: Tensor, cost: Tensor, ptr: Tensor) -> Tensor:
-        return segment_sum((cost * unit_cost(plan.double(), weight_bits)).unsqueeze(1), ptr)[:, 0]
+        return segment_sum((cost * unit_cost(plan.double(), costs.weight_bits)).unsqueeze(1), ptr)[:, 0]
 
     total = spent(bits.plans["node"].bits, node_costs(inputs, costs), inputs.graph_ptr)
     if inputs.clusters is not None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from meshops.errors import InputError
+from meshops.errors import InputError, some
 from meshops.nn.integer_linear import IntegerLinear
 from meshops.nn.mesh_model import MeshInputs
 from meshops.nn.quantized import MeshBits, QuantLinear
@@ -25,6 +25,7 @@ class RowCosts(NamedTuple):
         cluster: Per cluster, at its bits.
         member: Per member of a cluster, at the bits of the cluster.
         fixed: Bit operations per node, edge and cluster of the layers at fixed bits.
+        weight_bits: Bits of the weights whatever the bits of the rows (cost ~ b); None: those of the row (cost ~ b^2).
     """
 
     node: float
@@ -32,6 +33,7 @@ class RowCosts(NamedTuple):
     cluster: float
     member: float
     fixed: tuple[float, float, float]
+    weight_bits: int | None = None
 
 
 def row_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -42,16 +44,26 @@ def row_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def row_costs(model: nn.Module) -> RowCosts:
-    """Cost of a node, an edge and a cluster, from the layers; of a plain network as if it were quantised."""
+    """Cost of a node, an edge and a cluster, from the layers; of a plain network as if it were quantised.
+
+    Raises:
+        InputError: No layer knows its rows, or layers differ in the bits of their weights.
+    """
     assigned = {"node": 0.0, "edge": 0.0, "cluster": 0.0, "member": 0.0}
     fixed = {"node": 0.0, "edge": 0.0, "cluster": 0.0}
+    weight_bits: set[int | None] = set()
     for _, layer in row_layers(model):
         macs = float(layer.in_features * layer.out_features)
+        weight_bits.add(None if _matched(layer) else layer.weight_bits)
         if layer.fixed is None:
             assigned["member" if layer.per_member else layer.rows] += macs
         else:
             fixed[layer.rows] += macs * layer.fixed * (layer.fixed if _matched(layer) else layer.weight_bits)
-    return RowCosts(**assigned, fixed=(fixed["node"], fixed["edge"], fixed["cluster"]))
+    if not weight_bits:
+        raise InputError("the model has no layers whose rows are known to be nodes, edges or clusters")
+    if len(weight_bits) > 1:
+        raise InputError(f"layers differ in the bits of their weights ({some(weight_bits)}); quantise all alike")
+    return RowCosts(**assigned, fixed=(fixed["node"], fixed["edge"], fixed["cluster"]), weight_bits=weight_bits.pop())
 
 
 @dataclass(frozen=True)

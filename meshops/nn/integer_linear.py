@@ -23,6 +23,7 @@ class IntegerLinear(nn.Module):
 
     Args:
         layer: Its sizes, bits and weights are taken.
+        empty: State is loaded later; ranges need not be known yet.
 
     Raises:
         InputError: The layer has bit-widths above 8, or ranges that were never learned.
@@ -30,7 +31,7 @@ class IntegerLinear(nn.Module):
 
     bias: Tensor | None
 
-    def __init__(self, layer: QuantLinear) -> None:
+    def __init__(self, layer: QuantLinear, *, empty: bool = False) -> None:
         super().__init__()
         above = [b for b in (*layer.bits, layer.weight_bits if layer.mode == "shared" else 2) if b > INTEGER_MOST]
         if above:
@@ -42,15 +43,16 @@ class IntegerLinear(nn.Module):
         self.bits, self.rows, self.fixed, self.name = layer.bits, layer.rows, layer.fixed, layer.name
         self.mode, self.weight_bits, self.per_member = layer.mode, layer.weight_bits, layer.per_member
         self.source = layer.source
-        for width in layer.step:
-            values, step = quantize_weight(layer.weight, int(width), layer.step[width])
+        for width in layer.log_step:
+            values, step = quantize_weight(layer.weight, int(width), layer.step_at(int(width)))
             self.register_buffer(f"values_{width}", _pack_halves(values) if int(width) <= 4 else values)
             self.register_buffer(f"step_{width}", step.float())
-        ends = [layer.limits[str(b)].detach().float() for b in self.bits if str(b) in layer.limits]
-        if any(bool(torch.isnan(end).any()) for end in ends):
+        ranged = layer.ranges == "tensor"
+        if ranged and not empty and not all(layer.has_ranges(b) for b in self.bits):
             raise InputError(f"{layer.name}: its ranges have not been learned yet; train before compressing")
+        ends = [layer.limits_at(b).detach().float() for b in self.bits] if ranged else []
         self.register_buffer("limits", torch.stack(ends) if ends else torch.zeros(0, 2))
-        clips = torch.stack([layer.clip[str(b)].detach().float() for b in self.bits])
+        clips = torch.stack([layer.clip_at(b).detach().float() for b in self.bits])
         self.register_buffer("clips", clips)
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
         self._weights: dict[int, IntegerWeight] = {}
@@ -103,11 +105,15 @@ class IntegerLinear(nn.Module):
         return quantized_repr(self)
 
 
-def to_integers(model: nn.Module) -> nn.Module:
+def to_integers(model: nn.Module, *, empty: bool = False) -> nn.Module:
     """Replace every :class:`~meshops.nn.QuantLinear` of a model by its integers, in place.
 
     Rows get their bits from :func:`~meshops.nn.quantized.assigned`, as before; a layer that knows one number of bits
     alone needs none.
+
+    Args:
+        model: With layers of :func:`~meshops.nn.quantize`.
+        empty: State is loaded later; ranges need not be known yet.
 
     Returns:
         The model; where it is a layer itself, the layer that takes its place.
@@ -116,7 +122,7 @@ def to_integers(model: nn.Module) -> nn.Module:
         InputError: A layer has bit-widths that 8-bit integers cannot hold, or no layer is quantised.
     """
     name_layers(model)
-    made = {layer: IntegerLinear(layer) for layer in model.modules() if isinstance(layer, QuantLinear)}
+    made = {layer: IntegerLinear(layer, empty=empty) for layer in model.modules() if isinstance(layer, QuantLinear)}
     if not made:
         raise InputError("the model has no quantised layers to make integers of; call quantize(model) first")
     return swapped(model, made)

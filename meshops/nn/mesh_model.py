@@ -57,6 +57,7 @@ class MeshInputs(NamedTuple):
         ptr: ``[n + 1]`` node i receives the edges ``ptr[i]:ptr[i + 1]``.
         graph_ptr: ``[b + 1]`` graph j owns the nodes ``graph_ptr[j]:graph_ptr[j + 1]``.
         clusters: For models with clusters.
+        counted: ``[n]`` False where the output is not used (walls, inflow); None: all are used.
     """
 
     pos: Tensor
@@ -66,6 +67,7 @@ class MeshInputs(NamedTuple):
     ptr: Tensor
     graph_ptr: Tensor
     clusters: Clusters | None = None
+    counted: Tensor | None = None
 
     def counts(self) -> dict[str, int]:
         """Number of nodes, edges and clusters."""
@@ -118,7 +120,7 @@ def mesh_inputs(graph: Any, *, neighbors: int = 8, cluster_size: int = 0, cluste
     """Tensors of a graph or of a batch of graphs.
 
     Args:
-        graph: With ``pos``, and ``x``, ``edge_index`` and ``cluster`` where it has them.
+        graph: With ``pos``, and ``x``, ``edge_index``, ``cluster`` and ``counted`` where it has them.
         neighbors: Edges to this many nearest nodes where a graph has no edges.
         cluster_size: Nodes of a cluster; 0: no clusters.
         clustering: How clusters are found where a graph has none stored.
@@ -140,7 +142,7 @@ def mesh_inputs(graph: Any, *, neighbors: int = 8, cluster_size: int = 0, cluste
         )
     sender, receiver, bounds = sorted_edges(edges, len(pos))
     clusters = find_clusters(graph, ptr, cluster_size, clustering) if cluster_size else None
-    return MeshInputs(pos, x, sender, receiver, bounds, ptr, clusters)
+    return MeshInputs(pos, x, sender, receiver, bounds, ptr, clusters, graph.get("counted"))
 
 
 def find_clusters(graph: Any, ptr: Tensor, size: int, clustering: str) -> Clusters:

@@ -1,11 +1,16 @@
 """Linear layers whose rows have a number of bits each, and the swap that quantises a network (AMQ-style).
 
-A row at b bits meets the weights at b bits (``weights="matched"``) or weights at one width for all (``"shared"``).
-Bias, sums and whatever follows stay in floating point. Without bits a layer is ``torch.nn.Linear``, bit for bit.
+A row at b bits meets the weights at b bits (``weights="matched"``: the cost of a row grows with b^2) or weights at one
+width for all (``"shared"``: with b). Bias, sums and whatever follows stay in floating point. Without bits a layer is
+``torch.nn.Linear``, bit for bit.
 
     model = quantize(create_model("mppde", in_channels=1, out_channels=1), bits=(4, 8))
     with assigned(model, MeshBits(node, edge)):
         out = model(inputs)
+
+What a quantiser learns (clips of rows, steps of weights, ranges) it learns as a logarithm, of a factor on a size that
+follows the weights or was seen in training: a step of an optimiser is then a share of it, and neither weights that
+grow nor averages over many steps make it stale.
 
 The layers of a network share one object that holds the bits assigned at the moment; there is no global state. The
 paper's own design is not public. :func:`meshops.nn.to_integers` makes integers of a trained network.
@@ -30,12 +35,15 @@ from meshops.ops.quantize import (
     fake_quantize_rows,
     fake_quantize_tensor,
     fake_quantize_weight,
+    weight_scale,
     weight_step,
 )
 from meshops.ops.rows import Activation, Rows, finish
 
 WeightMode = Literal["matched", "shared"]
 Ranges = Literal["row", "tensor"]
+QUANTISER_RATE = 0.1  # learning rate of clips, steps and ranges over that of the weights
+FIRST_BATCHES = 10  # of training, that a range for all rows is seen on
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +170,8 @@ class QuantLinear(nn.Module):
         weights: ``"matched"``: weights at the bits of the row; ``"shared"``: at ``weight_bits`` for all rows.
         weight_bits: See above.
         ranges: ``"row"``: every row has its own range, times a learned clip; ``"tensor"``: one learned range for all
-            rows of a bit-width (LSQ+), which starts as that of the first rows seen in training.
+            rows of a bit-width (LSQ+), which starts as that of the first ten batches of training; evaluation changes
+            nothing, and before any training the rows at hand give their range.
         source: Where the bits are looked up; None: a new one, for this layer alone.
 
     Attributes:
@@ -204,21 +213,30 @@ class QuantLinear(nn.Module):
         self.source = BitSource() if source is None else source
         self.name = "layer"
         self.weight, self.bias = layer.weight, layer.bias
-        self.limits = nn.ParameterDict()
-        if ranges == "tensor":
-            for b in self.bits:
-                self.limits[str(b)] = nn.Parameter(self.weight.new_full((2,), torch.nan))
-        self.clip = nn.ParameterDict(
-            {str(b): nn.Parameter(self.weight.new_tensor(0.9 if b <= 4 else 1.0)) for b in self.bits}
-        )
-        self.step = nn.ParameterDict()
-        self.set_steps()
+        self.ranges = ranges
+        self.log_limits = _learned({str(b): self.weight.new_zeros(2) for b in self.bits if ranges == "tensor"})
+        for b in self.log_limits:
+            self.register_buffer(f"range_{b}", self.weight.new_zeros(2))
+            self.register_buffer(f"batches_{b}", torch.zeros((), dtype=torch.long, device=self.weight.device))
+        self.log_clip = _learned({str(b): self.weight.new_tensor(0.9 if b <= 4 else 1.0).log() for b in self.bits})
+        met = self.bits if weights == "matched" else (weight_bits,)
+        self.log_step = _learned({str(b): self.weight.new_zeros(self.out_features) for b in met})
+        self.start()
         self.train(layer.training)
 
-    def set_steps(self) -> None:
-        """Start the steps of the weights anew from the weights as they are now."""
-        for b in self.bits if self.mode == "matched" else (self.weight_bits,):
-            self.step[str(b)] = nn.Parameter(weight_step(self.weight.detach(), b))
+    @torch.no_grad()
+    def start(self) -> None:
+        """Start steps and ranges anew: the steps from the weights as they are now, ranges from the next batches.
+
+        For a network whose weights were loaded, or learned without quantisation, since the layer was made.
+        """
+        for width, learned in self.log_step.items():
+            weight, bits = self.weight.detach(), int(width)
+            learned.copy_((weight_step(weight, bits) / weight_scale(weight, bits)).log())
+        for width, learned in self.log_limits.items():
+            learned.zero_()
+            self.get_buffer(f"range_{width}").zero_()
+            self.get_buffer(f"batches_{width}").zero_()
 
     def forward(self, x: Tensor, *, added: Sequence[Rows] = (), activation: Activation = "none") -> Tensor:
         """``[..., in] -> [..., out]`` with the bits of :func:`assigned`; without, nothing is quantised.
@@ -248,18 +266,51 @@ class QuantLinear(nn.Module):
 
     def quantized_rows(self, x: Tensor, width: int) -> Tensor:
         """``[r, in]`` rows at ``width`` bits."""
-        if str(width) not in self.limits:
-            return fake_quantize_rows(x, width, self.clip[str(width)])
-        limits = self.limits[str(width)]
-        if bool(torch.isnan(limits).any()):
-            with torch.no_grad():
-                limits.copy_(torch.stack([x.min().clamp(max=0), x.max().clamp(min=0)]))
-        return fake_quantize_tensor(x, width, limits[0], limits[1])
+        if self.ranges == "row":
+            return fake_quantize_rows(x, width, self.clip_at(width))
+        if not len(x):
+            return x
+        low, high = torch.aminmax(x.detach())
+        if self.training and int(self.get_buffer(f"batches_{width}")) < FIRST_BATCHES:
+            seen = self.get_buffer(f"range_{width}")
+            seen.copy_(torch.stack([torch.minimum(seen[0], low), torch.maximum(seen[1], high)]))
+            self.get_buffer(f"batches_{width}").add_(1)
+        if self.has_ranges(width):
+            low, high = self.limits_at(width)
+        return fake_quantize_tensor(x, width, low, high)
 
     def quantized_weight(self, width: int) -> Tensor:
         """``[out, in]`` weights that rows at ``width`` bits meet."""
         bits = width if self.mode == "matched" else self.weight_bits
-        return fake_quantize_weight(self.weight, bits, self.step[str(bits)])
+        return fake_quantize_weight(self.weight, bits, self.step_at(bits))
+
+    def clip_at(self, width: int) -> Tensor:
+        """Factor on the range of rows at ``width`` bits."""
+        out: Tensor = self.log_clip[str(width)].exp()
+        return out
+
+    def step_at(self, bits: int) -> Tensor:
+        """``[out]`` steps of the weights at ``bits`` bits."""
+        out: Tensor = self.log_step[str(bits)].exp() * weight_scale(self.weight, bits)
+        return out
+
+    def has_ranges(self, width: int) -> bool:
+        """Whether a range for all rows of ``width`` bits was seen in training; before, rows at hand give it."""
+        return int(self.get_buffer(f"batches_{width}")) > 0
+
+    def limits_at(self, width: int) -> Tensor:
+        """``[2]`` range of all rows at ``width`` bits."""
+        seen = self.get_buffer(f"range_{width}").clone()  # may widen before the gradient is asked for
+        out: Tensor = self.log_limits[str(width)].exp() * seen
+        return out
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        old = [key for key in state_dict if key.startswith((f"{prefix}step.", f"{prefix}clip.", f"{prefix}limits."))]
+        if old:
+            raise InputError(
+                f"'{old[0]}' is of a version of meshops whose quantisers learned on another scale; train again"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
 
     def bit_operations(self, plan: BitPlan) -> float:
         """Multiply-accumulates times the bits of both factors, summed over the rows of a plan."""
@@ -313,6 +364,20 @@ def quantize(
     model = swapped(model, made)
     name_layers(model)
     return model
+
+
+def _learned(start: Mapping[str, Tensor]) -> nn.ParameterDict:
+    """What a quantiser learns, at a rate of its own (see ``parameter_groups``)."""
+    out = nn.ParameterDict({key: nn.Parameter(value) for key, value in start.items()})
+    out.lr_factor = QUANTISER_RATE  # type: ignore[assignment]
+    return out
+
+
+def start_quantisers(model: nn.Module) -> None:
+    """Start steps and ranges of all quantised layers anew (:meth:`QuantLinear.start`); parameters stay the same."""
+    for layer in model.modules():
+        if isinstance(layer, QuantLinear):
+            layer.start()
 
 
 def swapped(model: nn.Module, made: Mapping[Any, nn.Module]) -> nn.Module:

@@ -107,13 +107,14 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         return Frames.of(data.window(index, start, span).every(stride), clusters)
 
     def inputs(self, frames: Frames, frame: int, state: Tensor) -> object:
-        """What the model takes of one frame; ``state [n, c]`` normalised."""
+        """What the model takes of one frame that has a next; ``state [n, c]`` normalised."""
         kind = one_hot(frames.node_type[frame].clamp(0, NODE_TYPES - 1), NODE_TYPES).to(state.dtype)
         graph = MeshGraph(
             pos=(frames.pos[frame] - self.position[:-1]) / self.position[-1],
             x=torch.cat([state, kind], 1),
             edge_index=frames.edges[frame],
         )
+        graph.counted = ~self.known(frames, frame + 1)  # nodes whose output is used, for models that choose
         if frames.cluster is not None:
             graph.cluster = frames.cluster[frame]
         return self.model.unpack(graph)  # type: ignore[operator]

@@ -15,10 +15,12 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import DataWarning, InputError
 from meshops.models import create_model, list_models, registry
 from meshops.models.mp_pde import advance
-from meshops.nn import MeshBits, assigned, quantize, to_integers
+from meshops.nn import MeshBits, QuantLinear, assigned, quantize, to_integers
 from meshops.nn.bit_budget import bit_operations
 from meshops.nn.costs import cost_report, row_costs, row_layers
 from meshops.nn.model import Model
+from meshops.nn.optim import parameter_groups
+from meshops.ops.quantize import weight_step
 from meshops.testing import check_model, random_graphs
 
 NAMES = ("mppde", "graphvit", "meshgraphnet")
@@ -230,6 +232,167 @@ def test_the_auxiliary_network_finds_where_the_loss_is() -> None:
     assert float((bits[right] == 8).float().mean()) > 3 * float((bits[~right] == 8).float().mean())
 
 
+def amq(**changes: Any) -> Any:
+    torch.manual_seed(0)
+    given = {"arguments": {"channels": 96, "depth": 1}, "exploration": 0.0}
+    return create_model("amq", in_channels=3, out_channels=1, pos_dim=2, **(given | changes))
+
+
+def squared(truth: Tensor) -> Any:
+    return lambda out: {"loss": (out - truth).square().mean()}
+
+
+@pytest.mark.parametrize("weights", ["matched", "shared"])
+@pytest.mark.parametrize("backbone", NAMES)
+def test_both_costs_keep_the_budget_that_the_report_adds_up(weights: str, backbone: str) -> None:
+    model = amq(backbone=backbone, arguments=SMALL[backbone] | {"channels": 64}, weights=weights, budget=5)
+    inputs = model.unpack(graph())
+    bits = model.assign(inputs)
+    uniform = MeshBits.uniform(5, **inputs.counts())
+    costs = row_costs(model.main)
+    assert costs.weight_bits == (None if weights == "matched" else 8)
+    sizes = {"in_channels": 3, "out_channels": 1, "pos_dim": 2} | SMALL[backbone] | {"channels": 64}
+    whole = quantize(create_model(backbone, **sizes), (4, 5, 8), weights=weights)  # type: ignore[arg-type]
+    full = float(bit_operations(uniform, inputs, costs))
+    for network, given in ((model.main, bits), (whole, uniform)):
+        added = sum(line.bit_operations for line in cost_report(network, inputs, given) if line.rows != "float32")
+        assert float(bit_operations(given, inputs, costs)) == pytest.approx(added)
+    assert 0.93 <= float(model.bit_operations(inputs, bits)) / full <= 1 + 1e-9
+    high = float((bits.plans["node"].bits == 8).float().mean())
+    assert high == pytest.approx(0.1875 if weights == "matched" else 0.25, abs=0.08)
+
+
+def test_networks_on_integers_run_with_weights_at_one_width() -> None:
+    model = amq(weights="shared", budget=5, ranges="tensor").train()
+    inputs, truth = model.unpack(graph()), torch.zeros(50, 1)
+    for width in (4, 8):  # ranges are seen in training
+        with assigned(model.main, width), torch.no_grad():
+            model.main(inputs)
+    model.learn(inputs, truth, squared(truth))
+    model.eval()
+    with torch.no_grad():
+        want = model(inputs)
+        bits = model.assign(inputs)
+        integers = to_integers(deepcopy(model.main))
+        with assigned(integers, bits):
+            got = integers(inputs)
+    assert float((got - want).norm() / want.norm()) < 0.05
+
+
+def test_quantisers_start_from_the_weights_at_the_end_of_the_warm_up() -> None:
+    """Weights that have another shape after the float32 steps meet steps found for them, held by the same optimiser."""
+    model = amq(assignment="random", warmup=30, bits=(4, 6, 8)).train()
+    inputs = model.unpack(graph())
+    truth = torch.sin(5 * graph().pos[:, :1])
+    optimizer = torch.optim.Adam(parameter_groups(model, 5e-3), lr=5e-3)
+    steps = {name: p for name, p in model.named_parameters() if "log_step" in name}
+    for step in range(31):
+        before = {name: p.detach().clone() for name, p in steps.items()}
+        optimizer.zero_grad()
+        model.learn(inputs, truth, squared(truth))["loss"].backward()
+        moved = [name for name, p in steps.items() if not torch.equal(p.detach(), before[name])]
+        assert len(moved) == (len(steps) if step == 30 else 0), step
+        if step == 30:
+            for layer in (m for m in model.main.modules() if isinstance(m, QuantLinear)):
+                for width in layer.log_step:
+                    assert_close(layer.step_at(int(width)), weight_step(layer.weight.detach(), int(width)))
+        optimizer.step()
+    assert all(dict(model.named_parameters())[name] is p for name, p in steps.items())
+
+
+def test_what_the_auxiliary_network_learns_has_no_level_of_the_budget() -> None:
+    """Two budgets whose errors differ by a factor of 50: targets are equal, and the budget is told."""
+    model = amq(bits=(2, 4, 6, 8), budget=3, budgets=(3.0, 6.0), ladders={3.0: (2, 4), 6.0: (4, 8)})
+    inputs, seen = model.unpack(graph()), []
+    model._predict_loss = lambda network, inputs, budget: seen.append(budget) or torch.zeros(50)
+    error = torch.rand(50) + 0.1
+    losses = [float(model.teach(inputs, torch.zeros(50, 1), factor * error, budget))
+              for budget, factor in ((3.0, 50.0), (6.0, 1.0), (3.0, 50.0))]  # fmt: skip
+    assert seen == [3.0, 6.0, 3.0] and losses[0] == pytest.approx(losses[1], rel=1e-4)
+    told = amq(bits=(2, 4, 6, 8), budget=3, budgets=(3.0, 6.0), ladders={3.0: (2, 4), 6.0: (4, 8)})
+    with torch.no_grad():
+        told.target_deviation.fill_(1.0)
+        assert not torch.equal(told.scores(inputs, 3.0), told.scores(inputs, 6.0))
+
+
+def test_scores_are_logarithms_where_there_are_three_widths() -> None:
+    """What is learnt is in units of its deviation; the greedy rule needs it back in those of the error."""
+    model = amq()
+    inputs = model.unpack(graph())
+    with torch.no_grad():
+        model.target_deviation.fill_(1.0)
+        one = model.scores(inputs)
+        model.target_deviation.fill_(3.0)
+    assert_close(model.scores(inputs), 3 * one)
+
+
+@pytest.mark.parametrize("rule", ["loss", "change"])
+def test_the_oracle_ranks_at_its_own_ladder(rule: str) -> None:
+    """By what the bits of this budget mend, the same in training and in test; not by the loss at the lowest of all."""
+    ladders = {3.0: (2, 4), 6.0: (4, 8)}
+    model = amq(assignment="oracle", oracle=rule, bits=(2, 4, 8), budget=6, budgets=(3.0, 6.0), ladders=ladders)
+    inputs, truth = model.unpack(graph()), torch.randn(50, 1)
+
+    def at(width: int) -> Tensor:
+        with torch.no_grad(), assigned(model.main, width):
+            out: Tensor = model.main(inputs)
+        return out
+
+    for budget, (low, high) in ladders.items():
+        mended = ((at(low) - truth).square() - (at(high) - truth).square()).mean(1)
+        want = mended if rule == "loss" else (at(low) - at(high)).square().mean(1)
+        scores = model.oracle_scores(inputs, truth, budget)
+        assert torch.equal(scores.argsort(stable=True), want.argsort(stable=True))
+        used: list[Tensor] = []
+        original = model.assign
+        model.assign = lambda i, s=None, b=None, u=used, o=original: u.append(s) or o(i, s, b)
+        model._training_bits(inputs, truth, 5, budget)
+        model.assign = original
+        assert torch.equal(used[0], scores)
+    assert not torch.equal(
+        model.oracle_scores(inputs, truth, 3.0).argsort(), model.oracle_scores(inputs, truth, 6.0).argsort()
+    )
+
+
+@pytest.mark.parametrize("backbone", NAMES[:2])
+def test_nodes_that_do_not_count_are_not_taught_and_take_no_bits(backbone: str) -> None:
+    model = amq(backbone=backbone, arguments=SMALL[backbone] | {"channels": 96}, target="step")
+    inputs = model.unpack(graph())
+    counted = graph().pos[:, 0] > 0.3
+    some = inputs._replace(counted=counted)
+    scores = torch.where(counted, torch.randn(50), 1e3)
+    bits = model.assign(some, scores).plans["node"].bits
+    assert int((bits[counted] == 8).sum()) >= 5 and int((bits[~counted] == 8).sum()) == 0
+    if inputs.clusters is not None:
+        alone = [not bool(counted[inputs.clusters.of_node == c].any()) for c in range(len(inputs.clusters.size))]
+        assert not bool((model.assign(some, scores).plans["cluster"].bits[torch.tensor(alone)] == 8).any())
+    error, losses = torch.rand(50), []
+    for given in (error, torch.where(counted, error, 1e9)):
+        with torch.no_grad():
+            model.target_deviation.fill_(1.0)
+        losses.append(float(model.teach(some, torch.zeros(50, 1), given).detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_pairs_that_cannot_pay_are_warned_of_with_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshops.models.amq.SETTLED", 2)
+    model = amq(assignment="random", bits=(2, 8), budget=4, warmup=1)
+    inputs, truth = model.unpack(graph()), torch.zeros(50, 1)
+    said = r"bits \(2, 8\) at the cost of uniform 4: .* must hold 94 % .* hold at best .*; uniform bits are better"
+    for step in range(3):
+        if step == 2:
+            with pytest.warns(DataWarning, match=said):
+                model.learn(inputs, truth, squared(truth))
+        else:
+            model.learn(inputs, truth, squared(truth))
+
+
+def test_states_of_older_networks_are_refused() -> None:
+    model = amq()
+    with pytest.raises(InputError, match="auxiliary network was not told its budget; train again"):
+        model.load_state_dict({**model.state_dict(), "target_stats": torch.zeros(2)})
+
+
 def test_bad_input_of_amq() -> None:
     make: Any = lambda **changes: create_model(  # noqa: E731
         "amq", in_channels=3, out_channels=1, pos_dim=2, **({"arguments": {"channels": 96, "depth": 1}} | changes)
@@ -241,6 +404,7 @@ def test_bad_input_of_amq() -> None:
         ({"assignment": "uniform"}, "uniform bits must be one of 4, 8, got 5"),
         ({"backbone": "mspt"}, "backbone must be one of 'mppde', 'graphvit', 'meshgraphnet'"),
         ({"assignment": "best"}, "assignment must be one of"),
+        ({"oracle": "truth"}, "oracle one of 'loss', 'change'"),
     ):
         with pytest.raises(InputError, match=text):
             make(**changes)

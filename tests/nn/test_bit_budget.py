@@ -62,11 +62,13 @@ def test_higher_scores_come_first_and_order_does_not_matter() -> None:
     assert assign_bits(scores[:1], cost[:1], torch.tensor([0, 1]), widths=(4, 8), budget=8).tolist() == [8]
 
 
+@pytest.mark.parametrize("weights", ["matched", "shared"])
 @pytest.mark.parametrize("name", ["mppde", "graphvit", "meshgraphnet"])
-def test_costs_of_rows_are_those_of_the_layers(name: str) -> None:
-    """The budget adds up node by node what the report adds up layer by layer."""
+def test_costs_of_rows_are_those_of_the_layers(name: str, weights: Any) -> None:
+    """The budget adds up node by node what the report adds up layer by layer, with either reading of the cost."""
     torch.manual_seed(0)
-    model: Any = quantize(create_model(name, in_channels=3, out_channels=2, pos_dim=2, channels=16, depth=2), (4, 8))
+    plain = create_model(name, in_channels=3, out_channels=2, pos_dim=2, channels=16, depth=2)
+    model: Any = quantize(plain, (4, 8), weights=weights, weight_bits=6)
     inputs = model.unpack(MeshGraph(pos=torch.rand(60, 2), x=torch.randn(60, 3)))
     costs = row_costs(model)
     for bits in (
@@ -78,3 +80,12 @@ def test_costs_of_rows_are_those_of_the_layers(name: str) -> None:
     macs = sum(line.macs for line in report)
     assert 0 < float(node_costs(inputs, costs).sum()) < macs
     assert all(line.weight_bytes > 0 and line.activation_bytes > 0 for line in report)
+
+
+def test_layers_of_different_costs_are_refused() -> None:
+    first, second = (create_model("mppde", in_channels=3, out_channels=2, pos_dim=2, channels=8, depth=1) for _ in "ab")
+    both = torch.nn.ModuleList([quantize(first, 8), quantize(second, 8, weights="shared")])
+    with pytest.raises(InputError, match="layers differ in the bits of their weights"):
+        row_costs(both)
+    with pytest.raises(InputError, match="no layers whose rows are known"):
+        row_costs(torch.nn.Linear(3, 2))

@@ -13,9 +13,10 @@ from torch.testing import assert_close
 
 from meshops.errors import InputError
 from meshops.nn import MLP, MeshBits
-from meshops.nn.quantized import BitPlan, Bits, QuantLinear, assigned, quantize
+from meshops.nn.optim import make_optimizer, parameter_groups
+from meshops.nn.quantized import FIRST_BATCHES, BitPlan, Bits, QuantLinear, assigned, quantize, start_quantisers
 from meshops.nn.row_linear import RowLinear
-from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight
+from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight, weight_step
 
 
 def run(layer: nn.Module, x: Tensor, bits: Bits) -> Tensor:
@@ -38,9 +39,9 @@ def test_each_row_meets_the_weights_of_its_bits(weights: str) -> None:
     out = run(layer, x, BitPlan.of(bits))
     for row in range(40):
         width = int(bits[row])
-        seen = fake_quantize_rows(x[row : row + 1], width, layer.clip[str(width)])
+        seen = fake_quantize_rows(x[row : row + 1], width, layer.clip_at(width))
         met = width if weights == "matched" else 8
-        weight = fake_quantize_weight(layer.weight, met, layer.step[str(met)])
+        weight = fake_quantize_weight(layer.weight, met, layer.step_at(met))
         assert_close(out[row : row + 1], seen @ weight.T + layer.bias, atol=1e-5, rtol=1e-5)
 
 
@@ -92,13 +93,120 @@ def test_bad_plans_are_explained() -> None:
         QuantLinear(nn.Linear(4, 2), bits=())
 
 
-def test_learned_ranges_start_from_the_first_rows() -> None:
+def test_learned_ranges_start_from_the_first_batches_of_training() -> None:
     torch.manual_seed(0)
     layer, x = QuantLinear(nn.Linear(12, 5), bits=(4, 8), ranges="tensor"), torch.randn(40, 12)
-    out = run(layer, x, BitPlan.of(torch.tensor([4, 8] * 20)))
-    assert layer.limits["4"].tolist() == [float(x[::2].min()), float(x[::2].max())]
+    plan = BitPlan.of(torch.tensor([4, 8] * 20))
+    before = deepcopy(layer.state_dict())
+    layer.eval()
+    wide = run(layer, 100 * x, plan)  # before any training the rows at hand give the range, and leave nothing behind
+    assert float((wide - layer(100 * x)).norm() / wide.norm()) < 0.2
+    assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
+    layer.train()
+    out = run(layer, x, plan)
+    assert layer.limits_at(4).tolist() == [float(x[::2].min()), float(x[::2].max())]
     out.square().sum().backward()
-    assert all(p.grad is not None and bool(p.grad.any()) for p in layer.limits.parameters())
+    assert all(p.grad is not None and bool(p.grad.any()) for p in layer.log_limits.parameters())
+    run(layer, 2 * x, plan)
+    assert layer.limits_at(8).tolist() == [2 * float(x[1::2].min()), 2 * float(x[1::2].max())]
+    for _ in range(FIRST_BATCHES):
+        run(layer, x, plan)
+    run(layer, 3 * x, plan)  # too late
+    assert layer.limits_at(8).tolist() == [2 * float(x[1::2].min()), 2 * float(x[1::2].max())]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("ranges", ["row", "tensor"])
+def test_states_are_finite_and_read_back_before_and_after_training(ranges: Any, trained: bool) -> None:
+    torch.manual_seed(0)
+    one, other = (quantize(MLP([6, 8, 2]), (4, 8), ranges=ranges) for _ in range(2))
+    x = torch.randn(9, 6)
+    if trained:
+        run(one, x, 4)
+        run(one, x, 8)
+    other.load_state_dict(one.state_dict())
+    assert all(bool(value.isfinite().all()) for value in one.state_dict().values())
+    assert torch.equal(run(one.eval(), x, 4), run(other.eval(), x, 4))
+
+
+@pytest.mark.parametrize("old", ["step.4", "clip.8", "limits.4"])
+def test_states_of_older_quantisers_are_refused(old: str) -> None:
+    model = quantize(MLP([6, 8, 2]), (4, 8))
+    state = {**model.state_dict(), f"0.{old}": torch.ones(8)}
+    with pytest.raises(InputError, match=rf"'0\.{old}' is of a version of meshops .* train again"):
+        model.load_state_dict(state)
+
+
+def weight_errors(model: nn.Module) -> dict[int, tuple[float, float]]:
+    """Mean relative error of the weights at each width, with the learned steps and with fresh ones."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for layer in (module for module in model.modules() if isinstance(module, QuantLinear)):
+        weight = layer.weight.detach()
+        for width in layer.log_step:
+            steps = (layer.step_at(int(width)).detach(), weight_step(weight, int(width)))
+            pair = [float((fake_quantize_weight(weight, int(width), s) - weight).norm() / weight.norm()) for s in steps]
+            found.setdefault(int(width), []).append((pair[0], pair[1]))
+    return {
+        width: (sum(a for a, _ in pairs) / len(pairs), sum(b for _, b in pairs) / len(pairs))
+        for width, pairs in found.items()
+    }
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+def test_learned_steps_stay_as_good_as_fresh_ones(optimizer: str, grouped: bool) -> None:
+    """After joint steps with a real optimiser, at its full rate also where a user forgets the groups."""
+    torch.manual_seed(0)
+    model, x = quantize(MLP([8, 64, 64, 1]), (4, 5, 6, 7, 8)), torch.randn(200, 8)
+    truth = torch.sin(3 * x[:, :1]) * x[:, 1:2]
+    parameters: Any = parameter_groups(model, 1e-3) if grouped else model.parameters()
+    rule = make_optimizer(optimizer, parameters, lr=1e-3, weight_decay=0.05, betas=(0.9, 0.99))
+    losses = []
+    for step in range(60):
+        rule.zero_grad()
+        loss = (run(model, x, 4 + step % 5) - truth).square().mean()
+        loss.backward()
+        rule.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    for width, (learned, fresh) in weight_errors(model).items():
+        assert learned < 1.25 * fresh, (
+            width
+        )  # fresh steps are fitted to the very weights; stale ones are 2 to 8 times off
+
+
+def test_clips_and_ranges_move_by_shares_of_themselves() -> None:
+    """A range of thousands and one of thousandths: one rate moves both by the same share, and none through zero."""
+    moved = []
+    for size in (1e-3, 1e3):
+        torch.manual_seed(0)
+        layer = QuantLinear(nn.Linear(12, 5, bias=False), bits=(4,), ranges="tensor")
+        x = size * torch.randn(40, 12)
+        rule = torch.optim.Adam(parameter_groups(layer, 1e-2), lr=1e-2)
+        for _ in range(40):
+            rule.zero_grad()
+            (run(layer, x, 4) / size).square().sum().backward()
+            rule.step()
+        limits = layer.limits_at(4).detach()
+        assert float(limits[0]) < 0 < float(limits[1])
+        moved.append(float(limits[1]) / float(x.max()))
+    assert 0.9 < moved[0] < 1.1 and moved[0] == pytest.approx(moved[1], abs=0.02)
+
+
+def test_quantisers_start_anew_from_weights_that_were_loaded() -> None:
+    torch.manual_seed(0)
+    model, trained = quantize(MLP([8, 64, 1]), (4, 8), ranges="tensor"), MLP([8, 64, 1])
+    kept = {name: p for name, p in model.named_parameters() if "log_step" in name}
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight.copy_(weight**3 * 40)  # another size and another shape
+    run(model, torch.randn(9, 8), 8)
+    model.load_state_dict(trained.state_dict(), strict=False)
+    start_quantisers(model)
+    assert all(dict(model.named_parameters())[name] is p for name, p in kept.items())  # an optimiser may hold them
+    assert all(learned == pytest.approx(fresh, rel=1e-4) for learned, fresh in weight_errors(model).values())
+    first: Any = next(layer for layer in model.modules() if isinstance(layer, QuantLinear))
+    assert not first.has_ranges(8)
 
 
 class Pair(nn.Module):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.testing import assert_close
 
 from meshops.errors import InputError
@@ -19,6 +20,7 @@ from meshops.ops.quantize import (
     fake_quantize_weight,
     quantize_rows,
     quantize_weight,
+    weight_scale,
     weight_step,
 )
 
@@ -136,8 +138,52 @@ def test_weights_are_symmetric_and_their_steps_learn() -> None:
     q = torch.round(size).clamp(-most, most)
     slope = torch.where(torch.round(size).abs() <= most, q - size, q).sum(1) / math.sqrt(40 * most)
     assert_close(step.grad, slope)
-    eight = weight_step(weight, 8)
-    assert_close(eight, weight.abs().amax(1) / 127)
+
+
+@pytest.mark.parametrize("bits", range(2, 11))
+@pytest.mark.parametrize("kind", ["uniform", "normal", "laplace", "outlier"])
+def test_steps_start_where_the_error_is_least(kind: str, bits: int) -> None:
+    """Against every step of a fine list, row by row; at every width, since the rules of thumb fail at some."""
+    torch.manual_seed(0)
+    weight = {
+        "uniform": torch.rand(12, 48) * 2 - 1,
+        "normal": torch.randn(12, 48),
+        "laplace": torch.distributions.Laplace(0.0, 1.0).sample((12, 48)),  # type: ignore[no-untyped-call]
+        "outlier": torch.cat([0.1 * torch.randn(12, 47), torch.ones(12, 1)], 1),
+    }[kind]
+    most = 2 ** (bits - 1) - 1
+
+    def error(step: Tensor) -> Tensor:
+        q = (weight / step.unsqueeze(1)).round().clamp(-most, most)
+        return (weight - q * step.unsqueeze(1)).square().sum(1).sqrt()
+
+    widest = weight.abs().amax(1) / most
+    least = torch.stack([error(widest * factor) for factor in torch.linspace(0.1, 1.2, 1500)]).amin(0)
+    found = error(weight_step(weight, bits))
+    assert float((found / least).max()) < 1.4 and float(found.sum() / least.sum()) < 1.12
+    assert bool((found <= error(widest) * (1 + 1e-5)).all())
+
+
+def test_steps_of_weights_without_size_or_columns() -> None:
+    weight = torch.tensor([[0.0, 0.0], [3.0, -3.0]])
+    for bits in (2, 8, 16):
+        assert_close(fake_quantize_weight(weight, bits), weight)
+        assert bool((weight_scale(weight, bits) > 0).all())
+    assert weight_step(torch.zeros(3, 0), 4).shape == (3,)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_the_scale_of_a_weight_follows_it(bits: int) -> None:
+    """Learned steps are factors on it: of weights that grow they grow too, of other shapes they stay near the best."""
+    torch.manual_seed(0)
+    even, normal = torch.rand(30, 64) - 0.5, torch.randn(30, 64)
+    assert_close(weight_scale(7 * even, bits), 7 * weight_scale(even, bits))
+    learned = weight_step(even, bits) / weight_scale(even, bits)  # then the weights become normal
+    stale, fresh = (
+        (fake_quantize_weight(normal, bits, step) - normal).norm()
+        for step in (learned * weight_scale(normal, bits), weight_step(normal, bits))
+    )
+    assert float(stale / fresh) < 1.2
 
 
 @pytest.mark.parametrize("bits", [1, 17, 0, -3])

@@ -102,10 +102,15 @@ def test_budgets_of_compressed_surrogates() -> None:
     large = surrogate(bits=(4, 8))
     assert large.compress(budget=6).task.made.arguments["budget"] == 6
     plain = surrogate("mppde")
-    assert plain.compress(budget=5).task.made.arguments["assignment"] == "gradient"
+    for budget, bits, assignment in ((5, [5], "uniform"), (5.5, [5, 6], "gradient"), (None, [8], "uniform")):
+        made = plain.compress(budget=budget).task.made.arguments
+        assert (made["bits"], made["assignment"]) == (bits, assignment)
+    assert plain.compress(budget=5, bits=(4, 8)).task.made.arguments["assignment"] == "gradient"
     assert plain.compress(budget=4, bits=(4,)).task.made.arguments["assignment"] == "uniform"
     for source, arguments, text in (
         (large, {"budget": 3}, "outside the bits of the rows, 4, 8"),
+        (plain, {"budget": 1}, "must be 2 to 16, got 1"),
+        (plain, {"budget": 12}, "integers hold 2 to 8 bits"),
         (large, {"bits": (2, 4)}, "fixed in training"),
         (surrogate(bits=(6, 10), budget=8), {}, "integers hold 2 to 8 bits"),
         (large.compress(), {}, "compressed already"),

@@ -103,16 +103,16 @@ def made(data: Any, settings: RolloutSettings, held_out: int = 0, **model: Any) 
 
 
 def learnt(task: Any, samples: Any, steps: int = 48, lr: float = 5e-3) -> list[float]:
-    """Losses of some steps of training."""
+    """Losses of some steps of training, without that of an auxiliary network."""
     optimizer = torch.optim.Adam(task.parameters(), lr)
     losses = []
     for step in range(steps):
         numbers = [step % len(samples), (step + len(samples) // 2) % len(samples)]
-        loss = task.loss(task.batch(samples, [Draw(number, 0) for number in numbers]))["loss"]
+        parts = task.loss(task.batch(samples, [Draw(number, 0) for number in numbers]))
         optimizer.zero_grad()
-        loss.backward()
+        parts["loss"].backward()
         optimizer.step()
-        losses.append(float(loss.detach()))
+        losses.append(float(parts["loss"].detach()) - float(parts.get("auxiliary", torch.zeros(())).detach()))
     task.eval()
     return losses
 

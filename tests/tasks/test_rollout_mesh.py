@@ -82,6 +82,28 @@ def test_models_with_losses_of_their_own_bring_them() -> None:
     assert set(parts) == {"loss", "v", "p", "auxiliary"}
 
 
+def test_forced_nodes_are_neither_taught_nor_given_bits() -> None:
+    """Through the loss of the task: targets of forced nodes may be anything, and rollouts give them the fewest bits."""
+    task, frames = rollout_task("amq"), Frames.of(window(2))
+    model: Any = task.model
+    model.auxiliary_share, seen = 0.0, []
+    original = model.teach
+    model.teach = lambda inputs, *rest: seen.append(inputs.counted) or original(inputs, *rest)
+    task.loss([frames])
+    assert [kept.tolist() for kept in seen] == [[False] * 5 + [True] * 15]
+    inputs: Any = task.inputs(frames, 0, task.norm(frames.state[0]))
+    bits = model.assign(inputs).plans["node"].bits
+    assert bits[:5].tolist() == [model.bits[0]] * 5 and bool((bits[5:] == model.bits[1]).any())
+    model.target = "step"
+    wild = frames._replace(state=frames.state.clone())
+    wild.state[1, :5] = 1e6
+    with torch.random.fork_rng():
+        one = task.loss([frames])["auxiliary"]
+    with torch.random.fork_rng():
+        other = task.loss([wild])["auxiliary"]
+    assert_close(one, other, rtol=0.02, atol=1e-3)
+
+
 def test_pushforward_has_gradients_of_one_step_only() -> None:
     torch.manual_seed(1)
     task, frames = rollout_task(pushforward=2), Frames.of(window())
