@@ -103,6 +103,45 @@ def test_options_learn() -> None:
         assert not idle, idle
 
 
+@torch.no_grad()
+def test_with_a_straight_path_it_starts_as_the_components_of_blocks() -> None:
+    model = autoencoder(subcells=3, latent_channels=5)
+    windows = [PointFrames.resting(torch.rand(90, 2), torch.randn(5, 90, 2)) for _ in range(6)]
+    model.fit_components(lambda: iter(windows))
+    source, path = windows[0], model.path
+    assert path is not None
+    z = encode(model, source)
+    near = model.neighborhood(source.pos, source.ptr)
+    torch.testing.assert_close(z, path.encode(path.spread(path.resample(source.values, near), 5)))
+    assert float(z.abs().max()) > 0
+    queries = frames(points=40)
+    plain = path.read(path.rows(path.decode(z), 5), path.stencil(queries.pos, queries.graph))
+    torch.testing.assert_close(model.decode_frames(z, queries), plain)
+    walk = source.by_frame()  # points that could move
+    torch.testing.assert_close(encode(model, walk), z, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.decode_frames(z, walk).view(5, 90, 2).transpose(0, 1), model.decode_frames(z, source), rtol=1e-4,
+        atol=1e-5,
+    )  # fmt: skip
+    near = model.grid.to_points(queries.pos)
+    with pytest.raises(InputError, match=r"give stencil=path\.stencil"):
+        model.decode(z, near, series=5)
+
+
+def test_the_tower_learns_beside_the_straight_path() -> None:
+    model = autoencoder(subcells=3)
+    source = frames()
+    for step in range(6):  # what starts at zero hides what is before it at first
+        model.zero_grad()
+        z = model.encode_frames(source).mean
+        model.decode_frames(z, source).sub(source.values).square().mean().backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(p.grad if p.grad is not None else 0.0, alpha=-1e-2)
+        idle = [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+        assert not idle or step < 5, idle
+
+
 def test_latents_are_bounded() -> None:
     model, source = autoencoder(), frames()
     near = model.neighborhood(source.pos, source.ptr)
