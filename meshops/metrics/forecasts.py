@@ -64,8 +64,8 @@ def forecast_errors(
 
     Returns:
         Those of :func:`meshops.metrics.ensembles.ensemble_errors`, ``relative_l2_kept`` of the frame before,
-        ``relative_l2_decoded`` of a truth that was compressed, and of an expected error ``expected``, its root mean square, and ``coverage_90``, the share of the values within 1.645 of
-        it; ``[t]`` float64.
+        ``relative_l2_decoded`` of a truth that was compressed, and of an expected error ``expected``, its root mean
+        square, and ``coverage_90``, the share of the values within 1.645 of it; ``[t]`` float64.
     """
     ahead = truth / scale
     scores = ensemble_errors(samples / scale, ahead)

@@ -132,11 +132,12 @@ def judge_forecasts(
 
     Returns:
         ``curves``: mean over trajectories of every score of
-        :func:`meshops.metrics.ensembles.ensemble_errors` against time, and ``relative_l2_kept`` of the last given
-        frame, ``relative_l2_decoded`` of the truth that was only encoded and decoded; ``mean``: ``relative_l2`` (of the ensemble mean), ``relative_l2_one`` (of a sample),
-        ``relative_l2_kept``, ``relative_l2_decoded`` and ``crps``, means over time; of a generator that was calibrated
-        ``expected_over_skill`` and ``coverage_90``, the share of values within 1.645 expected errors of the mean (0.86
-        for a reliable ensemble of 8 that lacks nothing: its variance is a guess from 8). ``spread``, ``skill`` and
+        :func:`meshops.metrics.ensembles.ensemble_errors` against time, ``relative_l2_kept`` of the last given frame,
+        and ``relative_l2_decoded`` of the truth that was only encoded and decoded; ``mean``: ``relative_l2`` (of the
+        ensemble mean), ``relative_l2_one`` (of a sample), ``relative_l2_kept``, ``relative_l2_decoded`` and ``crps``,
+        means over time; of a generator that was calibrated ``expected_over_skill`` and ``coverage_90``, the share of
+        values within 1.645 expected errors of the mean (0.86 for a reliable ensemble of 8 that lacks nothing: its
+        variance is a guess from 8). ``spread``, ``skill`` and
         ``expected`` are averaged as squares. ``details``: on grids ``bands_sample`` and ``bands_mean``, errors of the
         power spectrum at the last step, low to high, of a sample and of the ensemble mean; ``seconds_per_forecast``.
 

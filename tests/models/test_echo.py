@@ -245,3 +245,33 @@ def test_generator_error_messages() -> None:
         EchoGenerator(3, 4, (4, 4), identify=True)
     made = create_model("echogenerator", latent_channels=2, latent_frames=3, latent_cells=[4])
     assert isinstance(made, EchoGenerator)
+
+
+@pytest.mark.parametrize("periodic", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("fold", [False, True])
+def test_along_periodic_axes_a_shifted_latent_gives_the_shifted_answer(periodic: tuple[bool, ...], fold: bool) -> None:
+    model = generator(periodic=periodic, fold_time=fold, local=fold, absolute=False).double()
+    noisy, known, observed, r, task = inputs()
+    noisy, known, r = noisy.double(), known.double(), r.double()
+    out = model(noisy, known, observed, r, task).latent
+    for axis, wraps in zip((3, 4), periodic, strict=True):
+        moved = model(noisy.roll(1, axis), known.roll(1, axis), observed, r, task).latent
+        assert torch.allclose(moved, out.roll(1, axis), atol=1e-4) == wraps
+    placed = generator(periodic=periodic, fold_time=fold, local=fold).double()  # absolute positions know where they are
+    out = placed(noisy, known, observed, r, task).latent
+    assert not torch.allclose(
+        placed(noisy.roll(1, 3), known.roll(1, 3), observed, r, task).latent, out.roll(1, 3), atol=1e-4
+    )
+
+
+def test_folded_frames_lose_none_of_the_contract() -> None:
+    model = generator(fold_time=True, local=True)
+    noisy, known, observed, r, task = inputs()
+    out = model(noisy, known, observed, r, task).latent
+    assert out.shape == noisy.shape
+    other = torch.where(observed.view(2, 1, 4, 1, 1), known, torch.randn_like(known))
+    torch.testing.assert_close(model(noisy, other, observed, r, task).latent, out)
+    out.square().mean().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    with pytest.raises(InputError, match="local needs fold_time: true and identify: false"):
+        generator(local=True)

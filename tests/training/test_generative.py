@@ -199,12 +199,13 @@ def test_examples_are_moved_by_the_seed_of_their_draw(data: Path, tmp_path: Path
 
 
 def test_what_data_do_not_allow_is_refused_before_training() -> None:
-    graphs = [Data(pos=torch.rand(30, 2), y=torch.randn(30, 6, 2)) for _ in range(3)]
+    edges = torch.randint(0, 30, (2, 60))
+    graphs = [Data(pos=torch.rand(30, 2), y=torch.randn(30, 6, 2), edge_index=edges) for _ in range(3)]
     with pytest.raises(InputError, match=r"augment 'shift' moves .* none of these data is periodic"):
         AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5, augment=("shift",)))
     with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 9 frames"):
         AutoencodeTask.samples(graphs, AutoencodeSettings(frames=9))
-    with pytest.raises(InputError, match="task.relative_to must be window or frame, got 'frames'"):
+    with pytest.raises(InputError, match=r"task\.relative_to must be window or frame, got 'frames'"):
         AutoencodeSettings(relative_to="frames")  # type: ignore[arg-type]
 
 
