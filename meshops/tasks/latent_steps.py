@@ -72,7 +72,15 @@ def ask(model: Any, told: Mapping[str, Any]) -> Ask:
 
 
 def step_loss(
-    clean: Tensor, change: Ask, *, length: int, scale: Tensor, weight: Tensor, law: str, deterministic: bool
+    clean: Tensor,
+    change: Ask,
+    *,
+    length: int,
+    scale: Tensor,
+    weight: Tensor,
+    law: str,
+    deterministic: bool,
+    jitter: float = 0.0,
 ) -> Tensor:
     """Weighted square error of the change of one latent frame of every segment, drawn at random.
 
@@ -84,15 +92,19 @@ def step_loss(
         weight: ``[d]`` w.
         law: Of the times on the path.
         deterministic: One evaluation, which sees no noise.
+        jitter: Of the frames that are seen: noise of a standard deviation drawn from 0 to this, for every segment.
     """
     b, wide = len(clean), (1, -1, *(1,) * (clean.dim() - 3))
     end = torch.randint(1, clean.shape[2], (b,)).to(clean.device)
     rows = torch.arange(b, device=clean.device)
-    frames = clean.transpose(1, 2)
-    wanted = (frames[rows, end] - frames[rows, end - 1]) / scale.view(wide)
+    seen = clean
+    if jitter:
+        size = jitter * torch.rand(b, *(1,) * (clean.dim() - 1)).to(clean)
+        seen = clean + size * torch.randn_like(clean)
+    wanted = (clean.transpose(1, 2)[rows, end] - seen.transpose(1, 2)[rows, end - 1]) / scale.view(wide)
     r = (torch.zeros(b) if deterministic else draw_times(b, law=law)).to(clean.device)
     noisy = torch.zeros_like(wanted) if deterministic else flow_pair(wanted, torch.randn_like(wanted), r)[0]
-    made = change(noisy, History.before(clean, end, length), r)
+    made = change(noisy, History.before(seen, end, length), r)
     return (weight.view(wide) * (made - wanted).square()).mean()
 
 

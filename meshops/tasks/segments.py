@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from meshops.checks import check_counts
+from meshops.checks import check_amounts, check_counts
 from meshops.data.normalize import logarithmic
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
@@ -32,6 +32,8 @@ class FlowSettings:
         identify: Parameters of the equation can be generated too.
         history: Latent frames from which the next one is learnt, step by step (:mod:`meshops.tasks.latent_steps`); only
             forecasts then. 0: whole segments at once.
+        jitter: Noise on the latent frames a step sees in training: largest standard deviation, over that of the latent.
+            Steps then lead back from where earlier ones went astray.
         weigh: The loss counts every channel of the latent by what the decoder makes of it.
     """
 
@@ -41,6 +43,7 @@ class FlowSettings:
     deterministic: bool = False
     identify: bool = False
     history: int = 0
+    jitter: float = 0.0
     weigh: bool = False
 
     def __post_init__(self) -> None:
@@ -51,6 +54,7 @@ class FlowSettings:
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be in [0, 1), got {self.dropout}")
         check_counts(0, "task.", history=self.history)
+        check_amounts("task.", jitter=self.jitter)
         if self.history and self.identify:
             raise InputError("a generator of steps (task.history) identifies no parameters; set identify: false")
         if self.law not in get_args(Law):
@@ -136,7 +140,7 @@ class GenerateSpec(FlowSettings, Spec):
 
     def step(self) -> dict[str, Any]:
         """How a step is learnt."""
-        return {"length": self.history, "law": self.law, "deterministic": self.deterministic}
+        return {"length": self.history, "law": self.law, "deterministic": self.deterministic, "jitter": self.jitter}
 
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know."""

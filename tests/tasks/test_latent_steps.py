@@ -79,6 +79,13 @@ def test_loss_is_zero_for_the_truth_and_counts_by_weight() -> None:
     def wrong(noisy: Tensor, history: History, r: Tensor) -> Tensor:
         return linear(noisy, history, r) + torch.tensor([1.0, 0.0]).view(1, 2, 1)
 
+    def back(noisy: Tensor, history: History, r: Tensor) -> Tensor:
+        return (0.0 * noisy - history.latent[:, :, -2]) / scale.view(1, 2, 1)
+
+    still = torch.zeros_like(clean)  # from wherever noise has put them, steps lead back to what is there next
+    for jitter in (0.0, 0.5):
+        assert float(step_loss(still, back, weight=torch.ones(2), jitter=jitter, **shared)) < 1e-10
+    assert float(step_loss(still, wrong, weight=torch.ones(2), jitter=0.5, **shared)) > 0.51
     for seed in range(10):
         torch.manual_seed(seed)
         assert float(step_loss(clean[:, :, 1:], linear, weight=torch.ones(2), **shared)) < 1e-8
