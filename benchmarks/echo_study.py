@@ -59,7 +59,9 @@ MODEL: dict[str, Any] = {
 LATENT = 8  # channels for every channel of the fields: 15 times smaller on 64 x 64 cells
 HISTORY = 2  # latent frames a step sees
 JITTER = 0.1  # noise on them in training
-GENERATOR: dict[str, Any] = {"channels": 96, "depth": 4, "num_heads": 4, "fold_time": True, "local": True}
+GENERATOR: dict[str, Any] = {
+    "channels": 96, "depth": 4, "num_heads": 4, "fold_time": True, "local": True, "whole_periods": True
+}  # fmt: skip
 SAMPLING: dict[str, Any] = {"steps": 3, "method": "midpoint"}
 SHARE = 0.25  # of the budget for the auto-encoder
 SAVED = 20.0  # seconds of training between two states that are kept

@@ -310,6 +310,12 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         settings = samples.settings
         for number in (settings.frames, settings.learned):
             check_frames(number, self.model.time_factor)
+        factor = self.model.time_factor
+        if settings.learned < 1 + factor and factor > 1:
+            raise InputError(
+                f"examples of {settings.learned} frames are shorter than what the model compresses, {factor} frames "
+                f"into one; give task.frames and task.learn_frames at least {1 + factor}, or layers without 'time'"
+            )
         self.asked = {"parts": settings.test_points, "cases": settings.cases}
         self.cases = max(self.cases, samples.cases)
         frame = samples.window(0, 0, 1)

@@ -24,6 +24,7 @@ from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, register_task
+from meshops.tasks.carry import learn_carry
 from meshops.tasks.forecast import Forecaster
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
 from meshops.tasks.latent_steps import ask, change_scale, decoder_gain, step_loss
@@ -164,9 +165,17 @@ class GenerateTask(Forecaster):
         """Calibrate the spread on the held-out trajectories."""
         del context
         held = range(samples.cases, len(samples.points))
-        if not held:
-            return ()
         out = []
+        if samples.settings.carry:
+            factor = self.spec.time_factor
+            given = self.asked["given"] or min(1 + factor, self.spec.frames - factor)
+            self.carry = learn_carry(
+                self.autoencoder, samples.points, range(samples.cases), given=int(given), stride=samples.settings.stride
+            )
+            share = float(self.carry[0].mean())
+            out.append(f"given back of what the auto-encoder lost of the last frame: {share:.2f} one frame later")
+        if not held:
+            return out
         if samples.autoencoder.cases > samples.cases:
             out.append(
                 "note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones than "

@@ -73,6 +73,8 @@ class GenerateSettings(FlowSettings):
         steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
         samples: Size of their ensembles; a deterministic model gives one.
         cases: Test trajectories at most; 0: all.
+        carry: Forecasts give back what the auto-encoder lost of the last given frame, as long as it lasts
+            (:mod:`meshops.tasks.carry`).
     """
 
     start: str = ""
@@ -82,6 +84,7 @@ class GenerateSettings(FlowSettings):
     steps: int | None = None
     samples: int = 8
     cases: int = 0
+    carry: bool = False
 
     def __post_init__(self) -> None:
         """Check every number."""

@@ -250,14 +250,16 @@ def test_generator_error_messages() -> None:
 @pytest.mark.parametrize("periodic", [(True, True), (True, False), (False, False)])
 @pytest.mark.parametrize("fold", [False, True])
 def test_along_periodic_axes_a_shifted_latent_gives_the_shifted_answer(periodic: tuple[bool, ...], fold: bool) -> None:
-    model = generator(periodic=periodic, fold_time=fold, local=fold, absolute=False).double()
+    model = generator(periodic=periodic, fold_time=fold, local=fold, absolute=False, whole_periods=True).double()
     noisy, known, observed, r, task = inputs()
     noisy, known, r = noisy.double(), known.double(), r.double()
     out = model(noisy, known, observed, r, task).latent
     for axis, wraps in zip((3, 4), periodic, strict=True):
         moved = model(noisy.roll(1, axis), known.roll(1, axis), observed, r, task).latent
         assert torch.allclose(moved, out.roll(1, axis), atol=1e-4) == wraps
-    placed = generator(periodic=periodic, fold_time=fold, local=fold).double()  # absolute positions know where they are
+    placed = generator(
+        periodic=periodic, fold_time=fold, local=fold, whole_periods=True
+    ).double()  # absolute positions know where they are
     out = placed(noisy, known, observed, r, task).latent
     assert not torch.allclose(
         placed(noisy.roll(1, 3), known.roll(1, 3), observed, r, task).latent, out.roll(1, 3), atol=1e-4

@@ -20,6 +20,7 @@ from meshops.solvers.registry import drawn, generate
 from meshops.surrogate import load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, Context, Draw, GenerateSettings, GenerateTask
 from meshops.tasks.base import CaseSource
+from meshops.tasks.carry import learn_carry
 from meshops.tasks.forecast_scores import calibrate
 from meshops.tasks.latents import encoded_segments
 from meshops.training import DataConfig, RunConfig, TrainConfig, train
@@ -203,6 +204,10 @@ def test_what_data_do_not_allow_is_refused_before_training() -> None:
     graphs = [Data(pos=torch.rand(30, 2), y=torch.randn(30, 6, 2), edge_index=edges) for _ in range(3)]
     with pytest.raises(InputError, match=r"augment 'shift' moves .* none of these data is periodic"):
         AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5, augment=("shift",)))
+    samples = AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5, learn_frames=1))
+    arguments = samples.spec.model_arguments() | {key: value for key, value in MODEL.items() if key != "name"}
+    with pytest.raises(InputError, match=r"examples of 1 frames are shorter .* at least 3, or layers without 'time'"):
+        AutoencodeTask.fit(create_model("echoautoencoder", **arguments), samples, samples.settings)
     with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 9 frames"):
         AutoencodeTask.samples(graphs, AutoencodeSettings(frames=9))
     with pytest.raises(InputError, match=r"task\.relative_to must be window or frame, got 'frames'"):
@@ -263,6 +268,28 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
     ):
         with pytest.raises(InputError, match=words):
             again.evaluate(opened(data), **wrong)
+
+
+def test_steps_train_resume_and_forecast(data: Path, tmp_path: Path) -> None:
+    """Components, steps in the latent, weights of the decoder, what is given back: through the run, twice the same."""
+    straight = dict(MODEL, subcells=2)
+    first = replace(autoencode(data, tmp_path / "a", steps=3, relative_to="frame"), model=straight)
+    start = train(first).folder / "model.ckpt"
+    folded = dict(GENERATOR, fold_time=True, local=True, whole_periods=True, absolute=False)
+    config = replace(
+        generating(data, tmp_path / "g", start, history=1, weigh=True, carry=True, jitter=0.1), model=folded
+    )  # fmt: skip
+    result = train(config)
+    task = load(tmp_path / "g" / "model.ckpt").task
+    assert isinstance(task, GenerateTask) and task.carry is not None and task.carry.shape == (2, 1)
+    assert float(task.weight.mean()) == pytest.approx(1, rel=1e-4) and not bool((task.weight == 1).all())
+    again = task.evaluate(opened(data))
+    assert (again.mean, again.curves) == (result.report.mean, result.report.curves)
+    slow = learn_carry(loaded(start), points(data, "train"), range(3), given=3)
+    torch.testing.assert_close(task.carry, slow)
+    second = train(replace(config, out=str(tmp_path / "again")))
+    for name, value in result.surrogate.task.state_dict().items():
+        assert torch.equal(value, second.surrogate.task.state_dict()[name]), name
 
 
 def test_a_forecast_that_diverges_is_said_and_ends_nothing(

@@ -9,8 +9,8 @@ time of the path, the task and the parameters of the equation. With ``identify``
 known or generated.
 
 For steps of one latent frame (ours): ``fold_time`` puts all latent frames of a place into one token, ``local`` adds a
-convolution over the cells to every block, and along periodic axes rotary positions turn by whole harmonics of the
-period, so that without ``absolute`` positions a shifted latent gives the shifted answer.
+convolution over the cells to every block, and with ``whole_periods`` rotary positions know periodic axes as such, so
+that without ``absolute`` positions a shifted latent gives the shifted answer.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class EchoGenerator(nn.Module):
         fold_time: One token per patch of cells for all latent frames, instead of one per frame.
         local: A 3-wide convolution over the cells in every block; needs ``fold_time`` and no ``identify``.
         absolute: Absolute positions too, for equations that know where they are.
+        whole_periods: Along periodic axes rotary positions turn by whole harmonics of the period.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"latents"})
@@ -87,6 +88,7 @@ class EchoGenerator(nn.Module):
         fold_time: bool = False,
         local: bool = False,
         absolute: bool = True,
+        whole_periods: bool = False,
     ) -> None:
         super().__init__()
         check_heads(channels, num_heads)
@@ -112,8 +114,9 @@ class EchoGenerator(nn.Module):
         self.register_buffer("absolute", sines if absolute else torch.zeros_like(sines), persistent=False)
         longest = 4.0 * max(shape)
         self.rotary = RotaryPositions(channels // num_heads, len(shape), min_wavelength=4.0, max_wavelength=longest)
-        round_ = (False,) * (len(shape) - len(space)) + wrap
-        angles = _whole_harmonics(self.rotary(places.float()), places.float(), shape, round_)
+        angles = self.rotary(places.float())
+        if whole_periods:
+            angles = _whole_harmonics(angles, places.float(), shape, (False,) * (len(shape) - len(space)) + wrap)
         self.register_buffer("angles", angles, persistent=False)
         self.time = MLP([256, channels, channels], activation=nn.SiLU)
         self.task = nn.Embedding(len(TASKS), channels)
