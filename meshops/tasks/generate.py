@@ -167,10 +167,9 @@ class GenerateTask(Forecaster):
         held = range(samples.cases, len(samples.points))
         out = []
         if samples.settings.carry:
-            factor = self.spec.time_factor
-            given = self.asked["given"] or min(1 + factor, self.spec.frames - factor)
+            given = samples.settings.given or min(1 + self.spec.time_factor, self.spec.frames - self.spec.time_factor)
             self.carry = learn_carry(
-                self.autoencoder, samples.points, range(samples.cases), given=int(given), stride=samples.settings.stride
+                self.autoencoder, samples.points, range(samples.cases), given=given, stride=samples.settings.stride
             )
             share = float(self.carry[0].mean())
             out.append(f"given back of what the auto-encoder lost of the last frame: {share:.2f} one frame later")
