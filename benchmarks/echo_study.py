@@ -1,16 +1,19 @@
 r"""Forecasts under one budget of processor time: flow matching, its deterministic variant, stepping U-Net and FNO.
 
     meshops generate vorticity --num 110 --train 100 --test 10 --resolution 64 --frames 41 --out data/vorticity
-    python benchmarks/echo_study.py --data data/vorticity --fields vorticity --minutes 15
+    python benchmarks/echo_study.py --data data/vorticity --fields vorticity --absolute --minutes 3
     meshops generate gray_scott --num 66 --train 60 --test 6 --resolution 64 --frames 41 --option extent=1 \
         --vary feed=0.026:0.034 --out data/gray_scott
-    python benchmarks/echo_study.py --data data/gray_scott --minutes 15
+    python benchmarks/echo_study.py --data data/gray_scott --minutes 3
+    python benchmarks/echo_study.py --data data/gray_scott --minutes 3 --seeds 0 1 2      # mean and range
     python benchmarks/echo_study.py --data data/vorticity --fields vorticity --smoke      # numbers mean nothing
 
-A third of the budget trains the auto-encoder, which both latent generators share, a tenth of it refines it on single
-frames, the rest encodes and trains the generator; the autoregressive networks have all of it. All see the same first
-frames and are scored to twice the length they were trained on. Writes results.json, table.md, errors.png, spectrum.png
-and a page per generator; what is there already is not trained again.
+A quarter of the budget trains the auto-encoder, which both latent generators share; the rest encodes and trains the
+generator. The autoregressive networks have all of it. All see the same first frames and are scored to twice the length
+they were trained on; scores are averaged as in every evaluation (``meshops.metrics.forecasts``: spread and skill as
+squares). Every row says how many steps and seconds made it, the latent ones what their auto-encoder alone loses. Writes
+results.json, table.md, errors.png, spectrum.png and a page per generator. What is there already is not trained again,
+and what was stopped goes on where it stood.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,17 +31,18 @@ import torch
 from torch import Tensor
 
 from meshops.data.normalize import logarithmic
-from meshops.data.point_frames import PointFrames
 from meshops.datasets import open_data
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import MissingPackageError
-from meshops.metrics.ensembles import ensemble_errors, missing_variance
+from meshops.metrics.ensembles import missing_variance
+from meshops.metrics.forecasts import forecast_errors, forecast_scores
 from meshops.metrics.grids import band_errors, energy_spectrum
 from meshops.models import create_model
 from meshops.nn.causal_tower import compression
 from meshops.surrogate import Surrogate
 from meshops.tasks import AutoencodeTask, GenerateTask
 from meshops.tasks.base import Made
+from meshops.tasks.carry import learn_carry
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.latents import encoded_segments
 from meshops.tasks.rollout_grid import GridBatch, GridRollout
@@ -50,14 +54,24 @@ GIVEN = 3  # first frames that are known, 1 + f
 SHORT = 9  # frames of an example the auto-encoder learns from
 SAMPLES = 8
 MODEL: dict[str, Any] = {
-    "cells": 16, "channels": 64, "kernel": 3, "hidden": 16, "layers": ["space", "time", "res", "res"]
+    "cells": 16, "channels": 64, "kernel": 3, "hidden": 16, "layers": ["space", "time", "res", "res"], "subcells": 4
 }  # fmt: skip
 LATENT = 8  # channels for every channel of the fields: 15 times smaller on 64 x 64 cells
-GENERATOR: dict[str, Any] = {"channels": 192, "depth": 4, "num_heads": 6, "patch": 2}
+HISTORY = 2  # latent frames a step sees
+JITTER = 0.1  # noise on them in training
+GENERATOR: dict[str, Any] = {
+    "channels": 96, "depth": 4, "num_heads": 4, "fold_time": True, "local": True, "whole_periods": True
+}  # fmt: skip
+SAMPLING: dict[str, Any] = {"steps": 3, "method": "midpoint"}
+SHARE = 0.25  # of the budget for the auto-encoder
+SAVED = 20.0  # seconds of training between two states that are kept
+HEADS = ("system", "L2 +1", "L2 trained length", "L2 twice", "CRPS trained", "CRPS twice", "spread / skill, trained",
+         "spread / skill, twice", "expected / skill", "in 90 %", "spectrum, low band", "middle band", "steps",
+         "training, s", "forecast, s")  # fmt: skip
 
 
 def main() -> None:
-    """Run or resume the study of one set."""
+    """Run or resume the study of one set, for every seed."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", required=True, help="folder in the layout of The Well")
     options.add_argument("--fields", nargs="+")
@@ -66,63 +80,107 @@ def main() -> None:
     options.add_argument("--cases", type=int, default=10, help="test trajectories at most")
     options.add_argument("--threads", type=int, default=1, help="more threads use the budget up faster")
     options.add_argument("--baselines", nargs="*", default=["unet", "fno"], help="fno needs neuraloperator")
+    options.add_argument("--absolute", action="store_true", help="the equation knows where it is (a stirring force)")
     options.add_argument("--fine", help="the test trajectories solved on twice the cells: error at points not given")
     options.add_argument("--out")
-    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
     options.add_argument("--smoke", action="store_true")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
     if args.smoke:
         args.minutes, args.cases = 0.05, 1
     out = Path(args.out or f"runs/echo_study_{Path(args.data).name}")
+    found = {seed: study(args, seed, out / f"seed_{seed}") for seed in args.seeds}
+    if len(found) > 1:
+        text = over_seeds(list(found.values()))
+        (out / "table.md").write_text(text)
+        print(text)
+
+
+def study(args: Any, seed: int, out: Path) -> dict[str, Any]:
+    """All systems of one seed."""
+    torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     seconds = 60 * args.minutes
     train, test = (
         PointTrajectories(open_data("the_well", root=args.data, split=split), args.fields)
         for split in ("train", "test")
     )
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"minutes": args.minutes, "seed": seed}
     compressed = autoencoder(out, train, test, args.frames, seconds, args.cases, results)
     if args.fine:
         finer = PointTrajectories(open_data("the_well", root=args.fine, split="test"), args.fields)
         results["autoencoder"]["twice the cells"] = super_resolution(compressed, test, finer, args.frames, args.cases)
         print("twice the cells", results["autoencoder"]["twice the cells"], flush=True)
     systems: dict[str, Callable[[Tensor, int, int], Tensor]] = {}
+    trained: dict[str, dict[str, float]] = {}
     for title, deterministic in (("flow matching", False), ("deterministic", True)):
-        made = generator(out, compressed, train, deterministic, seconds * 17 / 30, 2 if args.smoke else len(train))
+        made, told = generator(out, compressed, train, deterministic, args, results)
         parameters = [test.parameters(i, made.spec.parameters) or None for i in range(len(test))]
+        variants = {title: made.carry} | ({f"{title}, nothing given back": None} if deterministic else {})
+        for name, carry in variants.items():
 
-        def forecast(frames: Tensor, steps: int, case: int, made: Any = made, parameters: Any = parameters) -> Tensor:
-            given = test.window(case, 0, len(frames))
-            return made.forecast(given, steps, samples=SAMPLES, parameters=parameters[case])
+            def forecast(
+                frames: Tensor,
+                steps: int,
+                case: int,
+                made: Any = made,
+                parameters: Any = parameters,
+                carry: Any = carry,
+            ) -> Tensor:
+                made.carry, given = carry, test.window(case, 0, len(frames))
+                return made.forecast(given, steps, samples=SAMPLES, parameters=parameters[case], **SAMPLING)
 
-        systems[title] = forecast
+            systems[name], trained[name] = forecast, told
     for name in args.baselines:
-        task = baseline(out, name, args, train, seconds)
+        task, told = baseline(out, name, train, seconds)
         if task is not None:
-            systems[name] = partial(roll, task, test=test)
+            systems[name], trained[name] = partial(roll, task, test=test), told
     systems["last frame kept"] = lambda frames, steps, case: frames[-1:].expand(steps, -1, -1).unsqueeze(0)
-    judge(out, systems, test, args, results)
+    decoded = [compressed.through(test.window(i, 0, test.lengths[i])) for i in range(min(args.cases, len(test)))]
+    judge(out, systems, trained, decoded, test, args, results)
+    return results
 
 
 def learn(
-    task: Any, batch: Callable[[torch.Generator], Any], seconds: float, lr: float, path: Path, *, weights: Any = None
-) -> int:  # fmt: skip
-    """AdamW with a cosine over the time of the budget and averaged weights; steps made. Kept in ``path``."""
+    task: Any, batch: Callable[[torch.Generator], Any], seconds: float, lr: float, path: Path
+) -> dict[str, float]:  # fmt: skip
+    """AdamW with a cosine over the time of the budget and averaged weights; steps and seconds. Kept in ``path``."""
     if path.exists():
         stored = torch.load(path, weights_only=True)
         task.load_state_dict(stored["weights"])
-        return int(stored["steps"])
-    chosen = list(weights or task.parameters())
+        task.eval()
+        return {"steps": stored["steps"], "seconds": stored["seconds"]}
+    chosen = list(task.parameters())
     optimizer = torch.optim.AdamW(chosen, lr=lr, weight_decay=1e-4, betas=(0.9, 0.95))
     average = [p.detach().clone() for p in chosen]
     draw = torch.Generator().manual_seed(torch.initial_seed())
-    start, steps = time.process_time(), 0
+    before, steps, kept = 0.0, 0, path.with_suffix(".part")
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        task.load_state_dict(state["weights"])
+        optimizer.load_state_dict(state["optimizer"])
+        average, before, steps = state["average"], state["seconds"], state["steps"]
+        draw.set_state(state["draw"])
+        torch.set_rng_state(state["random"])
+    start, saved = time.process_time() - before, before
     task.train()
-    while (spent := (time.process_time() - start) / seconds) < 1:
+    while (spent := time.process_time() - start) < seconds:
+        if spent - saved > SAVED:
+            saved = spent
+            state = {
+                "weights": task.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average,
+                "seconds": spent,
+                "steps": steps,
+                "draw": draw.get_state(),
+                "random": torch.get_rng_state(),
+            }
+            torch.save(state, kept.with_suffix(".new"))
+            kept.with_suffix(".new").replace(kept)
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (steps + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent))
+            group["lr"] = lr * min(1.0, (steps + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent / seconds))
         optimizer.zero_grad(set_to_none=True)
         task.loss(batch(draw))["loss"].backward()
         torch.nn.utils.clip_grad_norm_(chosen, 1.0)
@@ -136,27 +194,33 @@ def learn(
         for held, p in zip(average, chosen, strict=True):
             p.copy_(held)
     task.eval()
-    torch.save({"weights": task.state_dict(), "steps": steps}, path)
-    print(f"{path.stem}: {steps} steps in {seconds:.0f} s", flush=True)
-    return steps
+    told = {"steps": steps, "seconds": round(time.process_time() - start, 1)}
+    torch.save({"weights": task.state_dict()} | told, path)
+    kept.unlink(missing_ok=True)
+    print(f"{path.stem}: {steps} steps in {told['seconds']:.0f} s", flush=True)
+    return told
 
 
 def autoencoder(
     out: Path, train: PointTrajectories, test: PointTrajectories, frames: int, seconds: float, cases: int,
     results: dict[str, Any],
 ) -> AutoencodeTask:  # fmt: skip
-    """Stages 1 and 2; errors by part of the points before and after the second."""
+    """Stage 1; errors by part of the points at the start, where it is components of blocks, and at the end."""
     given = train.spec
     spec = AutoencodeSpec(
         fields=given.fields, sizes=given.sizes, units=given.units, low=given.low, high=given.high,
-        periodic=given.periodic, frames=frames, points=(0.2, 1.0), targets=1024,
+        periodic=given.periodic, frames=frames, points=(0.2, 1.0), targets=1024, relative_to="frame",
     )  # fmt: skip
     arguments: dict[str, Any] = spec.model_arguments() | MODEL | {"latent_channels": LATENT * spec.channels}
     torch.manual_seed(torch.initial_seed())  # what was trained before does not matter
     model: Any = create_model("echoautoencoder", **arguments)
     windows = [(i, s) for i in range(len(train)) for s in range(train.lengths[i] - frames + 1)]
     some = windows[:: max(1, len(windows) // 32)]
+    begin = time.process_time()
     task = AutoencodeTask.fitted(model, spec, (train.window(*w, frames) for w in some))
+    task.begin(lambda: (train.window(*w, frames) for w in some))
+    begun = time.process_time() - begin
+    at_start = None if (out / "autoencoder.pt").exists() else task.evaluate(test.data, cases=cases).mean
 
     def trajectories(draw: torch.Generator) -> Any:
         index = int(torch.randint(len(train), (), generator=draw))
@@ -164,27 +228,17 @@ def autoencoder(
         start = int(torch.randint(train.lengths[index] - short + 1, (), generator=draw))
         return train.window(index, start, short)
 
-    def singles(draw: torch.Generator) -> Any:
-        if torch.rand((), generator=draw) < 0.5:
-            return trajectories(draw)
-        cases = torch.randint(len(train), (8,), generator=draw).tolist()
-        return PointFrames.batch(
-            [train.window(i, int(torch.randint(train.lengths[i], (), generator=draw)), 1) for i in cases]
-        )
-
-    steps = learn(task, trajectories, seconds / 3, 1.5e-3, out / "autoencoder.pt")
-    rate = compression(math.prod(given.grid), spec.channels, frames, model.latent_shape(frames))
-    results["autoencoder"] = {
-        "steps": steps,
-        "compression": rate,
+    told = learn(task, trajectories, SHARE * seconds - begun, 1.5e-3, out / "autoencoder.pt")
+    kept = out / "autoencoder.json"
+    if at_start is not None:
+        found = task.evaluate(test.data, cases=cases)
+        report = {"at the start": at_start, "trained": found.mean, "by frame": found.curves["relative_l2"]}
+        kept.write_text(json.dumps(report | {"seconds of components": begun}))
+    results["autoencoder"] = told | {
+        "compression": compression(math.prod(given.grid), spec.channels, frames, model.latent_shape(frames)),
         "weights": sum(p.numel() for p in model.parameters()),
-    }
-    results["autoencoder"]["principal components"] = principal_components(train, test, frames, task, cases)
-    results["autoencoder"]["before refining"] = task.evaluate(test.data, cases=cases).mean
-    frozen = {id(p) for p in model.tower.temporal_parameters()}
-    free = [p for p in task.parameters() if id(p) not in frozen]
-    learn(task, singles, seconds / 10, 1e-4, out / "refined.pt", weights=free)
-    results["autoencoder"]["after refining"] = task.evaluate(test.data, cases=cases).mean
+        "principal components": principal_components(train, test, frames, task, cases),
+    } | json.loads(kept.read_text())  # fmt: skip
     print(json.dumps(results["autoencoder"]), flush=True)
     task.made = Made("echoautoencoder", arguments)
     return task.eval()
@@ -234,39 +288,46 @@ def super_resolution(
 
 
 def generator(
-    out: Path, compressed: AutoencodeTask, train: PointTrajectories, deterministic: bool, seconds: float,
-    cases: int,
-) -> GenerateTask:  # fmt: skip
-    """Stage 3 on the latents of all training segments."""
-    begin = time.process_time()
-    latents = encoded_segments(compressed, train, range(cases), out / "latents.pt", every=4, runs=False)
-    clock = out / "encoding_seconds.json"
-    if not clock.exists():
-        clock.write_text(json.dumps(time.process_time() - begin))
-    spent = float(json.loads(clock.read_text()))  # both generators pay for it
+    out: Path, compressed: AutoencodeTask, train: PointTrajectories, deterministic: bool, args: Any,
+    results: dict[str, Any],
+) -> tuple[GenerateTask, dict[str, float]]:  # fmt: skip
+    """Stage 3 on the latents of all training segments; what it took, auto-encoder included."""
+    begin, count = time.process_time(), 2 if args.smoke else len(train)
+    latents = encoded_segments(compressed, train, range(count), out / "latents.pt", every=4, runs=False)
     spec = GenerateSpec(
         latent=tuple(latents["latents"].shape[1:]), time_factor=compressed.model.time_factor,
-        parameters=train.spec.parameters, logarithmic=logarithmic(latents["parameters"]), tasks=(0.9, 0.0, 0.0, 0.1),
-        deterministic=deterministic,
+        parameters=train.spec.parameters, logarithmic=logarithmic(latents["parameters"]), tasks=(1.0, 0.0, 0.0, 0.0),
+        deterministic=deterministic, history=HISTORY, weigh=True, jitter=JITTER, periodic=train.spec.periodic,
     )  # fmt: skip
-    arguments: dict[str, Any] = spec.model_arguments() | GENERATOR
+    arguments: dict[str, Any] = spec.model_arguments() | GENERATOR | {"absolute": args.absolute}
     torch.manual_seed(torch.initial_seed())  # what was trained before does not matter
     task = GenerateTask.fitted(
         create_model("echogenerator", **arguments), spec, latents["latents"], latents["parameters"]
     )
+    task.attach({"autoencoder": compressed})
+    task.weigh(train.window(0, 0, args.frames))
+    clock = out / "encoding.json"  # both generators pay for it, once
+    if not clock.exists():
+        carry = learn_carry(compressed, train, range(0, count, 4), given=GIVEN)
+        clock.write_text(json.dumps({"seconds": time.process_time() - begin, "carry": carry.tolist()}))
+    shared = json.loads(clock.read_text())
+    task.carry = torch.tensor(shared["carry"])
 
     def batch(draw: torch.Generator) -> dict[str, Tensor]:
-        chosen = torch.randint(len(latents["latents"]), (8,), generator=draw)
+        chosen = torch.randint(len(latents["latents"]), (32,), generator=draw)
         return {name: values[chosen] for name, values in latents.items()}
 
-    learn(task, batch, max(seconds - spent, 1.0), 1e-3, out / ("deterministic.pt" if deterministic else "flow.pt"))
+    spent = results["autoencoder"]["seconds"] + results["autoencoder"]["seconds of components"] + shared["seconds"]
+    name = "deterministic" if deterministic else "flow"
+    told = learn(task, batch, max(60 * args.minutes - spent, 1.0), 1.5e-3, out / f"{name}.pt")
     task.made = Made("echogenerator", arguments)
-    task.attach({"autoencoder": compressed})
-    Surrogate(task.eval()).save(out / ("deterministic.ckpt" if deterministic else "flow.ckpt"))
-    return task
+    Surrogate(task.eval()).save(out / f"{name}.ckpt")
+    return task, {"steps": told["steps"], "seconds": told["seconds"] + spent}
 
 
-def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds: float) -> GridRollout | None:
+def baseline(
+    out: Path, name: str, train: PointTrajectories, seconds: float
+) -> tuple[GridRollout | None, dict[str, float]]:  # fmt: skip
     """A network of one step that sees as many frames as the others are given."""
     spec = train.spec
     channels = tuple(f"{n}_{i}" for n, size in zip(spec.fields, spec.sizes, strict=True) for i in range(size))
@@ -281,7 +342,7 @@ def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds:
         model: Any = create_model(name, **sizes, **({"periodic": spec.periodic} if name == "unet" else {}))
     except MissingPackageError as error:
         print(f"{name}: left out ({error})", flush=True)
-        return None
+        return None, {}
     some = [train.window(i, 0, train.lengths[i]) for i in range(0, len(train), max(1, len(train) // 16))]
     constants = [fixed(train, i) for i in range(len(train))]
     frames = (grid(w.values.transpose(0, 1), spec.grid) for w in some)
@@ -296,75 +357,108 @@ def baseline(out: Path, name: str, args: Any, train: PointTrajectories, seconds:
         ])  # fmt: skip
         return GridBatch(frames[:, :-1], torch.stack([constants[i] for i in rows]), frames[:, -1:])
 
-    learn(task, batch, seconds, 1e-3, out / f"{name}.pt")
-    return task
+    return task, learn(task, batch, seconds, 1e-3, out / f"{name}.pt")
 
 
 def judge(
-    out: Path, systems: dict[str, Callable[[Tensor, int, int], Tensor]], test: PointTrajectories, args: Any,
-    results: dict[str, Any],
+    out: Path, systems: dict[str, Callable[[Tensor, int, int], Tensor]], trained: dict[str, dict[str, float]],
+    decoded: list[Tensor], test: PointTrajectories, args: Any, results: dict[str, Any],
 ) -> None:  # fmt: skip
     """Errors against time, scores and spectra of all systems on the same test trajectories."""
     scale = torch.stack([test.window(i, 0, test.lengths[i]).values.std((0, 1)) for i in range(len(test))]).mean(0)
-    trained = args.frames - GIVEN
+    ahead = args.frames - GIVEN
     curves: dict[str, dict[str, list[float]]] = {}
     spectra: dict[str, list[tuple[float, float]]] = {}
     for title, forecast in systems.items():
-        tables, bands, energies, begin = [], [], [], time.perf_counter()
+        tables, bands, energies, seconds = {}, [], [], []
         made_of: list[tuple[Tensor, Tensor]] = []
         for case in range(min(args.cases, len(test))):
             steps = min(2 * args.frames, test.lengths[case]) - GIVEN
-            whole = test.window(case, 0, GIVEN + steps)
-            frames = whole.values.transpose(0, 1)
+            frames = test.window(case, 0, GIVEN + steps).values.transpose(0, 1)
+            begin = time.perf_counter()
             samples = forecast(frames[:GIVEN], steps, case)
+            seconds.append(time.perf_counter() - begin)
             made_of.append((samples / scale, frames[GIVEN:] / scale))
-            tables.append(ensemble_errors(*made_of[-1]))
-            last = min(trained, steps) - 1
+            alone = decoded[case].transpose(0, 1)[GIVEN : GIVEN + steps]
+            tables[test.cases[case]] = forecast_errors(
+                samples, frames[GIVEN:], frames[GIVEN - 1 : GIVEN], scale=scale, decoded=alone
+            )  # fmt: skip
+            last = min(ahead, steps) - 1
             made, true = (grid(part, test.spec.grid) for part in (samples[:, last], frames[GIVEN + last][None]))
             bands.append(band_errors(made, true.expand_as(made), dim=len(test.spec.grid)).mean((0, 1)))
             pair = [energy_spectrum(part[:, :1], dim=len(test.spec.grid)) for part in (made, true)]
             energies.append(torch.stack([pair[0][1].mean(0), pair[1][1].mean(0)]))
-            if case == 0 and len(samples) > 1 and len(test.spec.grid) == 2:
+            if case == 0 and len(samples) > 1 and len(test.spec.grid) == 2 and "," not in title:
                 ensemble_page(
                     out / f"{title.replace(' ', '_')}.html", truth=grid(frames[GIVEN:], test.spec.grid)[:, 0],
                     samples=grid(samples, test.spec.grid)[:, :, 0], label=test.spec.fields[0], title=title,
                 )  # fmt: skip
-        kept = {key: torch.stack([t[key] for t in tables]).nanmean(0) for key in tables[0] if key != "rank_histogram"}
+        kept = forecast_scores(tables).curves
         curves[title] = {key: values.tolist() for key, values in kept.items()}
-        low, middle, high = torch.stack(bands).mean(0).tolist()
         wave, (ours, truth) = pair[0][0], torch.stack(energies).mean(0)
         spectra[title] = [(float(k), float(e)) for k, e in zip(wave, ours, strict=True) if k and e > 0]
         spectra["truth"] = [(float(k), float(e)) for k, e in zip(wave, truth, strict=True) if k and e > 0]
-        row = {"bands": [low, middle, high], "seconds": (time.perf_counter() - begin) / len(tables)}
-        row |= calibrated(made_of)
-        for name, place in (("first", 0), ("trained", min(trained, len(kept["crps"])) - 1), ("end", -1)):
+        row = {"bands": torch.stack(bands).mean(0).tolist(), "forecast seconds": sum(seconds) / len(seconds)}
+        row |= calibrated(made_of) | {f"training {key}": value for key, value in trained.get(title, {}).items()}
+        for name, place in (("first", 0), ("trained", min(ahead, len(kept["crps"])) - 1), ("end", -1)):
             row |= {f"{key} {name}": float(kept[key][place]) for key in ("relative_l2", "relative_l2_sample", "crps")}
+            row[f"relative_l2_decoded {name}"] = float(kept["relative_l2_decoded"][place])
             if "spread" in kept:
                 row[f"spread_skill {name}"] = float(kept["spread"][place] / kept["skill"][place])
         results[title] = row
         print(title, json.dumps(row), flush=True)
+    first = next(iter(systems))
+    curves["truth encoded and decoded"] = {"relative_l2": curves[first]["relative_l2_decoded"]}
+    results["truth encoded and decoded"] = {
+        f"relative_l2 {name}": results[first][f"relative_l2_decoded {name}"] for name in ("first", "trained", "end")
+    }
     (out / "results.json").write_text(json.dumps(results | {"curves": curves}, indent=1))
-    heads = ("system", "L2 +1", "L2 trained length", "L2 twice", "of a sample, twice", "CRPS trained", "CRPS twice",
-             "spread / skill, twice", "expected / skill", "in 90 %", "spectrum, low / middle band", "s")  # fmt: skip
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for title in systems:
-        r = results[title]
-        spread = f"{r['spread_skill end']:.2f}" if "spread_skill end" in r else "-"
-        lines.append(
-            f"| {title} | {r['relative_l2 first']:.3f} | {r['relative_l2 trained']:.3f} | {r['relative_l2 end']:.3f} | "
-            f"{r['relative_l2_sample end']:.3f} | {r['crps trained']:.3f} | {r['crps end']:.3f} | {spread} | "
-            f"{r['expected_skill']:.2f} | {r['coverage_90']:.2f} | "
-            f"{' / '.join(f'{b:.2f}' for b in r['bands'][:2])} | {r['seconds']:.1f} |"
-        )
-    (out / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    text = table([*systems, "truth encoded and decoded"], results)
+    (out / "table.md").write_text(text)
+    print(text)
     curve_picture(
-        {title: curve["relative_l2"] for title, curve in curves.items()}, out / "errors.png", xlabel="frames ahead",
-        ylabel="relative L2 error of the mean", title=f"trained to {trained} frames ahead",
+        {title: curve["relative_l2"] for title, curve in curves.items() if "," not in title}, out / "errors.png",
+        xlabel="frames ahead", ylabel="relative L2 error of the mean", title=f"trained to {ahead} frames ahead",
     )  # fmt: skip
     tradeoff_picture(
-        spectra, out / "spectrum.png", xlabel="wave number", ylabel="energy", title=f"after {trained} frames"
+        spectra, out / "spectrum.png", xlabel="wave number", ylabel="energy", title=f"after {ahead} frames"
     )  # fmt: skip
+
+
+def cells(row: dict[str, Any]) -> list[float | None]:
+    """Numbers of a line of the table, in the order of :data:`HEADS`; None where there is none."""
+    keys = ("relative_l2 first", "relative_l2 trained", "relative_l2 end", "crps trained", "crps end",
+            "spread_skill trained", "spread_skill end", "expected_skill", "coverage_90")  # fmt: skip
+    found = [row.get(key) for key in keys]
+    found += list(row.get("bands", [None, None])[:2])
+    return [*found, row.get("training steps"), row.get("training seconds"), row.get("forecast seconds")]
+
+
+def table(systems: Sequence[str], results: dict[str, Any]) -> str:
+    """All systems of one seed."""
+    lines = [f"| {' | '.join(HEADS)} |", "|" + " --- |" * len(HEADS)]
+    for title in systems:
+        lines.append(f"| {title} | {' | '.join(shown(value) for value in cells(results[title]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: float | None) -> str:
+    """A number with three decimals, a large one with four digits, a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.4g}" if value >= 100 else f"{value:.3f}"
+
+
+def over_seeds(found: Sequence[dict[str, Any]]) -> str:
+    """Mean over seeds, and the range, of everything that stands in the table."""
+    lines = [f"| {' | '.join(HEADS)} |", "|" + " --- |" * len(HEADS)]
+    for title in (name for name, row in found[0].items() if isinstance(row, dict) and "relative_l2 first" in row):
+        row = []
+        for column in zip(*(cells(results[title]) for results in found), strict=True):
+            values = [v for v in column if v is not None and not math.isnan(v)]
+            row.append(f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})" if values else "-")
+        lines.append(f"| {title} | {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
 
 
 def calibrated(forecasts: list[tuple[Tensor, Tensor]]) -> dict[str, float]:

@@ -19,6 +19,7 @@ MEANS = {
     "relative_l2": ("relative_l2",),
     "relative_l2_one": ("relative_l2_sample",),
     "relative_l2_kept": ("relative_l2_kept",),
+    "relative_l2_decoded": ("relative_l2_decoded",),
     "crps": ("crps",),
     "spread_over_skill": ("spread", "skill"),
     "expected_over_skill": ("expected", "skill"),
@@ -43,7 +44,13 @@ class ForecastScores(NamedTuple):
 
 
 def forecast_errors(
-    samples: Tensor, truth: Tensor, last: Tensor, *, scale: Tensor, expected: Tensor | None = None
+    samples: Tensor,
+    truth: Tensor,
+    last: Tensor,
+    *,
+    scale: Tensor,
+    expected: Tensor | None = None,
+    decoded: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Scores of an ensemble against time, of values that are divided by the scale of their channel.
 
@@ -53,16 +60,19 @@ def forecast_errors(
         last: ``[1, n, c]`` frame before, what to beat.
         scale: ``[c]``.
         expected: ``[t, n, c]`` expected error of the mean of the samples.
+        decoded: ``[t, n, c]`` the truth after it went through a compression, which no forecast in it can beat for long.
 
     Returns:
-        Those of :func:`meshops.metrics.ensembles.ensemble_errors`, ``relative_l2_kept`` of the frame before, and of an
-        expected error ``expected``, its root mean square, and ``coverage_90``, the share of the values within 1.645 of
-        it; ``[t]`` float64.
+        Those of :func:`meshops.metrics.ensembles.ensemble_errors`, ``relative_l2_kept`` of the frame before,
+        ``relative_l2_decoded`` of a truth that was compressed, and of an expected error ``expected``, its root mean
+        square, and ``coverage_90``, the share of the values within 1.645 of it; ``[t]`` float64.
     """
     ahead = truth / scale
     scores = ensemble_errors(samples / scale, ahead)
     kept = (last / scale).expand_as(ahead)
     scores["relative_l2_kept"] = ensemble_errors(kept.unsqueeze(0), ahead)["relative_l2"]
+    if decoded is not None:
+        scores["relative_l2_decoded"] = ensemble_errors((decoded / scale).unsqueeze(0), ahead)["relative_l2"]
     if expected is not None:
         wrong = samples.mean(0) - truth
         scores["expected"] = (expected / scale).double().square().mean((1, 2)).sqrt()

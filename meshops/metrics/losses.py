@@ -52,7 +52,7 @@ def huber(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Ten
     return segment_mean(huber_loss(length, torch.zeros_like(length), delta=0.5, reduction="none"), ptr).mean()
 
 
-def relative_errors(prediction: Tensor, truth: Tensor, ptr: Tensor) -> Tensor:
+def relative_errors(prediction: Tensor, truth: Tensor, ptr: Tensor, *, each: bool = False) -> Tensor:
     """``||p - u|| / ||u||`` of every trajectory over points, frames and channels, ``[b]``.
 
     This is what AROMA's and ENMA's code calls "relative MSE" (not squared). Values are normalised; a trajectory whose
@@ -62,10 +62,13 @@ def relative_errors(prediction: Tensor, truth: Tensor, ptr: Tensor) -> Tensor:
         prediction: ``[q, s, c]``.
         truth: Same shape.
         ptr: ``[b + 1]`` trajectory i has rows ``ptr[i]:ptr[i + 1]``.
+        each: Every one of the s frames by itself, ``[b, s]``: quiet ones count as much as loud ones.
     """
-    wrong = segment_sum((prediction - truth).square().sum((1, 2)), ptr)
-    size = segment_sum(truth.square().sum((1, 2)), ptr)
-    least = FLOOR * ptr.diff() * truth.shape[1] * truth.shape[2]
+    over = (2,) if each else (1, 2)
+    wrong = segment_sum((prediction - truth).square().sum(over), ptr)
+    size = segment_sum(truth.square().sum(over), ptr)
+    least = FLOOR * ptr.diff() * truth.shape[2] * (1 if each else truth.shape[1])
+    least = least.unsqueeze(1) if each else least
     return (wrong / torch.maximum(size, least.to(size.dtype)).clamp(min=1e-30)).sqrt()
 
 

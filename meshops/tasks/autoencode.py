@@ -9,13 +9,14 @@ trajectories are replayed in a share of the steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import reduce
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from meshops.checks import at_least
 from meshops.data.normalize import Normalizer, Statistics
@@ -27,6 +28,7 @@ from meshops.errors import InputError, listing
 from meshops.metrics.losses import relative_errors
 from meshops.nn.causal_tower import Latent, check_frames, compression
 from meshops.nn.model import judging
+from meshops.ops.segment import segment_sum
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, Task, register_task
 from meshops.tasks.report import Report, Row, means
 from meshops.tasks.windows import (
@@ -105,7 +107,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         """Task with statistics of some windows."""
         del settings
         rows = samples.windows[:: max(1, len(samples.windows) // FITTED_WINDOWS)]
-        task = cls.fitted(model, samples.spec, (samples.window(*row, samples.settings.learned) for row in rows))
+        frames = samples.settings.learned
+        task = cls.fitted(model, samples.spec, (samples.window(*row, frames) for row in rows))
+        task.begin(lambda: (samples.window(*row, frames) for row in rows))
         task._learn_from(samples)
         return task
 
@@ -121,6 +125,20 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         fixed = Normalizer.from_statistics(reduce(Statistics.merge, constants)) if constants else Normalizer.identity(0)
         return cls(model, spec, norm, fixed)
 
+    def begin(self, windows: Callable[[], Iterable[PointFrames]]) -> None:
+        """Let models that can begin as principal components of training windows do so.
+
+        Args:
+            windows: Gives them from the start each time it is called, physical units.
+        """
+        if hasattr(self.model, "fit_components"):
+            with judging(self):
+                self.model.fit_components(
+                    lambda: (
+                        self._inputs(w, self.norm(w.values.float())) for w in (p.to(self.device) for p in windows())
+                    )
+                )
+
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
         """See the base class."""
@@ -129,10 +147,10 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
 
     def batch(self, samples: AutoencodeSamples, draws: Sequence[Draw]) -> PointFrames:
         """Windows, or single frames, one after the other."""
-        return samples.read([draw.number for draw in draws])
+        return samples.read([draw.number for draw in draws], [draw.seed for draw in draws])
 
     def loss(self, batch: PointFrames) -> dict[str, Tensor]:
-        """Relative L2 error of the reconstruction, mean over trajectories, and the KL term."""
+        """Relative L2 error of the reconstruction, mean over trajectories (or their frames), and the KL term."""
         low, high = self.spec.points
         fraction = float(torch.empty(()).uniform_(low, high)) if low < high else low
         source = batch.subsample(fraction) if fraction < 1 else batch
@@ -143,8 +161,12 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             z = z + torch.randn_like(z) * (0.5 * latent.log_variance).exp()
         elif self.spec.noise and self.training:
             z = z + self.spec.noise * torch.randn_like(z)
+        whole = self.spec.relative_to == "window"
         error = relative_errors(
-            self.normalised_fields_of(z, target), self.norm(target.values), target.trajectory_ptr
+            self.normalised_fields_of(z, target),
+            self.norm(target.values),
+            target.trajectory_ptr if whole else target.ptr,
+            each=not whole,
         ).mean()
         divergence = latent.kl()
         return {"loss": error + self.spec.kl * divergence, "relative_l2": error.detach(), "kl": divergence.detach()}
@@ -183,6 +205,9 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             windows |= found
             if found:
                 rows[points.cases[case]] = means(found)
+        table = pad_sequence(
+            [self.frame_errors(window) for window in self._windows(points, range(len(rows)))], batch_first=True
+        )
         squares = {name: {key: error**2 for key, error in errors.items()} for name, errors in windows.items()}
         return Report(
             kind=self.kind,
@@ -197,6 +222,7 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
                 **({"trajectory_error": dict(self.refined)} if self.refined else {}),
             },
             columns={_key(part): f"{100 * part:g} %" for part in parts},
+            curves={"relative_l2": table.nanmean(0).tolist()} if len(table) else {},
         )
 
     def error(self, window: PointFrames, part: float = 1.0, *, seed: int = 0) -> float:
@@ -209,6 +235,30 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         parts = [(wrong[..., c].norm(), window.values[..., c].norm()) for c in self.spec.slices().values()]
         defined = [error / size.clamp(min=1e-12) for error, size in parts if float(size) > 0]
         return float(torch.stack(defined).mean()) if defined else math.nan
+
+    def frame_errors(self, window: PointFrames) -> Tensor:
+        """``[t]`` the same of every frame by itself, from all points, for a trajectory of any length."""
+        wrong = (self.through(window) - window.values).square()
+        found = []
+        for c in self.spec.slices().values():
+            error, size = (segment_sum(part[..., c].sum(2), window.ptr) for part in (wrong, window.values.square()))
+            found.append(torch.where(size > 0, error / size.clamp(min=1e-30), torch.nan).sqrt().flatten())
+        return torch.stack(found).nanmean(0)
+
+    def through(self, points: PointFrames) -> Tensor:
+        """Fields ``[q, s, c]`` of one trajectory of any length after they went through the latents, nothing generated.
+
+        In segments one after the other; the last one ends where the trajectory ends, and counts where it is new.
+        """
+        factor, frames = self.model.time_factor, points.frames
+        length = min(self.spec.frames, 1 + (frames - 1) // factor * factor)
+        parts = []
+        for first in range(0, frames, length):
+            begin = min(first, frames - length)
+            made = self.reconstruct(points.crop(begin, length))
+            new = int(points.ptr[first] - points.ptr[begin]) if points.moving else 0
+            parts.append(made[new:] if points.moving else made[:, first - begin :])
+        return torch.cat(parts, 0 if points.moving else 1)
 
     def encode(self, source: PointFrames) -> Tensor:
         """Latents ``[b, d, t_z, *cells]`` of ``1 + f m`` :func:`meshops.point_frames`; errors as :meth:`latents_of`."""
@@ -260,6 +310,12 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         settings = samples.settings
         for number in (settings.frames, settings.learned):
             check_frames(number, self.model.time_factor)
+        factor = self.model.time_factor
+        if settings.learned < 1 + factor and factor > 1:
+            raise InputError(
+                f"examples of {settings.learned} frames are shorter than what the model compresses, {factor} frames "
+                f"into one; give task.frames and task.learn_frames at least {1 + factor}, or layers without 'time'"
+            )
         self.asked = {"parts": settings.test_points, "cases": settings.cases}
         self.cases = max(self.cases, samples.cases)
         frame = samples.window(0, 0, 1)
@@ -282,6 +338,13 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             window = points.window(case, start, frames, stride)
             found[f"{case} {start}"] = {_key(part): self.error(window, part, seed=start) for part in parts}
         return found
+
+    def _windows(self, points: PointTrajectories, cases: Iterable[int]) -> Iterator[PointFrames]:
+        """The windows of :meth:`_errors` of some trajectories."""
+        frames, stride = self.spec.frames, self.spec.stride
+        for case in cases:
+            for start in spread(max(0, points.lengths[case] - (frames - 1) * stride), JUDGED_WINDOWS):
+                yield points.window(case, start, frames, stride)
 
     def _inputs(self, points: PointFrames, values: Tensor) -> PointFrames:
         """Points with these values, their constants normalised."""

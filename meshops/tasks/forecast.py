@@ -23,6 +23,7 @@ from meshops.nn.known_frames import ASKED, Known, TaskName
 from meshops.nn.model import judging
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import Stored, Task
+from meshops.tasks.latent_steps import ask, march
 from meshops.tasks.segments import GenerateSettings, GenerateSpec
 
 
@@ -48,11 +49,17 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
             squared units, from trajectories that were held out (:func:`meshops.tasks.forecast_scores.calibrate`); None:
             not known.
         calibration: How it was found.
+        carry: ``[frames, c]`` share of what the auto-encoder lost of the last given frame that is still lost so many
+            frames later (:func:`meshops.tasks.carry.learn_carry`), and that forecasts give back; None: nothing.
+        weight: ``[d]`` of every channel of the latent in the loss.
+        change_scale: ``[d]`` of changes from a latent frame to the next, of generators of steps.
     """
 
-    remembered = ("missing_variance", "calibration")
+    remembered = ("missing_variance", "calibration", "carry")
     model: Any
     spec: GenerateSpec
+    weight: Tensor
+    change_scale: Tensor
 
     def __init__(
         self, model: nn.Module, spec: GenerateSpec, norm: Normalizer, parameter_norm: QuantityNormalizer
@@ -61,6 +68,10 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         self.norm, self.parameter_norm = norm, parameter_norm
         self.asked = GenerateSettings().asked()
         self.missing_variance: Tensor | None = None
+        self.carry: Tensor | None = None
+        ones = torch.ones(spec.latent[0])
+        self.register_buffer("weight", ones, persistent=spec.weigh)
+        self.register_buffer("change_scale", ones.clone(), persistent=bool(spec.history))
         self.calibration: dict[str, Stored] = {}
 
     @property
@@ -176,6 +187,10 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         """
         factor, segment = self.spec.time_factor, self.spec.frames
         check_run("given", given.frames, segment - 1, factor)
+        if self.spec.history:
+            if overlap is not None:
+                raise InputError("overlap is of windows, and this generator goes step by step; leave it out")
+            return self._stepped(given, frames, queries, samples, parameters, seed, how)
         shared = min(1 + factor, 1 + (segment - given.frames - 1) // factor * factor) if overlap is None else overlap
         check_run("overlap", shared, segment - given.frames, factor)
         check_counts(1, frames=frames, samples=samples)
@@ -188,18 +203,62 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
         told = self.parameter_norm.rows(parameters, len(known.latent))
         generator = torch.Generator().manual_seed(seed)
         made: list[Tensor] = []
+        lost = None
         first, skip = -given.frames, given.frames  # first frame of the window; the first predicted one is 0
         while True:
             latent = self.sample(known, parameters=told, generator=generator, **how)[0]
             fields = self._fields(latent, target.around(first, segment))  # [samples, segment, q, c]
             made.append(fields[:, skip:])
+            if lost is None and queries is None:
+                lost = given.series()[-1] - fields[:, given.frames - 1]
             if first + segment >= frames:
-                return torch.cat(made, 1)[:, :frames]
+                return self._given_back(torch.cat(made, 1)[:, :frames], lost)
             tail = fields if between is target else self._fields(latent, between.around(first, segment))
             first, skip = first + segment - shared, shared
             places = between.around(first, shared)
             windows = [places.filled(part[-shared:]) for part in tail.to(given.pos)]
             known = self._known({0: PointFrames.batch(windows)}, "forward")
+
+    def _stepped(
+        self, given: PointFrames, frames: int, queries: PointFrames | None, samples: int,
+        parameters: Mapping[str, float] | None, seed: int, how: Sampling,
+    ) -> Tensor:  # fmt: skip
+        """:meth:`forecast` of a generator of steps: all latent frames first, then decoded as one trajectory."""
+        check_counts(1, frames=frames, samples=samples)
+        if how.get("guidance", 1.0) != 1.0:
+            raise InputError("guidance is of generators of whole segments; use guidance 1")
+        factor = self.spec.time_factor
+        _check_points(given, frames, queries, given.frames)
+        target = given if queries is None else queries
+        known = self.norm(self.autoencoder.encode(given).to(self.device), axis=1)
+        known = known.repeat_interleave(1 if self.spec.deterministic else samples, 0)
+        told = self.parameter_norm.rows(parameters, len(known))
+        if told is not None:
+            told = self.parameter_norm(told)
+        last = -(-(given.frames + frames - 1) // factor)  # number of the latent frame that holds the last one
+        with judging(self):
+            change = ask(
+                self.model,
+                {"parameters": told, "given": torch.full((len(known),), told is not None, device=self.device)},
+            )
+            latent = march(
+                known, 1 + last, change, length=self.spec.history, scale=self.change_scale,
+                deterministic=self.spec.deterministic, steps=how.get("steps", 10),
+                method=how.get("method", "midpoint"), generator=torch.Generator().manual_seed(seed),
+            )  # fmt: skip
+            latent = self.norm.inverse(latent, axis=1)
+        fields = self._fields(latent, target.around(-given.frames, 1 + factor * last))
+        lost = given.series()[-1] - fields[:, given.frames - 1] if queries is None else None
+        return self._given_back(fields[:, given.frames : given.frames + frames], lost)
+
+    def _given_back(self, fields: Tensor, lost: Tensor | None) -> Tensor:
+        """Forecasts ``[b, t, q, c]`` with what is carried on of ``lost [b, q, c]``."""
+        if self.carry is None or lost is None:
+            return fields
+        factor = self.carry.to(fields)[: fields.shape[1]]
+        return torch.cat([
+            fields[:, : len(factor)] + factor[:, None] * lost.to(fields).unsqueeze(1), fields[:, len(factor) :]
+        ], 1)  # fmt: skip
 
     def complete(
         self,
@@ -235,6 +294,11 @@ class Forecaster(Task[Any, dict[str, Tensor]]):
                 f"{queries.frames}"
             )
         check_counts(1, samples=samples)
+        if self.spec.history:
+            raise InputError(
+                "this generator goes step by step and forecasts only; call forecast, or train one of whole segments "
+                "(task.history: 0)"
+            )
         known = self._known(runs, ASKED[0 in runs, any(runs)], samples)
         told, generator = self.parameter_norm.rows(parameters, len(known.latent)), torch.Generator().manual_seed(seed)
         latent, found = self.sample(known, parameters=told, generator=generator, **how)

@@ -25,6 +25,7 @@ from meshops.tasks.report import Report
 COLUMNS = {
     "relative_l2": "relative L2",
     "relative_l2_one": "of a sample",
+    "relative_l2_decoded": "truth decoded",
     "crps": "CRPS",
     "spread_over_skill": "spread / skill",
     "expected_over_skill": "expected / skill",
@@ -40,6 +41,7 @@ class Trial(NamedTuple):
         last: ``[1, n, c]`` last frame that was given.
         rest: What happened after it.
         fields: ``[k, t, n, c]`` forecasts of that.
+        decoded: ``[t, n, c]`` what happened, encoded and decoded: the share of the auto-encoder in the error.
         seconds: Time they took.
     """
 
@@ -47,6 +49,7 @@ class Trial(NamedTuple):
     last: Tensor
     rest: PointFrames
     fields: Tensor
+    decoded: Tensor
     seconds: float
 
 
@@ -129,11 +132,12 @@ def judge_forecasts(
 
     Returns:
         ``curves``: mean over trajectories of every score of
-        :func:`meshops.metrics.ensembles.ensemble_errors` against time, and ``relative_l2_kept`` of the last given
-        frame; ``mean``: ``relative_l2`` (of the ensemble mean), ``relative_l2_one`` (of a sample),
-        ``relative_l2_kept`` and ``crps``, means over time; of a generator that was calibrated
-        ``expected_over_skill`` and ``coverage_90``, the share of values within 1.645 expected errors of the mean (0.86
-        for a reliable ensemble of 8 that lacks nothing: its variance is a guess from 8). ``spread``, ``skill`` and
+        :func:`meshops.metrics.ensembles.ensemble_errors` against time, ``relative_l2_kept`` of the last given frame,
+        and ``relative_l2_decoded`` of the truth that was only encoded and decoded; ``mean``: ``relative_l2`` (of the
+        ensemble mean), ``relative_l2_one`` (of a sample), ``relative_l2_kept``, ``relative_l2_decoded`` and ``crps``,
+        means over time; of a generator that was calibrated ``expected_over_skill`` and ``coverage_90``, the share of
+        values within 1.645 expected errors of the mean (0.86 for a reliable ensemble of 8 that lacks nothing: its
+        variance is a guess from 8). ``spread``, ``skill`` and
         ``expected`` are averaged as squares. ``details``: on grids ``bands_sample`` and ``bands_mean``, errors of the
         power spectrum at the last step, low to high, of a sample and of the ensemble mean; ``seconds_per_forecast``.
 
@@ -158,7 +162,7 @@ def judge_forecasts(
         calibrated = task.missing_variance is not None and (task.spec.deterministic or samples > 1)
         expected = task.expected_error(fields) if calibrated else None
         scale = task.autoencoder.norm.scale.cpu()
-        tables[name] = forecast_errors(fields, truth, trial.last, scale=scale, expected=expected)
+        tables[name] = forecast_errors(fields, truth, trial.last, scale=scale, expected=expected, decoded=trial.decoded)
         if data.spec.grid:
             bands.append(forecast_bands(fields[:, -1], truth[-1], grid=data.spec.grid, spacing=data.spec.spacing))
         if folder is not None and len(tables) == 1:
@@ -214,7 +218,9 @@ def _forecasts(
         begin = time.perf_counter()
         queries = rest if whole.moving else None
         fields = task.forecast(whole.crop(0, given), rest.frames, queries=queries, parameters=parameters, **how)
-        yield Trial(case, whole.series()[given - 1 : given], rest, fields, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        decoded = whole.series(task.autoencoder.through(whole))[given:]
+        yield Trial(case, whole.series()[given - 1 : given], rest, fields, decoded, seconds)
 
 
 def _horizon(task: Forecaster, given: int | None, steps: int | None) -> tuple[int, int]:
@@ -242,5 +248,6 @@ def _report(tables: Mapping[str, Mapping[str, Tensor]], first: int, samples: int
     )
     if tables:
         report.baselines["last given frame kept"] = {"relative_l2": found.mean["relative_l2_kept"]}
+        report.baselines["truth encoded and decoded"] = {"relative_l2": found.mean["relative_l2_decoded"]}
         report.details["rank_histogram"] = found.ranks.tolist()
     return report

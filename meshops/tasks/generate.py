@@ -17,14 +17,17 @@ from torch import Tensor, nn
 
 from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer, QuantityNormalizer, Statistics
+from meshops.data.point_frames import PointFrames
 from meshops.errors import InputError
 from meshops.nn.causal_tower import check_run
 from meshops.nn.flow import draw_times, flow_pair, masked_loss
 from meshops.nn.known_frames import draw_known
 from meshops.tasks.autoencode import AutoencodeTask
 from meshops.tasks.base import ALONE, CaseSource, Context, Draw, Plain, register_task
+from meshops.tasks.carry import learn_carry
 from meshops.tasks.forecast import Forecaster
 from meshops.tasks.forecast_scores import calibrate, judge_forecasts
+from meshops.tasks.latent_steps import ask, change_scale, decoder_gain, step_loss
 from meshops.tasks.latents import encoded_segments
 from meshops.tasks.report import Report
 from meshops.tasks.segments import GenerateSamples, GenerateSettings, GenerateSpec
@@ -63,7 +66,7 @@ class GenerateTask(Forecaster):
             points,
             every=settings.every or max(1, frames // 2),
             stride=stride,
-            runs=settings.tasks[1] + settings.tasks[2] > 0,
+            runs=settings.tasks[1] + settings.tasks[2] > 0 and not settings.history,
             reuse=context.reuse,
             context=context,
         )
@@ -83,6 +86,7 @@ class GenerateTask(Forecaster):
         assert isinstance(settings, GenerateSettings)
         task = cls.fitted(model, samples.spec, samples.latents["latents"], samples.latents["parameters"])
         task.attach({"autoencoder": samples.autoencoder})
+        task.weigh(samples.points.window(0, 0, samples.spec.frames, settings.stride))
         task.asked = settings.asked()
         return task
 
@@ -90,7 +94,17 @@ class GenerateTask(Forecaster):
     def fitted(cls, model: nn.Module, spec: GenerateSpec, latents: Tensor, parameters: Tensor) -> Self:
         """Task with statistics of training latents ``[m, d, t, *cells]`` and parameters ``[m, g]``."""
         norm = Normalizer.from_statistics(Statistics.of(latents.movedim(1, -1).flatten(0, -2)))
-        return cls(model, spec, norm, QuantityNormalizer.fitted(parameters, spec.parameters, spec.logarithmic))
+        task = cls(model, spec, norm, QuantityNormalizer.fitted(parameters, spec.parameters, spec.logarithmic))
+        if spec.history:
+            task.change_scale.copy_(change_scale(norm(latents, axis=1)))
+        return task
+
+    def weigh(self, window: PointFrames) -> None:
+        """Where the spec asks for it, find what the decoder does with every channel, from a training segment."""
+        if self.spec.weigh:
+            gain = decoder_gain(self.autoencoder, window, self.norm.scale)
+            gain = gain * self.change_scale.square() if self.spec.history else gain
+            self.weight.copy_(gain / gain.mean())
 
     @classmethod
     def empty(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
@@ -112,6 +126,11 @@ class GenerateTask(Forecaster):
         """
         clean = self.norm(batch["latents"], axis=1)
         b, device = len(clean), clean.device
+        if self.spec.history:
+            parameters, given = self._draw_parameters(batch["parameters"])
+            change = ask(self.model, {"parameters": parameters, "given": given})
+            total = step_loss(clean, change, scale=self.change_scale, weight=self.weight, **self.spec.step())
+            return {"loss": total, "latent": total.detach()}
         known = draw_known(clean, self.norm(batch["runs"], axis=1), self.spec.tasks)
         parameters, given = self._draw_parameters(batch["parameters"])
         r = torch.zeros(b) if self.spec.deterministic else draw_times(b, law=self.spec.law)
@@ -122,7 +141,9 @@ class GenerateTask(Forecaster):
             noisy_parameters, wanted_parameters = flow_pair(parameters, torch.randn_like(parameters), r)
             told["noisy_parameters"] = torch.zeros_like(parameters) if self.spec.deterministic else noisy_parameters
         made = self.model(noisy, known.latent, known.observed, r, known.task, **told)
-        total = masked_loss(made.latent, clean if self.spec.deterministic else target, known.wanted())
+        root = self.weight.sqrt().view(1, -1, *(1,) * (clean.dim() - 2))
+        aim = clean if self.spec.deterministic else target
+        total = masked_loss(root * made.latent, root * aim, known.wanted())
         out = {"loss": total, "latent": total.detach()}
         if made.parameters is not None and parameters is not None and given is not None:
             aim = parameters if self.spec.deterministic else wanted_parameters
@@ -144,9 +165,16 @@ class GenerateTask(Forecaster):
         """Calibrate the spread on the held-out trajectories."""
         del context
         held = range(samples.cases, len(samples.points))
-        if not held:
-            return ()
         out = []
+        if samples.settings.carry:
+            given = samples.settings.given or min(1 + self.spec.time_factor, self.spec.frames - self.spec.time_factor)
+            self.carry = learn_carry(
+                self.autoencoder, samples.points, range(samples.cases), given=given, stride=samples.settings.stride
+            )
+            share = float(self.carry[0].mean())
+            out.append(f"given back of what the auto-encoder lost of the last frame: {share:.2f} one frame later")
+        if not held:
+            return out
         if samples.autoencoder.cases > samples.cases:
             out.append(
                 "note: the auto-encoder was trained on held-out trajectories too; it will lose more of new ones than "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from meshops.checks import check_counts
+from meshops.checks import check_amounts, check_counts
 from meshops.data.normalize import logarithmic
 from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.errors import InputError
@@ -30,6 +30,11 @@ class FlowSettings:
         law: Of the time on the path: uniform or logit_normal.
         deterministic: One evaluation instead of a flow.
         identify: Parameters of the equation can be generated too.
+        history: Latent frames from which the next one is learnt, step by step (:mod:`meshops.tasks.latent_steps`); only
+            forecasts then. 0: whole segments at once.
+        jitter: Noise on the latent frames a step sees in training: largest standard deviation, over that of the latent.
+            Steps then lead back from where earlier ones went astray.
+        weigh: The loss counts every channel of the latent by what the decoder makes of it.
     """
 
     tasks: tuple[float, float, float, float] = (0.45, 0.15, 0.2, 0.2)
@@ -37,6 +42,9 @@ class FlowSettings:
     law: Law = "uniform"
     deterministic: bool = False
     identify: bool = False
+    history: int = 0
+    jitter: float = 0.0
+    weigh: bool = False
 
     def __post_init__(self) -> None:
         """Check shares and law."""
@@ -45,6 +53,10 @@ class FlowSettings:
             raise InputError(f"tasks needs four shares, not all 0 ({', '.join(TASKS)}), got {tuple(tasks)}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be in [0, 1), got {self.dropout}")
+        check_counts(0, "task.", history=self.history)
+        check_amounts("task.", jitter=self.jitter)
+        if self.history and self.identify:
+            raise InputError("a generator of steps (task.history) identifies no parameters; set identify: false")
         if self.law not in get_args(Law):
             raise InputError(f"task.law must be one of {', '.join(get_args(Law))}, got '{self.law}'")
 
@@ -61,6 +73,8 @@ class GenerateSettings(FlowSettings):
         steps: Frames they predict; default: to twice the end of a segment, where trajectories are that long.
         samples: Size of their ensembles; a deterministic model gives one.
         cases: Test trajectories at most; 0: all.
+        carry: Forecasts give back what the auto-encoder lost of the last given frame, as long as it lasts
+            (:mod:`meshops.tasks.carry`).
     """
 
     start: str = ""
@@ -70,6 +84,7 @@ class GenerateSettings(FlowSettings):
     steps: int | None = None
     samples: int = 8
     cases: int = 0
+    carry: bool = False
 
     def __post_init__(self) -> None:
         """Check every number."""
@@ -93,12 +108,14 @@ class GenerateSpec(FlowSettings, Spec):
         time_factor: Frames per latent frame.
         parameters: Names of the parameters of the equation.
         logarithmic: Which of them are learnt by their logarithm.
+        periodic: Whether the ends of each axis meet.
     """
 
     latent: tuple[int, ...]
     time_factor: int
     parameters: tuple[str, ...] = ()
     logarithmic: tuple[bool, ...] = ()
+    periodic: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the shares."""
@@ -107,6 +124,10 @@ class GenerateSpec(FlowSettings, Spec):
             raise InputError(
                 "segments of one latent frame have nothing to forecast; train the auto-encoder on more frames, or only "
                 "generation: tasks (0, 0, 0, 1)"
+            )
+        if self.history >= self.latent_frames:
+            raise InputError(
+                f"task.history must be below the {self.latent_frames} latent frames of a segment, got {self.history}"
             )
         allowed_shares(self.tasks, self.latent_frames)
 
@@ -120,15 +141,20 @@ class GenerateSpec(FlowSettings, Spec):
         """Frames of a segment."""
         return 1 + (self.latent_frames - 1) * self.time_factor
 
+    def step(self) -> dict[str, Any]:
+        """How a step is learnt."""
+        return {"length": self.history, "law": self.law, "deterministic": self.deterministic, "jitter": self.jitter}
+
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know."""
         return {
             "latent_channels": self.latent[0],
-            "latent_frames": self.latent[1],
+            "latent_frames": self.history + 1 if self.history else self.latent[1],
             "latent_cells": list(self.latent[2:]),
             "num_parameters": len(self.parameters),
             "deterministic": self.deterministic,
             "identify": self.identify,
+            "periodic": list(self.periodic) or None,
         }
 
 
@@ -162,6 +188,7 @@ class GenerateSamples(Samples):
             "time_factor": self.autoencoder.model.time_factor,
             "parameters": self.points.spec.parameters,
             "logarithmic": logarithmic(self.latents["parameters"]),
+            "periodic": self.points.spec.periodic,
         }
         self.spec: GenerateSpec = GenerateSpec.from_dict(asdict(self.settings) | found)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from meshops.checks import check_amounts, check_counts, check_fractions
 from meshops.data.point_frames import PointFrames
+from meshops.data.symmetry import check_symmetries, moved
 from meshops.datasets.point_trajectories import PointSpec, PointTrajectories
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Plain, Samples, Spec, training_count
@@ -25,6 +27,8 @@ class WindowSettings:
         targets: Points the loss looks at in every graph; 0: all that are read.
         kl: Weight of the Kullback-Leibler term, for models with kl: true.
         noise: Standard deviation of noise on the latents.
+        relative_to: The loss is the error over the size of the ``"window"``, or of every ``"frame"`` by itself, which
+            lets quiet frames count as much as loud ones.
     """
 
     frames: int = 21
@@ -33,6 +37,7 @@ class WindowSettings:
     targets: int = 0
     kl: float = 1e-4
     noise: float = 0.01
+    relative_to: Literal["window", "frame"] = "window"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,8 @@ class AutoencodeSettings(WindowSettings):
         fields: Fields to compress; default: all the dataset has.
         learn_frames: Frames of a training example, 1 + f j; 0: all of them. Short ones give more steps, less alike.
         most_points: Points of every graph that are read at most; 0: all.
+        augment: Where the equation allows: ``shift`` along periodic axes, mirror images (``flip``), quarter ``turn``;
+            a new draw for every example, see :mod:`meshops.data.symmetry`.
         start: Checkpoint to continue from: an auto-encoder that was trained before.
         refine: Learn single frames instead (stage 2): convolutions in time stay as they are, trajectories are replayed.
         replay: Share of the steps with trajectories when refining.
@@ -53,6 +60,7 @@ class AutoencodeSettings(WindowSettings):
     fields: tuple[str, ...] | None = None
     learn_frames: int = 0
     most_points: int = 0
+    augment: tuple[str, ...] = ()
     start: str = ""
     refine: bool = False
     replay: float = 0.5
@@ -65,6 +73,8 @@ class AutoencodeSettings(WindowSettings):
         check_counts(0, "task.", most_points=self.most_points, targets=self.targets, cases=self.cases)
         check_amounts("task.", kl=self.kl, noise=self.noise)
         check_fractions("task.", replay=self.replay)
+        if self.relative_to not in ("window", "frame"):
+            raise InputError(f"task.relative_to must be window or frame, got '{self.relative_to}'")
         if len(self.points) != 2 or not 0 < self.points[0] <= self.points[1] <= 1:
             raise InputError(f"points must be two fractions 0 < least <= most <= 1, got {tuple(self.points)}")
         check_parts(self.test_points, "task.test_points")
@@ -136,6 +146,7 @@ class AutoencodeSamples(Samples):
     def __init__(
         self, points: PointTrajectories, spec: AutoencodeSpec, settings: AutoencodeSettings, cases: int
     ) -> None:
+        check_symmetries(settings.augment, points.spec)
         self.points, self.spec, self.settings, self.cases = points, spec, settings, cases
         self.held_out = range(cases, len(points))
         lengths = points.lengths[:cases]
@@ -155,13 +166,25 @@ class AutoencodeSamples(Samples):
         """Trajectories and fields."""
         return f"{len(self.points)} trajectories, fields {', '.join(self.spec.fields)}"
 
-    def read(self, numbers: Sequence[int]) -> PointFrames:
-        """Samples by their numbers; the first one decides whether they are windows or single frames."""
+    def read(self, numbers: Sequence[int], seeds: Sequence[int] | None = None) -> PointFrames:
+        """Samples by their numbers; the first one decides whether they are windows or single frames.
+
+        Args:
+            numbers: Of samples.
+            seeds: Of what is drawn about each, where ``task.augment`` moves them; None: they stay.
+        """
         if numbers[0] < self.border:
             chosen, frames = [self.windows[i % len(self.windows)] for i in numbers], self.settings.learned
         else:
             chosen, frames = [self.singles[i % len(self.singles)] for i in numbers], 1
-        return PointFrames.batch([self.window(*place, frames) for place in chosen])
+        windows = [self.window(*place, frames) for place in chosen]
+        if seeds is not None and self.settings.augment:
+            draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+            windows = [
+                moved(window, self.points.spec, self.settings.augment, generator=draw)
+                for window, draw in zip(windows, draws, strict=True)
+            ]
+        return PointFrames.batch(windows)
 
     def window(self, index: int, start: int, frames: int) -> PointFrames:
         """Some frames of a trajectory; the same points of it in every window, all of them in a single frame."""

@@ -18,6 +18,7 @@ CURVES = {
     "relative_l2": "mean of the ensemble",
     "relative_l2_sample": "one sample",
     "relative_l2_kept": "last given frame kept",
+    "relative_l2_decoded": "truth encoded and decoded",
 }
 
 
@@ -81,7 +82,7 @@ def forecast_curves(path: Path, curves: Mapping[str, Sequence[float]], *, traine
         curves: ``relative_l2`` of the mean, ``relative_l2_sample`` and ``relative_l2_kept``, among others.
         trained: Frames ahead that the generator was trained for.
     """
-    lines = {label: curves[key] for key, label in CURVES.items()}
+    lines = {label: curves[key] for key, label in CURVES.items() if key in curves}
     title = f"forecast; trained to {trained} frames ahead"
     curve_picture(lines, path, xlabel="frames ahead", ylabel="relative L2 error", title=title)
     return path

@@ -103,6 +103,45 @@ def test_options_learn() -> None:
         assert not idle, idle
 
 
+@torch.no_grad()
+def test_with_a_straight_path_it_starts_as_the_components_of_blocks() -> None:
+    model = autoencoder(subcells=3, latent_channels=5)
+    windows = [PointFrames.resting(torch.rand(90, 2), torch.randn(5, 90, 2)) for _ in range(6)]
+    model.fit_components(lambda: iter(windows))
+    source, path = windows[0], model.path
+    assert path is not None
+    z = encode(model, source)
+    near = model.neighborhood(source.pos, source.ptr)
+    torch.testing.assert_close(z, path.encode(path.spread(path.resample(source.values, near), 5)))
+    assert float(z.abs().max()) > 0
+    queries = frames(points=40)
+    plain = path.read(path.rows(path.decode(z), 5), path.stencil(queries.pos, queries.graph))
+    torch.testing.assert_close(model.decode_frames(z, queries), plain)
+    walk = source.by_frame()  # points that could move
+    torch.testing.assert_close(encode(model, walk), z, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.decode_frames(z, walk).view(5, 90, 2).transpose(0, 1), model.decode_frames(z, source), rtol=1e-4,
+        atol=1e-5,
+    )  # fmt: skip
+    near = model.grid.to_points(queries.pos)
+    with pytest.raises(InputError, match=r"give stencil=path\.stencil"):
+        model.decode(z, near, series=5)
+
+
+def test_the_tower_learns_beside_the_straight_path() -> None:
+    model = autoencoder(subcells=3)
+    source = frames()
+    for step in range(6):  # what starts at zero hides what is before it at first
+        model.zero_grad()
+        z = model.encode_frames(source).mean
+        model.decode_frames(z, source).sub(source.values).square().mean().backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(p.grad if p.grad is not None else 0.0, alpha=-1e-2)
+        idle = [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+        assert not idle or step < 5, idle
+
+
 def test_latents_are_bounded() -> None:
     model, source = autoencoder(), frames()
     near = model.neighborhood(source.pos, source.ptr)
@@ -206,3 +245,35 @@ def test_generator_error_messages() -> None:
         EchoGenerator(3, 4, (4, 4), identify=True)
     made = create_model("echogenerator", latent_channels=2, latent_frames=3, latent_cells=[4])
     assert isinstance(made, EchoGenerator)
+
+
+@pytest.mark.parametrize("periodic", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("fold", [False, True])
+def test_along_periodic_axes_a_shifted_latent_gives_the_shifted_answer(periodic: tuple[bool, ...], fold: bool) -> None:
+    model = generator(periodic=periodic, fold_time=fold, local=fold, absolute=False, whole_periods=True).double()
+    noisy, known, observed, r, task = inputs()
+    noisy, known, r = noisy.double(), known.double(), r.double()
+    out = model(noisy, known, observed, r, task).latent
+    for axis, wraps in zip((3, 4), periodic, strict=True):
+        moved = model(noisy.roll(1, axis), known.roll(1, axis), observed, r, task).latent
+        assert torch.allclose(moved, out.roll(1, axis), atol=1e-4) == wraps
+    placed = generator(
+        periodic=periodic, fold_time=fold, local=fold, whole_periods=True
+    ).double()  # absolute positions know where they are
+    out = placed(noisy, known, observed, r, task).latent
+    assert not torch.allclose(
+        placed(noisy.roll(1, 3), known.roll(1, 3), observed, r, task).latent, out.roll(1, 3), atol=1e-4
+    )
+
+
+def test_folded_frames_lose_none_of_the_contract() -> None:
+    model = generator(fold_time=True, local=True)
+    noisy, known, observed, r, task = inputs()
+    out = model(noisy, known, observed, r, task).latent
+    assert out.shape == noisy.shape
+    other = torch.where(observed.view(2, 1, 4, 1, 1), known, torch.randn_like(known))
+    torch.testing.assert_close(model(noisy, other, observed, r, task).latent, out)
+    out.square().mean().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    with pytest.raises(InputError, match="local needs fold_time: true and identify: false"):
+        generator(local=True)

@@ -12,6 +12,7 @@ from meshops.models.echo import EchoAutoencoder, EchoGenerator
 from meshops.surrogate import Surrogate, load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, GenerateTask
 from meshops.tasks.base import Made
+from meshops.tasks.carry import learn_carry
 from meshops.tasks.segments import GenerateSpec
 from meshops.tasks.windows import AutoencodeSpec
 
@@ -345,3 +346,66 @@ def test_error_messages() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         AutoencodeSettings(**wrong)
+
+
+def test_steps_go_on_for_any_length_without_encoding_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made, given = generator(history=2, weigh=True), frames().crop(0, 3)
+    calls: list[int] = []
+    plain = AutoencodeTask.encode
+
+    def counted(self: AutoencodeTask, source: PointFrames) -> Any:
+        calls.append(source.frames)
+        return plain(self, source)
+
+    monkeypatch.setattr(AutoencodeTask, "encode", counted)
+    long = made.forecast(given, 23, samples=2, steps=2)  # segments have nine frames
+    assert calls == [3] and long.shape == (2, 23, 40, 3) and not torch.equal(long[0], long[1])
+    torch.testing.assert_close(made.forecast(given, 6, samples=2, steps=2), long[:, :6], rtol=1e-4, atol=1e-4)
+    elsewhere = made.forecast(given, 6, queries=frames(points=11).crop(0, 3), samples=2, steps=2)
+    assert elsewhere.shape == (2, 6, 11, 3)
+    walk = moving()
+    out = made.forecast(walk.crop(0, 3), 6, queries=walk.crop(3, 6), samples=2, steps=2)
+    assert out.shape == (2, 6, 40, 3)
+    assert made.forecast(given.crop(0, 1), 4, samples=2, steps=2).shape == (2, 4, 40, 3)  # less than the history
+    made.carry = torch.tensor([[0.5, 0.5, 1.0], [0.25, 0.0, 0.0]])
+    Surrogate(made).save(tmp_path / "g.ckpt")
+    again = load(tmp_path / "g.ckpt").task
+    assert isinstance(again, GenerateTask) and again.carry is not None
+    back = again.forecast(given, 6, samples=2, steps=2)
+    known = made.autoencoder.encode(given)
+    lost = given.series()[-1] - given.series(made.autoencoder.decode(known, given))[-1]
+    for step in range(2):
+        wanted = long[:, step] + made.carry[step] * lost
+        torch.testing.assert_close(back[:, step], wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(back[:, 2:], long[:, 2:6], rtol=1e-4, atol=1e-4)
+    one = generator(history=2, deterministic=True)
+    assert one.forecast(given, 5, samples=4).shape == (1, 5, 40, 3)
+    with pytest.raises(InputError, match="goes step by step and forecasts only; call forecast"):
+        made.complete({0: given}, frames())
+    with pytest.raises(InputError, match="overlap is of windows"):
+        made.forecast(given, 4, overlap=1)
+
+
+class Still:
+    """Trajectories at hand."""
+
+    def __init__(self, windows: list[PointFrames]) -> None:
+        self.windows, self.lengths = windows, [w.frames for w in windows]
+
+    def window(self, index: int, start: int, count: int, stride: int = 1) -> PointFrames:
+        return self.windows[index].pick(range(start, start + count * stride, stride))
+
+
+def test_what_is_carried_on_is_least_squares() -> None:
+    encoder, data = autoencoder(), Still([frames(count=14, seed=s) for s in (5, 6)])
+    found = learn_carry(encoder, data, range(2), given=3)  # type: ignore[arg-type]
+    rows = []
+    for index in range(2):
+        for first in (0, 2, 3, 5):
+            window = data.window(index, first, 9)
+            rows.append(window.values - encoder.through(window))
+    lost = torch.cat(rows)  # [n, t, c]
+    for step in range(6):
+        for c in range(3):
+            slope = torch.linalg.lstsq(lost[:, 2, c : c + 1], lost[:, 3 + step, c : c + 1]).solution
+            assert float(found[step, c]) == pytest.approx(float(slope), abs=1e-4)

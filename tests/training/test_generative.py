@@ -20,6 +20,7 @@ from meshops.solvers.registry import drawn, generate
 from meshops.surrogate import load
 from meshops.tasks import AutoencodeSettings, AutoencodeTask, Context, Draw, GenerateSettings, GenerateTask
 from meshops.tasks.base import CaseSource
+from meshops.tasks.carry import learn_carry
 from meshops.tasks.forecast_scores import calibrate
 from meshops.tasks.latents import encoded_segments
 from meshops.training import DataConfig, RunConfig, TrainConfig, train
@@ -83,6 +84,11 @@ def test_autoencoder_is_judged_by_part_of_the_points(autoencoder: Path, data: Pa
     again = made.evaluate(opened(data))
     assert (again.mean, again.cases) == (metrics["mean"], metrics["cases"])
     assert "100 %" in again.table()
+    windows = [points(data).window(0, start, 5) for start in (0, 7)]
+    slow = torch.stack(
+        [(made.reconstruct(w) - w.values).norm(dim=(0, 2)) / w.values.norm(dim=(0, 2)) for w in windows]
+    )  # fmt: skip
+    assert again.curves["relative_l2"] == pytest.approx(slow.mean(0).tolist(), rel=1e-4)
     other = made.evaluate(opened(data), parts=(0.5,), cases=1)
     assert other.mean == {"rel_l2@0.5": metrics["mean"]["rel_l2@0.5"]}
     with pytest.raises(InputError, match="parts must be parts of the points"):
@@ -178,6 +184,36 @@ def test_a_list_of_graphs_is_compressed() -> None:
     assert set(task.evaluate(graphs, cases=2).cases) == {"0", "1"}
 
 
+def test_examples_are_moved_by_the_seed_of_their_draw(data: Path, tmp_path: Path) -> None:
+    settings = AutoencodeSettings(fields=("vorticity",), frames=5, augment=("shift", "turn"), relative_to="frame")
+    samples = AutoencodeTask.samples(opened(data, "train"), settings)
+    arguments = samples.spec.model_arguments() | {key: value for key, value in MODEL.items() if key != "name"}
+    task = AutoencodeTask.fit(create_model("echoautoencoder", **arguments, subcells=2), samples, settings)
+    a, again, b = (task.batch(samples, [Draw(2, seed)]) for seed in (5, 5, 6))
+    assert torch.equal(a.pos, again.pos) and not torch.equal(a.pos, b.pos)
+    torch.testing.assert_close(a.values, b.values)  # a scalar goes along
+    task.loss(a)["loss"].backward()
+    assert samples.spec.relative_to == "frame"
+    runs = {name: train(autoencode(data, tmp_path / name, steps=2, augment=("shift",))) for name in ("a", "b")}
+    states = [run.surrogate.task.state_dict() for run in runs.values()]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_what_data_do_not_allow_is_refused_before_training() -> None:
+    edges = torch.randint(0, 30, (2, 60))
+    graphs = [Data(pos=torch.rand(30, 2), y=torch.randn(30, 6, 2), edge_index=edges) for _ in range(3)]
+    with pytest.raises(InputError, match=r"augment 'shift' moves .* none of these data is periodic"):
+        AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5, augment=("shift",)))
+    samples = AutoencodeTask.samples(graphs, AutoencodeSettings(frames=5, learn_frames=1))
+    arguments = samples.spec.model_arguments() | {key: value for key, value in MODEL.items() if key != "name"}
+    with pytest.raises(InputError, match=r"examples of 1 frames are shorter .* at least 3, or layers without 'time'"):
+        AutoencodeTask.fit(create_model("echoautoencoder", **arguments), samples, samples.settings)
+    with pytest.raises(InputError, match="no trajectory is long enough: a segment takes 9 frames"):
+        AutoencodeTask.samples(graphs, AutoencodeSettings(frames=9))
+    with pytest.raises(InputError, match=r"task\.relative_to must be window or frame, got 'frames'"):
+        AutoencodeSettings(relative_to="frames")  # type: ignore[arg-type]
+
+
 def test_two_sets_of_points_read_a_part_of_every_graph(data: Path) -> None:
     settings = AutoencodeSettings(fields=("vorticity",), frames=5, most_points=50)
     samples = AutoencodeTask.samples(opened(data, "train"), settings)
@@ -195,6 +231,18 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
     for key in ("relative_l2", "relative_l2_one", "relative_l2_kept", "crps", "spread_over_skill"):
         assert report.numbers()[key] > 0
     assert report.baselines["last given frame kept"] == {"relative_l2": report.mean["relative_l2_kept"]}
+    # the share of the auto-encoder, by frame: the truth through two segments of five, the second ending with it
+    whole, encoder = points(data).window(0, 0, 10), task.autoencoder
+    first, second = (encoder.reconstruct(whole.crop(start, 5)) for start in (0, 5))
+    wrong = (torch.cat([first, second], 1) - whole.values).norm(dim=(0, 2)) / whole.values.norm(dim=(0, 2))
+    assert report.curves["relative_l2_decoded"] == pytest.approx(wrong[3:].tolist(), rel=1e-4)
+    eight = whole.crop(0, 8)
+    last = encoder.reconstruct(whole.crop(3, 5))[:, 2:]
+    torch.testing.assert_close(encoder.through(eight), torch.cat([first, last], 1))
+    walk = eight.by_frame()
+    torch.testing.assert_close(
+        walk.series(encoder.through(walk)), eight.series(encoder.through(eight)), rtol=1e-4, atol=1e-5
+    )
     assert len(details["bands_sample"]) == len(details["bands_mean"]) == 3  # type: ignore[arg-type]
     assert len(report.curves["crps"]) == 7 and sum(details["rank_histogram"]) == pytest.approx(1)  # type: ignore[arg-type]
     assert report.cases["test/vorticity/0"] == pytest.approx(report.mean)
@@ -220,6 +268,28 @@ def test_generator_forecasts_and_draws(data: Path, autoencoder: Path, tmp_path: 
     ):
         with pytest.raises(InputError, match=words):
             again.evaluate(opened(data), **wrong)
+
+
+def test_steps_train_resume_and_forecast(data: Path, tmp_path: Path) -> None:
+    """Components, steps in the latent, weights of the decoder, what is given back: through the run, twice the same."""
+    straight = dict(MODEL, subcells=2)
+    first = replace(autoencode(data, tmp_path / "a", steps=3, relative_to="frame"), model=straight)
+    start = train(first).folder / "model.ckpt"
+    folded = dict(GENERATOR, fold_time=True, local=True, whole_periods=True, absolute=False)
+    config = replace(
+        generating(data, tmp_path / "g", start, history=1, weigh=True, carry=True, jitter=0.1), model=folded
+    )  # fmt: skip
+    result = train(config)
+    task = load(tmp_path / "g" / "model.ckpt").task
+    assert isinstance(task, GenerateTask) and task.carry is not None and task.carry.shape == (2, 1)
+    assert float(task.weight.mean()) == pytest.approx(1, rel=1e-4) and not bool((task.weight == 1).all())
+    again = task.evaluate(opened(data))
+    assert (again.mean, again.curves) == (result.report.mean, result.report.curves)
+    slow = learn_carry(loaded(start), points(data, "train"), range(3), given=3)
+    torch.testing.assert_close(task.carry, slow)
+    second = train(replace(config, out=str(tmp_path / "again")))
+    for name, value in result.surrogate.task.state_dict().items():
+        assert torch.equal(value, second.surrogate.task.state_dict()[name]), name
 
 
 def test_a_forecast_that_diverges_is_said_and_ends_nothing(

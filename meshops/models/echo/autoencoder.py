@@ -3,11 +3,15 @@
 Points -> continuous convolution -> grid field -> causal tower -> latent; the way back ends in a continuous convolution
 at any points. The paper's sizes are not public: structure after its summary, formulas after the works it builds on
 (CALM-PDE 2505.12944, ENMA 2506.06158, MAGVIT-v2 2310.05737), defaults our own; see ``models/echo/README.md``.
+
+With ``subcells`` a straight path (ours, :mod:`meshops.nn.straight_path`) leads past the tower: latents are the
+principal components of blocks plus what the tower says, fields are their transpose plus what it adds, and it adds
+nothing at the start. The error of the components is where training begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +24,7 @@ from meshops.models.registry import register_model
 from meshops.nn.causal_tower import CausalTower, Latent, Upsampling, check_frames
 from meshops.nn.mlp import MLP
 from meshops.nn.neighborhood_conv import NeighborhoodConv
+from meshops.nn.straight_path import StraightPath
 
 NODE_TYPES, TYPE_CHANNELS = 9, 4
 CLIP = 5.0  # latents are kept inside of +-CLIP
@@ -53,6 +58,7 @@ class EchoAutoencoder(nn.Module):
         kernel: Of the first and the last convolution of the tower.
         checkpointing: Compute the layers of the tower again on the way back: less memory, more time.
         kl: Latents are normal distributions, with a KL term in the loss; off: soft clip.
+        subcells: Places per cell along each axis of the straight path, about as many as points; 0: no such path.
         chunk_size: Queries at a time in the continuous convolutions; None: by the cache.
     """
 
@@ -83,6 +89,7 @@ class EchoAutoencoder(nn.Module):
         kernel: int = 7,
         checkpointing: bool = False,
         kl: bool = False,
+        subcells: int = 0,
         chunk_size: int | None = None,
     ) -> None:
         super().__init__()
@@ -115,6 +122,15 @@ class EchoAutoencoder(nn.Module):
         self.to_points = NeighborhoodConv(lift_channels, channels, dim=dim, hidden=hidden, chunk_size=chunk_size)
         self.head = MLP([channels + known, channels, in_channels], activation=nn.GELU)
         self.straight = nn.Linear(channels, in_channels)
+        self.path: StraightPath | None = None
+        if subcells:
+            self.path = StraightPath(
+                in_channels, self.grid, space_factor=self.tower.space_factor, time_factor=self.tower.time_factor,
+                latent_channels=latent_channels, subcells=subcells,
+            )  # fmt: skip
+            places = in_channels * self.path.num_places
+            self.places_in, self.places_out = nn.Linear(places, channels), nn.Linear(channels, places)
+            self._start_at_zero()
 
     @property
     def time_factor(self) -> int:
@@ -157,15 +173,20 @@ class EchoAutoencoder(nn.Module):
         points = self.lift(torch.cat([values, *known], 2))
         cues = torch.stack([torch.log1p(near.found.to(values.dtype)), near.nearest], 1)
         field = self.to_grid(points, near) + self.cues(cues).unsqueeze(1)
+        fine = None if self.path is None else self.path.resample(values, near)
+        if fine is not None:
+            field = field + self.places_in(fine)
         field = field + self.mix(field)
         width, series = field.shape[2], values.shape[1]
         whole = field.view(-1, frames // series, self.grid.num_nodes, series, width)
         stacked = whole.permute(0, 4, 1, 3, 2).reshape(len(whole), width, frames, *self.grid.shape)
         made = self.tower.encode(stacked)
-        if not self.kl:
-            return Latent(made / (1 + (made / CLIP).square()).sqrt(), None)
-        mean, log_variance = made.chunk(2, 1)
-        return Latent(mean, log_variance.clamp(-30, 20))
+        mean, log_variance = made.chunk(2, 1) if self.kl else (made, None)
+        if self.path is not None and fine is not None:
+            mean = mean + self.path.encode(self.path.spread(fine, frames))
+        elif not self.kl:  # a clip would bend the straight path
+            mean = mean / (1 + (mean / CLIP).square()).sqrt()
+        return Latent(mean, None if log_variance is None else log_variance.clamp(-30, 20))
 
     def decode(
         self,
@@ -175,6 +196,7 @@ class EchoAutoencoder(nn.Module):
         series: int,
         node_type: Tensor | None = None,
         constants: Tensor | None = None,
+        stencil: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Fields at points, normalised, ``[q, s, c]``.
 
@@ -184,11 +206,13 @@ class EchoAutoencoder(nn.Module):
             series: Frames of a query point: all of the trajectory where points rest, else 1.
             node_type: ``[q]``.
             constants: ``[q, k]`` normalised.
+            stencil: ``path.stencil`` of the queries, where there is a straight path.
         """
-        return self.read(self.decode_nodes(latent, series), near, node_type=node_type, constants=constants)
+        known = {"node_type": node_type, "constants": constants}
+        return self.read(self.decode_nodes(latent, series), near, stencil=stencil, **known)
 
-    def decode_nodes(self, latent: Tensor, series: int) -> Tensor:
-        """Features of the nodes of the latent grid, ``[g * nodes, s, lift_channels]``: what :meth:`read` reads.
+    def decode_nodes(self, latent: Tensor, series: int) -> tuple[Tensor, Tensor | None]:
+        """What :meth:`read` reads: features of nodes ``[g * nodes, s, lift_channels]``, values of the straight path.
 
         Args:
             latent: ``[b, d, t_z, *cells]``.
@@ -199,16 +223,30 @@ class EchoAutoencoder(nn.Module):
         if frames % series:
             raise InputError(f"{frames} decoded frames do not divide into series of {series}")
         nodes = field.flatten(3).view(b, width, frames // series, series, -1).permute(0, 2, 4, 3, 1)
-        out: Tensor = self.drop(nodes.reshape(-1, series, width))
-        return out
+        nodes = nodes.reshape(-1, series, width)
+        if self.path is None:
+            return self.drop(nodes), None
+        laid = self.path.decode(latent) + self.path.spread(self.places_out(nodes), frames)
+        return self.drop(nodes), self.path.rows(laid, series)
 
     def read(
-        self, nodes: Tensor, near: Neighborhood, *, node_type: Tensor | None = None, constants: Tensor | None = None
+        self,
+        decoded: tuple[Tensor, Tensor | None],
+        near: Neighborhood,
+        *,
+        node_type: Tensor | None = None,
+        constants: Tensor | None = None,
+        stencil: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Fields ``[q, s, c]`` at points from what :meth:`decode_nodes` made; arguments as for :meth:`decode`."""
+        nodes, places = decoded
         out = self.to_points(nodes, near)
         made: Tensor = self.straight(out) + self.head(torch.cat([out, *self._known(out, node_type, constants)], 2))
-        return made
+        if self.path is None or places is None:
+            return made
+        if stencil is None:
+            raise InputError("a model with a straight path reads its places too; give stencil=path.stencil(pos, graph)")
+        return made + self.path.read(places, stencil)
 
     def encode_frames(self, points: PointFrames) -> Latent:
         """Latents of trajectories; their values and constants are normalised.
@@ -240,12 +278,30 @@ class EchoAutoencoder(nn.Module):
         for first in range(0, len(points.pos), step):
             rows = slice(first, first + step)
             near = self.grid.to_points(points.pos[rows], graph=graph[rows])
+            stencil = None if self.path is None else self.path.stencil(points.pos[rows], graph[rows])
             known = {
                 "node_type": None if points.node_type is None else points.node_type[rows],
                 "constants": None if points.constants is None else points.constants[rows],
             }
-            parts.append(self.read(nodes, near, **known))
+            parts.append(self.read(nodes, near, stencil=stencil, **known))
         return torch.cat(parts)
+
+    def fit_components(self, windows: Callable[[], Iterable[PointFrames]]) -> None:
+        """Let the straight path, if there is one, begin as the principal components of training windows.
+
+        Args:
+            windows: Gives windows from the start each time it is called; their values are normalised.
+        """
+        if self.path is not None:
+            self.path.fit(windows, self.neighborhood)
+
+    @torch.no_grad()
+    def _start_at_zero(self) -> None:
+        """What the tower adds to the straight path begins at nothing."""
+        narrow: Any = self.tower.narrow
+        for layer in (narrow[1].straight.convolution, self.straight, self.head[-1], self.places_out):
+            for weight in layer.parameters():
+                weight.zero_()
 
     def notes(self, points: PointFrames) -> list[str]:
         """What is to be known of the latent grid over such points, a sentence each."""

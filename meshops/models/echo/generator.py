@@ -7,6 +7,10 @@ the latent in space, one latent frame in time. Observed tokens stay in their pla
 frame is repeated in channels of its own (a hint) with a mask and a flag where an encoded run begins; AdaLN carries the
 time of the path, the task and the parameters of the equation. With ``identify`` the parameters are one more token,
 known or generated.
+
+For steps of one latent frame (ours): ``fold_time`` puts all latent frames of a place into one token, ``local`` adds a
+convolution over the cells to every block, and with ``whole_periods`` rotary positions know periodic axes as such, so
+that without ``absolute`` positions a shifted latent gives the shifted answer.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from meshops.errors import InputError
 from meshops.models.registry import register_model
+from meshops.nn.causal_tower import CONVOLUTIONS, pad_space
 from meshops.nn.mlp import MLP
 from meshops.nn.patch_attention import check_heads
 from meshops.nn.rotary import RotaryPositions, rotate
@@ -56,6 +61,11 @@ class EchoGenerator(nn.Module):
         ratio: Hidden width of the perceptrons over ``channels``.
         identify: Parameters are a token that can be generated.
         deterministic: One evaluation gives the clean latents: unknown tokens are a learned mask.
+        periodic: Whether the ends of each axis meet; None: none does.
+        fold_time: One token per patch of cells for all latent frames, instead of one per frame.
+        local: A 3-wide convolution over the cells in every block; needs ``fold_time`` and no ``identify``.
+        absolute: Absolute positions too, for equations that know where they are.
+        whole_periods: Along periodic axes rotary positions turn by whole harmonics of the period.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"latents"})
@@ -74,6 +84,11 @@ class EchoGenerator(nn.Module):
         ratio: float = 4.0,
         identify: bool = False,
         deterministic: bool = False,
+        periodic: Sequence[bool] | None = None,
+        fold_time: bool = False,
+        local: bool = False,
+        absolute: bool = True,
+        whole_periods: bool = False,
     ) -> None:
         super().__init__()
         check_heads(channels, num_heads)
@@ -81,27 +96,38 @@ class EchoGenerator(nn.Module):
             raise InputError(f"patch must divide the latent cells {tuple(latent_cells)}, got {patch}; use patch 1")
         if identify and not num_parameters:
             raise InputError("identify needs parameters to identify, and the data have none")
+        if local and (identify or not fold_time):
+            raise InputError("local needs fold_time: true and identify: false; only cells lie on a grid then")
         self.latent_channels, self.latent_frames, self.cells = latent_channels, latent_frames, tuple(latent_cells)
         self.patch, self.num_parameters, self.deterministic = patch, num_parameters, deterministic
         self.identify = identify
         size = patch ** len(self.cells)
-        self.embed = nn.Linear(2 * size * latent_channels + 2, channels)
+        self.folded = latent_frames if fold_time else 1
+        self.embed = nn.Linear(self.folded * (2 * size * latent_channels + 2), channels)
         self.mask_token = nn.Parameter(torch.zeros(latent_channels)) if deterministic else None
-        shape = (latent_frames, *(n // patch for n in self.cells))
+        wrap = tuple(bool(p) for p in periodic or (False,) * len(self.cells))
+        space = tuple(n // patch for n in self.cells)
+        shape = space if fold_time else (latent_frames, *space)
         places = torch.stack(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij"), -1).flatten(0, -2)
         self.register_buffer("places", places.float(), persistent=False)
-        self.register_buffer("absolute", _sines(places.float(), channels), persistent=False)
+        sines = _sines(places.float(), channels)
+        self.register_buffer("absolute", sines if absolute else torch.zeros_like(sines), persistent=False)
         longest = 4.0 * max(shape)
         self.rotary = RotaryPositions(channels // num_heads, len(shape), min_wavelength=4.0, max_wavelength=longest)
+        angles = self.rotary(places.float())
+        if whole_periods:
+            angles = _whole_harmonics(angles, places.float(), shape, (False,) * (len(shape) - len(space)) + wrap)
+        self.register_buffer("angles", angles, persistent=False)
         self.time = MLP([256, channels, channels], activation=nn.SiLU)
         self.task = nn.Embedding(len(TASKS), channels)
         self.parameters_in = MLP([num_parameters, channels, channels], activation=nn.SiLU) if num_parameters else None
         self.unknown = nn.Parameter(torch.zeros(channels)) if num_parameters else None
         self.parameter_token = nn.Linear(2 * num_parameters + 1, channels) if identify else None
-        self.blocks = nn.ModuleList(_Block(channels, num_heads, ratio) for _ in range(depth))
+        grid = (space, wrap) if local else None
+        self.blocks = nn.ModuleList(_Block(channels, num_heads, ratio, grid) for _ in range(depth))
         self.final = nn.LayerNorm(channels, elementwise_affine=False)
         self.modulate = nn.Linear(channels, 2 * channels)
-        self.out = nn.Linear(channels, size * latent_channels)
+        self.out = nn.Linear(channels, self.folded * size * latent_channels)
         self.parameters_out = nn.Linear(channels, num_parameters) if identify else None
         for layer in (self.modulate, self.out, self.parameters_out):
             if layer is not None:
@@ -111,6 +137,7 @@ class EchoGenerator(nn.Module):
 
     places: Tensor
     absolute: Tensor
+    angles: Tensor
 
     def forward(
         self,
@@ -150,18 +177,20 @@ class EchoGenerator(nn.Module):
             noisy = self.mask_token.view(1, -1, 1, *(1,) * dim).expand_as(known)
         mixed = torch.where(mask, known, noisy)
         flags = torch.stack([told_of, begins], 2).to(mixed.dtype)  # [b, t, 2]
-        per_frame = self.absolute.shape[0] // self.latent_frames
+        per_frame = self._tokens // self.latent_frames
         tokens = torch.cat(
             [self._patches(mixed), self._patches(clean), flags.repeat_interleave(per_frame, 1)], 2
         )  # fmt: skip
+        if self.folded > 1:
+            tokens = tokens.unflatten(1, (self.folded, -1)).transpose(1, 2).flatten(2)  # all frames of a place
         x = self.embed(tokens) + self.absolute
-        angles = self.rotary(self.places)
+        angles = self.angles
         condition = self.time(_sines(1000 * r.view(-1, 1), 256)) + self.task(task)
         known_parameters = self._given(given, parameters, b, noisy.device)
         if self.parameters_in is not None and self.unknown is not None:
             told = torch.zeros(b, self.num_parameters, device=noisy.device) if parameters is None else parameters
-            made = torch.where(known_parameters.view(-1, 1), self.parameters_in(told), self.unknown)
-            condition = condition + made
+            known_of = torch.where(known_parameters.view(-1, 1), self.parameters_in(told), self.unknown)
+            condition = condition + known_of
         if self.parameter_token is not None:
             told = x.new_zeros(b, self.num_parameters) if parameters is None else parameters
             path = told if noisy_parameters is None else noisy_parameters
@@ -175,9 +204,17 @@ class EchoGenerator(nn.Module):
         shift, scale = self.modulate(nn.functional.silu(condition)).unsqueeze(1).chunk(2, 2)
         x = self.final(x) * (1 + scale) + shift
         count = self.absolute.shape[0]
-        latent = self._unpatched(self.out(x[:, :count]))
+        made = self.out(x[:, :count])
+        if self.folded > 1:
+            made = made.unflatten(2, (self.folded, -1)).transpose(1, 2).flatten(1, 2)
+        latent = self._unpatched(made)
         found = self.parameters_out(x[:, count]) if self.parameters_out is not None else None
         return Velocity(latent, found)
+
+    @property
+    def _tokens(self) -> int:
+        """Patches of all latent frames."""
+        return self.absolute.shape[0] * self.folded
 
     def _given(self, given: Tensor | None, parameters: Tensor | None, b: int, device: torch.device) -> Tensor:
         if given is not None:
@@ -207,7 +244,9 @@ class EchoGenerator(nn.Module):
 class _Block(nn.Module):
     """Attention and perceptron, scaled, shifted and gated by the condition; gates start at zero (AdaLN-zero)."""
 
-    def __init__(self, channels: int, num_heads: int, ratio: float) -> None:
+    def __init__(
+        self, channels: int, num_heads: int, ratio: float, grid: tuple[tuple[int, ...], tuple[bool, ...]] | None = None
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
@@ -218,6 +257,8 @@ class _Block(nn.Module):
         self.modulate = nn.Linear(channels, 6 * channels)
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
+        self.grid = grid
+        self.near = CONVOLUTIONS[len(grid[0])](channels, channels, 3) if grid else None
 
     def forward(self, x: Tensor, condition: Tensor, angles: Tensor) -> Tensor:
         """``x [b, n, c]``, ``condition [b, c]``, ``angles [n, a]``."""
@@ -230,8 +271,24 @@ class _Block(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         mixed = scaled_dot_product_attention(query, key, value, scale=1.0).transpose(1, 2).flatten(2)
         x = x + gate * self.merge(mixed)
-        out: Tensor = x + gate_mlp * self.mlp(self.norm(x) * (1 + scale_mlp) + shift_mlp)
+        inner = self.norm(x) * (1 + scale_mlp) + shift_mlp
+        if self.near is not None and self.grid is not None:
+            cells, wrap = self.grid
+            laid = pad_space(inner.transpose(1, 2).unflatten(2, cells), wrap, 1)
+            inner = inner + self.near(laid).flatten(2).transpose(1, 2)
+        out: Tensor = x + gate_mlp * self.mlp(inner)
         return out
+
+
+def _whole_harmonics(angles: Tensor, places: Tensor, shape: Sequence[int], wrap: Sequence[bool]) -> Tensor:
+    """Angles ``[n, pairs]`` of rotary positions; those of periodic axes are whole harmonics 1, 2, ..., n / 2, 1, ..."""
+    pairs = angles.shape[1] // len(shape)
+    out = angles.clone()
+    for axis, (cells, periodic) in enumerate(zip(shape, wrap, strict=True)):
+        if periodic:
+            harmonic = torch.arange(pairs).remainder(max(cells // 2, 1)) + 1.0
+            out[:, axis * pairs : (axis + 1) * pairs] = 2 * math.pi / cells * places[:, axis : axis + 1] * harmonic
+    return out
 
 
 def _sines(places: Tensor, channels: int) -> Tensor:
