@@ -85,7 +85,7 @@ class AMRTransformer(GridModel):
         super().__init__()
         if style not in ("ours", "paper"):
             raise InputError(f"style must be 'ours' or 'paper', got '{style}'")
-        limits = Thresholds() if thresholds is None else Thresholds(**_named(thresholds))
+        limits = Thresholds() if thresholds is None else named_thresholds(thresholds)
         self.tokenizer = RefineByCriteria(
             velocity=tuple(velocity), max_size=max_size, min_cell=min_cell, thresholds=limits, top=top,
             criteria=criteria, periodic=periodic, spacing=spacing,
@@ -178,11 +178,16 @@ class AMRTransformer(GridModel):
         return out
 
 
-def _named(values: Sequence[float]) -> dict[str, float]:
+def named_thresholds(values: Sequence[float]) -> Thresholds:
+    """Thresholds of the four criteria: gradient, vorticity, momentum, shear.
+
+    Raises:
+        InputError: Another number of them.
+    """
     names = ("gradient", "vorticity", "momentum", "shear")
     if len(values) != len(names):
         raise InputError(f"thresholds must be four numbers, for {', '.join(names)}; got {list(values)}")
-    return dict(zip(names, map(float, values), strict=True))
+    return Thresholds(**dict(zip(names, map(float, values), strict=True)))
 
 
 @register_model
