@@ -167,5 +167,7 @@ def octants(dim: int, device: torch.device) -> Tensor:
 def part_of(pos: Tensor, cells: MeshTokens, node: Tensor, token: Tensor) -> Tensor:
     """``[k]`` number of the part, ``2^d token + octant``, in which each node of a token lies."""
     upper = (pos[node] >= cells.center[token]).long()
-    dim = pos.shape[1]
-    return token * 2**dim + (upper << torch.arange(dim, device=pos.device)).sum(1)
+    part: Tensor = token * int(2 ** pos.shape[1])
+    for axis in range(pos.shape[1]):
+        part = part + (upper[:, axis] << axis)
+    return part

@@ -71,7 +71,7 @@ class IAPMesh(nn.Module):
         *,
         pos_dim: int = 3,
         budget: int = 256,
-        smallest: int = 1,
+        smallest: int = 2,
         channels: int = 128,
         depth: int = 4,
         num_heads: int = 4,

@@ -115,12 +115,12 @@ class RegionTests:
         limits: Thresholds.
         top: Share of each depth that is refined anyway.
         strain: What the fourth criterion looks at.
-        sizes: Most nodes of a region that is kept, and of one that is not refined whatever it holds.
+        sizes: Most nodes of a region that is kept, of all graphs or ``[b]``, and of one that is never refined.
     """
 
     def __init__(
         self, data: Any, values: Tensor, velocity: Sequence[int], pyramid: CellPyramid, limits: Thresholds,
-        top: float, strain: Strain, sizes: tuple[int, int],
+        top: float, strain: Strain, sizes: tuple[int | Tensor, int],
     ) -> None:  # fmt: skip
         edges = mesh_edges(data)
         volume = node_volume(data, edges).double().unsqueeze(1)
@@ -129,8 +129,10 @@ class RegionTests:
             gradient, turn, shear = _flow(flow, data.pos, edges, strain)
         else:
             gradient = feature_gradient(data, values, edges)
-            if not bool(gradient.any()):
-                gradient = 1 / edge_length(data, edges).clamp(min=1e-300)
+            still = torch.empty_like(gradient, dtype=torch.bool)
+            level = pyramid.levels[0]
+            still[pyramid.order] = torch.repeat_interleave(pyramid.sums(gradient)[0] == 0, level.count)
+            gradient = torch.where(still, 1 / edge_length(data, edges).clamp(min=1e-300), gradient)
             turn, shear = gradient.new_zeros(len(gradient), 1), torch.zeros_like(gradient)
             flow = gradient.new_zeros(len(gradient), 1)
         cells = torch.cat([gradient.unsqueeze(1), turn, flow, shear.unsqueeze(1)], 1).double()
@@ -143,14 +145,16 @@ class RegionTests:
         self.quiet &= bool(velocity)
         self.turns = turn.shape[1]
         self.pyramid, self.limits, self.share = pyramid, limits, top
-        self.largest, self.smallest = sizes
+        largest, self.smallest = sizes
+        self.largest = torch.as_tensor(largest, device=edges.device).expand(len(self.domain))
 
     def refined(self, depth: int, reached: Tensor) -> Tensor:
         """Cells of a depth that are refined."""
         level = self.pyramid.levels[depth]
         above = self.pyramid.levels[max(depth - 1, 0)].count[level.parent]
-        first = (above > self.largest) if depth else torch.ones_like(reached)
-        whole = (level.count > self.largest) | first
+        largest = self.largest[level.batch]
+        first = (above > largest) if depth else torch.ones_like(reached)
+        whole = (level.count > largest) | first
         gradient, rest = self.means[depth][:, 0], self.means[depth][:, 1:]
         values = (
             gradient,

@@ -20,6 +20,7 @@ from torch_geometric.data import Data
 
 from meshops.errors import InputError
 from meshops.ops.curves import MAX_DEPTH, grid_positions
+from meshops.ops.pointers import pointers
 from meshops.ops.segment import scatter_max
 from meshops.partition.budget import choose_cells, mesh_score, whole_sums
 from meshops.partition.cell_pyramid import CellPyramid
@@ -75,8 +76,14 @@ class Tokenizer(ABC):
         self.kept = 0
 
     @abstractmethod
-    def of_graph(self, graph: Data, values: Tensor, **drawn: Any) -> MeshTokens:
-        """Tokens of one graph, chosen by ``values [n, c]``; ``drawn`` takes the place of the tokeniser's settings."""
+    def of_graphs(self, data: Data, values: Tensor, **drawn: Any) -> MeshTokens:
+        """Tokens of the graphs of a batch; ``drawn`` takes the place of settings of the tokeniser.
+
+        Args:
+            data: With ``pos``, ``ptr`` and ``batch``, and ``edge_index`` and ``area`` where there are some.
+            values: ``[n, c]`` what the tokens are chosen by.
+            **drawn: Settings.
+        """
 
     @abstractmethod
     def settings(self) -> tuple[Any, ...]:
@@ -89,26 +96,31 @@ class Tokenizer(ABC):
         Args:
             data: With ``pos``; the ``edge_index`` of the mesh is used where there is one, else nearest neighbours.
             values: ``[n, c]`` what they are chosen by; c may be 0.
-            **drawn: Settings for this call alone, see :meth:`of_graph`; nothing is remembered then.
+            **drawn: Settings for this call alone, see :meth:`of_graphs`; nothing is remembered then.
 
         Raises:
             InputError: A graph without nodes, or values that are not finite.
         """
-        parts = []
-        for graph, part in _graphs(data, values):
-            key = b"" if drawn or part.is_cuda else _key(self.settings(), graph, part)
-            found = self.seen.get(key)
-            if found is None:
-                found = self.of_graph(graph, part, **drawn)
-                self._keep(key, found)
-            parts.append(found)
-        return _joined(parts)
+        graphs = _graphs(data, values)
+        if drawn or values.is_cuda:
+            return self.of_graphs(*_batched(graphs), **drawn)
+        keys = [_key(self.settings(), *graph) for graph in graphs]
+        found = {key: self.seen[key] for key in keys if key in self.seen}
+        missing = [number for number, key in enumerate(keys) if key not in found]
+        if missing:
+            made = self.of_graphs(*_batched([graphs[number] for number in missing]))
+            found |= dict(zip((keys[number] for number in missing), _taken_apart(made, missing, graphs), strict=True))
+        for key in keys:
+            self._keep(key, found[key])
+        return _joined([found[key] for key in keys])
 
     def _keep(self, key: bytes, tokens: MeshTokens) -> None:
-        if not key or len(tokens.node) > REMEMBERED:
+        """Remember what was used last, up to a number of entries."""
+        if len(tokens.node) > REMEMBERED:
             return
+        self.kept += 0 if key in self.seen else len(tokens.node)
         self.seen[key] = tokens
-        self.kept += len(tokens.node)
+        self.seen.move_to_end(key)
         while self.kept > REMEMBERED:
             self.kept -= len(self.seen.popitem(last=False)[1].node)
 
@@ -118,7 +130,7 @@ class BudgetTokens(Tokenizer):
 
     The score of a node is the gradient of the values times its volume, see
     :func:`~meshops.partition.budget.mesh_score`; where no value varies it is 1, so that leaves hold about as many
-    nodes each. A graph of fewer nodes than ``budget * smallest`` has fewer tokens.
+    nodes each. Where cells may be split no further a graph has fewer tokens.
 
     Args:
         budget: Largest number of tokens of a graph.
@@ -135,18 +147,16 @@ class BudgetTokens(Tokenizer):
         """Budget and smallest cell."""
         return self.budget, self.smallest
 
-    def of_graph(self, graph: Data, values: Tensor, *, budget: int | None = None) -> MeshTokens:  # type: ignore[override]
-        """Leaves of one graph."""
-        n = len(graph.pos)
-        pyramid = CellPyramid.of(graph.pos, smallest=self.smallest)
-        score = mesh_score(graph, values) if values.shape[1] else values.new_zeros(n)
-        if not bool(score.any()):
-            score = torch.ones(n, dtype=torch.float64, device=graph.pos.device)
-        split = choose_cells(
-            pyramid, whole_sums(pyramid, score), budget or self.budget, smallest=self.smallest, largest=n
-        )
+    def of_graphs(self, data: Data, values: Tensor, *, budget: int | None = None) -> MeshTokens:  # type: ignore[override]
+        """Leaves of the graphs."""
+        pyramid = CellPyramid.of(data.pos, data.ptr, smallest=self.smallest)
+        score = mesh_score(data, values) if values.shape[1] else data.pos.new_zeros(len(data.pos)).double()
+        still = scatter_max(score, data.batch, len(data.ptr) - 1) == 0
+        sums = whole_sums(pyramid, torch.where(still[data.batch], 1.0, score))
+        most = self.budget if budget is None else budget
+        split = choose_cells(pyramid, sums, most, smallest=self.smallest, largest=len(data.pos))
         reached = pyramid.walk(lambda depth, _: split[depth])
-        return _of_cells(graph.pos, pyramid, [cells & ~s for cells, s in zip(reached, split, strict=True)])
+        return _of_cells(data, pyramid, [cells & ~s for cells, s in zip(reached, split, strict=True)])
 
 
 class CriteriaTokens(Tokenizer):
@@ -186,43 +196,45 @@ class CriteriaTokens(Tokenizer):
         """All arguments."""
         return self.velocity, self.max_size, self.min_cell, self.thresholds, self.top, self.strain
 
-    def of_graph(self, graph: Data, values: Tensor, *, thresholds: Thresholds | None = None) -> MeshTokens:  # type: ignore[override]
-        """Regions of one graph."""
-        dim = graph.pos.shape[1]
-        if self.velocity and len(self.velocity) != dim:
-            raise InputError(f"{dim}-D meshes need {dim} velocity channels, got velocity={self.velocity}")
-        if self.velocity and max(self.velocity) >= values.shape[1]:
-            raise InputError(f"velocity={self.velocity} names a channel that is not there: there are {values.shape[1]}")
-        smallest = (2 * self.min_cell) ** dim
-        largest = len(graph.pos) // 4**dim if self.max_size is None else self.max_size**dim
-        sizes = max(largest, smallest), smallest
-        pyramid = CellPyramid.of(graph.pos, smallest=self.min_cell**dim)
-        tests = RegionTests(
-            graph, values, self.velocity, pyramid, thresholds or self.thresholds, self.top, self.strain, sizes
-        )  # fmt: skip
+    def of_graphs(self, data: Data, values: Tensor, *, thresholds: Thresholds | None = None) -> MeshTokens:  # type: ignore[override]
+        """Regions of the graphs."""
+        dim = data.pos.shape[1]
+        if self.velocity and (len(self.velocity) != dim or max(self.velocity) >= values.shape[1]):
+            raise InputError(
+                f"{dim}-D meshes need {dim} velocity channels of the {values.shape[1]}, got velocity={self.velocity}"
+            )
+        smallest, number = (2 * self.min_cell) ** dim, data.ptr.diff()
+        largest = number // 4**dim if self.max_size is None else torch.full_like(number, self.max_size**dim)
+        largest = largest.clamp(min=smallest)
+        pyramid = CellPyramid.of(data.pos, data.ptr, smallest=smallest)
+        limits = thresholds or self.thresholds
+        tests = RegionTests(data, values, self.velocity, pyramid, limits, self.top, self.strain, (largest, smallest))
         reached = pyramid.walk(tests.refined)
-        kept = [cells & (level.count <= sizes[0]) for cells, level in zip(reached, pyramid.levels, strict=True)]
+        kept = [cells & (lev.count <= largest[lev.batch]) for cells, lev in zip(reached, pyramid.levels, strict=True)]
         kept[-1] |= reached[-1]  # nodes that coincide, too many for a region
-        return _of_cells(graph.pos, pyramid, kept)
+        return _of_cells(data, pyramid, kept)
 
 
-def _of_cells(pos: Tensor, pyramid: CellPyramid, kept: Sequence[Tensor]) -> MeshTokens:
-    """Tokens of the kept cells of one graph, coarse depths first."""
-    dim, n = pos.shape[1], len(pos)
+def _of_cells(data: Data, pyramid: CellPyramid, kept: Sequence[Tensor]) -> MeshTokens:
+    """Tokens of the kept cells, graph after graph, in each the coarse depths first."""
+    pos, dim = data.pos, data.pos.shape[1]
     cells = [level.nonzero()[:, 0] for level in kept]
+    levels = list(zip(pyramid.levels, cells, strict=True))
     depth = torch.cat([torch.full_like(cell, d) for d, cell in enumerate(cells)])
-    start = torch.cat([level.ptr[:-1][cell] for level, cell in zip(pyramid.levels, cells, strict=True)])
-    count = torch.cat([level.count[cell] for level, cell in zip(pyramid.levels, cells, strict=True)])
-    ptr = torch.nn.functional.pad(count.cumsum(0), (1, 0))
+    start, end = (torch.cat([level.ptr[cell + more] for level, cell in levels]) for more in (0, 1))
+    graph = torch.cat([level.batch[cell] for level, cell in levels])
+    order = torch.sort(graph, stable=True).indices
+    depth, start, graph, count = depth[order], start[order], graph[order], (end - start)[order]
+    ptr = pointers(count)
     token = torch.repeat_interleave(count, output_size=int(ptr[-1]))
-    entry = torch.arange(len(token), device=pos.device) - ptr[token]
-    node = pyramid.order[start[token] + entry]
-    home = scatter_max(token, node, n)  # finer tokens come later
-    whole = grid_positions(pos, torch.tensor([0, n]), MAX_DEPTH[dim])
-    corner = whole.cells[pyramid.order[start]] >> (MAX_DEPTH[dim] - depth).unsqueeze(1)
-    half = whole.side * 0.5 ** (depth.double() + 1)
-    center = whole.origin + (corner.double() + 0.5) * 2 * half.unsqueeze(1)
-    bounds = torch.tensor([0, len(depth)], device=pos.device)
+    node = pyramid.order[start[token] + torch.arange(len(token), device=pos.device) - ptr[token]]
+    home = torch.zeros(len(pos), dtype=torch.long, device=pos.device)
+    home = home.scatter_reduce(0, node, token, "amax")  # finer tokens come later
+    grid = grid_positions(pos, data.ptr.cpu(), MAX_DEPTH[dim])
+    corner = grid.cells[pyramid.order[start]] >> (MAX_DEPTH[dim] - depth).unsqueeze(1)
+    half = grid.side[graph] * 0.5 ** (depth.double() + 1)
+    center = grid.origin[graph] + (corner.double() + 0.5) * 2 * half.unsqueeze(1)
+    bounds = pointers(torch.bincount(graph, minlength=len(data.ptr) - 1))
     return MeshTokens(node, ptr, center.to(pos.dtype), half.to(pos.dtype), depth, home, bounds)
 
 
@@ -245,12 +257,40 @@ def _graphs(data: Any, values: Tensor) -> list[tuple[Data, Tensor]]:
     return out
 
 
+def _batched(graphs: Sequence[tuple[Data, Tensor]]) -> tuple[Data, Tensor]:
+    """Graphs one after the other, with ``ptr`` and ``batch``, and their values."""
+    sizes = torch.tensor([len(graph.pos) for graph, _ in graphs], device=graphs[0][1].device)
+    ptr = pointers(sizes)
+    data = Data(pos=torch.cat([graph.pos for graph, _ in graphs]), ptr=ptr)
+    data.batch = torch.repeat_interleave(sizes, output_size=len(data.pos))
+    edges, area = ([graph.get(key) for graph, _ in graphs] for key in ("edge_index", "area"))
+    if all(part is not None for part in edges):
+        data.edge_index = torch.cat([part + first for part, first in zip(edges, ptr, strict=False)], 1)
+    if all(part is not None for part in area):
+        data.area = torch.cat(area)
+    return data, torch.cat([values for _, values in graphs])
+
+
 def _key(settings: tuple[Any, ...], graph: Data, values: Tensor) -> bytes:
     """Hash of all that the choice of the tokens depends on."""
     digest = hashlib.blake2b(repr((settings, graph.pos.shape, values.shape)).encode(), digest_size=16)
     for part in (graph.pos, values, graph.get("edge_index"), graph.get("area")):
         digest.update(b"|" if part is None else part.detach().contiguous().numpy().tobytes())
     return digest.digest()
+
+
+def _taken_apart(tokens: MeshTokens, numbers: Sequence[int], graphs: Sequence[tuple[Data, Tensor]]) -> list[MeshTokens]:
+    """Tokens of each graph, counted from its own first node and token."""
+    nodes, out = 0, []
+    for number, (low, high) in zip(numbers, pairwise(tokens.graph_ptr.tolist()), strict=True):
+        size = len(graphs[number][0].pos)
+        first, last = int(tokens.ptr[low]), int(tokens.ptr[high])
+        center, half, depth = (part[low:high].clone() for part in (tokens.center, tokens.half, tokens.depth))
+        node, ptr = tokens.node[first:last] - nodes, tokens.ptr[low : high + 1] - first
+        home, bounds = tokens.home[nodes : nodes + size] - low, torch.tensor([0, high - low])
+        out.append(MeshTokens(node, ptr, center, half, depth, home, bounds))
+        nodes += size
+    return out
 
 
 def _joined(parts: Sequence[MeshTokens]) -> MeshTokens:
