@@ -226,6 +226,8 @@ def feature_gradient(data: Any, values: Tensor, edges: Tensor) -> Tensor:
         node, channel = (int(i) for i in bad.nonzero()[0])
         raise InputError(f"node {node}, channel {channel} of the values to score is NaN or infinite; repair or drop it")
     pos, n = data.pos, data.pos.shape[0]
+    if not values.shape[1]:
+        return torch.zeros(n, dtype=torch.float64, device=pos.device)
     batch = _graph_of_nodes(data)
     scaled = torch.empty(n, values.shape[1], device=pos.device, dtype=torch.float64)
     for graph in range(int(batch.max()) + 1 if n else 0):
@@ -235,7 +237,7 @@ def feature_gradient(data: Any, values: Tensor, edges: Tensor) -> Tensor:
         keep = spread > FLAT * part.abs().amax(0)
         scaled[rows] = torch.where(keep, (part - part.mean(0)) / spread.clamp(min=1e-300), 0.0)
     norm: Tensor = graph_gradient(scaled[:, (scaled != 0).any(0)], pos, edges).norm(dim=2)
-    return norm.sum(1) / max(values.shape[1], 1)
+    return norm.sum(1) / values.shape[1]
 
 
 def whole_sums(pyramid: CellPyramid, score: Tensor) -> list[Tensor]:

@@ -150,7 +150,7 @@ class BudgetTokens(Tokenizer):
     def of_graphs(self, data: Data, values: Tensor, *, budget: int | None = None) -> MeshTokens:  # type: ignore[override]
         """Leaves of the graphs."""
         pyramid = CellPyramid.of(data.pos, data.ptr, smallest=self.smallest)
-        score = mesh_score(data, values) if values.shape[1] else data.pos.new_zeros(len(data.pos)).double()
+        score = mesh_score(data, values)
         still = scatter_max(score, data.batch, len(data.ptr) - 1) == 0
         sums = whole_sums(pyramid, torch.where(still[data.batch], 1.0, score))
         most = self.budget if budget is None else budget
