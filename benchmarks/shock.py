@@ -145,7 +145,7 @@ def elasticity(folder: Path, args: argparse.Namespace) -> dict[str, float]:
 def table(out: Path) -> str:
     """The results of all runs in a folder; runs that differ by their seed in one line, mean and spread."""
     lines = [
-        "| model | seeds | tokens | weights | GFLOP | s / step | one step VRMSE | NMSE | floor | rollout, half | last |",
+        "| model | seeds | tokens | weights | GFLOP | s / step | one step | NMSE | floor | rollout, half | last |",
         "| --- " * 11 + "|",
     ]
     runs: dict[str, list[dict[str, Any]]] = {}
