@@ -75,6 +75,10 @@ class Tokenizer(ABC):
         self.seen: OrderedDict[bytes, MeshTokens] = OrderedDict()
         self.kept = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies remember nothing."""
+        return {**self.__dict__, "seen": OrderedDict(), "kept": 0}
+
     @abstractmethod
     def of_graphs(self, data: Data, values: Tensor, **drawn: Any) -> MeshTokens:
         """Tokens of the graphs of a batch; ``drawn`` takes the place of settings of the tokeniser.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -182,7 +184,10 @@ def test_a_graph_that_comes_again_is_cut_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(mesh_tokens, "REMEMBERED", 250)
     for graph in graphs:
         tokenizer.tokens(graph, graph.x)
-    assert tokenizer.kept == sum(len(tokens.node) for tokens in tokenizer.seen.values()) <= 250
+    assert 0 < tokenizer.kept == sum(len(tokens.node) for tokens in tokenizer.seen.values()) <= 250
+    monkeypatch.undo()
+    other = copy.deepcopy(tokenizer)  # of a model whose weights are averaged, say
+    assert (other.kept, len(other.seen), other.budget) == (0, 0, 30)
 
 
 def test_bad_input() -> None:
