@@ -5,8 +5,8 @@
     python benchmarks/adaptive_mesh.py --cost                                        # a training step in parts
 
 The shipped Ahmed bodies, 24 to learn from and 6 to test, 1,024 cells of two bodies a step, one thread. AdamW with
-averaged weights as in a run, but the rate falls from 1e-3 by a cosine of the seconds of the processor that are left: all
-models have the same, and other programs do not shorten them. A study goes on where it was stopped.
+averaged weights as in a run, but the rate falls from 1e-3 by a cosine of the seconds of the processor that are left:
+all models have the same, and other programs do not shorten them. A study goes on where it was stopped.
 """
 
 from __future__ import annotations
