@@ -11,7 +11,8 @@
 Every model sees the same windows in the same order. Sizes are small (about a million weights) so that a CPU can do it.
 What is there already is not run again: a stopped study goes on where it was. For long rollouts: --noise, --pushforward
 and --horizon (see RolloutSettings). Parts of AMR-Transformer are changed one at a time: amr-finest has the tokens of
-the finest regular grid (2 x 2 cells each), amr-window attends in windows, amr-rotary has rotary positions.
+the finest regular grid (2 x 2 cells each), amr-regular those of 4 x 4 cells, amr-window attends in windows of 16 cells,
+amr-rotary has rotary positions.
 FLOPs: of one forward pass, counted by PyTorch (matrix products, convolutions, attention; the FFTs of FNO are not).
 """
 
@@ -40,6 +41,7 @@ AMR = {"name": "amrtransformer", "max_size": 32, **SIZE, "hidden": 192}
 MODELS: dict[str, dict[str, Any]] = {
     "amr": AMR,
     "amr-finest": {**AMR, "max_size": 2},
+    "amr-regular": {**AMR, "max_size": 4, "min_cell": 2},
     "amr-window": {**AMR, "window": 16},
     "amr-rotary": {**AMR, "rotary": True},
     "amr-finest-rotary": {**AMR, "max_size": 2, "rotary": True},
@@ -63,7 +65,7 @@ ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attent
 def settings(name: str, args: argparse.Namespace, seed: int) -> RunConfig:
     """Settings of one run."""
     model = dict(MODELS[name])
-    if model["name"] == "amrtransformer" and model["max_size"] > 2:
+    if model["name"] == "amrtransformer" and model["max_size"] > 4:
         model["max_size"] = args.max_size
         model["thresholds"] = thresholds(args.root, args.stride, args.tokens, args.max_size)
     if model["name"] == "iap":
