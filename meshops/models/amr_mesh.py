@@ -48,7 +48,7 @@ class AMRMesh(nn.Module):
         min_cell: Side of the smallest parts.
         thresholds: Factors of the four criteria: gradient, vorticity, momentum, shear.
         top: Share of each depth that is refined anyway.
-        random_thresholds: Draw thresholds per batch while training (paper, sec. 4.1: per sample or batch is not said).
+        random_thresholds: Draw thresholds per graph while training (paper, sec. 4.1; per sample is our reading).
         channels: Width of a token.
         depth: Blocks.
         num_heads: Heads.
@@ -116,7 +116,7 @@ class AMRMesh(nn.Module):
         given = point_inputs(graph)
         drawn = {}
         if self.training and self.random_thresholds:
-            drawn["thresholds"] = random_thresholds(1)
+            drawn["thresholds"] = random_thresholds(len(given.graph_ptr) - 1)
         cells = self.tokenizer.tokens(graph, given.x, **drawn)
         return TokenInputs(given.pos, given.x, given.graph_ptr, cells, given.time)
 

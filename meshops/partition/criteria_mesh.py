@@ -48,7 +48,7 @@ def mesh_cover(
         velocity: Channels of the velocity.
         max_size: Side of the coarsest regions, node spacings.
         min_cell: Side of the smallest parts.
-        thresholds: One number each.
+        thresholds: One number each, or one per graph ``[b]``.
         top: Share of each depth that is refined anyway.
         strain: What the fourth criterion looks at.
         parts: One group per child cell instead of one per region.
@@ -165,7 +165,8 @@ class RegionTests:
         factors = (self.limits.gradient, self.limits.vorticity, self.limits.momentum, self.limits.shear)
         met = torch.zeros_like(reached)
         for number, (value, factor) in enumerate(zip(values, factors, strict=True)):
-            bound = (self.domain[:, number] * torch.as_tensor(factor)).nan_to_num(nan=math.inf)
+            scale = torch.as_tensor(factor, device=value.device)
+            bound = (self.domain[:, number] * scale).nan_to_num(nan=math.inf)
             met |= value > bound[level.batch]
         tested = reached & ~whole
         met |= self._largest(gradient, tested, level.batch)

@@ -116,6 +116,18 @@ def test_criteria_without_a_velocity_look_at_the_gradient_or_at_the_fineness() -
     assert never.num_tokens < by_front.num_tokens
 
 
+def test_every_graph_of_a_batch_may_have_thresholds_of_its_own() -> None:
+    graphs, factors = [mesh(400, seed=1), mesh(400, seed=1), mesh(200, seed=2)], torch.tensor([0.2, 3.0, 1.0])
+    many = Thresholds(gradient=factors, vorticity=factors, momentum=factors, shear=factors)
+    batch = Batch.from_data_list(graphs)
+    together = CriteriaTokens((0, 1)).tokens(batch, batch.x, thresholds=many)
+    for number, (graph, factor) in enumerate(zip(graphs, factors.tolist(), strict=True)):
+        one = Thresholds(gradient=factor, vorticity=factor, momentum=factor, shear=factor)
+        alone = CriteriaTokens((0, 1), thresholds=one).tokens(graph, graph.x)
+        assert int(together.graph_ptr.diff()[number]) == alone.num_tokens
+    assert int(together.graph_ptr.diff()[0]) > int(together.graph_ptr.diff()[1])
+
+
 @pytest.mark.parametrize("tokenizer", [BudgetTokens(50), CriteriaTokens((0, 1))], ids=["budget", "criteria"])
 def test_a_batch_has_the_tokens_of_its_graphs_in_any_order_of_the_nodes(tokenizer: mesh_tokens.Tokenizer) -> None:
     graphs = [mesh(400, seed=1), mesh(90, seed=2), mesh(7, seed=3)]
