@@ -1,4 +1,4 @@
-"""Seven models on three kinds of cases, each the same CPU seconds of one core: errors on held-out cases.
+"""Nine models on three kinds of cases, each the same CPU seconds of one core: errors on held-out cases.
 
     python benchmarks/fields_models.py --seconds 60 --out fields_models.json
 
@@ -34,6 +34,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "mppde": {"channels": 96, "depth": 5},
     "graphvit": {"channels": 48, "tokens": 96, "depth": 2, "attention_depth": 2},
     "gino": {"channels": 24, "cells": 12, "depth": 2},
+    "iapmesh": {"channels": 96, "depth": 3, "num_heads": 4, "budget": 128},
+    "amrmesh": {"channels": 96, "depth": 4, "num_heads": 4, "hidden": 192},
 }
 
 

@@ -1,6 +1,7 @@
 """Published systems and baselines, by name: ``create_model("mspt", in_channels=7, out_channels=4)``."""
 
 from meshops.models.amq import AMQ
+from meshops.models.amr_mesh import AMRMesh
 from meshops.models.amr_transformer import AMRTransformer
 from meshops.models.blend import Blend
 from meshops.models.components import Components
@@ -9,6 +10,7 @@ from meshops.models.fno import fno
 from meshops.models.gino import GINO
 from meshops.models.graph_vit import GraphViT
 from meshops.models.iap import IAP
+from meshops.models.iap_mesh import IAPMesh
 from meshops.models.mesh_graph_net import MeshGraphNet
 from meshops.models.mp_pde import MPPDE
 from meshops.models.mspt import MSPT
@@ -25,12 +27,14 @@ __all__ = [
     "IAP",
     "MPPDE",
     "MSPT",
+    "AMRMesh",
     "AMRTransformer",
     "Blend",
     "Components",
     "EchoAutoencoder",
     "EchoGenerator",
     "GraphViT",
+    "IAPMesh",
     "MeshGraphNet",
     "Transformer",
     "Transolver",

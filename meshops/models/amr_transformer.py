@@ -10,6 +10,7 @@ Regions come from :class:`~meshops.partition.criteria.RefineByCriteria`. ``style
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,7 +21,9 @@ from meshops.errors import InputError
 from meshops.models.registry import register_model
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.ragged import RaggedPlan
+from meshops.nn.rotary import RotaryPositions
 from meshops.nn.transformer import TransformerBlock
+from meshops.ops.pointers import pointers
 from meshops.partition.criteria import RefineByCriteria
 from meshops.partition.grid_patches import GridPatches
 from meshops.partition.thresholds import Thresholds, random_thresholds
@@ -47,6 +50,9 @@ class AMRTransformer(GridModel):
         depth: Blocks.
         num_heads: Heads.
         hidden: Width of the feed-forward layers.
+        window: Side of windows, cells: tokens attend to those whose centre is in the same one, every second block in
+            windows shifted by half (as in Swin); None: to all tokens of the sample.
+        rotary: Rotary positions of the centres in the attention, beside the numbers in the token.
         style: See the module.
         residual: Predict the change of the first ``out_channels`` channels instead of the new values.
         periodic: Whether the ends of each axis meet.
@@ -77,6 +83,8 @@ class AMRTransformer(GridModel):
         depth: int = 6,
         num_heads: int = 4,
         hidden: int = 1024,
+        window: int | None = None,
+        rotary: bool = False,
         style: Literal["ours", "paper"] = "ours",
         residual: bool = False,
         periodic: Sequence[bool] | None = None,
@@ -85,7 +93,9 @@ class AMRTransformer(GridModel):
         super().__init__()
         if style not in ("ours", "paper"):
             raise InputError(f"style must be 'ours' or 'paper', got '{style}'")
-        limits = Thresholds() if thresholds is None else Thresholds(**_named(thresholds))
+        if window is not None and window < 2 * min_cell:
+            raise InputError(f"window must be at least the side of the smallest regions, {2 * min_cell}, got {window}")
+        limits = Thresholds() if thresholds is None else named_thresholds(thresholds)
         self.tokenizer = RefineByCriteria(
             velocity=tuple(velocity), max_size=max_size, min_cell=min_cell, thresholds=limits, top=top,
             criteria=criteria, periodic=periodic, spacing=spacing,
@@ -93,6 +103,13 @@ class AMRTransformer(GridModel):
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.previous = None if previous is None else list(previous)
         self.random_thresholds, self.mask_channel, self.residual = random_thresholds, mask_channel, residual
+        self.window = window
+        self.positions = None
+        if rotary:
+            longest = 4.0 * max_size  # cells; the shortest period is the smallest region
+            self.positions = RotaryPositions(
+                channels // num_heads, dim, min_wavelength=2.0 * min_cell, max_wavelength=longest
+            )
         cells = 2**dim
         self.embed = nn.Linear(cells * (in_channels + dim + 1), channels)
         layout: dict[str, Any] = {"norm": "pre", "activation": nn.GELU, "dropout": 0.0}
@@ -135,23 +152,27 @@ class AMRTransformer(GridModel):
         for row, part, where in zip(chosen.rows, parts, self._places(chosen), strict=True):
             rows = rows.index_copy(0, row, torch.cat([part, where.to(part)], 2).flatten(1))
         tokens = self.embed(rows)
-        plan = RaggedPlan.of(chosen.ptr)
-        for block in self.blocks:
-            tokens = block(tokens, plan=plan)
+        centre = chosen.corner.to(tokens) + 0.5 * chosen.size.to(tokens).unsqueeze(1)
+        angles = None if self.positions is None else self.positions(centre)
+        groups = [attention_groups(chosen, centre, self.window, shift) for shift in (False, True)]
+        for number, block in enumerate(self.blocks):
+            order, back, plan = groups[number % 2]
+            turned = None if angles is None else angles[order]
+            tokens = block(tokens[order], plan=plan, angles=turned)[back]
         out = self.head(self.norm(tokens)).unflatten(1, (-1, self.out_channels))
         values = [out[row] for row in chosen.rows]
         if self.residual:
             values = [value + part[..., : self.out_channels] for value, part in zip(values, parts, strict=True)]
         return values
 
-    def loss_pairs(self, fields: Tensor, target: Tensor) -> LossPairs:
-        """Prediction and truth of every part of every token, tokens unweighted, as published."""
+    def loss_and_fields(self, fields: Tensor, target: Tensor) -> tuple[LossPairs, Tensor]:
+        """Prediction and truth of every part of every token, tokens unweighted, as published; the painted fields."""
         chosen = self._chosen(fields, None)
         sample = [chosen.index[0][row] for row in chosen.rows]
         order = torch.sort(torch.cat(sample), stable=True).indices
         ours, label = self.predict_tokens(fields, chosen), chosen.tokenize(target)
         prediction, truth = (torch.cat(part)[order].flatten(0, 1) for part in (ours, label))
-        return LossPairs(prediction, truth, chosen.ptr * 2**self.dim)
+        return LossPairs(prediction, truth, chosen.ptr * 2**self.dim), chosen.paint(ours)
 
     def floor(self, fields: Tensor, target: Tensor) -> Tensor:
         """``target`` averaged over the parts of the regions of ``fields`` and painted back."""
@@ -178,11 +199,40 @@ class AMRTransformer(GridModel):
         return out
 
 
-def _named(values: Sequence[float]) -> dict[str, float]:
+def attention_groups(
+    chosen: GridPatches, centre: Tensor, window: int | None, shift: bool
+) -> tuple[Tensor, Tensor, RaggedPlan]:
+    """Tokens ordered by the group they attend in, the way back, and the plan of the groups.
+
+    Args:
+        chosen: Regions of a batch.
+        centre: ``[t, d]`` their centres, cells.
+        window: Side of the windows, cells; None: a sample is one group.
+        shift: Move the windows by half.
+    """
+    if window is None:
+        everyone = torch.arange(len(centre), device=centre.device)
+        return everyone, everyone, RaggedPlan.of(chosen.ptr)
+    place = ((centre + (0.5 * window if shift else 0.0)) / window).long()
+    wide = [math.ceil(n / window) + 1 for n in chosen.shape]
+    group = torch.repeat_interleave(chosen.ptr.diff(), output_size=len(centre))
+    for axis, count in enumerate(wide):
+        group = group * count + place[:, axis].clamp(max=count - 1)
+    order = torch.argsort(group, stable=True)
+    size = torch.unique_consecutive(group[order], return_counts=True)[1]
+    return order, torch.argsort(order), RaggedPlan.of(pointers(size))
+
+
+def named_thresholds(values: Sequence[float]) -> Thresholds:
+    """Thresholds of the four criteria: gradient, vorticity, momentum, shear.
+
+    Raises:
+        InputError: Another number of them.
+    """
     names = ("gradient", "vorticity", "momentum", "shear")
     if len(values) != len(names):
         raise InputError(f"thresholds must be four numbers, for {', '.join(names)}; got {list(values)}")
-    return dict(zip(names, map(float, values), strict=True))
+    return Thresholds(**dict(zip(names, map(float, values), strict=True)))
 
 
 @register_model

@@ -23,6 +23,7 @@ from meshops.nn.quantized import BitPlan, MeshBits, QuantLinear, assigned, quant
 from meshops.nn.ragged import RaggedPlan, ragged_attention
 from meshops.nn.rotary import RotaryPositions, rotate
 from meshops.nn.row_linear import RowLinear, SplitLinear
+from meshops.nn.token_reading import TokenInputs, TokenReader
 from meshops.nn.transformer import Attention, TransformerBlock
 
 __all__ = [
@@ -60,6 +61,8 @@ __all__ = [
     "RowMLP",
     "SplitLinear",
     "SupernodePool",
+    "TokenInputs",
+    "TokenReader",
     "TransformerBlock",
     "add_low_rank",
     "assign_bits",

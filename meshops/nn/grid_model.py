@@ -56,10 +56,14 @@ class GridModel(nn.Module):
             fields: ``[b, c_in, *grid]``.
             target: ``[b, c_out, *grid]``.
         """
+        return self.loss_and_fields(fields, target)[0]
+
+    def loss_and_fields(self, fields: Tensor, target: Tensor) -> tuple[LossPairs, Tensor]:
+        """:meth:`loss_pairs`, and the prediction ``[b, c_out, *grid]`` they were taken from."""
         cells = target[0, 0].numel()
         ptr = torch.arange(0, len(target) * cells + 1, cells, device=target.device)
         prediction: Tensor = self(fields)
-        return LossPairs(_rows(prediction), _rows(target), ptr)
+        return LossPairs(_rows(prediction), _rows(target), ptr), prediction
 
     def floor(self, fields: Tensor, target: Tensor) -> Tensor:
         """``target`` after it went through the tokens the model would use for ``fields``: the best it could do."""

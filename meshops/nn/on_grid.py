@@ -50,8 +50,8 @@ class OnGrid(GridModel):
 
     def learn(
         self, fields: Tensor, target: Tensor, criterion: Callable[[LossPairs], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """``criterion`` of prediction and truth in every cell, with the losses a model has of its own.
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """``criterion`` of prediction and truth in every cell, with the losses a model has of its own; the prediction.
 
         Args:
             fields: ``[b, c_in, *grid]``.
@@ -59,10 +59,17 @@ class OnGrid(GridModel):
             criterion: Gives ``"loss"`` and its parts.
         """
         if not isinstance(self.model, LearnsWithTruth):
-            return criterion(self.loss_pairs(fields, target))
-        truth = _rows(target)
+            pairs, prediction = self.loss_and_fields(fields, target)
+            return criterion(pairs), prediction
+        truth, made = _rows(target), []
         ptr = torch.arange(len(target) + 1, device=target.device) * target[0, 0].numel()
-        return self.model.learn(self.inputs(fields), truth, lambda rows: criterion(LossPairs(rows, truth, ptr)))
+
+        def told(rows: Tensor) -> dict[str, Tensor]:
+            made.append(rows)
+            return criterion(LossPairs(rows, truth, ptr))
+
+        parts = self.model.learn(self.inputs(fields), truth, told)
+        return parts, made[0].unflatten(0, (len(target), *target.shape[2:])).movedim(-1, 1)
 
 
 @lru_cache(maxsize=8)

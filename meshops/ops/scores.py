@@ -20,7 +20,8 @@ from meshops.errors import InputError
 from meshops.ops.checks import unreadable
 from meshops.ops.dispatch import front, operation
 from meshops.ops.kernels.available import needs_triton
-from meshops.ops.segment import scatter_sum
+from meshops.ops.pointers import pointers
+from meshops.ops.segment import segment_sum
 from meshops.typing import Bool, Float, Int
 
 FLAT = 1e-6  # spread of a channel over its largest value below which it counts as constant
@@ -270,13 +271,17 @@ def graph_gradient(
             an undirected mesh.
     """
     here, there = edge_index
+    n, d = pos.shape
+    if bool((here[1:] < here[:-1]).any()):
+        here, order = torch.sort(here, stable=True)
+        there = there[order]
+    ptr = pointers(torch.bincount(here, minlength=n))
     offset = (pos[there] - pos[here]).double()
     weight = offset.square().sum(1).clamp(min=1e-300).reciprocal()
     weighted = offset * weight.unsqueeze(1)
-    n, d = pos.shape
-    normal = scatter_sum((weighted.unsqueeze(2) * offset.unsqueeze(1)).flatten(1), here, n).view(n, d, d)
+    normal = segment_sum((weighted.unsqueeze(2) * offset.unsqueeze(1)).flatten(1), ptr).view(n, d, d)
     change = (values[there] - values[here]).double()
-    right = scatter_sum((weighted.unsqueeze(2) * change.unsqueeze(1)).flatten(1), here, n).view(n, d, -1)
+    right = segment_sum((weighted.unsqueeze(2) * change.unsqueeze(1)).flatten(1), ptr).view(n, d, -1)
     trace = normal.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-300)
     normal = normal + 1e-9 * trace.view(-1, 1, 1) * torch.eye(d, dtype=torch.float64, device=pos.device)
     solution: Tensor = torch.linalg.solve(normal, right)

@@ -9,6 +9,7 @@ from meshops.partition.criteria import RefineByCriteria
 from meshops.partition.curves import CurvePatches
 from meshops.partition.dense import DensePatches, Partitioner, assign, dense_patches
 from meshops.partition.grid_patches import GridPatches
+from meshops.partition.mesh_tokens import BudgetTokens, CriteriaTokens, MeshTokens
 from meshops.partition.metis import Metis
 from meshops.partition.octree import LinearOctree, Octree
 from meshops.partition.partition import Hierarchy, Partition
@@ -22,14 +23,17 @@ from meshops.partition.thresholds import Thresholds, random_thresholds
 
 __all__ = [
     "BallTree",
+    "BudgetTokens",
     "CellLevel",
     "CellPyramid",
     "Cover",
+    "CriteriaTokens",
     "CurvePatches",
     "DensePatches",
     "GridPatches",
     "Hierarchy",
     "LinearOctree",
+    "MeshTokens",
     "Metis",
     "Octree",
     "Partition",

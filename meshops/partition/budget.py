@@ -25,8 +25,8 @@ from torch_geometric.transforms import BaseTransform
 from meshops.errors import InputError, warn
 from meshops.ops.neighbors import knn_search
 from meshops.ops.pyramid import score_keys, split_best, split_in_steps, sum_pyramid
-from meshops.ops.scores import check_fields, graph_gradient, sobel_score
-from meshops.ops.segment import scatter_sum
+from meshops.ops.scores import FLAT, check_fields, graph_gradient, sobel_score
+from meshops.ops.segment import scatter_max, scatter_sum
 from meshops.partition.cell_pyramid import CellPyramid
 from meshops.partition.checks import graph_ptr, grid_shape_of, periodic_axes, positions_of
 from meshops.partition.grid_patches import GridPatches
@@ -174,7 +174,7 @@ class TokenBudget(BaseTransform):  # type: ignore[misc]
     def _on_mesh(self, data: Any, values: Tensor) -> Partition:
         dim = data.pos.shape[1]
         pyramid = CellPyramid.of(data.pos, graph_ptr(data), smallest=self.p_min**dim)
-        sums = pyramid.sums(mesh_score(data, values))
+        sums = whole_sums(pyramid, mesh_score(data, values))
         split = choose_cells(pyramid, sums, self.budget, smallest=self.p_min**dim, largest=self.p_max**dim)
         starts, levels = [], []
         reached = pyramid.walk(lambda depth, _: split[depth])
@@ -204,27 +204,55 @@ class TokenBudget(BaseTransform):  # type: ignore[misc]
 
 
 def mesh_score(data: Any, values: Tensor) -> Tensor:
-    """``[n]`` float32 score of each node: gradient norm of the normalised values, averaged over channels, times volume.
+    """``[n]`` float64 score of each node: gradient norm of the normalised values, averaged over channels, times volume.
 
     Edges are those of the graph, or the 2 d nearest neighbours where it has none; the volume of a node is ``area``, or
     the mean distance of its neighbours to the power of the dimension where that is missing.
+    """
+    edges = mesh_edges(data)
+    return feature_gradient(data, values, edges) * node_volume(data, edges).double()
+
+
+def feature_gradient(data: Any, values: Tensor, edges: Tensor) -> Tensor:
+    """``[n]`` float64 gradient norm of the values, normalised graph by graph, averaged over channels.
+
+    A channel that does not vary over a graph has none.
+
+    Raises:
+        InputError: A value is not finite.
     """
     bad = ~torch.isfinite(values)
     if bool(bad.any()):
         node, channel = (int(i) for i in bad.nonzero()[0])
         raise InputError(f"node {node}, channel {channel} of the values to score is NaN or infinite; repair or drop it")
-    pos, n, edges = data.pos, data.pos.shape[0], mesh_edges(data)
+    pos, n = data.pos, data.pos.shape[0]
+    if not values.shape[1]:
+        return torch.zeros(n, dtype=torch.float64, device=pos.device)
     batch = _graph_of_nodes(data)
-    scaled = torch.empty(n, values.shape[1], device=pos.device)
+    scaled = torch.empty(n, values.shape[1], device=pos.device, dtype=torch.float64)
     for graph in range(int(batch.max()) + 1 if n else 0):
         rows = batch == graph
         part = values[rows].double()
         spread = part.std(0, correction=0)
-        keep = spread > 1e-6 * part.abs().amax(0)
-        scaled[rows] = torch.where(keep, (part - part.mean(0)) / spread.clamp(min=1e-300), 0.0).float()
-    norm = graph_gradient(scaled, pos, edges).norm(dim=2).mean(1)
-    score: Tensor = norm * node_volume(data, edges)
-    return score.float()
+        keep = spread > FLAT * part.abs().amax(0)
+        scaled[rows] = torch.where(keep, (part - part.mean(0)) / spread.clamp(min=1e-300), 0.0)
+    norm: Tensor = graph_gradient(scaled[:, (scaled != 0).any(0)], pos, edges).norm(dim=2)
+    return norm.sum(1) / values.shape[1]
+
+
+def whole_sums(pyramid: CellPyramid, score: Tensor) -> list[Tensor]:
+    """Sums of node scores over the cells of each depth, float32, the same in any order of the nodes and edges.
+
+    Scores are counted in 2^-30 of the largest of their graph, so that sums are exact and cells that should have the
+    same score, as on both sides of a mirror plane, do.
+    """
+    graph = torch.empty_like(pyramid.order)
+    graph[pyramid.order] = pyramid.levels[-1].batch.repeat_interleave(
+        pyramid.levels[-1].count, output_size=len(pyramid.order)
+    )
+    top = scatter_max(score, graph, len(pyramid.levels[0].batch)).clamp(min=1e-300)
+    counted = (score / top[graph] * 2.0**30).round()
+    return [(part * 2.0**-30).float() for part in pyramid.sums(counted)]
 
 
 def mesh_edges(data: Any) -> Tensor:
@@ -238,10 +266,14 @@ def node_volume(data: Any, edges: Tensor) -> Tensor:
     volume = data.get("area")
     if volume is not None:
         return torch.as_tensor(volume)
+    return edge_length(data, edges) ** int(data.pos.shape[1])
+
+
+def edge_length(data: Any, edges: Tensor) -> Tensor:
+    """``[n]`` float64 mean length of the edges of each node; 0 without any."""
     n = data.pos.shape[0]
-    length = (data.pos[edges[0]] - data.pos[edges[1]]).norm(dim=1)
-    mean: Tensor = scatter_sum(length, edges[0], n) / torch.bincount(edges[0], minlength=n).clamp(min=1)
-    return mean ** int(data.pos.shape[1])
+    length = (data.pos[edges[0]] - data.pos[edges[1]]).double().norm(dim=1)
+    return scatter_sum(length, edges[0], n) / torch.bincount(edges[0], minlength=n).clamp(min=1)
 
 
 def _graph_of_nodes(data: Any) -> Tensor:
@@ -257,8 +289,9 @@ def _nearest_edges(pos: Tensor, batch: Tensor) -> Tensor:
             near = knn_search(pos[first:last], min(2 * pos.shape[1], last - first - 1))
             parts.append(near.edge_index.flip(0) + first)
     pairs = torch.cat(parts, 1) if parts else batch.new_zeros(2, 0)
-    both: Tensor = torch.cat([pairs, pairs.flip(0)], 1).unique(dim=1)
-    return both
+    first, second = torch.cat([pairs, pairs.flip(0)], 1)
+    code = torch.unique(first * len(pos) + second)  # far faster than unique columns
+    return torch.stack([code // max(len(pos), 1), code % max(len(pos), 1)])
 
 
 def choose_cells(
@@ -278,7 +311,7 @@ def choose_cells(
     depth = torch.cat([torch.full_like(level.batch, d) for d, level in enumerate(levels)])
     forced = (count > largest) & (depth < len(levels) - 1)
     allowed = (count > smallest) & (depth < len(levels) - 1)
-    score = torch.where(forced, torch.inf, torch.cat(list(sums)))
+    score = torch.where(forced, torch.inf, torch.cat(list(sums)).float())
     key = torch.where(allowed, score_keys(score.unsqueeze(0))[0], -1)
     order = torch.sort(key, descending=True).indices
     order = order[torch.sort(graph[order], stable=True).indices]  # graph after graph, best first

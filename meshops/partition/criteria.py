@@ -17,7 +17,10 @@ where G_m > 0.4 times the mean over the tested regions of the level, or G_m >= t
 a cell is masked, or at least 1 % of the cells are zero in every channel. Vorticity, momentum and shear are not tested.
 
 Departures: the modulus of omega (eq. 3 is signed: only one sense of rotation would count); a forest of square roots
-instead of one padded square; cells beyond the grid repeat its last cells and have no part in P_g.
+instead of one padded square; cells beyond the grid repeat its last cells and have no part in P_g. What does not vary
+asks for nothing: a velocity that is the same everywhere flags no region, a region without gradient is not among the
+``top`` of its level (as printed, ties at zero refine all of a quiet level), and channels that do not vary have no say
+in which cells are zero.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from torch_geometric.transforms import BaseTransform
 
 from meshops.errors import InputError
 from meshops.ops.pyramid import upsample
-from meshops.ops.scores import check_fields, flow_maps, length
+from meshops.ops.scores import channel_scale, check_fields, flow_maps, length
 from meshops.partition.checks import graph_ptr, grid_shape_of, periodic_axes, positions_of
 from meshops.partition.cover import Cover
 from meshops.partition.criteria_mesh import mesh_cover
@@ -237,10 +240,12 @@ class RefineByCriteria(BaseTransform):  # type: ignore[misc]
         outside = None
         if mask is not None and self.refine_at_mask:
             outside = pad_high(~mask.unsqueeze(1), full)[:, 0]
+        varies = channel_scale(velocity, mask) > 0
         if self.criteria == "reference":
-            zero = pad_high((values == 0).all(1, keepdim=True).float(), full)
-            return _ReferenceMaps(pad_high(velocity, full), zero, outside)
-        maps = flow_maps(velocity, spacing=self.spacing, periodic=self.periodic)
+            zero = zero_cells(values, channel_scale(values, mask) > 0)
+            return _ReferenceMaps(pad_high(_moving(velocity, varies), full), pad_high(zero, full), outside)
+        maps = flow_maps(_moving(velocity, varies), spacing=self.spacing, periodic=self.periodic)
+        velocity = velocity * varies.any(1).view(-1, *[1] * (velocity.dim() - 1))
         turn, speed = length(maps.vorticity.unbind(1)), length(velocity.unbind(1))
         shear = turn if self.kelvin_helmholtz == "abs_vorticity" else maps.shear
         fluid = None if mask is None else mask.flatten(1).to(turn)
@@ -305,7 +310,8 @@ class _ReferenceMaps:
         common = flat > (level_mean * torch.as_tensor(limits.gradient, device=flat.device)).unsqueeze(1)
         rank = (number * (1 - top)).long().clamp(max=number - 1)
         ordered = flat.masked_fill(~tested, torch.inf).sort(1).values
-        met = (common | (flat >= ordered.gather(1, rank.unsqueeze(1)))).view_as(active)
+        among = (flat >= ordered.gather(1, rank.unsqueeze(1))) & (flat > 0)
+        met = (common | among).view_as(active)
         met |= block_mean(self.zero, size)[:, 0] >= 0.01
         return met if self.outside is None else met | any_in_blocks(self.outside, size)
 
@@ -319,6 +325,17 @@ class _Zero:
         return block_mean(self.cells, size)[:, 0] == 1
 
 
+def zero_cells(values: Tensor, varies: Tensor) -> Tensor:
+    """``[b, 1, *grid]`` 1 where all channels of ``values [b, c, *grid]`` that vary, ``varies [b, c]``, are zero."""
+    still = ~varies.view(*varies.shape, *[1] * (values.dim() - 2))
+    return (((values == 0) | still).all(1, keepdim=True) & varies.any(1).view(-1, *[1] * (values.dim() - 1))).float()
+
+
+def _moving(velocity: Tensor, varies: Tensor) -> Tensor:
+    """The components that vary; roundings of the others are no gradient."""
+    return velocity * varies.view(*varies.shape, *[1] * (velocity.dim() - 2))
+
+
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
     """Mean of each row of ``[b, n]`` over the cells that count."""
     if weight is None:
@@ -327,13 +344,16 @@ def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def largest_share(values: Tensor, active: Tensor, share: float) -> Tensor:
-    """Active regions whose value is among the ``ceil(share * number of active ones)`` largest of their sample."""
+    """Active regions whose value is among the ``ceil(share * number of active ones)`` largest of their sample.
+
+    Those of value 0 never are.
+    """
     if share == 0:
         return torch.zeros_like(active)
     flat = values.flatten(1).masked_fill(~active.flatten(1), -torch.inf)
     rank = (active.flatten(1).sum(1) * share).ceil().long().clamp(min=1) - 1
     bound = flat.sort(1, descending=True).values.gather(1, rank.unsqueeze(1))
-    return (flat >= bound).view_as(active) & active
+    return ((flat >= bound) & (flat > 0)).view_as(active) & active
 
 
 def any_in_blocks(cells: Tensor, size: int) -> Tensor:

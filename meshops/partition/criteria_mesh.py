@@ -3,6 +3,9 @@
 Sides are counted in node spacings: a region of side R has at most R^D nodes. Criteria are means over the nodes of a
 region weighted by their volume; derivatives are least squares over edges. Otherwise as in
 :mod:`meshops.partition.criteria`, ``criteria="paper"``.
+
+Without a velocity only the first criterion is left, with the gradient norm of the normalised values, averaged over
+channels, in the place of G; where no value varies, with the fineness of the mesh: one over the length of the edges.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ import torch
 from torch import Tensor
 
 from meshops.errors import InputError
-from meshops.ops.scores import graph_gradient
-from meshops.partition.budget import mesh_edges, node_volume
+from meshops.ops.scores import FLAT, graph_gradient
+from meshops.ops.segment import segment_max, segment_min
+from meshops.partition.budget import edge_length, feature_gradient, mesh_edges, node_volume
 from meshops.partition.cell_pyramid import CellPyramid
 from meshops.partition.checks import graph_ptr
 from meshops.partition.cover import Cover
@@ -44,7 +48,7 @@ def mesh_cover(
         velocity: Channels of the velocity.
         max_size: Side of the coarsest regions, node spacings.
         min_cell: Side of the smallest parts.
-        thresholds: One number each.
+        thresholds: One number each, or one per graph ``[b]``.
         top: Share of each depth that is refined anyway.
         strain: What the fourth criterion looks at.
         parts: One group per child cell instead of one per region.
@@ -57,7 +61,7 @@ def mesh_cover(
         raise InputError(f"{dim}-D meshes need {dim} velocity channels, got velocity={tuple(velocity)}")
     pyramid = CellPyramid.of(data.pos, graph_ptr(data), smallest=min_cell**dim)
     limits = (max_size**dim, (2 * min_cell) ** dim)
-    tests = _Tests(data, values[:, list(velocity)].float(), pyramid, thresholds, top, strain, limits)
+    tests = RegionTests(data, values, velocity, pyramid, thresholds, top, strain, limits)
     reached = pyramid.walk(tests.refined)
     index, size, level, batch = [], [], [], []
     for depth, cells in enumerate(reached):
@@ -91,38 +95,66 @@ def _ranges(start: Tensor, count: Tensor) -> Tensor:
     return shift + torch.arange(len(shift), device=start.device)
 
 
-class _Tests:
-    """Which cells are refined: asked depth by depth."""
+def _flow(velocity: Tensor, pos: Tensor, edges: Tensor, strain: Strain) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient norm ``[n]``, vorticity ``[n, 1 or 3]`` and shear ``[n]``."""
+    slope = graph_gradient(velocity, pos, edges)  # [n, component, axis]
+    pairs = [(0, 1)] if pos.shape[1] == 2 else [(1, 2), (2, 0), (0, 1)]
+    turn = torch.stack([slope[:, j, i] - slope[:, i, j] for i, j in pairs], 1)
+    stretch = torch.stack([slope[:, j, i] + slope[:, i, j] for i, j in pairs], 1)
+    return slope.flatten(1).norm(dim=1), turn, (turn if strain == "abs_vorticity" else stretch).norm(dim=1)
+
+
+class RegionTests:
+    """Which cells are refined: asked depth by depth.
+
+    Args:
+        data: Graph or batch of graphs.
+        values: ``[n, c]``.
+        velocity: Channels of the velocity; empty: the gradient of all values is all there is.
+        pyramid: Cells of the graphs.
+        limits: Thresholds.
+        top: Share of each depth that is refined anyway.
+        strain: What the fourth criterion looks at.
+        sizes: Most nodes of a region that is kept, of all graphs or ``[b]``, and of one that is never refined.
+    """
 
     def __init__(
-        self, data: Any, velocity: Tensor, pyramid: CellPyramid, limits: Thresholds, top: float, strain: Strain,
-        sizes: tuple[int, int],
+        self, data: Any, values: Tensor, velocity: Sequence[int], pyramid: CellPyramid, limits: Thresholds,
+        top: float, strain: Strain, sizes: tuple[int | Tensor, int],
     ) -> None:  # fmt: skip
-        dim = data.pos.shape[1]
         edges = mesh_edges(data)
-        slope = graph_gradient(velocity, data.pos, edges)  # [n, component, axis]
-        pairs = [(0, 1)] if dim == 2 else [(1, 2), (2, 0), (0, 1)]
-        turn = torch.stack([slope[:, j, i] - slope[:, i, j] for i, j in pairs], 1)
-        stretch = torch.stack([slope[:, j, i] + slope[:, i, j] for i, j in pairs], 1)
-        shear = (turn if strain == "abs_vorticity" else stretch).norm(dim=1)
-        gradient = slope.flatten(1).norm(dim=1)
         volume = node_volume(data, edges).double().unsqueeze(1)
-        cells = torch.cat([gradient.unsqueeze(1), turn, velocity, shear.unsqueeze(1)], 1).double()
-        whole = torch.stack([gradient, turn.norm(dim=1), velocity.norm(dim=1), shear], 1).double()
+        flow = values[:, list(velocity)].float()
+        if velocity:
+            gradient, turn, shear = _flow(flow, data.pos, edges, strain)
+        else:
+            gradient = feature_gradient(data, values, edges)
+            still = torch.empty_like(gradient, dtype=torch.bool)
+            level = pyramid.levels[0]
+            still[pyramid.order] = torch.repeat_interleave(pyramid.sums(gradient)[0] == 0, level.count)
+            gradient = torch.where(still, 1 / edge_length(data, edges).clamp(min=1e-300), gradient)
+            turn, shear = gradient.new_zeros(len(gradient), 1), torch.zeros_like(gradient)
+            flow = gradient.new_zeros(len(gradient), 1)
+        cells = torch.cat([gradient.unsqueeze(1), turn, flow, shear.unsqueeze(1)], 1).double()
+        whole = torch.stack([gradient, turn.norm(dim=1), flow.norm(dim=1), shear], 1).double()
         sums = pyramid.sums(torch.cat([cells, torch.ones_like(volume)], 1) * volume)
         self.means = [(part[:, :-1] / part[:, -1:].clamp(min=1e-300)).float() for part in sums]
         domain = pyramid.sums(torch.cat([whole, torch.ones_like(volume)], 1) * volume)[0]
         self.domain = (domain[:, :-1] / domain[:, -1:].clamp(min=1e-300)).float()
+        self.quiet = self.domain[:, 0] * self._width(data.pos, pyramid) <= FLAT * self.domain[:, 2]
+        self.quiet &= bool(velocity)
         self.turns = turn.shape[1]
         self.pyramid, self.limits, self.share = pyramid, limits, top
-        self.largest, self.smallest = sizes
+        largest, self.smallest = sizes
+        self.largest = torch.as_tensor(largest, device=edges.device).expand(len(self.domain))
 
     def refined(self, depth: int, reached: Tensor) -> Tensor:
         """Cells of a depth that are refined."""
         level = self.pyramid.levels[depth]
         above = self.pyramid.levels[max(depth - 1, 0)].count[level.parent]
-        first = (above > self.largest) if depth else torch.ones_like(reached)
-        whole = (level.count > self.largest) | first
+        largest = self.largest[level.batch]
+        first = (above > largest) if depth else torch.ones_like(reached)
+        whole = (level.count > largest) | first
         gradient, rest = self.means[depth][:, 0], self.means[depth][:, 1:]
         values = (
             gradient,
@@ -133,10 +165,12 @@ class _Tests:
         factors = (self.limits.gradient, self.limits.vorticity, self.limits.momentum, self.limits.shear)
         met = torch.zeros_like(reached)
         for number, (value, factor) in enumerate(zip(values, factors, strict=True)):
-            bound = (self.domain[:, number] * torch.as_tensor(factor)).nan_to_num(nan=math.inf)
+            scale = torch.as_tensor(factor, device=value.device)
+            bound = (self.domain[:, number] * scale).nan_to_num(nan=math.inf)
             met |= value > bound[level.batch]
         tested = reached & ~whole
         met |= self._largest(gradient, tested, level.batch)
+        met &= ~self.quiet[level.batch]
         out: Tensor = (whole | met) & (level.count > self.smallest)
         return out
 
@@ -151,6 +185,12 @@ class _Tests:
         place = torch.arange(len(owner), device=cells.device) - (count.cumsum(0) - count)[owner]
         return depth + 1, (owner, first[owner] + place)
 
+    @staticmethod
+    def _width(pos: Tensor, pyramid: CellPyramid) -> Tensor:
+        """``[b]`` largest extent of each graph."""
+        rows, ptr = pos[pyramid.order], pyramid.levels[0].ptr
+        return (segment_max(rows, ptr) - segment_min(rows, ptr)).amax(1)
+
     def _largest(self, values: Tensor, tested: Tensor, graph: Tensor) -> Tensor:
         """Tested cells whose value is among the ``top`` share of those of their graph."""
         if self.share == 0:
@@ -162,4 +202,4 @@ class _Tests:
         number = (ptr.diff() * self.share).ceil().long().clamp(min=1)
         last = (ptr[:-1] + number - 1).clamp(max=max(len(order) - 1, 0))
         bound = values[order[last]] if len(order) else values.new_zeros(len(self.domain))
-        return tested & (values >= bound[graph])
+        return tested & (values >= bound[graph]) & (values > 0)

@@ -62,8 +62,14 @@ class MeshRolloutSpec(RolloutSpec):
         return field_slices(self.fields, self.sizes)
 
     def model_arguments(self) -> dict[str, Plain]:
-        """What models want to know."""
-        return {"in_channels": self.channels + NODE_TYPES, "out_channels": self.channels, "pos_dim": self.dim}
+        """What models want to know: sizes, and the channels of a field that is called velocity."""
+        sizes: dict[str, Plain] = {
+            "in_channels": self.channels + NODE_TYPES, "out_channels": self.channels, "pos_dim": self.dim,
+        }  # fmt: skip
+        flow = self.slices().get("velocity")
+        if flow is not None and flow.stop - flow.start == self.dim:
+            sizes["velocity"] = list(range(flow.start, flow.stop))
+        return sizes
 
 
 class Frames(NamedTuple):

@@ -15,7 +15,7 @@ from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, 
 import torch
 from torch import Tensor, nn
 
-from meshops.checks import check_counts
+from meshops.checks import check_amounts, check_counts
 from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
 from meshops.datasets.trajectory import TrajectoryDataset
@@ -43,9 +43,12 @@ class RolloutSettings:
         stride: Frames of the data from one step of the model to the next.
         steps: Steps of the rollouts the run is judged on; default: 20 on grids, 50 on meshes.
         cases: Trajectories it is judged on at most; 0: all of the split.
-        horizon: Steps of a training window, on meshes with gradients through all of them; default: 5 on meshes, on
-            grids one more than pushforward.
-        pushforward: Learn one step after up to so many without gradients, fewer than horizon; 0: off.
+        horizon: Steps of a training window; default: 5 on meshes, on grids one more than pushforward. Gradients go
+            through all of them on meshes, on grids through those after pushforward.
+        pushforward: Take up to so many steps without gradients, fewer than horizon, before those that are learnt (on
+            meshes one); 0: off.
+        noise: Standard deviation of normal noise on the normalised first frames of a training window; the model learns
+            to take it away (GNS, 2002.09405, sec. 4.2.2, in which it is put on the states as here); 0: none.
     """
 
     history: int = 1
@@ -56,11 +59,13 @@ class RolloutSettings:
     cases: int = 0
     horizon: int | None = None
     pushforward: int = 0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every number for sense."""
         check_counts(1, "task.", history=self.history, stride=self.stride, steps=self.steps, horizon=self.horizon)
         check_counts(0, "task.", cases=self.cases, pushforward=self.pushforward)
+        check_amounts("task.", noise=self.noise)
         if self.loss not in LOSSES:
             raise InputError(f"task.loss must be one of {listing(LOSSES)}, got {self.loss!r}")
 
@@ -86,7 +91,7 @@ class RolloutSpec(Spec):
     Attributes:
         space: ``"grid"`` or ``"mesh"``.
         time_step: Time of one step, s; 0 where it varies or is unknown.
-        loss, residual, pushforward: See :class:`RolloutSettings`.
+        loss, residual, pushforward, noise: See :class:`RolloutSettings`.
     """
 
     space: str
@@ -94,6 +99,7 @@ class RolloutSpec(Spec):
     loss: RolloutLoss = "mse"
     residual: bool = False
     pushforward: int = 0
+    noise: float = 0.0
 
     def names(self) -> tuple[str, ...]:
         """What changes in time."""

@@ -72,14 +72,8 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
 
     @classmethod
     def horizon(cls, settings: RolloutSettings) -> int:
-        """One step with gradients after those without."""
-        steps, most = settings.window(settings.pushforward + 1), settings.pushforward + 1
-        if steps > most:
-            raise InputError(
-                f"on grids gradients go through one step: task.horizon must be {most}, one more than task.pushforward, "
-                f"got {steps}; leave it out"
-            )
-        return steps
+        """Steps without gradients, and with gradients after those: one where nothing is said."""
+        return settings.window(settings.pushforward + 1)
 
     @classmethod
     def spec_of(cls, data: TrajectoryDataset, settings: RolloutSettings) -> GridRolloutSpec:
@@ -98,6 +92,7 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
             loss=settings.loss,
             residual=bool(settings.residual),
             pushforward=settings.pushforward,
+            noise=settings.noise,
         )
 
     @classmethod
@@ -151,22 +146,41 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         return self._physical(out + self._normalised(frames[:, -1]) if self.spec.residual else out)
 
     def loss(self, batch: GridBatch) -> dict[str, Tensor]:
-        """``loss`` of one step, after some without gradients where the spec says so (2202.03376, sec. 3.2)."""
+        """``loss``, mean over the learnt steps, after some without gradients (2202.03376, sec. 3.2) or with noise."""
         frames, constants, target = batch
-        ahead = self.ahead(target.shape[1])
+        ahead, learnt = self.ahead(target.shape[1]), target.shape[1] - self.spec.pushforward
+        if self.spec.noise and self.training:
+            frames = self._noisy(frames)
         if ahead:
             frames = torch.cat([frames, self.unroll(frames, constants, ahead)], 1)[:, -self.spec.history :]
-        truth = self._normalised(target[:, ahead])
+        found: list[dict[str, Tensor]] = []
+        for step in range(ahead, ahead + learnt):
+            parts, following = self._learn(frames, constants, target[:, step])
+            found.append(parts)
+            frames = torch.cat([frames[:, 1:], following.unsqueeze(1)], 1)
+        return {key: torch.stack([parts[key] for parts in found]).mean() for key in found[0]}
+
+    def _learn(self, frames: Tensor, constants: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss of one step and the frame it leads to, physical units."""
+        truth, newest = self._normalised(target), self._normalised(frames[:, -1])
         if self.spec.residual:
-            truth = truth - self._normalised(frames[:, -1])
+            truth = truth - newest
         model, fields = self.on_grid, self.encode(frames, constants)
 
         def criterion(pairs: LossPairs) -> dict[str, Tensor]:
             return {"loss": pairs.error(self.spec.loss)}
 
         if isinstance(model, OnGrid):
-            return model.learn(fields, truth, criterion)
-        return criterion(model.loss_pairs(fields, truth))
+            parts, out = model.learn(fields, truth, criterion)
+        else:
+            pairs, out = model.loss_and_fields(fields, truth)
+            parts = criterion(pairs)
+        return parts, self._physical(out + newest if self.spec.residual else out)
+
+    def _noisy(self, frames: Tensor) -> Tensor:
+        """Frames with noise on the normalised values."""
+        values = self._normalised(frames)
+        return self._physical(values + self.spec.noise * torch.randn_like(values))
 
     # ---- use
 

@@ -76,6 +76,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             loss=settings.loss,
             residual=settings.residual is not False,
             pushforward=settings.pushforward,
+            noise=settings.noise,
         )
 
     @classmethod
@@ -141,6 +142,9 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     def _window_loss(self, frames: Frames) -> dict[str, Tensor]:
         steps = len(frames.state) - 1
         state = self.norm(frames.state[0])
+        if self.spec.noise and self.training:
+            free = ~self.known(frames, 0).unsqueeze(1)
+            state = state + self.spec.noise * torch.randn_like(state) * free
         if self.spec.pushforward:
             ahead = self.ahead(steps)
             with torch.no_grad():

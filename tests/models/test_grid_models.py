@@ -183,6 +183,46 @@ def test_amr_loss_lives_on_the_tokens() -> None:
     assert_close(pairs.prediction[pairs.ptr[1] : pairs.ptr[2]], one.prediction, atol=1e-5, rtol=1e-4)
 
 
+def test_amr_attention_in_windows_stays_in_them_and_wide_ones_hold_all() -> None:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"velocity": (0, 1), "max_size": 8, "hidden": 64, **SMALL}
+    whole, windows = AMRTransformer(4, 2, **sizes).eval(), AMRTransformer(4, 2, window=16, **sizes).eval()
+    wide, first = (
+        AMRTransformer(4, 2, window=64, **sizes).eval(),
+        AMRTransformer(4, 2, window=16, **sizes | {"depth": 1}),
+    )
+    fields = torch.randn(2, 4, 32, 32)
+    for model in (windows, wide):
+        model.load_state_dict(whole.state_dict())
+    assert_close(wide(fields), whole(fields), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(windows(fields), whole(fields))
+    chosen = first.eval().patches(fields)
+    other = fields.clone()
+    other[:, :, 20:, 20:] *= 1.5
+    before, after = (chosen.paint(first.predict_tokens(part, chosen)) for part in (fields, other))
+    assert_close(before[:, :, :16], after[:, :, :16])
+    assert_close(before[..., :16], after[..., :16])
+    assert not torch.allclose(before[:, :, 16:, 16:20], after[:, :, 16:, 16:20])
+    shifted = windows.patches(fields)
+    reach = (windows.predict_tokens(part, shifted) for part in (fields, other))
+    changed = [bool((a != b).any()) for a, b in zip(*map(shifted.paint, reach), strict=True)]
+    assert all(changed)
+    two = [shifted.paint(windows.predict_tokens(part, shifted))[:, :, :8] for part in (fields, other)]
+    assert_close(*two)  # windows of 16 and a shift by 8 reach from 16 to 8 cells, no further
+    with pytest.raises(InputError, match="window must be at least the side of the smallest regions, 2, got 1"):
+        AMRTransformer(4, 2, window=1, **sizes)
+
+
+def test_amr_rotary_positions_turn_with_the_distance() -> None:
+    torch.manual_seed(0)
+    model = AMRTransformer(4, 2, velocity=(0, 1), max_size=8, hidden=64, rotary=True, **SMALL).eval()
+    fields = torch.randn(1, 4, 32, 32)
+    out = model(fields)
+    assert model.positions is not None
+    model.positions.frequency.zero_()
+    assert not torch.allclose(model(fields), out)
+
+
 def test_amr_floor_falls_with_finer_tokens() -> None:
     model = AMRTransformer(4, 4, velocity=(0, 1), max_size=8, hidden=64, **SMALL)
     fields = torch.randn(1, 4, 32, 32).cumsum(2).cumsum(3)

@@ -41,6 +41,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "matrix.md"
 # As small as each architecture goes; a new one needs a line only where its defaults are slow.
 TINY: dict[str, dict[str, Any]] = {
     "amq": {"arguments": {"channels": 96, "depth": 1}, "budget": 5, "warmup": 1, "explore": 1},
+    "amrmesh": {"channels": 8, "depth": 1, "num_heads": 2, "hidden": 8},
     "amrtransformer": {"channels": 16, "depth": 1, "hidden": 32, "max_size": 4, "velocity": [0, 1]},
     "echoautoencoder": {"cells": 8, "channels": 8, "latent_channels": 3, "layers": ["res", "space", "time", "res"]},
     "echogenerator": {"channels": 16, "depth": 1, "num_heads": 2},
@@ -48,6 +49,7 @@ TINY: dict[str, dict[str, Any]] = {
     "gino": {"channels": 4, "cells": 4, "depth": 1},
     "graphvit": {"channels": 8, "tokens": 16, "depth": 1, "attention_depth": 1, "num_heads": 2, "cluster_size": 8},
     "iap": {"channels": 24, "depth": 1, "num_heads": 2, "budget": 16, "p_min": 1, "p_max": 4},
+    "iapmesh": {"channels": 16, "depth": 1, "num_heads": 2, "budget": 8},
     "meshgraphnet": {"channels": 8, "depth": 1},
     "mppde": {"channels": 8, "depth": 1},
     "mspt": {"channels": 8, "depth": 1, "num_heads": 2, "num_patches": 4},

@@ -121,7 +121,7 @@ def test_floor_and_pairs_are_those_of_every_cell() -> None:
     assert grid.floor(fields, target) is target
     pairs = grid.loss_pairs(fields, target)
     assert pairs.ptr.tolist() == [0, 6, 12] and torch.equal(pairs.truth[6], target[1, :, 0, 0])
-    seen = grid.learn(fields, target, lambda found: {"loss": (found.prediction - pairs.prediction).abs().sum()})
+    seen = grid.learn(fields, target, lambda found: {"loss": (found.prediction - pairs.prediction).abs().sum()})[0]
     assert float(seen["loss"]) == 0
 
 
@@ -130,5 +130,5 @@ def test_models_with_losses_of_their_own_bring_them() -> None:
     model = create_model("amq", in_channels=1, out_channels=1, pos_dim=2, arguments={"channels": 64, "depth": 1})
     grid = OnGrid(model, spacing=(1.0, 1.0), periodic=(False, False), extent=1.0)
     fields, target = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
-    found = grid.learn(fields, target, lambda p: {"loss": (p.prediction - p.truth).square().mean()})
+    found = grid.learn(fields, target, lambda p: {"loss": (p.prediction - p.truth).square().mean()})[0]
     assert "auxiliary" in found and float(found["loss"].detach()) > 0

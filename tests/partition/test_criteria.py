@@ -276,3 +276,50 @@ def test_a_grid_seen_as_a_mesh_gets_nearly_the_same_regions() -> None:
     assert abs(on_grid.num_patches - on_mesh.num_patches) <= 0.05 * on_grid.num_patches
     never = RefineByCriteria(velocity=(0, 1), top=0.0, thresholds=NEVER)
     assert never.cover(MeshGraph(pos=graph.pos, x=graph.x)).num_patches == 80
+
+
+@pytest.mark.parametrize("criteria", ["reference", "paper"])
+@pytest.mark.parametrize("level", [0.0, 0.3, -1e6])
+def test_what_does_not_vary_refines_nothing(criteria: str, level: float) -> None:
+    """A velocity that is the same everywhere (to rounding), with a still or a moving channel beside it."""
+    refine = RefineByCriteria(velocity=(0, 1), criteria=criteria, thresholds=Thresholds().scaled(0.1))  # type: ignore[arg-type]
+    values = torch.full((2, 3, 64, 64), level)
+    values[1] *= 1 + 1e-8 * torch.rand(3, 64, 64)  # roundings are no gradient
+    assert refine.patches(values).count.tolist() == [80, 80]
+    values[:, 2] = 1 + torch.rand(2, 64, 64)
+    assert refine.patches(values).count.tolist() == [80, 80]
+    masked = refine.patches(values, mask=torch.ones(2, 64, 64, dtype=torch.bool)).count
+    assert masked.tolist() == [80, 80]
+
+
+def test_a_still_channel_does_not_hide_zeros_nor_make_any() -> None:
+    values = flow(1, 64, 64)
+    values[:, :, 20:30, 40:50] = 0
+    refine = RefineByCriteria(velocity=(1, 2), criteria="reference", thresholds=NEVER, top=0.0)
+    alone = refine.patches(values)
+    assert alone.count > 80
+    for level in (0.0, 0.7):
+        more = torch.cat([values, torch.full((1, 1, 64, 64), level)], 1)
+        assert torch.equal(refine.patches(more).mask, alone.mask)
+
+
+@pytest.mark.parametrize("criteria", ["reference", "paper"])
+def test_a_quiet_level_has_no_largest_share(criteria: str) -> None:
+    """A front through few regions: ties at zero must not refine all others."""
+    values = torch.ones(1, 2, 64, 64)
+    values[0, 0, 1:3, 1:3] = 2.0
+    refine = RefineByCriteria(velocity=(0, 1), criteria=criteria, thresholds=NEVER, top=0.5)  # type: ignore[arg-type]
+    assert refine.patches(values).count == 80 + 2 * 4  # the region of 8 x 8 that holds it and the one of 4 x 4
+
+
+def test_a_mesh_with_a_still_velocity_gets_the_coarsest_regions() -> None:
+    pos = torch.rand(3000, 2, generator=torch.Generator().manual_seed(0))
+    x = torch.full((3000, 2), 0.3)
+    refine = RefineByCriteria(velocity=(0, 1), thresholds=Thresholds().scaled(0.1))
+    still = refine.cover(MeshGraph(pos=pos, x=x))
+    never = RefineByCriteria(velocity=(0, 1), top=0.0, thresholds=NEVER).cover(
+        MeshGraph(pos=pos, x=torch.randn(3000, 2))
+    )
+    assert torch.equal(still.index, never.index)
+    rough = refine.cover(MeshGraph(pos=pos, x=x * (1 + 1e-8 * torch.rand(3000, 2))))
+    assert torch.equal(rough.index, never.index)

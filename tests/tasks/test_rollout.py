@@ -186,6 +186,58 @@ def test_pushforward_on_grids_learns_the_step_after_those_without_gradients() ->
     assert {round(float(task.loss(batch)["loss"].detach()), 5) for _ in range(20)} == wanted and len(wanted) == 3
 
 
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("name", ["unet", "amrtransformer", "mspt"])
+def test_a_longer_horizon_on_grids_is_the_mean_of_steps_that_feed_each_other(name: str, residual: bool) -> None:
+    task, frames, constants = toy_task(replace(SPEC, residual=residual))
+    if name != "unet":
+        sizes = {k: v for k, v in task.spec.model_arguments().items() if k in model_arguments(name)}
+        task.model = create_model(name, **sizes | {"channels": 8, "depth": 1, "num_heads": 1} | AS_SMALL[name])
+    batch = GridBatch(frames[None, :2], constants[None], frames[None, 2:5])
+    start, wanted = frames[None, :2], []
+    for step in range(3):
+        now = GridBatch(start, constants[None], frames[None, 2 + step : 3 + step])
+        wanted.append(task.loss(now)["loss"])
+        start = torch.cat([start[:, 1:], task(start, constants[None]).unsqueeze(1)], 1)
+    found = task.loss(batch)["loss"]
+    assert_close(found, torch.stack(wanted).mean(), atol=1e-5, rtol=1e-5)
+    (slope,) = torch.autograd.grad(found, next(task.model.parameters()))
+    (first,) = torch.autograd.grad(wanted[0] / 3, next(task.model.parameters()))
+    assert not torch.allclose(slope, first)  # later steps have a say
+
+
+AS_SMALL: dict[str, dict[str, Any]] = {"amrtransformer": {"hidden": 8, "max_size": 4}, "mspt": {"num_patches": 4}}
+
+
+def test_pushforward_and_horizon_together_learn_the_last_steps() -> None:
+    task, frames, constants = toy_task(replace(SPEC, pushforward=1))
+    batch = GridBatch(frames[None, :2], constants[None], frames[None, 2:5])
+    plain, _, _ = toy_task()
+    plain.load_state_dict(task.state_dict())
+    ahead = task.unroll(frames[None, :2], constants[None], 1)[0]
+    starts = [(frames[:2], 2), (torch.stack([frames[1], ahead[0]]), 3)]
+    wanted = set()
+    for start, first in starts:
+        two = GridBatch(start[None], constants[None], frames[None, first : first + 2])
+        wanted.add(round(float(plain.loss(two)["loss"].detach()), 4))
+    assert {round(float(task.loss(batch)["loss"].detach()), 4) for _ in range(20)} == wanted and len(wanted) == 2
+
+
+def test_noise_is_on_the_input_in_training_alone_and_its_correction_is_learnt() -> None:
+    task, frames, constants = toy_task(replace(SPEC, noise=0.5, residual=True))
+    batch = one(frames[:2], constants, frames[2])
+    assert task.eval().loss(batch)["loss"] == task.loss(batch)["loss"]
+    assert task.train().loss(batch)["loss"] != task.loss(batch)["loss"]
+    many = frames[None, :2].expand(500, -1, -1, -1, -1)
+    noise = (task._noisy(many) - many) / task.norm.scale.view(3, 1, 1)
+    assert_close(noise.std((0, 3, 4)), torch.full((2, 3), 0.5), rtol=0.02, atol=0)
+    for p in task.model.parameters():
+        torch.nn.init.zeros_(p)  # keeps the noisy frame: its error is the step and the noise
+    step = (task._normalised(frames[2]) - task._normalised(frames[1])).square().mean()
+    losses = torch.stack([task.loss(batch)["loss"] for _ in range(50)])
+    assert_close(losses.mean(), step + 0.25, rtol=0.05, atol=0)
+
+
 @pytest.fixture(scope="module")
 def well(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return TheWell.standin(tmp_path_factory.mktemp("data") / "w", 6, resolution=16, frames=6)
@@ -225,8 +277,8 @@ def test_statistics_come_from_frames_spread_over_the_set(tmp_path: Path) -> None
         ({"horizon": 0}, "task.horizon must be a whole number of at least 1, got 0"),
         ({"pushforward": 1.5}, r"task.pushforward must be a whole number of at least 0, got 1\.5"),
         ({"loss": "l2"}, "task.loss must be one of 'mse', 'nmse', 'mae', got 'l2'"),
-        ({"horizon": 3}, "on grids gradients go through one step: task.horizon must be 1"),
         ({"horizon": 2, "pushforward": 2}, "task.pushforward must be less than task.horizon"),
+        ({"noise": -0.1}, r"task.noise must be a finite number, at least 0, got -0\.1"),
     ],
 )
 def test_settings_without_sense_are_refused(settings: Any, text: str, well: Path) -> None:

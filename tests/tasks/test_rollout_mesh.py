@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,26 @@ def test_pushforward_has_gradients_of_one_step_only() -> None:
     for _ in range(20):
         seen.add(round(float(task.loss([frames])["loss"].detach()), 5))
     assert len(seen) == 3  # after 0, 1 or 2 steps without gradients
+
+
+def test_noise_is_on_free_nodes_in_training_alone() -> None:
+    task, frames = rollout_task(noise=0.5), Frames.of(window(2))
+    assert task.eval().loss([frames])["loss"] == task.loss([frames])["loss"]
+    seen: list[torch.Tensor] = []
+    inputs = task.inputs
+    task.inputs = lambda frames, frame, state: seen.append(state) or inputs(frames, frame, state)  # type: ignore
+    for _ in range(200):
+        task.train().loss([frames])
+    noise = torch.stack(seen) - task.norm(frames.state[0])
+    assert bool((noise[:, :5] == 0).all())
+    assert_close(noise[:, 5:].std(), torch.tensor(0.5), rtol=0.05, atol=0)
+
+
+def test_models_are_told_which_channels_are_a_velocity() -> None:
+    spec = rollout_task().spec
+    assert "velocity" not in spec.model_arguments()
+    assert replace(spec, fields=("p", "velocity"), sizes=(1, 2)).model_arguments()["velocity"] == [1, 2]
+    assert "velocity" not in replace(spec, fields=("velocity", "p"), sizes=(1, 2)).model_arguments()
 
 
 def test_n_rmse_is_the_formula_of_the_readme() -> None:
