@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from collections.abc import Callable
 
 import pytest
@@ -213,27 +214,32 @@ def test_both_ways_agree_where_the_choice_changes() -> None:
 
 
 MEMORY = """
-import resource, sys, torch
+import sys, torch
 from meshops.ops import patch_attention
 from meshops.ops.kernels import attention_blocks, attention_flash
+
+def peak():
+    """KiB of address space at most: what was asked for, whatever the system takes back meanwhile."""
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmPeak"))
 
 ways = {"copies": patch_attention.reference, "flash": patch_attention, "blocks": attention_blocks.patch_attention}
 def run(p):
     shapes = [(1, p, 16, 4, 16)] * 3 + [(1, p, 4, 16)] * 2
     args = [torch.randn(s).transpose(-2, -3).requires_grad_() for s in shapes]
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = peak()
     ways[sys.argv[1]](*args).sum().backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start
+    return peak() - start
 run(2)
 print(run(1024))
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the peak of memory")
 def test_memory_is_a_quarter() -> None:
     """1,024 patches of 16 nodes, 64 channels: copies alone are 512 MiB."""
     used = {}
     for way in ("copies", "flash", "blocks"):
         ran = subprocess.run([sys.executable, "-c", MEMORY, way], check=True, capture_output=True, text=True)
         used[way] = int(ran.stdout)
-    assert used["copies"] > 500 * 1024
+    assert used["copies"] > 500 * 1024, used
     assert used["flash"] < used["copies"] / 4 and used["blocks"] < used["copies"] / 4, used
