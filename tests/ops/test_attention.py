@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -219,7 +219,7 @@ from meshops.ops import patch_attention
 from meshops.ops.kernels import attention_blocks, attention_flash
 
 def peak():
-    """KiB of address space at most: what was asked for, whatever the system takes back meanwhile."""
+    # KiB of address space: what was asked for, whatever the system takes back meanwhile
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmPeak"))
 
 ways = {"copies": patch_attention.reference, "flash": patch_attention, "blocks": attention_blocks.patch_attention}
