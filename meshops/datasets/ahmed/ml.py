@@ -77,9 +77,9 @@ class AhmedML(CaseDataset):
         split: str = "train",
         *,
         domain: str = "surface",
-        volume_nodes: int | None = None,
         split_method: SplitMethod = "auto",
         fields: Sequence[str] | None = None,
+        volume_nodes: int | None = None,
         transform: Transform | None = None,
         cache: bool = False,
     ) -> None:
