@@ -10,7 +10,6 @@ from typing import Any
 import meshops
 from meshops.cli.options import existing_checkpoint, parser
 from meshops.errors import InputError, some
-from meshops.nn.bit_gain import break_even_share, share_of_rows
 
 EXAMPLES = """examples:
   meshops compress runs/darcy/model.ckpt --budget 5 --out small.ckpt
@@ -49,6 +48,8 @@ def run(argv: Sequence[str]) -> int:
         f"uniform {made['budget']:g} bits, assignment {made['assignment']}\n"
     )
     ladder = model.ladder(model.budget)
+    from meshops.nn.bit_gain import break_even_share, share_of_rows
+
     if model.assignment != "uniform" and len(ladder) == 2 and ladder[0] < ladder[1]:
         share = share_of_rows(min(ladder), max(ladder), model.budget, model.weight_bits)
         needed = break_even_share(min(ladder), max(ladder), model.budget)

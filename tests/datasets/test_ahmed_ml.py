@@ -127,7 +127,7 @@ def test_volume_files_are_wanted_only_for_the_volume(ahmed_root: Path):
     assert data.fields == ("pMean", "UMean") and data.units == ("m^2/s^2", "m/s")
     with pytest.raises(MissingDataError, match=r"about 5.5 GB.*run_1/\*.vtu"):
         data[0]
-    with pytest.raises(InputError, match="domain must be one of 'surface', 'volume', got 'slices'"):
+    with pytest.raises(InputError, match="domain must be one of 'surface', 'volume', 'all', got 'slices'"):
         AhmedML(ahmed_root, domain="slices")
 
 
