@@ -21,6 +21,7 @@ from meshops.datasets.point_trajectories import PointTrajectories
 from meshops.datasets.registry import create, names, options, register_dataset
 from meshops.datasets.shapenet_car.dataset import ShapeNetCar
 from meshops.datasets.shapenet_car.drag import CarDrag, car_drag
+from meshops.datasets.store import StoredCases
 from meshops.datasets.study import Study, guess_study
 from meshops.datasets.study import open_folder as open
 from meshops.datasets.the_well.dataset import TheWell
@@ -59,6 +60,7 @@ __all__ = [
     "Quantity",
     "ShapeNetCar",
     "Snapshot",
+    "StoredCases",
     "Study",
     "TheWell",
     "Trajectories",
