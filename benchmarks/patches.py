@@ -8,7 +8,7 @@ cases, steps, batches, learning rate and seeds. Bodies are AhmedMini (24 to lear
 stand-in (48 and 9), cars the ten of ``--cars FOLDER`` (seed s holds out cars 2 s and 2 s + 1). Bodies and cars are
 trained on 1,024 random nodes of a case: "file" are runs of these as they lie in the file.
 
-Relative L2 of held-out cases, mean over fields. ``OUT/results.json`` is written after each cell; a second call goes on
+Relative L2 of held-out cases, field by field. ``OUT/results.json`` is written after each cell; a second call goes on
 where the first ended and prints the table of what is there, in Markdown: mean and standard deviation over seeds.
 """
 

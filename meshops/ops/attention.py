@@ -65,7 +65,15 @@ def patch_attention(
     return out.view(b, p, *out.shape[1:])
 
 
-def _flash_applies(query: Tensor, local_key: Tensor, local_value: Tensor, global_key: Tensor, *others: Any) -> str:
+def _flash_applies(
+    query: Tensor,
+    local_key: Tensor,
+    local_value: Tensor,
+    global_key: Tensor,
+    global_value: Tensor,
+    *masks: Any,
+    **named: Any,
+) -> str:
     if query.device.type != "cpu":
         return "needs CPU tensors"
     if torch.compiler.is_compiling():
@@ -75,10 +83,12 @@ def _flash_applies(query: Tensor, local_key: Tensor, local_value: Tensor, global
         return f"needs {SHARED} global keys, and as many rows of copies per patch, twice the global keys, as queries"
     from meshops.ops.kernels import attention_flash
 
-    return attention_flash.needs(query, local_key, local_value, global_key, *others)
+    return attention_flash.needs(query, local_key, local_value, global_key, global_value)
 
 
-def _blocks_apply(query: Tensor, local_key: Tensor, local_value: Tensor, global_key: Tensor, *others: Any) -> str:
+def _blocks_apply(
+    query: Tensor, local_key: Tensor, local_value: Tensor, global_key: Tensor, *others: Any, **named: Any
+) -> str:
     if torch.compiler.is_compiling():
         return "not under torch.compile"
     if query.shape[1] * 2 * global_key.numel() * query.element_size() < LARGE or 0 in query.shape:
@@ -87,14 +97,14 @@ def _blocks_apply(query: Tensor, local_key: Tensor, local_value: Tensor, global_
 
 
 @patch_attention.kernel("flash", _flash_applies)
-def _flash(*args: Any) -> Tensor:
+def _flash(*args: Any, **named: Any) -> Tensor:
     from meshops.ops.kernels import attention_flash
 
-    return attention_flash.patch_attention(*args)
+    return attention_flash.patch_attention(*args, **named)
 
 
 @patch_attention.kernel("blocks", _blocks_apply)
-def _blocks(*args: Any) -> Tensor:
+def _blocks(*args: Any, **named: Any) -> Tensor:
     from meshops.ops.kernels import attention_blocks
 
-    return attention_blocks.patch_attention(*args)
+    return attention_blocks.patch_attention(*args, **named)

@@ -205,6 +205,18 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_close(patch_attention(*args), patch_attention.reference(*args))
 
 
+def test_arguments_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["query", "local_key", "local_value", "global_key", "global_value", "local_mask", "global_mask"]
+    args = dict(zip(names, [*many(16, 128), torch.rand(1, 16, L) < 0.5, None], strict=True))
+    expected = patch_attention.reference(**args)
+    assert explain(patch_attention, **args) == "flash: runs"
+    assert_close(patch_attention(**args), expected)
+    monkeypatch.setattr(attention_flash, "known", lambda: False)
+    monkeypatch.setattr("meshops.ops.attention.LARGE", 1)
+    assert explain(patch_attention, **args).endswith("blocks: runs")
+    assert_close(patch_attention(**args), expected)
+
+
 def test_both_ways_agree_where_the_choice_changes() -> None:
     for m in (127, 128):
         args = [x.requires_grad_() for x in many(16, m)]

@@ -17,9 +17,9 @@ from meshops.ops.kernels.attention_masks import joined, masked, parted
 SCORES = {"cpu": 2**18, "cuda": 2**26}  # of a block: what fits a cache; some hundred MB
 
 
-def patch_attention(query: Tensor, *others: Any) -> Tensor:
+def patch_attention(query: Tensor, *others: Any, **named: Any) -> Tensor:
     """See :func:`meshops.ops.patch_attention`."""
-    return masked(_Blocks, 1, query, *others)
+    return masked(_Blocks, 1, query, *others, **named)
 
 
 class _Blocks(torch.autograd.Function):

@@ -28,11 +28,11 @@ FORWARD = ["query", "key", "value", "dropout_p", "is_causal", "attn_mask", "scal
 BACKWARD = ["grad_out", *FORWARD[:3], "out", "logsumexp", *FORWARD[3:]]
 
 
-def needs(query: Tensor, *others: Any) -> str:
+def needs(query: Tensor, *others: Tensor) -> str:
     """Why these arguments cannot be taken; empty where they can."""
     if not known():
         return "needs operators that this PyTorch does not have"
-    floating = [query, *(x for x in others if x is not None and x.dtype != torch.bool)]
+    floating = (query, *others)
     if len({x.shape[-1] for x in floating}) > 1:
         return "needs keys and values of one width"
     dtypes = {x.dtype for x in floating}
@@ -53,9 +53,9 @@ def known() -> bool:
     return True
 
 
-def patch_attention(query: Tensor, *others: Any) -> Tensor:
+def patch_attention(query: Tensor, *others: Any, **named: Any) -> Tensor:
     """See :func:`meshops.ops.patch_attention`."""
-    return masked(_Merged, _parts(*query.shape[:3]), query, *others)
+    return masked(_Merged, _parts(*query.shape[:3]), query, *others, **named)
 
 
 class _Merged(torch.autograd.Function):
