@@ -52,11 +52,12 @@ class AMQ(MeshModel):
         pos_dim: Space dimensions.
         backbone: ``"mppde"``, ``"graphvit"`` or ``"meshgraphnet"``.
         arguments: Further arguments of the backbone.
-        bits: Bit-widths rows may have.
+        bits: Bit-widths rows may have. The default, one for all, is what came out best (models/amq/README.md).
         budget: Uniform bits that would cost as much, the auxiliary network included; need not be whole.
         budgets: Drawn from in training, so that one network serves several budgets; empty: always ``budget``.
         ladders: For a budget, the bits to choose from at that budget: ``{5: (4, 8)}``; others choose from ``bits``.
-        assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
+        assignment: Who gets more bits; None: ``"uniform"`` where every budget is one of ``bits``, else ``"auxiliary"``.
+            ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
             ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (what more
             bits mend, in training and evaluations that give ``scores`` only: no method, but what a perfect predictor
             would know).
@@ -89,11 +90,11 @@ class AMQ(MeshModel):
         pos_dim: int = 3,
         backbone: str = "mppde",
         arguments: dict[str, Any] | None = None,
-        bits: tuple[int, ...] = (4, 8),
+        bits: tuple[int, ...] = (5,),
         budget: float = 5.0,
         budgets: tuple[float, ...] = (),
         ladders: dict[float, tuple[int, ...]] | None = None,
-        assignment: Assignment = "auxiliary",
+        assignment: Assignment | None = None,
         oracle: Oracle = "loss",
         weights: WeightMode = "matched",
         weight_bits: int = 8,
@@ -122,6 +123,8 @@ class AMQ(MeshModel):
         self.out_channels = out_channels
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
         self.target, self.oracle = target, oracle
+        if assignment is None:
+            assignment = "uniform" if {float(budget), *self.budgets} <= {*map(float, self.bits)} else "auxiliary"
         self.trained_with = assignment
         self.auxiliary_share = 0.0
         self.set_budget(budget, assignment)
