@@ -21,7 +21,7 @@ from meshops.errors import InputError, listing, some, warn
 from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
 from meshops.nn.bit_budget import bit_operations, counted_mean, fixed_operations, mesh_bits, unit_cost
-from meshops.nn.bit_gain import cannot_pay, held_share
+from meshops.nn.bit_gain import cannot_pay, quantised_gain
 from meshops.nn.costs import RowCosts, row_costs
 from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel
 from meshops.nn.quantized import MeshBits, Ranges, WeightMode, assigned, name_layers, quantize, start_quantisers
@@ -325,8 +325,8 @@ class AMQ(MeshModel):
         for budget in self.budgets or (self.budget,):
             ladder = self.ladder(budget)
             if len(ladder) == 2 and ladder[0] <= budget <= ladder[1]:
-                noise = self.change(inputs, budget)
-                gain = held_share(noise, inputs, row_costs(self.main), min(ladder), max(ladder), budget)
+                low, high = sorted(ladder)
+                gain = quantised_gain(self.main, inputs, low, high, budget, exact=high)
                 if not gain.pays:
                     warn(cannot_pay(gain))
 
