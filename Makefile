@@ -35,7 +35,7 @@ bench: $(STAMP)     ## operations, partitioners and MSPT step, with the peers th
 	$(BIN)/meshops bench ops
 	$(BIN)/python benchmarks/mspt_step.py
 
-study-amq: $(STAMP)  ## who should get the bits: five assignments at five equal costs, 3 seeds (about 40 minutes)
+study-amq: $(STAMP)  ## who should get the bits, at equal cost, 3 seeds (hours on one core; goes on where it stopped)
 	$(BIN)/python benchmarks/amq_study.py
 
 wheel: $(STAMP)

@@ -323,7 +323,7 @@ def table(out: Path) -> None:
             cells = [told(chosen(mine, "cell", cost, b, assignment), "error") for cost, b in product(costs, budgets)]
             lines.append(f"| {assignment} | " + " | ".join(cells) + " |")
         shares = {
-            "noise share needed / held": ("needed", "held"),
+            "noise share needed / held / foreseen": ("needed", "held", "foreseen"),
             "noise mixed / uniform, untuned": ("mixed", "uniform"),
         }
         for name, keys in shares.items():

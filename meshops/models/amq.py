@@ -21,7 +21,7 @@ from meshops.errors import InputError, listing, some, warn
 from meshops.models.mp_pde import MPPDE
 from meshops.models.registry import create_model, register_model
 from meshops.nn.bit_budget import bit_operations, counted_mean, fixed_operations, mesh_bits, unit_cost
-from meshops.nn.bit_gain import cannot_pay, held_share
+from meshops.nn.bit_gain import cannot_pay, quantised_gain
 from meshops.nn.costs import RowCosts, row_costs
 from meshops.nn.mesh_model import Criterion, MeshInputs, MeshModel
 from meshops.nn.quantized import MeshBits, Ranges, WeightMode, assigned, name_layers, quantize, start_quantisers
@@ -52,11 +52,12 @@ class AMQ(MeshModel):
         pos_dim: Space dimensions.
         backbone: ``"mppde"``, ``"graphvit"`` or ``"meshgraphnet"``.
         arguments: Further arguments of the backbone.
-        bits: Bit-widths rows may have.
+        bits: Bit-widths rows may have. The default, one for all, is what came out best (models/amq/README.md).
         budget: Uniform bits that would cost as much, the auxiliary network included; need not be whole.
         budgets: Drawn from in training, so that one network serves several budgets; empty: always ``budget``.
         ladders: For a budget, the bits to choose from at that budget: ``{5: (4, 8)}``; others choose from ``bits``.
-        assignment: Who gets more bits: ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
+        assignment: Who gets more bits; None: ``"uniform"`` where every budget is one of ``bits``, else ``"auxiliary"``.
+            ``"auxiliary"`` (predicted loss), ``"gradient"`` (slope of the inputs),
             ``"random"``, ``"uniform"`` (all the same; ``budget`` must be one of ``bits``) or ``"oracle"`` (what more
             bits mend, in training and evaluations that give ``scores`` only: no method, but what a perfect predictor
             would know).
@@ -89,11 +90,11 @@ class AMQ(MeshModel):
         pos_dim: int = 3,
         backbone: str = "mppde",
         arguments: dict[str, Any] | None = None,
-        bits: tuple[int, ...] = (4, 8),
+        bits: tuple[int, ...] = (5,),
         budget: float = 5.0,
         budgets: tuple[float, ...] = (),
         ladders: dict[float, tuple[int, ...]] | None = None,
-        assignment: Assignment = "auxiliary",
+        assignment: Assignment | None = None,
         oracle: Oracle = "loss",
         weights: WeightMode = "matched",
         weight_bits: int = 8,
@@ -122,6 +123,8 @@ class AMQ(MeshModel):
         self.out_channels = out_channels
         self.warmup, self.explore, self.exploration, self.average = warmup, explore, exploration, average
         self.target, self.oracle = target, oracle
+        if assignment is None:
+            assignment = "uniform" if {float(budget), *self.budgets} <= {*map(float, self.bits)} else "auxiliary"
         self.trained_with = assignment
         self.auxiliary_share = 0.0
         self.set_budget(budget, assignment)
@@ -322,8 +325,8 @@ class AMQ(MeshModel):
         for budget in self.budgets or (self.budget,):
             ladder = self.ladder(budget)
             if len(ladder) == 2 and ladder[0] <= budget <= ladder[1]:
-                noise = self.change(inputs, budget)
-                gain = held_share(noise, inputs, row_costs(self.main), min(ladder), max(ladder), budget)
+                low, high = sorted(ladder)
+                gain = quantised_gain(self.main, inputs, low, high, budget, exact=high)
                 if not gain.pays:
                     warn(cannot_pay(gain))
 

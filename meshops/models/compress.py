@@ -45,7 +45,8 @@ def compressed_model(
         model, arguments = _wrapped(model, name, arguments, budget, bits)
         name = "amq"
     elif bits is not None:
-        trained = some(arguments.get("bits", (4, 8)))
+        of_model: Any = model
+        trained = some(of_model.bits)
         raise InputError(f"the bits of this surrogate were fixed in training ({trained}); give only budget=")
     copied: Any = deepcopy(model)
     assignment = "gradient" if copied.assignment == "oracle" else copied.assignment

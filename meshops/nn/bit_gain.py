@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -188,21 +188,16 @@ def bit_gain(
     widths = sorted({low, high, *([int(budget)] if whole else [])})
     copied: Any = quantize(deepcopy(model), widths, weights=weights, weight_bits=weight_bits)
     costs, rows = row_costs(copied), []
-    generator = torch.Generator().manual_seed(0)
     with judging(copied):
         for batch in inputs:
+            best = quantised_gain(copied, batch, low, high, budget)
             exact = _at(copied, batch, None)
-
-            def noise(plan: Bits, batch: MeshInputs = batch, exact: Tensor = exact) -> Tensor:
-                return (_at(copied, batch, plan) - exact).square().mean(1)
-
-            own = noise(low)
-            mixed = noise(mesh_bits(own, batch, costs, widths=(low, high), budget=budget))
-            uniform = noise(int(budget)) if whole else mixed
-            with _other_roundings(copied, generator) as another:
-                average = torch.stack([noise(low) for _ in range(ROUNDINGS) if another()]).mean(0)
-            best, known = (held_share(own, batch, costs, low, high, budget, by=by) for by in (own, average))
-            rows.append((best.rows, best.held, known.held, _mean(mixed, batch), _mean(uniform, batch)))
+            own = (_at(copied, batch, low) - exact).square().mean(1)
+            chosen = mesh_bits(own, batch, costs, widths=(low, high), budget=budget)
+            left = [
+                _mean((_at(copied, batch, b) - exact).square().mean(1), batch) for b in (chosen, _whole(budget, low))
+            ]
+            rows.append((best.rows, best.held, best.foreseen or 0.0, *left))
     if not rows:
         raise InputError("no inputs to measure the noise on; give at least one batch, model.unpack(graph)")
     share, held, foreseen, power, reference = (sum(values) / len(rows) for values in zip(*rows, strict=True))
@@ -213,16 +208,45 @@ def bit_gain(
     return gain
 
 
+@torch.no_grad()
+def quantised_gain(
+    network: nn.Module, inputs: MeshInputs, low: int, high: int, budget: float, *, exact: Bits = None
+) -> BitGain:
+    """Shares of the noise of a network that is quantised already.
+
+    Args:
+        network: With layers of :func:`~meshops.nn.quantize` for these bits; it stays as it is.
+        inputs: Of one batch.
+        low: Fewest bits.
+        high: Most bits.
+        budget: Uniform bits of the same cost.
+        exact: Bits of the output that noise is measured from; None: float32.
+    """
+    generator, costs, reference = torch.Generator().manual_seed(0), row_costs(network), _at(network, inputs, exact)
+    own = (_at(network, inputs, low) - reference).square().mean(1)
+    average = torch.zeros_like(own)
+    with _other_roundings(network, generator) as another:
+        for _ in range(ROUNDINGS):
+            another()
+            average += (_at(network, inputs, low) - reference).square().mean(1)
+    best, known = (held_share(own, inputs, costs, low, high, budget, by=by) for by in (own, average))
+    return replace(best, foreseen=known.held)
+
+
+def _whole(budget: float, other: int) -> int:
+    return int(budget) if float(budget).is_integer() else other
+
+
 @contextmanager
-def _other_roundings(model: nn.Module, generator: torch.Generator) -> Iterator[Callable[[], bool]]:
+def _other_roundings(model: nn.Module, generator: torch.Generator) -> Iterator[Callable[[], None]]:
     """Inside, each call moves the levels of all rows a little, by ranges up to a tenth narrower."""
-    clips = [p for layer in model.modules() if isinstance(layer, QuantLinear) for p in layer.log_clip.values()]
+    layers = [layer for layer in model.modules() if isinstance(layer, QuantLinear)]
+    clips = [p for layer in layers for ends in (layer.log_clip, layer.log_limits) for p in ends.values()]
     before = [p.detach().clone() for p in clips]
 
-    def another() -> bool:
+    def another() -> None:
         for p, value in zip(clips, before, strict=True):
             p.copy_(value + math.log(1 - 0.1 * float(torch.rand((), generator=generator))))
-        return True
 
     try:
         yield another

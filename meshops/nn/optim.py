@@ -132,7 +132,7 @@ def schedule(name: str, *, steps: int, warmup: float) -> Callable[[int], float]:
 def parameter_groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:
     """Groups for an optimiser: normalisation layers, biases and vectors are not decayed.
 
-    Weights of a submodule with the attribute ``lr_factor`` have a learning rate of their own.
+    Weights of a submodule with the attribute ``lr_factor`` have a learning rate of their own; the innermost counts.
     """
     factor: dict[int, float] = {}
     for part in module.modules():

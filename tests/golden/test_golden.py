@@ -37,8 +37,8 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "fields_mppde": ("darcy", [*GRAPH, "--model", '{"name": "mppde", "channels": 16, "depth": 2}']),
     "fields_amq": (
         "darcy",
-        [*GRAPH, "--model", '{"name": "amq", "arguments": {"channels": 64, "depth": 1}, "budget": 5, "warmup": 4, '
-         '"explore": 4}', "--train.validation", "1"],
+        [*GRAPH, "--model", '{"name": "amq", "arguments": {"channels": 64, "depth": 1}, "bits": [4, 8], "budget": 5, '
+         '"warmup": 4, "explore": 4}', "--train.validation", "1"],
     ),
     "grid_unet": (
         "vorticity",

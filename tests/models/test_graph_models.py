@@ -234,7 +234,7 @@ def test_the_auxiliary_network_finds_where_the_loss_is() -> None:
 
 def amq(**changes: Any) -> Any:
     torch.manual_seed(0)
-    given = {"arguments": {"channels": 96, "depth": 1}, "exploration": 0.0}
+    given = {"arguments": {"channels": 96, "depth": 1}, "bits": (4, 8), "exploration": 0.0}
     return create_model("amq", in_channels=3, out_channels=1, pos_dim=2, **(given | changes))
 
 
@@ -387,6 +387,14 @@ def test_pairs_that_cannot_pay_are_warned_of_with_the_share(monkeypatch: pytest.
             model.learn(inputs, truth, squared(truth))
 
 
+def test_all_rows_are_alike_unless_there_is_a_choice_of_bits() -> None:
+    """The default is what came out best; two widths around the budget ask for the auxiliary network."""
+    plain = create_model("amq", in_channels=3, out_channels=1, pos_dim=2, arguments={"channels": 96, "depth": 1})
+    assert (plain.assignment, plain.bits, plain.auxiliary) == ("uniform", (5,), None)
+    assert amq(budget=5).assignment == "auxiliary" and amq(budget=8).assignment == "uniform"
+    assert amq(bits=(3, 4, 5), budget=4, budgets=(4.0, 4.5)).assignment == "auxiliary"
+
+
 def test_states_of_older_networks_are_refused() -> None:
     model = amq()
     with pytest.raises(InputError, match="auxiliary network was not told its budget; train again"):
@@ -394,9 +402,7 @@ def test_states_of_older_networks_are_refused() -> None:
 
 
 def test_bad_input_of_amq() -> None:
-    make: Any = lambda **changes: create_model(  # noqa: E731
-        "amq", in_channels=3, out_channels=1, pos_dim=2, **({"arguments": {"channels": 96, "depth": 1}} | changes)
-    )
+    make = amq
     for changes, text in (
         ({"bits": (1, 8)}, "must be 2 to 16, got 1"),
         ({"bits": (4, 17)}, "must be 2 to 16, got 17"),

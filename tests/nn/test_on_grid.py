@@ -127,7 +127,9 @@ def test_floor_and_pairs_are_those_of_every_cell() -> None:
 
 def test_models_with_losses_of_their_own_bring_them() -> None:
     torch.manual_seed(0)
-    model = create_model("amq", in_channels=1, out_channels=1, pos_dim=2, arguments={"channels": 64, "depth": 1})
+    model = create_model(
+        "amq", in_channels=1, out_channels=1, pos_dim=2, bits=(4, 8), arguments={"channels": 64, "depth": 1}
+    )
     grid = OnGrid(model, spacing=(1.0, 1.0), periodic=(False, False), extent=1.0)
     fields, target = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
     found = grid.learn(fields, target, lambda p: {"loss": (p.prediction - p.truth).square().mean()})[0]

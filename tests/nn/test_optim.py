@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from meshops.errors import InputError
-from meshops.nn.optim import Lion, make_optimizer, warmup_cosine
+from meshops.nn import MLP, quantize
+from meshops.nn.optim import Lion, make_optimizer, parameter_groups, warmup_cosine
 
 
 def test_lion_follows_algorithm_2():
@@ -39,3 +40,16 @@ def test_schedule_rises_then_falls_to_the_floor():
     assert factor(100) == pytest.approx(0.01) == factor(1000)
     values = [factor(step) for step in range(10, 100)]
     assert values == sorted(values, reverse=True)
+
+
+def test_quantisers_have_a_rate_of_their_own_and_no_decay():
+    """What they learn are logarithms, at a tenth of the rate, also inside of a part with another rate."""
+    model = torch.nn.ModuleList([quantize(MLP([4, 8, 2]), (4, 8), ranges="tensor") for _ in range(2)])
+    model[1].lr_factor = 5.0
+    groups = parameter_groups(model, 1e-3)
+    found = {id(p): (group.get("lr", 1e-3), group.get("weight_decay")) for group in groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        learned = any(part in name for part in ("log_step", "log_clip", "log_limits"))
+        rate = 1e-4 if learned else 5e-3 if name.startswith("1") else 1e-3
+        assert found[id(p)] == (pytest.approx(rate), 0.0 if p.dim() < 2 else None), name
+    assert sum(len(group["params"]) for group in groups) == len(found) == len(list(model.parameters()))

@@ -43,7 +43,8 @@ def made(graphs: list[Any], settings: FieldsSettings, **model: Any) -> tuple[Fie
 
 
 def surrogate(name: str = "amq", **changes: Any) -> Surrogate:
-    sizes = {"arguments": {"channels": 64, "depth": 2}} if name == "amq" else {"channels": 64, "depth": 2}
+    sizes: dict[str, Any] = {"channels": 64, "depth": 2}
+    sizes = {"arguments": sizes, "bits": (4, 8)} if name == "amq" else sizes
     task, _ = made([graph(seed=i) for i in range(3)], FieldsSettings(), name=name, **{**sizes, **changes})
     return Surrogate(task)
 

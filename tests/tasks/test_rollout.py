@@ -431,7 +431,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "meshgraphnet": {"channels": 16, "depth": 2},
     "mppde": {"channels": 16, "depth": 2},
     "gino": {"channels": 8, "cells": 4},
-    "amq": {"arguments": {"channels": 64, "depth": 1}, "warmup": 2, "explore": 2},
+    "amq": {"arguments": {"channels": 64, "depth": 1}, "bits": (4, 8), "warmup": 2, "explore": 2},
 }
 
 

@@ -36,7 +36,8 @@ def rollout_task(name: str = "meshgraphnet", **changes: Any) -> MeshRollout:
     torch.manual_seed(0)
     given = {"fields": ("v", "p"), "sizes": (2, 1), "units": ("", ""), "weights": (1.0, 0.1), "forced": (6,)}
     spec = MeshRolloutSpec(**given | changes)
-    small = {"arguments": {"channels": 64, "depth": 1}} if name == "amq" else {"channels": 8, "depth": 1}
+    small: dict[str, Any] = {"channels": 8, "depth": 1}
+    small = {"arguments": {"channels": 64, "depth": 1}, "bits": (4, 8)} if name == "amq" else small
     model = create_model(name, **spec.model_arguments(), **small)
     return MeshRollout(model, spec, *mesh_norms(spec, [(window().state, window().pos)]))
 

@@ -31,7 +31,10 @@ def darcy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(darcy: Path, out: Path, **changes: Any) -> RunConfig:
-    model = {"name": "amq", "arguments": {"channels": 64, "depth": 1}, "budget": 5, "warmup": 1, "explore": 1}
+    model = {
+        "name": "amq", "arguments": {"channels": 64, "depth": 1}, "bits": [4, 8], "budget": 5, "warmup": 1,
+        "explore": 1,
+    }  # fmt: skip
     return RunConfig(
         out=str(out), model=model,
         data=DataConfig(name="mesh_files", root=str(darcy), options={"inputs": "coefficient"}),
@@ -144,6 +147,7 @@ def test_the_verbs_from_generation_to_prediction(tmp_path: Path, capsys: pytest.
     arguments = '{"channels": 64, "depth": 1}'
     command = ["train", "--kind", "fields", "--data.name", "mesh_files", "--data.root", str(data),
              "--model.name", "amq", "--data.options.inputs", "coefficient", "--model.arguments", arguments,
+             "--model.bits", "[4, 8]",
              "--train.steps", "2", "--train.batch_size", "1", "--out", str(run)]  # fmt: skip
     assert main(command) == 0
     capsys.readouterr()
