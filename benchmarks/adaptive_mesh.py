@@ -37,6 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "IAP, local decoder": {**IAP, "decoder": "local", "depth": 4},
     "IAP, leaves by count": {**IAP, "score_channels": []},
     "AMR-Transformer": AMR,
+    "AMR-Transformer, no rotary": {**AMR, "rotary": False},
     "AMR-Transformer, painted": {**AMR, "decoder": "paint"},
 }
 

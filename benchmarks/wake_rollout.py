@@ -1,4 +1,4 @@
-"""Six networks, all unquantised, on wakes of moving bodies under the same budget of seconds.
+"""Eight networks, all unquantised, on wakes of moving bodies under the same budget of seconds.
 
     meshops generate wake --num 10 --train 8 --test 2 --points 500 --frames 50 --option spin_up=12 --out data/wake
     python benchmarks/wake_rollout.py --data data/wake --seconds 240
@@ -23,6 +23,7 @@ from meshops.tasks import RolloutSettings, RolloutTask
 from meshops.tasks.base import Draw
 from meshops.tasks.build import build_model
 
+AMR: dict[str, Any] = {"channels": 64, "depth": 3, "num_heads": 4, "hidden": 128, "max_size": 8}
 NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "MeshGraphNet": ("meshgraphnet", {"channels": 64, "depth": 8}, 0),
     "MP-PDE": ("mppde", {"channels": 64, "depth": 6, "variables": 9}, 0),
@@ -30,7 +31,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "GraphViT": ("graphvit", {"channels": 64, "tokens": 128, "cluster_size": 20}, 0),
     "MSPT": ("mspt", {"channels": 64, "depth": 4, "num_heads": 4, "num_patches": 16}, 0),
     "IAP": ("iapmesh", {"channels": 64, "depth": 3, "num_heads": 4, "budget": 128, "score_channels": [0, 1, 2]}, 0),
-    "AMR-Transformer": ("amrmesh", {"channels": 64, "depth": 3, "num_heads": 4, "hidden": 128, "max_size": 8}, 0),
+    "AMR-Transformer": ("amrmesh", AMR, 0),
+    "AMR-Transformer, no rotary": ("amrmesh", {**AMR, "rotary": False}, 0),
 }
 
 

@@ -10,7 +10,8 @@ holds it: finer is painted over coarser. ``decoder="paint"`` is the paper's, con
 reads the value with the place and the features of the node, see meshops/nn/token_reading.py.
 
 Without a velocity among the inputs the thresholds act on the gradient of all of them, where none varies on the fineness
-of the mesh. Departures: parts without nodes have the mean 0 and the share 0; the loss is on the nodes, not on tokens.
+of the mesh. Departures: parts without nodes have the mean 0 and the share 0; the loss is on the nodes, not on tokens;
+rotary positions of the centres in the attention (``rotary=False``: only the numbers in the token, as published).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from meshops.models.iap_mesh import checked_channels, embedded
 from meshops.models.registry import register_model
 from meshops.nn.point_model import PointEmbedding, point_inputs
 from meshops.nn.ragged import RaggedPlan
+from meshops.nn.rotary import RotaryPositions
 from meshops.nn.token_reading import TokenInputs, TokenReader
 from meshops.nn.transformer import TransformerBlock
 from meshops.ops.segment import scatter_mean, scatter_sum
@@ -54,6 +56,8 @@ class AMRMesh(nn.Module):
         num_heads: Heads.
         hidden: Width of the feed-forward layers.
         decoder: ``"local"`` or ``"paint"``, see the module.
+        rotary: Rotary positions of the centres of the regions in the attention.
+        wavelengths: Their shortest and longest period, in units of ``pos``.
         time: Condition on a scalar time per graph.
 
     Raises:
@@ -84,6 +88,8 @@ class AMRMesh(nn.Module):
         num_heads: int = 4,
         hidden: int = 256,
         decoder: Literal["local", "paint"] = "local",
+        rotary: bool = True,
+        wavelengths: tuple[float, float] = (0.05, 4.0),
         time: bool = False,
     ) -> None:
         super().__init__()
@@ -99,6 +105,10 @@ class AMRMesh(nn.Module):
         self.random_thresholds, self.parts, self.out_channels = random_thresholds, 2**pos_dim, out_channels
         self.in_channels, self.pos_dim = in_channels, pos_dim
         self.embed = PointEmbedding(in_channels, channels, pos_dim=pos_dim, time=time) if decoder == "local" else None
+        self.positions = None
+        if rotary:
+            low, high = wavelengths
+            self.positions = RotaryPositions(channels // num_heads, pos_dim, min_wavelength=low, max_wavelength=high)
         self.token = nn.Linear(self.parts * (in_channels + pos_dim + 2), channels)
         self.blocks = nn.ModuleList(
             TransformerBlock(channels, num_heads=num_heads, ratio=hidden / channels) for _ in range(depth)
@@ -135,8 +145,9 @@ class AMRMesh(nn.Module):
         nodes = None if self.embed is None else embedded(self.embed, inputs)
         tokens = self.token(self.content(inputs))
         plan = RaggedPlan.of(cells.graph_ptr)
+        angles = None if self.positions is None else self.positions(cells.center)
         for block in self.blocks:
-            tokens = block(tokens, plan=plan)
+            tokens = block(tokens, angles=angles, plan=plan)
         parts = self.part(self.norm(tokens)).unflatten(1, (self.parts, -1)).flatten(0, 1)
         everyone = torch.arange(len(cells.home), device=tokens.device)
         own = parts[part_of(inputs.pos, cells, everyone, cells.home)]

@@ -124,6 +124,19 @@ def test_the_score_can_be_told_which_features_to_look_at() -> None:
     assert not torch.equal(ours.node, smooth.node)
 
 
+@pytest.mark.parametrize("name", ["iapmesh", "amrmesh"])
+def test_rotary_positions_take_part(name: str) -> None:
+    model, data = build(name), graph(200)
+    out = predict(model, data)
+    model.positions.frequency.zero_()
+    still = predict(model, data)
+    assert not torch.allclose(out, still)
+    if name == "amrmesh":
+        bare = build(name, rotary=False)
+        bare.load_state_dict(model.state_dict())
+        assert_close(predict(bare, data), still)
+
+
 def test_refusals() -> None:
     with pytest.raises(InputError, match="score_channels names channel 2 of an input of 2"):
         IAPMesh(2, 1, score_channels=(2,))

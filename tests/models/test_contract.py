@@ -20,7 +20,7 @@ from meshops.testing import check_model, random_graphs
 NEEDED: dict[str, dict[str, Any]] = {
     # Bits by the auxiliary network are learnt by a loss of its own, see LearnsWithTruth.
     "amq": {"arguments": {"channels": 96, "depth": 1}, "assignment": "uniform", "bits": [8], "budget": 8},
-    "amrmesh": {"channels": 32, "hidden": 32},
+    "amrmesh": {"channels": 32, "hidden": 32, "num_heads": 4},
     "amrtransformer": {"velocity": [0, 1], "max_size": 4},
     "iap": {"budget": 16, "p_min": 1, "p_max": 4},
     "iapmesh": {"channels": 32, "budget": 20},

@@ -41,7 +41,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "matrix.md"
 # As small as each architecture goes; a new one needs a line only where its defaults are slow.
 TINY: dict[str, dict[str, Any]] = {
     "amq": {"arguments": {"channels": 96, "depth": 1}, "bits": (4, 8), "budget": 5, "warmup": 1, "explore": 1},
-    "amrmesh": {"channels": 8, "depth": 1, "num_heads": 2, "hidden": 8},
+    "amrmesh": {"channels": 12, "depth": 1, "num_heads": 2, "hidden": 12},
     "amrtransformer": {"channels": 16, "depth": 1, "hidden": 32, "max_size": 4, "velocity": [0, 1]},
     "echoautoencoder": {"cells": 8, "channels": 8, "latent_channels": 3, "layers": ["res", "space", "time", "res"]},
     "echogenerator": {"channels": 16, "depth": 1, "num_heads": 2},
