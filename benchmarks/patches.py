@@ -9,7 +9,7 @@ stand-in (48 and 9), cars the ten of ``--cars FOLDER`` (seed s holds out cars 2 
 trained on 1,024 random nodes of a case: "file" are runs of these as they lie in the file.
 
 Relative L2 of held-out cases, field by field. ``OUT/results.json`` is written after each cell; a second call goes on
-where the first ended and prints the table of what is there, in Markdown: mean and standard deviation over seeds.
+where the first ended and prints a table in Markdown: mean and standard deviation over the seeds that all rows have.
 """
 
 from __future__ import annotations
@@ -138,6 +138,9 @@ def table(results: dict[str, Any]) -> str:
     """Markdown: rows as in :func:`models`, a column per set; standard deviation where there are several seeds."""
     sets = list(dict.fromkeys(key.split("/")[0] for key in results))
     seeds = {name: sorted({int(key.split("/")[2]) for key in results if key.startswith(f"{name}/")}) for name in sets}
+    for name, some in seeds.items():  # rows are compared over the same seeds
+        whole = [s for s in some if all(f"{name}/{model}/{s}" in results for model in models(1, 1))]
+        seeds[name] = whole or some
     lines = ["| model | weights | " + " | ".join(f"{name} ({len(seeds[name])} seeds)" for name in sets) + " |"]
     lines.append("| --- " * (2 + len(sets)) + "|")
     for model in models(1, 1):
