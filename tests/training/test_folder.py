@@ -163,7 +163,8 @@ def test_a_checkpoint_that_dies_in_the_middle_leaves_the_one_before(
             Path(path).write_bytes(Path(path).read_bytes()[:1000])
             raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+    full = r"cannot be written \(No space left on device\): the disk is full"
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=full):
         patch.setattr(torch, "save", dies)
         run(config(half))
     files = {path.name for path in (half / "checkpoints").iterdir()}
