@@ -48,6 +48,7 @@ def open_folder(config: RunConfig, *, resume: bool = False, overwrite: bool = Fa
     with lock:
         if is_first_rank():
             _hold(lock.fileno(), folder)
+            _remove_partial(folder)
         try:
             if resume:
                 check_same(folder, config)
@@ -70,6 +71,14 @@ def _hold(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise InputError(f"{folder}: another run is writing there; wait for it, or choose another --out") from None
+
+
+def _remove_partial(folder: Path) -> None:
+    """Remove what a killed run was writing; nobody else writes while the folder is held."""
+    for part in (folder, folder / "checkpoints"):
+        for path in part.glob(".[0-9]*.*"):
+            if path.is_file() and path.name.split(".")[1].isdigit():
+                path.unlink(missing_ok=True)
 
 
 def _start(folder: Path, config: RunConfig, overwrite: bool) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from meshops.errors import InputError
-from meshops.models import register_model
+from meshops.models import registry
 from meshops.nn.point_model import PointInputs, point_inputs
 from meshops.training import RunConfig, TrainConfig, train
 from meshops.training.guards import BATCH
@@ -20,7 +20,6 @@ from meshops.training.guards import BATCH
 BAD = 1000.0
 
 
-@register_model
 class SpoiltLine(nn.Module):
     """A linear map that is NaN for cases marked by their inputs: what an overflow in half precision looks like."""
 
@@ -40,6 +39,12 @@ class SpoiltLine(nn.Module):
         if self.training:
             self.steps.append(bad)
         return out * torch.nan if bad else out
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model, for these tests alone."""
+    monkeypatch.setitem(registry._MODELS, "spoiltline", SpoiltLine)
 
 
 def graphs(count: int, bad: tuple[int, ...]) -> list[Data]:
