@@ -104,9 +104,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(place: Place, tmp_path: Path) -> 
     last = out / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
     (last.parent / ".123.last.ckpt").write_bytes(b"half of one")  # as a kill in the middle of a write leaves it
-    process = CONTEXT.Process(
-        target=limited, args=(["train", *file, "--resume"], len(before) // 2, str(tmp_path / "told"))
-    )
+    told_in = str(tmp_path / "told")
+    process = CONTEXT.Process(target=limited, args=(["train", *file, "--resume"], len(before) // 2, told_in))
     process.start()
     process.join(300)
     told = Path(told_in).read_text()
