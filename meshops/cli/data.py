@@ -74,9 +74,10 @@ def _prepare(args: Any) -> int:
     check_counts(1, "--", jobs=args.jobs)
     options = key_values(args.option)
     origin = Origin(args.root, args.name or detect(args.root), tuple(sorted(options.items())))
+    count = len(opened_origin(origin))  # refuses what cannot be stored before anything is made
     screen, out = console(), output_folder(args.out)
     each = build(out, origin, jobs=args.jobs)
-    outcomes = list(followed(each, "reading the cases", screen, count=len(opened_origin(origin))))
+    outcomes = list(followed(each, "reading the cases", screen, count=count))
     bad = [outcome for outcome in outcomes if outcome.state == "bad"]
     for outcome in bad if not args.json else ():
         sys.stdout.write(f"{outcome.name}: {outcome.reason}\n")
