@@ -35,8 +35,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def no_room(path: str | os.PathLike[str]) -> Iterator[None]:
+def no_room(path: str | os.PathLike[str], advice: str = "go on with --resume") -> Iterator[None]:
     """Say in a sentence that a file could not be written.
+
+    Args:
+        path: What is written.
+        advice: What to do once there is room.
 
     Raises:
         InputError: The disk, or what one may use of it, is full.
@@ -46,17 +50,17 @@ def no_room(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise InputError(_full(path, error.strerror or "no space left")) from None
+        raise InputError(_full(path, error.strerror or "no space left", advice)) from None
     except RuntimeError as error:  # the writer of PyTorch does not say why it failed
         if not any(sign in str(error) for sign in WRITER):
             raise
-        raise InputError(_full(path, "writing failed")) from None
+        raise InputError(_full(path, "writing failed", advice)) from None
 
 
-def _full(path: str | os.PathLike[str], reason: str) -> str:
+def _full(path: str | os.PathLike[str], reason: str, advice: str) -> str:
     return (
         f"{path}: cannot be written ({reason}): the disk is full, or the file larger than is allowed; what was there "
-        "before is kept; make room and go on with --resume"
+        f"before is kept; make room and {advice}"
     )
 
 

@@ -19,7 +19,7 @@ from meshops.data.mesh_graph import MeshGraph, check_graph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, unreadable
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing
-from meshops.io import write_json
+from meshops.io import FULL, no_room, write_json
 
 NAME = "Store"
 VERSION = 1
@@ -178,7 +178,7 @@ def build(out: Path, origin: Origin, *, jobs: int = 1, limit: int | None = None)
         limit: Only so many cases, the first.
 
     Raises:
-        InputError: The origin cannot be opened, the folder holds the store of other cases, or cannot be written.
+        InputError: The origin cannot be opened, the folder holds the store of other cases, or the disk is full.
     """
     from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
@@ -196,10 +196,11 @@ def build(out: Path, origin: Origin, *, jobs: int = 1, limit: int | None = None)
     lacking = [index for index in range(len(names)) if index not in set(there)]
     yield from (Outcome(index, names[index], "kept") for index in there)
     work = Parallel(n_jobs=min(jobs, max(1, len(lacking))), return_as="generator_unordered")
-    for outcome in work(delayed(write_case)(str(out), origin, index, names[index]) for index in lacking):
-        if outcome.state == "bad":
-            bad[str(outcome.number)] = outcome.reason
-        yield outcome
+    with no_room(out, "run the same 'meshops data prepare' again"):
+        for outcome in work(delayed(write_case)(str(out), origin, index, names[index]) for index in lacking):
+            if outcome.state == "bad":
+                bad[str(outcome.number)] = outcome.reason
+            yield outcome
     if len(bad) == len(names):
         first = next(iter(bad.values()))
         raise InputError(f"{out}: none of the {len(names)} cases can be read; the first: {first}")
@@ -228,11 +229,9 @@ def write_case(out: str, origin: Origin, index: int, name: str) -> Outcome:
             "notes": list(graph.get("notes") or ()),
         }  # fmt: skip
         write_graph(path, graph, more)
-    except OSError as error:
-        if not isinstance(error, InputError) and error.errno is not None:  # a full disk is not the fault of the case
-            raise
-        return Outcome(index, name, "bad", unreadable(error))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:  # not the fault of the case
+            raise
         return Outcome(index, name, "bad", unreadable(error))
     return Outcome(index, name, "written")
 

@@ -138,3 +138,28 @@ def test_a_graph_comes_back_and_its_rows_alone_too(tmp_path: Path, nodes: int) -
     graph.pos = pos + 1
     write_graph(tmp_path / "g", graph)
     assert np.array_equal(read_graph(tmp_path / "g")[0].pos, pos + 1) and [p.name for p in tmp_path.iterdir()] == ["g"]
+
+
+def test_a_file_one_may_not_read_is_a_bad_case_and_a_full_disk_is_not(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = AhmedML.read
+
+    def locked(self: AhmedML, index: int) -> MeshGraph:
+        if index == 1:
+            raise PermissionError(13, "Permission denied")
+        return original(self, index)
+
+    opened_origin.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(AhmedML, "read", locked)
+        states = [o.state for o in build(tmp_path / "a", Origin(str(runs), "ahmed_ml"))]
+    assert states == ["written", "bad", "written", "written"]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("meshops.datasets.store.write_graph", full)
+    with pytest.raises(InputError, match=r"the disk is full.* run the same 'meshops data prepare' again"):
+        list(build(tmp_path / "b", Origin(str(runs), "ahmed_ml")))
+    assert not (tmp_path / "b" / INDEX).exists()
