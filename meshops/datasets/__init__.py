@@ -6,6 +6,8 @@ from meshops.datasets.airfrans.dataset import AirfRANS
 from meshops.datasets.base import CaseDataset, CaseProblem
 from meshops.datasets.cfdbench.dataset import CFDBench
 from meshops.datasets.detection import detect, open_data
+from meshops.datasets.drivaer.ml import DrivAerML
+from meshops.datasets.drivaer.net import DrivAerNet
 from meshops.datasets.eagle.dataset import Eagle
 from meshops.datasets.folder.dataset import FolderCases
 from meshops.datasets.folder.description import Description, FieldEntry, Match, Quantity, Snapshot
@@ -38,6 +40,8 @@ __all__ = [
     "CaseProblem",
     "Darcy",
     "Description",
+    "DrivAerML",
+    "DrivAerNet",
     "Eagle",
     "Elasticity",
     "FieldEntry",

@@ -141,12 +141,14 @@ def _made(makes: Callable[..., AnyDataset], label: str, *args: object, **options
 
 
 def published_layout(root: str | Path) -> str | None:
-    """Name of the dataset whose layout the files of a folder have; None: no known one."""
+    """Name of the dataset most of whose patterns the files of a folder have; None: no known one."""
     path = Path(root).expanduser()
-    for name, known in sorted(_DATASETS.items(), key=lambda item: item[1].last):
-        if any(next(path.glob(pattern), None) is not None for pattern in known.layout):
-            return name
-    return None
+    found = {
+        name: (not known.last, sum(next(path.glob(pattern), None) is not None for pattern in known.layout))
+        for name, known in _DATASETS.items()
+    }
+    best = max(found, key=lambda name: (found[name][1] > 0, *found[name]))
+    return best if found[best][1] else None
 
 
 def _registered(name: str) -> tuple[str, Registered]:

@@ -9,7 +9,9 @@ import pyvista as pv
 import torch
 
 from meshops.datasets import AhmedMini, AhmedML
-from meshops.datasets.ahmed.ml import ab_upt_split, hash_split, parse_runs, split_runs
+from meshops.datasets.ahmed.layout import download_advice
+from meshops.datasets.ahmed.ml import ab_upt_split
+from meshops.datasets.runs import hash_split, parse_runs, split_runs
 from meshops.errors import DataWarning, InputError, MissingDataError
 
 EXPLICIT = {"train": "1-3", "test": [4]}
@@ -61,11 +63,12 @@ def test_ab_upt_split():
     assert splits["train"][:8] == (1, 2, 3, 5, 6, 7, 8, 9)
     assert splits["val"][:8] == (24, 26, 29, 38, 41, 55, 59, 104)
     assert splits["test"][:8] == (4, 11, 12, 19, 20, 22, 56, 109)
-    assert split_runs(range(1, 501)) == splits
+    named = {"name": "AhmedML", "key": "ahmed_ml", "published": ab_upt_split, "advice": download_advice}
+    assert split_runs(range(1, 501), "auto", **named) == splits
 
 
 def test_hash_split_never_moves_a_run():
-    few, many = hash_split(range(1, 31)), hash_split(range(1, 501))
+    few, many = hash_split(range(1, 31), "ahmed_ml"), hash_split(range(1, 501), "ahmed_ml")
     assert set(few["train"]) <= set(many["train"]) and set(few["test"]) <= set(many["test"])
     assert len(many["train"]) == pytest.approx(400, abs=20)
     assert few["val"] == ()
@@ -74,7 +77,7 @@ def test_hash_split_never_moves_a_run():
 def test_auto_says_which_split_it_took(ahmed_root: Path):
     with pytest.warns(DataWarning, match="4 of 500 runs on disk.*split by a hash"):
         train = AhmedML(ahmed_root, "train")
-    assert train.runs == hash_split(range(1, 5))["train"]
+    assert train.runs == hash_split(range(1, 5), "ahmed_ml")["train"]
 
 
 def test_explicit_split(ahmed_root: Path):

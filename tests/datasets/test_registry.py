@@ -14,6 +14,8 @@ def test_names_are_sorted_and_every_one_can_be_created(ahmed_root: Path, car_roo
     kinds = ("Airfoil", "AirfRANS", "Darcy", "Elasticity", "Pipe", "Plasticity")
     roots = {name.lower(): getattr(datasets, name).standin(tmp_path / name, 2) for name in kinds}
     roots |= {"ahmed_mini": None, "ahmed_ml": ahmed_root, "shapenet_car": car_root}
+    roots |= {"drivaer_ml": datasets.DrivAerML.standin(tmp_path / "runs", 2)}
+    roots |= {"drivaer_net": datasets.DrivAerNet.standin(tmp_path / "designs", 2)}
     roots["mesh_files"] = datasets.MeshFiles.standin(tmp_path / "files", 2)
     roots["store"] = datasets.StoredCases.standin(tmp_path / "store", 2)
     roots["study"] = datasets.FolderCases.standin(tmp_path / "study", 3)

@@ -28,6 +28,7 @@ UNDOCUMENTED = {
     "data.text_numbers",
     "data.vtk_io",
     "datasets.airfrans.standin",
+    "datasets.drivaer.standin",
     "datasets.folder.array_files",
     "datasets.folder.cases",
     "datasets.folder.find",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from meshops.aero.conditions import FlowConditions
-from meshops.errors import MissingDataError
 
 NAME = "AhmedML"
 DEFAULT_FIELDS = {"surface": ("pMean", "wallShearStressMean"), "volume": ("pMean", "UMean")}
@@ -28,19 +24,6 @@ CONDITIONS = FlowConditions(
     symmetric=True,
     shear_sign=-1,
 )
-
-
-def find_runs(root: Path) -> tuple[int, ...]:
-    """Numbers of the folders ``run_<i>`` in ``root``, ascending.
-
-    Raises:
-        MissingDataError: There is none.
-    """
-    matches = (re.fullmatch(r"run_(\d+)", path.name) for path in root.iterdir() if path.is_dir())
-    runs = sorted(int(match.group(1)) for match in matches if match)
-    if not runs:
-        raise MissingDataError(f"{NAME}: no folder run_<i> in {root}; {download_advice('1')}")
-    return tuple(runs)
 
 
 def download_advice(run: str, domain: str = "surface") -> str:

@@ -23,9 +23,10 @@ import pyvista as pv
 from meshops.data import convert, readers
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.writers import write_mesh
-from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, UNITS, find_runs
+from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, UNITS
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, one_of, read_number_table, select
 from meshops.datasets.registry import register_dataset
+from meshops.datasets.runs import find_runs
 from meshops.errors import InputError, MissingDataError
 from meshops.io import write_bytes
 
@@ -118,7 +119,7 @@ class AhmedMini(CaseDataset):
             folder.mkdir(parents=True, exist_ok=True)
             mesh = self.mesh(index)
             write_mesh(mesh, folder / f"boundary_{run}.vtp")
-            write_mesh(_outward_triangles(mesh), folder / f"ahmed_{run}.stl")
+            write_mesh(outward_triangles(mesh), folder / f"ahmed_{run}.stl")
             forces = _csv_row(self.numbers_of(index))
             write_bytes(folder / f"force_mom_{run}.csv", forces)
             write_bytes(folder / f"force_mom_varref_{run}.csv", forces)
@@ -172,7 +173,7 @@ def pack_arrays(root: str | Path) -> Pack:
 
     Floats are stored as byte planes and indices as differences, which halves the size once compressed.
     """
-    runs = find_runs(Path(root))
+    runs = find_runs(Path(root), NAME, "give a folder in the layout of AhmedML")
     parts = [_pack_run(Path(root) / f"run_{run}", run) for run in runs]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if not name.endswith("_names")}
     arrays |= {name: parts[0][name] for name in parts[0] if name.endswith("_names")}
@@ -241,7 +242,7 @@ def _row(pack: Pack, what: str, run: int) -> dict[str, float]:
     return dict(zip(pack[f"{what}_names"].tolist(), pack[f"{what}_values"][row].tolist(), strict=True))
 
 
-def _outward_triangles(mesh: pv.PolyData) -> pv.PolyData:
+def outward_triangles(mesh: pv.PolyData) -> pv.PolyData:
     """Fan of triangles for every polygon, facing out of the body; VTK's own triangulation drops some thin polygons."""
     polygons = mesh.GetPolys()
     starts, nodes = np.asarray(polygons.GetOffsetsArray()), np.asarray(polygons.GetConnectivityArray())

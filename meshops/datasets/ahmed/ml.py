@@ -5,8 +5,6 @@ Layout, units, splits and traps are on the dataset's card. The folder is read as
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from torch import Tensor
 from meshops.aero.prepare import IN_VOLUME as VOLUME
 from meshops.data import readers
 from meshops.data.mesh_graph import JUDGED, MeshGraph
-from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, NAME, UNITS, download_advice, find_runs
+from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, NAME, UNITS, download_advice
 from meshops.datasets.ahmed.mini import AhmedMini
 from meshops.datasets.base import (
     CaseDataset,
@@ -30,16 +28,13 @@ from meshops.datasets.base import (
     select,
 )
 from meshops.datasets.registry import register_dataset
-from meshops.errors import InputError, MissingDataError, listing, warn
+from meshops.datasets.runs import SplitMethod, find_runs, row_of_run, split_runs
+from meshops.errors import InputError
 from meshops.ops.neighbors import knn_search
 
 NUM_RUNS = 500
 DOMAINS = ("surface", "volume", "all")
 IN_VOLUME = "_volume"  # what the pressure around the body is called beside that on it
-SPLIT_METHODS = ("auto", "ab-upt", "hash")
-TRAIN_SHARE = 0.8
-
-SplitMethod = str | Mapping[str, str | Sequence[int]]
 
 
 @register_dataset("ahmed_ml", layout=("run_*/boundary_*.vtp", "run_*/volume_*.vtu", "run_*/ahmed_*.stl"))
@@ -85,12 +80,15 @@ class AhmedML(CaseDataset):
     ) -> None:
         self.domain = one_of(f"{NAME}: domain", domain, DOMAINS)
         self.root = existing_root(root, NAME, download_advice("1"))
-        present = find_runs(self.root)
+        present = find_runs(self.root, NAME, download_advice("1"))
         self.split = split
         if split == "all" and not isinstance(split_method, Mapping):
             self.runs = present
         else:
-            self.runs = select(split_runs(present, split_method), split, NAME)
+            splits = split_runs(
+                present, split_method, name=NAME, key="ahmed_ml", published=ab_upt_split, advice=download_advice
+            )
+            self.runs = select(splits, split, NAME)
         self.cases = tuple(f"run_{run}" for run in self.runs)
         self.volume_nodes = volume_nodes
         if volume_nodes is not None and (domain != "all" or volume_nodes < 1):
@@ -206,7 +204,7 @@ class AhmedML(CaseDataset):
             return read_number_table(path)[0]
         if not (self.root / table).is_file():
             return {}
-        return _row_of_run(self.root / table, self.runs[index])
+        return row_of_run(self.root / table, self.runs[index])
 
 
 def _around(name: str) -> str:
@@ -247,101 +245,11 @@ def _nearest(surface: Tensor, points: Tensor) -> Tensor:
     return knn_search(surface, 1, points).index.view(-1)
 
 
-def split_runs(present: Sequence[int], method: SplitMethod = "auto") -> dict[str, tuple[int, ...]]:
-    """List the runs of each split, ascending.
-
-    Args:
-        present: Run numbers on disk.
-        method: See :class:`AhmedML`.
-
-    Returns:
-        ``{"train": ..., "val": ..., "test": ...}``, or the names of an explicit mapping.
-
-    Raises:
-        InputError: Unknown method, or a run listed twice.
-        MissingDataError: A run is needed and not on disk.
-    """
-    if isinstance(method, Mapping):
-        splits = {str(name): parse_runs(runs) for name, runs in method.items()}
-        _check_disjoint(splits)
-    else:
-        one_of(f"{NAME}: split_method", method, SPLIT_METHODS)
-        complete = set(present) >= set(range(1, NUM_RUNS + 1))
-        if method == "ab-upt" or (method == "auto" and complete):
-            splits = ab_upt_split()
-        else:
-            splits = hash_split(present)
-            if method == "auto":
-                warn(
-                    f"{NAME}: {len(present)} of {NUM_RUNS} runs on disk, so the published split does not apply; split "
-                    f"by a hash of the run number into {len(splits['train'])} train and {len(splits['test'])} test"
-                )
-    missing = sorted({run for runs in splits.values() for run in runs} - set(present))
-    if missing:
-        raise MissingDataError(
-            f"{NAME}: the split needs {len(missing)} runs that are not on disk: {listing(missing)}; "
-            f"{download_advice(str(missing[0]))}, or give split_method='hash' or explicit lists"
-        )
-    return splits
-
-
 def ab_upt_split() -> dict[str, tuple[int, ...]]:
     """400 train, 50 val, 50 test runs of the AB-UPT protocol: a permutation of 1..500 with seed 42."""
     order = (torch.randperm(NUM_RUNS, generator=torch.Generator().manual_seed(42)) + 1).tolist()
     parts = {"train": order[:400], "val": order[400:450], "test": order[450:]}
     return {name: tuple(sorted(runs)) for name, runs in parts.items()}
-
-
-def hash_split(runs: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Train (about 80 %) and test by SHA-256 of ``ahmed_ml/<run>``: a run's side never depends on the other runs."""
-
-    def share(run: int) -> float:
-        return int.from_bytes(hashlib.sha256(f"ahmed_ml/{run}".encode()).digest()[:8], "big") / 2**64
-
-    train = tuple(run for run in sorted(runs) if share(run) < TRAIN_SHARE)
-    return {"train": train, "val": (), "test": tuple(run for run in sorted(runs) if share(run) >= TRAIN_SHARE)}
-
-
-def parse_runs(runs: str | Sequence[int]) -> tuple[int, ...]:
-    """Run numbers from a list or from text such as ``"1-24,30"``, ascending and without repeats.
-
-    Raises:
-        InputError: The text is no list of numbers and ranges.
-
-    Example:
-        >>> parse_runs("1-3,7")
-        (1, 2, 3, 7)
-    """
-    if not isinstance(runs, str):
-        return tuple(sorted({int(run) for run in runs}))
-    numbers: set[int] = set()
-    for part in runs.split(","):
-        match = re.fullmatch(r"\s*(?:run_)?(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if match is None:
-            raise InputError(f"{NAME}: {part.strip()!r} in {runs!r} is no run number; write runs as '1-24,30'")
-        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-        if last < first:
-            raise InputError(f"{NAME}: the range {part.strip()!r} runs backwards; write it as '{last}-{first}'")
-        numbers.update(range(first, last + 1))
-    return tuple(sorted(numbers))
-
-
-def _check_disjoint(splits: Mapping[str, tuple[int, ...]]) -> None:
-    seen: dict[int, str] = {}
-    for name, runs in splits.items():
-        for run in runs:
-            if run in seen:
-                raise InputError(f"{NAME}: run {run} is in both '{seen[run]}' and '{name}'; list each run once")
-            seen[run] = name
-
-
-def _row_of_run(path: Path, run: int) -> dict[str, float]:
-    rows = read_number_table(path)
-    key = next((name for name in rows[0] if name.lower() in ("run", "run_id", "i")), None)
-    if key is None:
-        raise InputError(f"{path}: no column 'run'; columns: {listing(rows[0])}")
-    row = next((row for row in rows if int(row[key]) == run), {})
-    return {name: value for name, value in row.items() if name != key}
 
 
 def _published_areas(path: Path, num_cells: int) -> torch.Tensor:
