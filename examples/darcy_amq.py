@@ -1,10 +1,9 @@
 """Darcy flow on irregular meshes with AMQ-style bits: train, compress to integers, see who gets the bits.
 
+python examples/darcy_amq.py --root FOLDER      # files of Geo-FNO; as published: models/amq/darcy.yaml
 python examples/darcy_amq.py                    # some minutes on two cores
 python examples/darcy_amq.py --smoke            # seconds; cost_over_uniform 1.0
-
-The published Darcy files (421 x 421 grid, subsampled): models/amq/darcy.yaml. Needs scikit-fem:
-pip install meshops[fem].
+Without --root it needs scikit-fem: pip install meshops[fem].
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
-from meshops.datasets.mesh_files import MeshFiles, write_graphs
+from meshops.datasets import create, write_graphs
 from meshops.nn.bit_budget import bit_operations
 from meshops.nn.costs import row_costs
 from meshops.nn.quantized import MeshBits
@@ -31,32 +29,35 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = arguments(argv)
     out = Path(args.out)
     points, num, channels, steps = (120, 5, 48, 4) if args.smoke else (400, 60, 64, args.steps)
-    root = out / f"data_{points}"
+    root = Path(args.root) if args.root else out / f"data_{points}"
     if not root.exists():
         write_graphs([generate_mesh("darcy", seed, num_points=points) for seed in range(num)], root, test=num // 5)
 
+    data = DataConfig(
+        name="darcy" if args.root else "mesh_files",
+        root=str(root),
+        options={} if args.root else {"inputs": ["coefficient"]},
+    )
     config = RunConfig(
         out=str(out / "run"),
         model={
             "name": "amq", "backbone": "mppde", "arguments": {"channels": channels, "depth": 4}, "bits": [4, 6],
             "budget": 5, "warmup": steps // 2, "explore": steps // 10,
         },
-        data=DataConfig(name="mesh_files", root=str(root), options={"inputs": ["coefficient"]}),
+        data=data,
         train=TrainConfig(steps=steps, batch_size=4, lr=2e-3, weight_decay=0.0),
     )  # fmt: skip
     surrogate = train(config, overwrite=True, console=Console()).surrogate
 
     small = surrogate.compress(budget=5)
     files = [source.save(out / f"{name}.ckpt") for name, source in (("large", surrogate), ("small", small))]
-    data = MeshFiles(root, "test", inputs=["coefficient"])
-    graph = data[0]
+    graph = create(data.name, root=root, split="test", **data.options)[0]
     predicted = small.predict(graph)
     task, model = surrogate.task, surrogate.task.model
     inputs = model.unpack(task.inputs(task.prepared(predicted.case)[0]))
     bits = model.assign(inputs)
     uniform = bit_operations(MeshBits.uniform(5, **inputs.counts()), inputs, row_costs(model.main))
-    fields = {name: torch.as_tensor(values) for name, values in predicted.fields.items()}
-    graph_picture(graph, fields, out / "darcy.png", bits=bits.plans["node"].bits, title="on integers")
+    graph_picture(graph, predicted.fields, out / "darcy.png", bits=bits.plans["node"].bits, title="on integers")
     return {
         "cost_over_uniform": round(float(model.bit_operations(inputs, bits) / uniform), 2),
         "error_on_integers": round(predicted.errors["solution"]["rel_l2"], 3),
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Options of the script."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--root", help="folder of the published files; default: solved here")
     options.add_argument("--out", default="runs/darcy_amq")
     options.add_argument("--steps", type=int, default=1000)
     options.add_argument("--smoke", action="store_true")
@@ -75,6 +77,4 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
-    for key, value in main().items():
-        sys.stdout.write(f"{key} {value}\n")
+    sys.stdout.write("".join(f"{key} {value}\n" for key, value in main().items()))

@@ -30,15 +30,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float | str]:
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     shape = ahmed_body(
-        length=1.044,
-        width=0.36,
-        height=0.29,
-        front_radius=0.1,
-        slant_length=0.2,
-        slant_angle=args.slant,
-        ground_clearance=0.05,
-        edge=0.04 if args.smoke else 0.02,
-    )
+        length=1.044, width=0.36, height=0.29, front_radius=0.1, slant_length=0.2, slant_angle=args.slant,
+        ground_clearance=0.05, edge=0.04 if args.smoke else 0.02,
+    )  # fmt: skip
     path = write_mesh(shape, folder / "shape.stl")
 
     surrogate = trained(folder, args.smoke) if args.checkpoint is None else meshops.load(args.checkpoint)

@@ -1,6 +1,6 @@
 """ShapeNet-Car with AMQ-style bits: train, compress, predict a car's file on integers.
 
-python examples/shapenet_car_amq.py --data FOLDER_OF_MLCFD_DATA --steps 20000
+python examples/shapenet_car_amq.py --root FOLDER_OF_MLCFD_DATA --steps 20000
 python examples/shapenet_car_amq.py             # four stand-in cars, about a minute: shows the way, not a model
 python examples/shapenet_car_amq.py --smoke     # seconds; size_over_float 0.47
 """
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Train, compress, predict; returns what is printed."""
     args = arguments(argv)
     out = Path(args.out)
-    root = Path(args.data) if args.data else ShapeNetCar.standin(out / "standin")
+    root = Path(args.root) if args.root else ShapeNetCar.standin(out / "standin")
     steps = 3 if args.smoke else args.steps
     sizes = {"channels": 64, "tokens": 128}
     if args.smoke:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Options of the script."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--data", help="folder of the published dataset; default: a stand-in is written")
+    options.add_argument("--root", help="folder of the published dataset; default: a stand-in is written")
     options.add_argument("--out", default="runs/shapenet_car_amq")
     options.add_argument("--steps", type=int, default=60)
     options.add_argument("--smoke", action="store_true")
@@ -67,6 +67,4 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
-    for key, value in main().items():
-        sys.stdout.write(f"{key} {value}\n")
+    sys.stdout.write("".join(f"{key} {value}\n" for key, value in main().items()))

@@ -1,5 +1,6 @@
 """AMR-Transformer on the 2-D Riemann problem: solve, train, draw the regions over the density, roll out.
 
+python examples/shock_amr.py --root FOLDER      # runs of density, energy, pressure, momentum in the layout of The Well
 python examples/shock_amr.py                    # 10 runs of 64 x 64 cells, some minutes on two cores
 python examples/shock_amr.py --smoke            # seconds; keep_last_frame_vrmse 0.198
 
@@ -13,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from meshops.datasets import TheWell
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = arguments(argv)
     out = Path(args.out)
     cells, frames, num = (16, 8, 3) if args.smoke else (64, 41, 10)
-    root = out / f"data_{cells}"
+    root = Path(args.root) if args.root else out / f"data_{cells}"
     if not root.exists():
         runs = [riemann_2d(seed, resolution=cells, frames=frames) for seed in range(num)]
         write_well({"train": runs[:-2], "test": runs[-2:]}, root, name="riemann_2d")
@@ -44,12 +44,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )
     result = train(config, overwrite=True, console=Console())
     task, report, test = result.surrogate.task, result.report, TheWell(root, "test")
-
     steps, stride = config.task.steps, config.task.stride
     truth = test.window(0, 0, steps * stride + 1)[::stride]
     predicted = task.rollout(truth[:1], steps)
-    fields = task.encode(truth[None, steps // 2][None], test.constants(0)[None])
-    regions = task.model.patches(fields)  # type: ignore[operator]
+    regions = task.model.patches(task.encode(truth[None, steps // 2][None], test.constants(0)[None]))
     patches_picture(truth[steps // 2, 0], regions, out / "regions.png", label="density, kg/m^3",
                     title=f"{int(regions.count[0]):,} tokens, a regular grid has {(cells // 2) ** 2:,}")  # fmt: skip
     shown = [0, steps // 2, steps - 1]
@@ -63,24 +61,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         "keep_last_frame_vrmse": report.baselines["keep last frame"]["vrmse"],
         "floor_vrmse": report.baselines["token floor"]["vrmse"],
         "rollout_vrmse_last": report.curves["vrmse"][-1],
-        "largest_density_error": float((predicted[-1, 0] - truth[-1, 0]).abs().max()),
     }
     sys.stdout.write("".join(f"{name:<24}{value:10.4g}\n" for name, value in numbers.items()))
-    sys.stdout.write(f"written: {out / 'regions.png'}, {out / 'rollout.png'}\n")
-    assert torch.isfinite(predicted).all()
     return numbers
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Options of the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", help="folder in the layout of The Well; default: solved here")
     parser.add_argument("--steps", type=int, default=600, help="training steps (default: %(default)s)")
     parser.add_argument("--out", default="runs/shock_amr", help="folder of the results (default: %(default)s)")
     parser.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
-    args = parser.parse_args(argv)
-    if args.smoke:
-        args.out += "_smoke"
-    return args
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """IAP on a subset of The Well: train with random budgets, then look at error against number of tokens.
 
-python examples/the_well_iap.py turbulent_radiative_layer_2D --steps 20000      # folder of a downloaded subset
+python examples/the_well_iap.py --root turbulent_radiative_layer_2D --steps 20000   # folder of a downloaded subset
 python examples/the_well_iap.py                                                 # a stand-in made here, minutes
 python examples/the_well_iap.py --smoke                                         # seconds; keep_last_frame_vrmse 0.177
 
@@ -10,6 +10,7 @@ The published setting (four frames in, width 384, 7 + 1 blocks): models/iap/the_
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,9 +32,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if not root.exists():
         TheWell.standin(root, 4 if args.smoke else 10, resolution=cells, frames=frames)
     test = TheWell(root, "test")
-    start = 1
-    for n in test.shapes[0]:
-        start *= -(-n // 8)
+    start = math.prod(-(-n // 8) for n in test.shapes[0])
     budgets = [start * factor for factor in (2, 4, 6, 8, 12)]
 
     config = RunConfig(
@@ -48,10 +47,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         train=TrainConfig(steps=4 if args.smoke else args.steps, batch_size=2, lr=1e-3),
     )  # fmt: skip
     result = train(config, overwrite=True, console=Console())
-    task = result.surrogate.task
-    model = task.model
-
-    errors = {}
+    task, model, errors = result.surrogate.task, result.surrogate.task.model, {}
     for budget in budgets:
         model.tokenizer.budget = budget  # type: ignore[union-attr]
         errors[budget] = task.evaluate(test, steps=1, windows=8).mean["vrmse"]
@@ -65,22 +61,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     numbers["keep_last_frame_vrmse"] = result.report.baselines["keep last frame"]["vrmse"]
     numbers["rollout_vrmse_last"] = result.report.curves["vrmse"][-1]
     sys.stdout.write("".join(f"{name:<24}{value:10.4g}\n" for name, value in numbers.items()))
-    sys.stdout.write(f"written: {out / 'tokens.png'}, {out / 'patches.png'}\n")
     return numbers
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Options of the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", nargs="?", help="folder of a subset of The Well; default: a stand-in made here")
+    parser.add_argument("--root", help="folder of a subset of The Well; default: a stand-in made here")
     parser.add_argument("--steps", type=int, default=500, help="training steps (default: %(default)s)")
     parser.add_argument("--decoder", default="local", choices=("local", "cross"), help="cross: as published, slower")
     parser.add_argument("--out", default="runs/the_well_iap", help="folder of the results (default: %(default)s)")
     parser.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
-    args = parser.parse_args(argv)
-    if args.smoke:
-        args.out += "_smoke"
-    return args
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -71,17 +71,18 @@ def plane_picture(
 
 
 def graph_picture(
-    graph: Any, predicted: Mapping[str, Tensor], path: str | Path, *, bits: Tensor | None = None, title: str = ""
+    graph: Any, predicted: Mapping[str, Any], path: str | Path, *, bits: Tensor | None = None, title: str = ""
 ) -> Path:
     """Truth, prediction and error of the first scalar field of a plane graph, and the bits of its nodes.
 
     Args:
         graph: ``MeshGraph`` with truth.
-        predicted: Field -> ``[n]`` or ``[n, k]``.
+        predicted: Field -> ``[n]`` or ``[n, k]``, tensors or arrays.
         path: PNG to write.
         bits: ``[n]`` bits of the nodes, None: not drawn.
         title: Over the picture.
     """
+    predicted = {name: torch.as_tensor(values) for name, values in predicted.items()}
     name = next((n for n, values in predicted.items() if values.dim() == 1), next(iter(predicted)))
     value, truth = (v if v.dim() == 1 else v.norm(dim=1) for v in (predicted[name], graph.field(name)))
     panels = {name: truth, "predicted": value, "error": (value - truth).abs()}

@@ -8,10 +8,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 import pyvista as pv
 
 from meshops.data import readers
 from meshops.data.blocks import as_mesh
+from meshops.data.cgns_files import ELEMENTS
+from meshops.data.cgns_files import write_cgns as write_mesh_cgns
+from meshops.errors import InputError
 
 TYPES = {"int32": "I4", "int64": "I8", "float32": "R4", "float64": "R8", "int8": "C1"}
 
@@ -85,3 +89,26 @@ def test_cgns_of_cars(shared_data: Path) -> None:
     read = readers.open_mesh(next((shared_data / "plaid_cars").rglob("*.cgns")))
     assert read.notes.parts == ("Zone",) and read.notes.cells == {"triangle": 7168}
     assert read.mesh.point_data["pressure"].shape == (3586,) and read.notes.precision == "float64"
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    """A quad beside a triangle, and every kind of solid cell, with arrays, vectors and the scalars of the case."""
+    points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0.5, 0]], dtype=float)
+    arrays = {"p": np.arange(5.0), "U": np.arange(15.0).reshape(5, 3)}
+    cells = {9: np.array([[0, 1, 2, 3]]), 5: np.array([[1, 4, 2]])}
+    path = write_mesh_cgns(tmp_path / "flat.cgns", points, cells, arrays, scalars={"angle": 3.5})
+    read = readers.open_mesh(path)
+    assert read.notes.cells == {"quad": 1, "triangle": 1}
+    assert np.array_equal(read.mesh.points, points) and np.array_equal(read.mesh.point_data["U"], arrays["U"])
+    with h5py.File(path) as file:
+        assert file["Global/angle/ data"][()] == [3.5]
+    solid = as_mesh(pv.ImageData(dimensions=(3, 3, 3)), "grid")
+    for kind, count in ((10, 4), (12, 8), (13, 6), (14, 5)):
+        nodes = np.asarray(solid.cell_connectivity.reshape(-1, 8)[:2, :count])
+        again = readers.open_mesh(
+            write_mesh_cgns(tmp_path / f"{kind}.cgns", np.asarray(solid.points), {kind: nodes}, {})
+        )
+        assert np.array_equal(np.asarray(again.mesh.cell_connectivity).reshape(2, count), nodes) and kind in ELEMENTS
+    with pytest.raises(InputError, match="other lengths in 'p'"):
+        write_mesh_cgns(tmp_path / "flat.cgns", points, cells, {"p": np.arange(4.0)})
+    assert np.array_equal(readers.open_mesh(tmp_path / "flat.cgns").mesh.points, points)  # the file of before stays

@@ -1,4 +1,4 @@
-"""Every example runs in smoke mode and gives the numbers its first lines promise."""
+"""Every example is short, does nothing when imported, and with ``--smoke`` gives the numbers it promises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.py"))
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+NEED_SOLVER = ("darcy_amq", "elasticity_amq")
+# One of every kind in the default tests; ``make examples`` runs all.
+QUICK = ("partition_mesh", "the_well_iap", "darcy_amq", "drivaernet_transolver", "cylinder_meshgraphnet")
+PICTURES = {
+    "airfoil_mspt": ("airfoil_mspt.png",),
+    "airfrans_gino": ("airfrans_gino.png",),
+    "cfdbench_amr": ("regions.png",),
+    "darcy_amq": ("darcy.png", "run/case.png"),
+    "eagle_graphvit": ("wake.png",),
+    "elasticity_amq": ("elasticity.png",),
+    "partition_mesh": ("patches.vtp", "patches.png"),
+    "shapenet_car_amq": ("car_pressure.png",),
+    "shock_amr": ("regions.png", "rollout.png"),
+    "the_well_iap": ("tokens.png", "patches.png"),
+}
 
 
 def load(name: str) -> Any:
@@ -25,37 +40,57 @@ def load(name: str) -> Any:
 def promised(name: str) -> dict[str, float]:
     """Numbers in the line of the docstring that ends the command with ``--smoke``."""
     line = next(row for row in (FOLDER / f"{name}.py").read_text().splitlines() if "--smoke" in row and "#" in row)
-    return {key: float(value) for key, value in re.findall(r"([a-z_]+) (\d+\.\d+)", line.partition("#")[2])}
+    return {key: float(value) for key, value in re.findall(r"([a-z]\w+) (\d+\.\d+)", line.partition("#")[2])}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_short_and_says_what_to_expect(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 120
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_short_and_says_what_to_expect(name: str) -> None:
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
     assert text.startswith('"""')
-    assert f"python examples/{path.name}" in text.partition('"""\n\n')[0]
-    assert promised(path.stem)
+    assert f"python examples/{name}.py" in text.partition('"""\n\n')[0]
+    assert promised(name)
+    if name not in ("partition_mesh", "predict_stl"):  # these take a file
+        assert "--root" in text
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_importing_an_example_does_nothing(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert callable(load(path.stem).main)
+    assert callable(load(name).main)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
 
 
-def test_partition_mesh(tmp_path: Path) -> None:
-    numbers = load("partition_mesh").main(["--smoke", "--out", str(tmp_path)])
-    for name, value in promised("partition_mesh").items():
-        assert numbers[name] == pytest.approx(value, rel=0.05)
-    assert numbers["radius_tree"] < 0.4 * numbers["radius_file_order"]
-    assert numbers["largest"] - numbers["smallest"] <= 1
-    assert numbers["patches"] * numbers["smallest"] <= numbers["cells"] <= numbers["patches"] * numbers["largest"]
-    assert (tmp_path / "patches.vtp").stat().st_size > 10_000
-    assert (tmp_path / "patches.png").stat().st_size > 10_000
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in EXAMPLES])
+def test_an_example_gives_what_it_promises(name: str, tmp_path: Path) -> None:
+    if name in NEED_SOLVER:
+        pytest.importorskip("skfem")
+    numbers = load(name).main(["--smoke", "--out", str(tmp_path)])
+    for key, value in promised(name).items():
+        assert numbers[key] == pytest.approx(value, rel=0.1 if name == "ahmed_surface" else 0.05), key
+    assert numbers.get("auxiliary_share", 0) <= 0.03
+    assert numbers.get("integers_differ_by", 0) < 0.2
+    for picture in PICTURES.get(name, ()):
+        assert (tmp_path / picture).stat().st_size > 5_000
+    if name == "partition_mesh":
+        assert numbers["radius_tree"] < 0.4 * numbers["radius_file_order"]
+        assert numbers["largest"] - numbers["smallest"] <= 1
+        assert numbers["patches"] * numbers["smallest"] <= numbers["cells"] <= numbers["patches"] * numbers["largest"]
+    if name == "ahmed_surface":
+        assert numbers["pressure_error"] < numbers["mean_pressure_error_of_yardstick"]
+        for file in ("model.ckpt", "metrics.json", "config.yaml", "run_5_predicted.vtp", "cases/run_5/boundary_5.vtp"):
+            assert (tmp_path / file).is_file(), file
+    if name == "predict_stl":
+        assert numbers["frontal_area"] == pytest.approx(0.36 * 0.29, rel=1e-3)  # silhouette of a box with rounded nose
+        assert numbers["closure"] < 1e-6 and numbers["level"] == "inside"
+        report = Path(str(numbers["report"])).read_text(encoding="utf-8")
+        assert "Inside the training range" in report and "shape_predicted.vtp" in report
+        known = ["--checkpoint", str(tmp_path / "run" / "model.ckpt")]
+        again = load(name).main(["--smoke", "--out", str(tmp_path / "again"), *known])
+        assert again["cd"] == pytest.approx(numbers["cd"], rel=1e-5)
 
 
 def test_partition_mesh_reads_a_file(tmp_path: Path) -> None:
@@ -64,63 +99,3 @@ def test_partition_mesh_reads_a_file(tmp_path: Path) -> None:
     pv.Sphere().save(tmp_path / "ball.stl")
     numbers = load("partition_mesh").main([str(tmp_path / "ball.stl"), "--patch-size", "120", "--out", str(tmp_path)])
     assert (numbers["cells"], numbers["patches"], numbers["largest"]) == (1680, 16, 105)
-
-
-@pytest.mark.slow
-def test_ahmed_surface(tmp_path: Path) -> None:
-    numbers = load("ahmed_surface").main(["--smoke", "--out", str(tmp_path)])
-    assert numbers["pressure_error"] == pytest.approx(promised("ahmed_surface")["pressure_error"], rel=0.1)
-    assert numbers["pressure_error"] < numbers["mean_pressure_error_of_yardstick"]
-    assert numbers["true_cd"] == pytest.approx(0.3095, abs=2e-3)
-    for name in ("model.ckpt", "metrics.json", "config.yaml", "run_5_predicted.vtp", "cases/run_5/boundary_5.vtp"):
-        assert (tmp_path / name).is_file(), name
-
-
-@pytest.mark.slow
-def test_predict_stl(tmp_path: Path) -> None:
-    numbers = load("predict_stl").main(["--smoke", "--out", str(tmp_path)])
-    assert numbers["frontal_area"] == pytest.approx(promised("predict_stl")["frontal_area"], rel=1e-3)
-    assert numbers["frontal_area"] == pytest.approx(0.36 * 0.29, rel=1e-3)  # the silhouette of a box with rounded nose
-    assert numbers["closure"] < 1e-6
-    assert numbers["level"] == "inside"
-    report = Path(str(numbers["report"])).read_text(encoding="utf-8")
-    assert "Inside the training range" in report and "shape_predicted.vtp" in report
-    again = load("predict_stl").main(
-        ["--smoke", "--out", str(tmp_path / "again"), "--checkpoint", str(tmp_path / "run" / "model.ckpt")]
-    )
-    assert again["cd"] == pytest.approx(numbers["cd"], rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("name", "figure", "pictures"),
-    [
-        ("shock_amr", "keep_last_frame_vrmse", ("regions.png", "rollout.png")),
-        ("the_well_iap", "keep_last_frame_vrmse", ("tokens.png", "patches.png")),
-        pytest.param("cfdbench_amr", "nmse_keep_last_frame", ("regions.png",), marks=pytest.mark.slow),
-    ],
-)
-def test_adaptive_grids(name: str, figure: str, pictures: tuple[str, ...], tmp_path: Path) -> None:
-    numbers = load(name).main(["--smoke", "--out", str(tmp_path / "run")])
-    assert numbers[figure] == pytest.approx(promised(name)[figure], rel=0.01)
-    for picture in pictures:
-        assert (tmp_path / "run_smoke" / picture).stat().st_size > 5_000
-
-
-@pytest.mark.parametrize(
-    ("name", "figure", "pictures"),
-    [
-        ("darcy_amq", "cost_over_uniform", ("darcy.png", "run/case.png")),
-        pytest.param("elasticity_amq", "cost_over_uniform", ("elasticity.png",), marks=pytest.mark.slow),
-        ("eagle_graphvit", "first_frame_kept", ("wake.png",)),
-        ("shapenet_car_amq", "size_over_float", ("car_pressure.png",)),
-    ],
-)
-def test_bits(name: str, figure: str, pictures: tuple[str, ...], tmp_path: Path) -> None:
-    if name in ("darcy_amq", "elasticity_amq"):
-        pytest.importorskip("skfem")
-    numbers = load(name).main(["--smoke", "--out", str(tmp_path)])
-    assert numbers[figure] == pytest.approx(promised(name)[figure], rel=0.03)
-    assert numbers.get("auxiliary_share", 0) <= 0.03
-    assert numbers.get("integers_differ_by", 0) < 0.2
-    for picture in pictures:
-        assert (tmp_path / picture).stat().st_size > 5_000

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from meshops import datasets
-from meshops.datasets import FolderCases, guess_study
+from meshops.datasets import AhmedMini, FolderCases, guess_study
+from meshops.datasets.folder.plaid_files import write_plaid_bodies
+from meshops.errors import InputError
 
 
 @pytest.fixture
@@ -75,3 +77,19 @@ def test_a_split_in_a_table_and_folders_of_splits(cars: Path) -> None:
         shutil.move(cars / "data" / "train" / f"sample_{i:09d}", cars / "data" / "test" / f"sample_{i:09d}")
     assert guess_study(cars).open("test").cases == ("sample_000000008", "sample_000000009")
     assert isinstance(datasets.open(cars), FolderCases)
+
+
+def test_a_stand_in_is_a_problem_of_plaid(tmp_path: Path) -> None:
+    """Scalars in the files, a problem definition: told, learnt and tested on as it says."""
+    root = write_plaid_bodies(tmp_path, 4, test=1)
+    study = guess_study(root)
+    assert study.layout == "plaid" and [q.name for q in study.numbers] == ["cd", "cl"]
+    assert [field.role for field in study.fields] == ["pressure", "shear"]
+    test, mini = study.open("test"), AhmedMini("all")
+    assert test.cases == ("sample_000000003",)
+    assert test.numbers_of(0) == {name: mini.numbers_of(3)[name] for name in ("cd", "cl")}
+    assert test.conditions_of(0)["slant_length"] == mini.parameters(3)["slant-length"]
+    points = mini.mesh(3).cell_data_to_point_data()
+    assert np.allclose(test[0].field("pMean"), points.point_data["pMean"])
+    with pytest.raises(InputError, match="num must be 3"):
+        write_plaid_bodies(tmp_path, 2)
