@@ -1,4 +1,4 @@
-"""``meshops compare CKPT A B [C ...]``."""
+"""``meshops compare CKPT A B [C ...]``, and with run files instead ``meshops compare RUN.yaml RUN.yaml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from meshops.errors import InputError
 
 
 def run(argv: Sequence[str]) -> int:
-    """Verdicts on designs."""
+    """Verdicts on designs, or on models where run files are given."""
+    if any(not word.startswith("-") and word.endswith((".yaml", ".yml")) for word in argv[:2]):
+        from meshops.cli.compare_models import run as compare_models
+
+        return compare_models(argv)
     options = parser(
         "compare",
         "Which design is better: the difference of every number with its interval, the probability of its sign, a\n"
@@ -19,7 +23,9 @@ def run(argv: Sequence[str]) -> int:
         "they do. What cannot be told is called too close.",
         "examples:\n"
         "  meshops compare runs/demo/model.ckpt old.stl new.stl --out compared\n"
-        "  meshops compare CKPT a.vtp b.vtp c.vtp --set speed=30 --level 0.8 --json\n",
+        "  meshops compare CKPT a.vtp b.vtp c.vtp --set speed=30 --level 0.8 --json\n"
+        "\nmodels instead of designs, on the same data with the same budget (more: --help after the run files):\n"
+        "  meshops compare RUN.yaml RUN.yaml [--seconds 600 | --steps N] [--seeds 0 1 2] [--data.root FOLDER ...]\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run")
     options.add_argument("files", nargs="*", metavar="FILE", help="two or more designs")

@@ -58,7 +58,7 @@ class Report:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        parts = {key: value for key, value in vars(self).items() if key not in ("columns", "lines", "pictures")}
+        parts = {key: value for key, value in vars(self).items() if key not in ("lines", "pictures")}
         return {key: value for key, value in parts.items() if value or key in ("kind", "mean", "cases")}
 
     def write(self, path: Path) -> Path:
