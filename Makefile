@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-kill test-all check docs examples bench study-amq wheel clean
+.PHONY: demo test test-kill test-all check docs examples bench study-amq dist clean
 
 demo: $(STAMP)      ## train, test, predict and report on shipped cases (minutes)
 	$(BIN)/meshops demo
@@ -38,8 +38,10 @@ bench: $(STAMP)     ## operations, partitioners and MSPT step, with the peers th
 study-amq: $(STAMP)  ## who should get the bits, at equal cost, 3 seeds (hours on one core; goes on where it stopped)
 	$(BIN)/python benchmarks/amq_study.py
 
-wheel: $(STAMP)
-	$(BIN)/python -m build --wheel
+dist: $(STAMP)      ## source distribution and wheel, checked
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('meshops needs Python 3.11 or newer, this is ' + sys.version.split()[0] + '; try: make PYTHON=python3.12') if sys.version_info < (3, 11) else None"

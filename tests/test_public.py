@@ -87,6 +87,12 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         _ = meshops.nothing
 
 
+def test_the_version_stands_in_one_place() -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {meshops.__version__}\n" in citation
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+
+
 def test_python_dash_m_prints_the_version() -> None:
     result = subprocess.run([sys.executable, "-m", "meshops", "--version"], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, f"meshops {meshops.__version__}\n")
