@@ -37,8 +37,8 @@ def open_mesh(path: str | Path, *, region: Region = None, time: Time = "last") -
         InputError: Not found, unsupported, of another kind than its ending says, damaged, empty; no such part or time.
 
     Example:
-        >>> read = open_mesh("case.vtm", region="wheel.*,body")
-        >>> read.notes.chosen, read.cell_part.shape
+        >>> read = open_mesh("case.vtm", region="wheel.*,body")  # doctest: +SKIP
+        >>> read.notes.chosen, read.cell_part.shape  # doctest: +SKIP
         (('body', 'wheel_1', 'wheel_2'), (9216,))
     """
     return read_contained(Path(path), region=region, time=time)
@@ -72,8 +72,8 @@ def read(
         InputError: The file cannot be used; the message names the file, the array and the remedy.
 
     Example:
-        >>> graph = read("boundary_1.vtp", fields=("pMean",), units=("m^2/s^2",))
-        >>> graph.normal.shape
+        >>> graph = read("boundary_1.vtp", fields=("pMean",), units=("m^2/s^2",))  # doctest: +SKIP
+        >>> graph.normal.shape  # doctest: +SKIP
         torch.Size([8274, 3])
     """
     path = Path(path)

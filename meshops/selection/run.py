@@ -68,8 +68,8 @@ def fit(
         Stopped: Ctrl-C or SIGTERM; the best so far was written, and the fit can be resumed.
 
     Example:
-        >>> result = fit(cases, FitConfig(minutes=5, out="runs/mine"))
-        >>> result.surrogate.predict("new.vtu")
+        >>> result = fit(cases, FitConfig(minutes=5, out="runs/mine"))  # doctest: +SKIP
+        >>> result.surrogate.predict("new.vtu")  # doctest: +SKIP
     """
     config, screen = config or FitConfig(), console or Console(quiet=True)
     cases = as_cases(data)
