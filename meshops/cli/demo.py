@@ -66,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
     report = _predict(result.surrogate, folder, screen, smoke=args.smoke)
     sys.stdout.write(f"\n{result.report.table()}\n\n")
     sys.stdout.write(f"report of the new shape: {report}\nof the surrogate: {page}\n")
+    sys.stdout.write(f"open in a browser: {report.resolve().as_uri()}\n")
     sys.stdout.write(f"checkpoint: {folder / 'model.ckpt'}\n")
     sys.stdout.write(f"next: meshops predict {folder / 'model.ckpt'} YOUR.stl --out out --report\n")
     screen.print(f"{time.perf_counter() - start:.0f} s in all")
