@@ -99,3 +99,8 @@ def test_partition_mesh_reads_a_file(tmp_path: Path) -> None:
     pv.Sphere().save(tmp_path / "ball.stl")
     numbers = load("partition_mesh").main([str(tmp_path / "ball.stl"), "--patch-size", "120", "--out", str(tmp_path)])
     assert (numbers["cells"], numbers["patches"], numbers["largest"]) == (1680, 16, 105)
+
+
+def test_every_example_is_on_its_page() -> None:
+    page = (FOLDER.parent / "docs" / "start" / "examples.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"\(\.\./\.\./examples/(\w+)\.py\)", page)) == EXAMPLES
