@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +76,25 @@ def test_python_blocks_of_pages_run(name: str, tmp_path: Path, monkeypatch: pyte
         except MeshopsError as error:
             assert THEIRS.search(str(error)), error
             break
+
+
+@pytest.mark.slow
+def test_the_notebook_of_the_first_hour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its code, with few steps and without IPython, whose pictures are only shown."""
+    shown: list[str] = []
+    display = types.ModuleType("IPython.display")
+    display.display = shown.append  # type: ignore[attr-defined]
+    display.Image = lambda name, width: name  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {}
+    notebook = json.loads((ROOT / "docs" / "start" / "first_hour.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        assert cell["cell_type"] == "markdown" or cell["outputs"] == []
+        if cell["cell_type"] == "code":
+            code = (
+                "".join(cell["source"]).replace("STEPS = 300", "STEPS = 3").replace("MINUTES = 2.0", "MINUTES = 0.05")
+            )
+            exec(compile(code, "first_hour.ipynb", "exec"), known)
+    assert shown == ["patches.png"] and Path("patches.png").stat().st_size > 10_000
+    assert known["prediction"].verdict.level == "inside" and known["again"].numbers["cd"].low is not None
