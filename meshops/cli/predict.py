@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from meshops.cli.options import (
     stems,
 )
 from meshops.errors import InputError, MeshopsError
+from meshops.io import read_json
 from meshops.progress import followed
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _keep_others(path: Path, file: str | None) -> None:
     if not path.is_file():
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8")).get("file")
+        before = read_json(path).get("file")
     except (OSError, ValueError, AttributeError):
         before = None
     same = file is None or (isinstance(before, str) and Path(before).resolve() == Path(file).resolve())

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from meshops.data.contained import check_hdf5
+from meshops.data.hdf5_files import is_hdf5
 from meshops.errors import InputError, MissingDataError
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".mat", ".csv", ".txt", ".dat")
@@ -60,7 +62,7 @@ def _shapes(path: Path, suffix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
                     shape, _, kind = head(file)
                 if kind.kind in "fiub":
                     yield name.removesuffix(".npy"), shape
-    elif suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and _is_hdf5(path)):
+    elif suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and is_hdf5(path)):
         yield from _hdf5_shapes(path)
     elif suffix == ".mat":
         from scipy.io import whosmat
@@ -82,15 +84,10 @@ def _hdf5_shapes(path: Path) -> list[tuple[str, tuple[int, ...]]]:
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiub" and not name.startswith("#"):
             out.append((name, tuple(item.shape)))
 
+    check_hdf5(path)
     with h5py.File(path, "r") as file:
         file.visititems(visit)
     return out
-
-
-def _is_hdf5(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(520)
-    return head.startswith(b"\x89HDF") or head[512:516] == b"\x89HDF"
 
 
 def take(path: Path, key: str, axis: int | None, row: int) -> Array:
@@ -101,9 +98,10 @@ def take(path: Path, key: str, axis: int | None, row: int) -> Array:
     """
     with said(path):
         suffix = path.suffix.lower()
-        if suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and _is_hdf5(path)):
+        if suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and is_hdf5(path)):
             import h5py
 
+            check_hdf5(path)
             with h5py.File(path, "r") as file:
                 if key not in file:
                     raise InputError(f"{path}: no array '{key}'; correct the entry 'snapshots'")

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.data.contained import check_hdf5
+from meshops.data.hdf5_files import is_hdf5
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import existing_file, existing_root, one_of
 from meshops.datasets.formats.hdf5 import entry, opened
@@ -96,11 +98,10 @@ def mat_shape(path: Path, key: str, name: str, advice: str) -> tuple[int, ...]:
         MissingDataError: There is no such file.
         InputError: It is damaged or has no such array; lists those it has.
     """
-    import h5py  # takes a tenth of a second
     import scipy.io
 
     existing_file(path, name, advice)
-    if h5py.is_hdf5(path):
+    if is_hdf5(path):
         with opened(path, name, advice) as file:
             return tuple(reversed(entry(file, key, path).shape))
     try:
@@ -131,7 +132,8 @@ def read_mat(path: Path, key: str, samples: range, step: int = 1) -> Array:
 
     part = slice(samples.start, samples.stop)
     try:
-        if h5py.is_hdf5(path):
+        if is_hdf5(path):
+            check_hdf5(path)
             with h5py.File(path, "r") as file:
                 values = np.asarray(file[key][..., part]).T
         else:
