@@ -200,7 +200,8 @@ def _finished(folder: Path) -> RunResult | None:
     metrics, model = folder / "metrics.json", folder / "model.ckpt"
     if not metrics.is_file() or not model.is_file():
         return None
-    found = read_json(metrics, "remove it, and --resume judges the run again")
+    advice = "remove it, and --resume judges the run again"
+    found = read_json(metrics, advice)
     if not isinstance(found, dict) or not {"kind", "mean"} <= found.keys():
         raise InputError(
             f"{metrics}: damaged, it holds no errors of a run; remove it, and --resume judges the run again"

@@ -2,8 +2,8 @@
 
     python -m tests.fuzz --count 20000 --keep found
 
-Each input is made of a sound file by its number alone, so that ``--only READER --first NUMBER --count 1`` repeats it. All
-are read in one process with limits of time and memory; one that ends or hangs it is counted and the rest go on in
+Each input is made of a sound file by its number alone: ``--only READER --first NUMBER --count 1`` repeats it. All are
+read in one process with limits of time and memory; one that ends or hangs it is counted and the rest go on in
 another. Exit code 1 if anything but a documented error came out.
 """
 
@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.fuzz import mutate, seeds, targets
 
-SECONDS, HANG = 20, 45  # of one input: more is too slow; more than this ends the process
+SECONDS, HANG = 60, 120  # of one input: more is too slow; more than this ends the process
 MEMORY = 1000  # MB that one input may take
 ADDRESSES = 8 << 30  # bytes of addresses of the process
 WEIGHTS = {"check": 0.6, "load": 4.0, "run": 0.4, "shapenet_car": 0.05, "store": 0.15, "ahmed_ml": 0.1}

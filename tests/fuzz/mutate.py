@@ -212,8 +212,8 @@ def in_zip(raw: bytes, draw: Draw, other: bytes) -> bytes:
 PACKED: dict[bytes, Callable[[bytes, Draw, bytes], bytes]] = {b"\x1f\x8b": in_gzip, b"PK": in_zip}
 
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 10**9, 10**30, -(2**63), 1e308, float("nan"), float("inf"), "", "../../escaped", "/etc/passwd",
-    "<script>alert(1)</script>", "x" * 5000, "\x00", b"\xff", [], {}, [[]], (), [0] * 1000, {"a": None},
+    None, True, -1, 0, 1, 10**9, 10**30, -(2**63), 1e308, float("nan"), float("inf"), "", "../../escaped",
+    "/etc/passwd", "<script>alert(1)</script>", "x" * 5000, "\x00", b"\xff", [], {}, [[]], (), [0] * 1000, {"a": None},
 )  # fmt: skip
 
 

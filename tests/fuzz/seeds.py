@@ -117,7 +117,8 @@ def meshes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     yield (
         "obj: parts.obj",
         lambda p: p.write_text(
-            "o a\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvn 0 0 1\nf 1/1/1 2/1/1 3/1/1\no b\nf -4/1/1 -2/1/1 -1/1/1\n"
+            "o a\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvn 0 0 1\nf 1/1/1 2/1/1 3/1/1\n"
+            "o b\nf -4/1/1 -2/1/1 -1/1/1\n"
         ),
     )
     yield "ply: binary.ply", lambda p: ball().save(p)
@@ -193,7 +194,8 @@ def meshes() -> Iterator[tuple[str, Callable[[Path], object]]]:
 DATASETS: dict[str, dict[str, int]] = {
     "ahmed_ml": {}, "airfrans": {"points": 300}, "cfdbench": {}, "eagle": {}, "elasticity": {}, "airfoil": {},
     "mesh_graph_nets": {}, "mesh_files": {}, "navier_stokes": {"resolution": 16}, "pdebench": {"resolution": 16},
-    "pipe": {}, "plasticity": {}, "shapenet_car": {}, "store": {}, "study": {}, "the_well": {"resolution": 16, "frames": 6},
+    "pipe": {}, "plasticity": {}, "shapenet_car": {}, "store": {}, "study": {},
+    "the_well": {"resolution": 16, "frames": 6},
 }  # fmt: skip
 
 
