@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from meshops.cli.options import (
     print_json,
     stems,
 )
-from meshops.errors import InputError, MeshopsError
+from meshops.errors import InputError, MeshopsError, first_line
 from meshops.io import read_json
 from meshops.progress import followed
 
@@ -70,6 +71,11 @@ def run(argv: Sequence[str]) -> int:
                 if len(files) == 1:
                     raise
                 failures.append(f"{error}")
+                continue
+            except Exception as error:  # one file never ends the others
+                if len(files) == 1 or os.environ.get("MESHOPS_TRACEBACK"):
+                    raise
+                failures.append(f"{file}: cannot be predicted ({type(error).__name__}: {first_line(error)})")
                 continue
             done[file or "the mesh of the training"] = stem, written, prediction.to_dict()
             _tell(screen, file, prediction, written)

@@ -14,6 +14,7 @@ import contextlib
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -33,7 +34,8 @@ MEGABYTE = 1 << 20
 MEMORY = (768 * MEGABYTE, 64)
 # A grid becomes a list of cells: bytes for each, and how much a file may ask for by saying how many there are.
 BYTES_PER_CELL, MOST_FOR_GRID = 400, 4096 * MEGABYTE
-CPU_SECONDS = (5.0, 4e-6, 1e-6)  # the last of a cell of a grid
+CPU_SECONDS = (5.0, 4e-6)
+CPU_PER_CELL = 1e-6
 WALL_SECONDS = (120.0, 2e-5)
 # Endings of files that name others.
 INDEXES = {
@@ -41,6 +43,9 @@ INDEXES = {
     ".series", ".pvtu", ".pvtp", ".pvti", ".pvts", ".pvtr", ".case", ".encas",
     ".cas", ".h5", ".xdmf", ".xmf", ".gltf", ".foam", ".openfoam", ".vtkhdf", ".cgns",
 }  # fmt: skip
+# What a file does to a process, always: too much time, crashes. (Killed, it may have been someone else.)
+ENDS = {-getattr(signal, f"SIG{name}", 0) for name in ("XCPU", "SEGV", "ABRT", "FPE", "BUS", "ILL")} - {0}
+State = tuple[str, int, int, int]
 MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
 
 
@@ -101,7 +106,8 @@ class Worker:
 
 
 _worker = Worker()
-_sound: set[tuple[str, int, int, int]] = set()  # HDF5 files that were looked at
+_sound: set[State] = set()  # HDF5 files that were looked at
+_harmful: dict[State, dict[str, Any]] = {}  # files that ended the process, and how
 
 
 def read_contained(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
@@ -125,8 +131,7 @@ def check_hdf5(path: Path) -> None:
     Raises:
         InputError: See :func:`meshops.data.hdf5_files.inspect_hdf5`; or looking at it crashed or did not end.
     """
-    state = os.stat(path)
-    key = (os.path.abspath(path), state.st_ino, state.st_size, state.st_mtime_ns)
+    key = _state(path)
     if key in _sound:
         return
     if os.environ.get(SWITCH) == "inprocess":
@@ -142,10 +147,21 @@ def _answer(what: str, path: Path, **more: Any) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be used, or ended the process.
     """
+    key = _state(path)
+    if key in _harmful:  # nobody waits twice for the same file
+        raise _error(_harmful[key], path)
     answer = _the_worker().ask({"what": what, "path": os.path.abspath(path), "limits": limits_for(path), **more})
     if "read" in answer or "sound" in answer:
         return answer
+    if answer.get("error") == "memory" or answer.get("died") in ENDS:
+        _harmful[key] = answer
     raise _error(answer, path)
+
+
+def _state(path: Path) -> State:
+    """What tells a file from another one, and from itself when it was written anew."""
+    state = os.stat(path)
+    return os.path.abspath(path), state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def limits_for(path: Path) -> dict[str, float | int]:
@@ -153,7 +169,7 @@ def limits_for(path: Path) -> dict[str, float | int]:
     size, cells = _size(path), min(_grid_cells(path), MOST_FOR_GRID // BYTES_PER_CELL)
     return {
         "memory": int(MEMORY[0] + MEMORY[1] * size + BYTES_PER_CELL * cells),
-        "cpu_seconds": int(CPU_SECONDS[0] + CPU_SECONDS[1] * size + CPU_SECONDS[2] * cells),
+        "cpu_seconds": int(CPU_SECONDS[0] + CPU_SECONDS[1] * size + CPU_PER_CELL * cells),
         "seconds": WALL_SECONDS[0] + WALL_SECONDS[1] * size,
     }
 

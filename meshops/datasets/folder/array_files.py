@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,6 +13,7 @@ import numpy as np
 
 from meshops.data.contained import check_hdf5
 from meshops.data.hdf5_files import is_hdf5
+from meshops.datasets.formats.npy_rows import NpzRows, check_mat
 from meshops.errors import InputError, MissingDataError
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".mat", ".csv", ".txt", ".dat")
@@ -50,18 +50,11 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 
 def _shapes(path: Path, suffix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     if suffix == ".npz":
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    version = np.lib.format.read_magic(file)
-                    head = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, kind = head(file)
-                if kind.kind in "fiub":
-                    yield name.removesuffix(".npy"), shape
+        with NpzRows(path) as archive:
+            for name in archive.names:
+                member = archive.member(name)
+                if member.dtype.kind in "fiub":
+                    yield name, member.shape
     elif suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and is_hdf5(path)):
         yield from _hdf5_shapes(path)
     elif suffix == ".mat":
@@ -127,13 +120,13 @@ def _kept(name: str, key: str, stamp: float) -> Array:
     path = Path(name)
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            if key not in archive.files:
-                raise InputError(f"{path}: no array '{key}'; there are {', '.join(archive.files)}")
-            return np.asarray(archive[key])
+        with NpzRows(path) as archive:
+            shape = archive.member(key).shape
+            return archive.rows(key, 0, shape[0]) if shape else archive.whole(key)
     if suffix == ".mat":
         from scipy.io import loadmat
 
+        check_mat(path)
         found = loadmat(str(path), variable_names=[key])
         if key not in found:
             raise InputError(f"{path}: no array '{key}'; correct the entry 'snapshots'")

@@ -17,6 +17,7 @@ from meshops.data.hdf5_files import is_hdf5
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import existing_file, existing_root, one_of
 from meshops.datasets.formats.hdf5 import entry, opened
+from meshops.datasets.formats.npy_rows import check_mat
 from meshops.errors import InputError, MissingDataError, listing
 
 Array = np.ndarray[Any, Any]
@@ -137,6 +138,7 @@ def read_mat(path: Path, key: str, samples: range, step: int = 1) -> Array:
             with h5py.File(path, "r") as file:
                 values = np.asarray(file[key][..., part]).T
         else:
+            check_mat(path)
             values = scipy.io.loadmat(path, variable_names=[key], appendmat=False)[key][part]
     except (*DAMAGE, scipy.io.matlab.MatReadError) as error:
         raise InputError(f"{path}: '{key}' cannot be read ({error}); download the file again") from None
