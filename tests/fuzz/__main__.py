@@ -31,12 +31,12 @@ from tests.fuzz import mutate, seeds, targets
 SECONDS, HANG = 60, 120  # of one input: more is too slow; more than this ends the process
 MEMORY = 1000  # MB that one input may take
 ADDRESSES = 8 << 30  # bytes of addresses of the process
-# How often a kind of input is tried beside our own readers: others are read by way of another process, which damage ends
-# or (Fluent, Kratos) sends round in circles until its time is up, and checks of data sets take long.
+# How often a kind of input is tried beside our own readers: others are read in another process, which damage ends or
+# (Fluent, Kratos) sends round in circles until its time is up, and checks of data sets take long.
 OWN = ("stl", "obj", "ply", "gmsh", "su2", "openfoam", "calculix")
 WEIGHTS = {
-    **dict.fromkeys(OWN, 1.0), "mesh": 0.3, "load": 3.0, "check": 0.15, "run": 0.05, "shapenet_car": 0.01, "store": 0.05,
-    "ahmed_ml": 0.01, "fluent": 0.03, "mdpa": 0.03,
+    **dict.fromkeys(OWN, 1.0), "mesh": 0.3, "load": 3.0, "check": 0.15, "run": 0.05, "shapenet_car": 0.01,
+    "store": 0.05, "ahmed_ml": 0.01, "fluent": 0.03, "mdpa": 0.03,
 }  # fmt: skip
 FIGURES = ("read", "refused", "wrong", "slow", "memory", "crash", "hang")
 
