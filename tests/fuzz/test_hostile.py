@@ -340,8 +340,8 @@ def test_a_harmful_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.M
     ball().save(good)
     bad.write_text(
         '<VTKFile type="PolyData" version="1.0"><PolyData><Piece NumberOfPoints="1000000000000" NumberOfPolys="0">'
-        '<Points><DataArray type="Float64" NumberOfComponents="3" format="ascii">0 0 0</DataArray></Points></Piece></PolyData>'
-        "</VTKFile>"
+        '<Points><DataArray type="Float64" NumberOfComponents="3" format="ascii">0 0 0</DataArray></Points></Piece>'
+        "</PolyData></VTKFile>"
     )
     with pytest.raises(InputError, match=r"bad\.vtp") as first:
         readers.read_mesh(bad)
