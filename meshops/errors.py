@@ -87,3 +87,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def some(numbers: Iterable[object]) -> str:
     """Numbers for a message: ``4, 8``."""
     return ", ".join(str(number) for number in numbers)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line for a message."""
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)

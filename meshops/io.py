@@ -15,6 +15,7 @@ from typing import Any
 from meshops.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+MOST_JSON = 64 << 20
 WRITER = ("PytorchStreamWriter", "iostream error", "unexpected pos")  # how torch.save ends on a full disk
 
 
@@ -99,6 +100,32 @@ def write_text(path: str | os.PathLike[str], content: str) -> Path:
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     """Write JSON; numbers that JSON does not have (NaN, infinity) become null. Returns the path."""
     return write_text(path, json_text(content))
+
+
+def read_json(path: str | os.PathLike[str], advice: str = "copy or make it again") -> Any:
+    """What a file of JSON holds.
+
+    Args:
+        path: The file.
+        advice: What to do about one that is damaged, for the message.
+
+    Raises:
+        InputError: It cannot be read, or is no JSON of sound depth and size.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > MOST_JSON:
+            raise InputError(f"{file}: larger than {MOST_JSON >> 20} MB, which no such file is; {advice}")
+        return json.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}); check the permissions") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, numbers of thousands of digits, nested too deep
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(f"{file}: is no JSON file, it is damaged ({reason}); {advice}") from None
 
 
 def json_text(content: Any) -> str:

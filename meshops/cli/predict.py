@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,8 @@ from meshops.cli.options import (
     print_json,
     stems,
 )
-from meshops.errors import InputError, MeshopsError
+from meshops.errors import InputError, MeshopsError, first_line
+from meshops.io import read_json
 from meshops.progress import followed
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def run(argv: Sequence[str]) -> int:
                 if len(files) == 1:
                     raise
                 failures.append(f"{error}")
+                continue
+            except Exception as error:  # one file never ends the others
+                if len(files) == 1 or os.environ.get("MESHOPS_TRACEBACK"):
+                    raise
+                failures.append(f"{file}: cannot be predicted ({type(error).__name__}: {first_line(error)})")
                 continue
             done[file or "the mesh of the training"] = stem, written, prediction.to_dict()
             _tell(screen, file, prediction, written)
@@ -131,7 +137,7 @@ def _keep_others(path: Path, file: str | None) -> None:
     if not path.is_file():
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8")).get("file")
+        before = read_json(path).get("file")
     except (OSError, ValueError, AttributeError):
         before = None
     same = file is None or (isinstance(before, str) and Path(before).resolve() == Path(file).resolve())

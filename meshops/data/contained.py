@@ -1,5 +1,8 @@
 """Reading in another process, so that a file that crashes a library, never ends or takes all memory is an error.
 
+Meshes of other libraries' formats are read there; HDF5 files of arrays, which are read in part and often, are looked
+through there once and then read here.
+
 One process serves all reads of a program; it is started at the first file that needs it (VTK loads in half a second)
 and started anew when a file has ended it. ``MESHOPS_READ=inprocess`` reads in the calling process instead.
 """
@@ -11,6 +14,7 @@ import contextlib
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from meshops import errors
-from meshops.data import mesh_bytes
+from meshops.data import hdf5_files, mesh_bytes, wire
 from meshops.data.formats import find_format, read_here
 from meshops.data.reading import MeshRead, Region, Time
 from meshops.data.vtk_formats import read_head
@@ -30,7 +34,8 @@ MEGABYTE = 1 << 20
 MEMORY = (768 * MEGABYTE, 64)
 # A grid becomes a list of cells: bytes for each, and how much a file may ask for by saying how many there are.
 BYTES_PER_CELL, MOST_FOR_GRID = 400, 4096 * MEGABYTE
-CPU_SECONDS = (8.0, 4e-6)
+CPU_SECONDS = (5.0, 4e-6)
+CPU_PER_CELL = 1e-6
 WALL_SECONDS = (120.0, 2e-5)
 # Endings of files that name others.
 INDEXES = {
@@ -38,6 +43,9 @@ INDEXES = {
     ".series", ".pvtu", ".pvtp", ".pvti", ".pvts", ".pvtr", ".case", ".encas",
     ".cas", ".h5", ".xdmf", ".xmf", ".gltf", ".foam", ".openfoam", ".vtkhdf", ".cgns",
 }  # fmt: skip
+# What a file does to a process, always: too much time, crashes. (Killed, it may have been someone else.)
+ENDS = {-getattr(signal, f"SIG{name}", 0) for name in ("XCPU", "SEGV", "ABRT", "FPE", "BUS", "ILL")} - {0}
+State = tuple[str, int, int, int]
 MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
 
 
@@ -58,8 +66,8 @@ class Worker:
             assert process.stdin is not None and process.stdout is not None
             try:
                 timer.start()
-                mesh_bytes.send(process.stdin, request)  # type: ignore[arg-type]
-                answer: dict[str, Any] = mesh_bytes.receive(process.stdout)  # type: ignore[arg-type]
+                wire.send(process.stdin, request)  # type: ignore[arg-type]
+                answer: dict[str, Any] = wire.receive(process.stdout)  # type: ignore[arg-type]
                 return answer
             except (EOFError, OSError):
                 stuck = timer.finished.is_set()
@@ -98,6 +106,8 @@ class Worker:
 
 
 _worker = Worker()
+_sound: set[State] = set()  # HDF5 files that were looked at
+_harmful: dict[State, dict[str, Any]] = {}  # files that ended the process, and how
 
 
 def read_contained(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
@@ -109,22 +119,57 @@ def read_contained(path: Path, *, region: Region = None, time: Time = "last") ->
     kind = find_format(path)
     if kind.safe or os.environ.get(SWITCH) == "inprocess":
         return read_here(path, region=region, time=time)
-    answer = _the_worker().ask(
-        {"path": os.path.abspath(path), "region": region, "time": time, "limits": limits_for(path)}
-    )
+    answer = _answer("mesh", path, region=region, time=time)
     for message in answer.get("warnings", ()):
         warn(_as_given(message, path))
-    if "read" in answer:
-        return mesh_bytes.unpack(answer["read"])
+    return mesh_bytes.unpack(answer["read"])
+
+
+def check_hdf5(path: Path) -> None:
+    """See, in another process, that an HDF5 file can be read without harm; once for each file that stays as it is.
+
+    Raises:
+        InputError: See :func:`meshops.data.hdf5_files.inspect_hdf5`; or looking at it crashed or did not end.
+    """
+    key = _state(path)
+    if key in _sound:
+        return
+    if os.environ.get(SWITCH) == "inprocess":
+        hdf5_files.inspect_hdf5(path)
+    else:
+        _answer("hdf5", path)
+    _sound.add(key)
+
+
+def _answer(what: str, path: Path, **more: Any) -> dict[str, Any]:
+    """What the other process says of a file.
+
+    Raises:
+        InputError: The file cannot be used, or ended the process.
+    """
+    key = _state(path)
+    if key in _harmful:  # nobody waits twice for the same file
+        raise _error(_harmful[key], path)
+    answer = _the_worker().ask({"what": what, "path": os.path.abspath(path), "limits": limits_for(path), **more})
+    if "read" in answer or "sound" in answer:
+        return answer
+    if answer.get("error") == "memory" or answer.get("died") in ENDS:
+        _harmful[key] = answer
     raise _error(answer, path)
+
+
+def _state(path: Path) -> State:
+    """What tells a file from another one, and from itself when it was written anew."""
+    state = os.stat(path)
+    return os.path.abspath(path), state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def limits_for(path: Path) -> dict[str, float | int]:
     """Memory (bytes), processor time and time (s) that reading may take: more for larger files."""
-    size = _size(path)
+    size, cells = _size(path), min(_grid_cells(path), MOST_FOR_GRID // BYTES_PER_CELL)
     return {
-        "memory": int(MEMORY[0] + MEMORY[1] * size + min(BYTES_PER_CELL * _grid_cells(path), MOST_FOR_GRID)),
-        "cpu_seconds": int(CPU_SECONDS[0] + CPU_SECONDS[1] * size),
+        "memory": int(MEMORY[0] + MEMORY[1] * size + BYTES_PER_CELL * cells),
+        "cpu_seconds": int(CPU_SECONDS[0] + CPU_SECONDS[1] * size + CPU_PER_CELL * cells),
         "seconds": WALL_SECONDS[0] + WALL_SECONDS[1] * size,
     }
 

@@ -6,6 +6,7 @@ Layout: OpenFOAM user guide, "File format of OpenFOAM cases"; the sizes of label
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from meshops.data.cells import Array
 from meshops.data.text_numbers import DamagedError, numbers_of, word_starts
 
 COMPONENTS = {"label": 1, "bool": 1, "scalar": 1, "vector": 3, "sphericalTensor": 1, "symmTensor": 6, "tensor": 9}
-LARGEST_COUNT = 1_000_000_000
+LARGEST_COUNT, LARGEST_REPEAT = 1_000_000_000, 10_000_000
+MOST_INCLUDES, MOST_TEXT = 200, 1 << 16  # files of a dictionary, and characters of an entry with $names in it
 BLANK = re.compile(rb"(?:\s+|//[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 WORD = re.compile(rb'"[^"]*"|[^\s;{}()"\[\]]+(?:\([^\s;{}()]*\)[^\s;{}()]*)*')
 ENTRY = re.compile(rb'(\w+)\s+("[^"]*"|[^;]*);')
@@ -35,6 +37,7 @@ class FoamFile:
         kind: Class of the header: ``volScalarField``.
         binary: Whether lists are raw bytes.
         label, scalar: NumPy types of integers and numbers in them.
+        includes: Files that were included so far, by it and by those it was included from.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class FoamFile:
     binary: bool = False
     label: str = "<i4"
     scalar: str = "<f8"
+    includes: list[Path] = field(default_factory=list)
 
 
 @dataclass
@@ -81,11 +85,20 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
     if path.suffix != ".gz":
         with path.open("rb") as file:
             return file.read(limit)
+    most = limit if limit >= 0 else most_unpacked(path.stat().st_size)
     try:
         with gzip.open(path, "rb") as packed:
-            return packed.read(limit)
+            raw = packed.read(most)
+            if limit < 0 and len(raw) == most and packed.read(1):
+                raise DamagedError(f"holds more than {most} bytes, far more than its size lets expect")
+            return raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DamagedError(f"cannot be decompressed ({error})") from None
+
+
+def most_unpacked(size: int) -> int:
+    """Bytes that a packed file of ``size`` bytes may hold: fields of one value pack well, but not without end."""
+    return max(256 << 20, 200 * size)
 
 
 def read_foam(path: Path) -> FoamFile:
@@ -103,8 +116,9 @@ def read_foam(path: Path) -> FoamFile:
 
 def split_header(path: Path, raw: bytes) -> FoamFile:
     """Header and body of the content of a file."""
-    found = re.compile(rb'FoamFile\s*\{((?:"[^"]*"|[^}"])*)\}').search(raw, 0, 100_000)
-    if found is None:
+    begin = re.compile(rb"FoamFile\s*\{").search(raw, 0, 100_000)
+    found = begin and re.compile(rb'((?:"[^"]*"|[^}"])*)\}').match(raw, begin.end(), begin.end() + 10_000)
+    if not found:
         raise DamagedError("has no FoamFile header")
     entries = {key.decode(): value.decode("latin-1").strip('" \n') for key, value in ENTRY.findall(found[1])}
     arch = entries.get("arch", "")
@@ -161,8 +175,10 @@ def read_list(file: FoamFile, at: int, kind: str) -> tuple[Array, int]:
         values, end = _text_list(body, at, width, opening)
         if values.size != rows * width:
             raise DamagedError(f"announces {count} values and holds {values.size // width}")
-    table = values.astype(np.int64 if whole else np.float64).reshape(rows, width)
-    return (table if rows == count else np.repeat(table, count, axis=0)), end
+    table: Array = values.astype(np.int64 if whole else np.float64).reshape(rows, width)
+    if rows < count and whole and count > LARGEST_REPEAT:
+        raise DamagedError(f"announces {count} equal values")
+    return (table if rows == count else np.broadcast_to(table, (count, width))), end  # takes no memory
 
 
 def _text_list(body: bytes, at: int, width: int, opening: bytes) -> tuple[Array, int]:
@@ -275,18 +291,36 @@ def _directive(file: FoamFile, at: int, out: Dictionary) -> int:
         name = "" if found is None else found[1].decode("latin-1")
         raise DamagedError(f"uses #{name}, which only OpenFOAM itself can work out (foamDictionary -expand)")
     if found[2] is not None:
-        path = file.path.parent / found[2].decode("latin-1").strip('"')
+        path = _included(file.path, found[2].decode("latin-1").strip('"'))
         if not path.is_file() and found[1] == b"include":
             raise DamagedError(f"includes {path.name}, which is not there")
         if path.is_file():
+            file.includes.append(path)
+            if len(file.includes) > MOST_INCLUDES:
+                raise DamagedError(f"includes more than {MOST_INCLUDES} files, or itself")
             raw = read_bytes(path)
             inner = FoamFile(path, raw) if b"FoamFile" not in raw[:5000] else split_header(path, raw)
+            inner.includes = file.includes
             more = read_dictionary(inner)
             out.entries |= more.entries
             out.patterns |= more.patterns
         return found.end()
     stop = file.body.find(b"\n", at)
     return len(file.body) if stop < 0 else stop
+
+
+def _included(file: Path, name: str) -> Path:
+    """The file that a dictionary includes; it lies in the case, or below the folder of the dictionary.
+
+    Raises:
+        DamagedError: It lies elsewhere, or is the dictionary itself.
+    """
+    here = Path(os.path.abspath(file.parent))
+    case = next((folder for folder in (here, *here.parents) if (folder / "system" / "controlDict").is_file()), here)
+    path = Path(os.path.abspath(here / name))
+    if not path.is_relative_to(case):
+        raise DamagedError(f"includes {name!r}, which lies outside of the case")
+    return path
 
 
 def _value(file: FoamFile, at: int, scopes: list[Dictionary]) -> tuple[Any, int]:
@@ -313,7 +347,7 @@ def _value(file: FoamFile, at: int, scopes: list[Dictionary]) -> tuple[Any, int]
     text = body[at:stop].decode("latin-1").strip()
     if text.startswith("$") and " " not in text:
         return _lookup(text, scopes), stop + 1
-    text = re.sub(r"\$\{?([\w.:]+)\}?", lambda m: str(_lookup(m[0], scopes)), text)
+    text = _filled(text, scopes)
     uniform = re.fullmatch(r"(?:uniform|constant)\s+\(?([^()]*)\)?", text, re.DOTALL)
     if uniform is not None:
         try:
@@ -321,6 +355,21 @@ def _value(file: FoamFile, at: int, scopes: list[Dictionary]) -> tuple[Any, int]
         except DamagedError:
             return text, stop + 1
     return text, stop + 1
+
+
+def _filled(text: str, scopes: list[Dictionary]) -> str:
+    """The text with what each ``$name`` in it stands for; names of names grow without end in no sound file."""
+    pieces, length = re.split(r"(\$\{?[\w.:]+\}?)", text), 0
+    for i, piece in enumerate(pieces):
+        if i % 2:
+            value = _lookup(piece, scopes)
+            if isinstance(value, Dictionary):
+                raise DamagedError(f"uses the dictionary {piece} as a word")
+            pieces[i] = str(value)
+        length += len(pieces[i])
+        if length > max(MOST_TEXT, len(text)):
+            raise DamagedError(f"holds an entry that grows to more than {MOST_TEXT} characters")
+    return "".join(pieces)
 
 
 def _behind(body: bytes, at: int) -> int:

@@ -18,6 +18,7 @@ from meshops.data import vtk_formats, vtk_solvers
 from meshops.data.calculix import read_frd
 from meshops.data.cell_checks import check_mesh, count_kinds
 from meshops.data.gmsh import read_gmsh
+from meshops.data.hdf5_files import inspect_hdf5, is_hdf5
 from meshops.data.meshio_formats import read_meshio
 from meshops.data.obj import read_obj
 from meshops.data.openfoam import is_case, read_case
@@ -227,6 +228,8 @@ def read_here(path: Path, *, region: Region = None, time: Time = "last") -> Mesh
 def _read(kind: Format, path: Path, region: Region, time: Time) -> MeshRead:
     options: dict[str, Any] = {"time": time} if kind.timed else {}
     try:
+        if not kind.safe and is_hdf5(path):
+            inspect_hdf5(path)
         return kind.read(path, region=region, **options)
     except MeshopsError:
         raise

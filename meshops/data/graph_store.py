@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.data.hdf5_files import MOST_PACKED, MOST_UNSTORED
 from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import InputError
 from meshops.io import replacing_folder
@@ -74,7 +75,7 @@ def read_graph(path: Path, *, check: bool = False) -> tuple[MeshGraph, dict[str,
     """
     group, told = opened(path)
     try:
-        tensors = {key: np.asarray(group[key][...]) for key in told["order"]}
+        tensors = {key: np.asarray(_checked(group, key, path)[...]) for key in told["order"]}
     except Exception as error:  # zarr and its codecs raise many kinds
         raise _damaged(path, error) from None
     if check and _digest(tensors, {key: told[key] for key in ("plain", "tuples", "more")}) != told["digest"]:
@@ -93,7 +94,9 @@ def read_rows(path: Path, keys: tuple[str, ...], rows: slice) -> dict[str, Tenso
     """
     group, told = opened(path)
     try:
-        return {key: torch.from_numpy(np.asarray(group[key][rows])) for key in keys if key in told["order"]}
+        return {
+            key: torch.from_numpy(np.asarray(_checked(group, key, path)[rows])) for key in keys if key in told["order"]
+        }
     except Exception as error:
         raise _damaged(path, error) from None
 
@@ -110,6 +113,15 @@ def opened(path: Path) -> tuple[Any, dict[str, Any]]:
         return group, dict(group.attrs[ATTRIBUTES])
     except Exception as error:
         raise _damaged(path, error) from None
+
+
+def _checked(group: Any, key: str, path: Path) -> Any:
+    """An array that does not declare far more than its files hold."""
+    array = group[key]
+    stored = sum(file.stat().st_size for file in (path / array.path).rglob("*") if file.is_file())
+    if array.nbytes > MOST_UNSTORED + MOST_PACKED * stored:
+        raise ValueError(f"'{key}' declares {array.nbytes} bytes and stores {stored}")
+    return array
 
 
 def _write_array(group: Any, key: str, array: np.ndarray[Any, Any]) -> None:

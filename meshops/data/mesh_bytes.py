@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
 from dataclasses import fields
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyvista as pv
@@ -14,7 +12,6 @@ from meshops.data.cells import Array, Cells, Mesh, cell_array, cells_of, mesh_of
 from meshops.data.reading import MeshRead
 
 DATA = ("point_data", "cell_data", "field_data")
-HEAD = struct.Struct("<q")
 
 
 def pack(read: MeshRead) -> dict[str, Any]:
@@ -46,40 +43,6 @@ def _unpack(packed: dict[str, Any]) -> Mesh:
         for key, values in packed[name].items():
             getattr(mesh, name)[key] = values
     return mesh
-
-
-def send(stream: BinaryIO, message: Any) -> None:
-    """Write a message; arrays go without a copy."""
-    buffers: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-    raws = [buffer.raw() for buffer in buffers]
-    stream.write(HEAD.pack(len(raws)) + b"".join(HEAD.pack(raw.nbytes) for raw in raws) + HEAD.pack(len(body)) + body)
-    for raw in raws:
-        stream.write(raw)
-    stream.flush()
-
-
-def receive(stream: BinaryIO) -> Any:
-    """Read a message.
-
-    Raises:
-        EOFError: The other side is gone.
-    """
-    count = HEAD.unpack(_exactly(stream, HEAD.size))[0]
-    sizes = [HEAD.unpack(_exactly(stream, HEAD.size))[0] for _ in range(count)]
-    body = _exactly(stream, HEAD.unpack(_exactly(stream, HEAD.size))[0])
-    return pickle.loads(body, buffers=[_exactly(stream, size) for size in sizes])
-
-
-def _exactly(stream: BinaryIO, size: int) -> bytearray:
-    out = bytearray(size)
-    view, done = memoryview(out), 0
-    while done < size:
-        got = stream.readinto(view[done:])  # type: ignore[attr-defined]
-        if not got:
-            raise EOFError("the other side is gone")
-        done += got
-    return out
 
 
 def _arrays(data: Any) -> dict[str, Any]:

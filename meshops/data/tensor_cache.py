@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from meshops.errors import CheckpointError
+from meshops.errors import CheckpointError, first_line
 from meshops.io import replacing
+from meshops.tensor_files import load_tensors
 
 FORMAT = "meshops-tensors"
 
@@ -54,9 +55,9 @@ def fingerprint(words: object, tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 def _read(path: Path, made_of: Mapping[str, str], what: str) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except Exception as error:  # torch raises many kinds here, none of them documented
-        raise CheckpointError(f"{path}: not a readable cache of {what} ({str(error).splitlines()[0]})") from None
+        raise CheckpointError(f"{path}: not a readable cache of {what} ({first_line(error)})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a cache of {what}; remove it to make them anew")
     for name, value in made_of.items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,10 @@ from typing import Any
 from meshops.data.blocks import Block, as_mesh, leaves, read_blocks, short_names
 from meshops.data.cells import Mesh
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_time
+from meshops.data.references import check_vtk_index, check_xml, named, tree
 from meshops.data.vtk_io import catch_messages, run_reader
 from meshops.errors import InputError
+from meshops.io import read_json
 
 # XML type -> reader of VTK; the structured ones in pieces are put together by VTK, so that the order of the grid stays.
 XML_READERS = {
@@ -32,6 +32,7 @@ def read_vtk_xml(path: Path, *, region: Region = None, time: Time = "last") -> M
     Raises:
         InputError: Damaged, or no mesh.
     """
+    check_xml(path)
     kind = xml_kind(path)
     notes = ReadNotes(f"VTK XML, {kind}")
     if kind in PIECES:
@@ -39,6 +40,8 @@ def read_vtk_xml(path: Path, *, region: Region = None, time: Time = "last") -> M
         return read_blocks(blocks, notes, region, str(path))
     if kind not in XML_READERS:
         raise InputError(f"{path}: holds a {kind or 'thing of unknown type'}, which is no mesh; export a mesh")
+    if kind.startswith(("P", "vtk")) and kind != "PolyData":
+        check_vtk_index(path)
     data = _run(_xml_reader(XML_READERS[kind]), path)
     return read_data(data, path, notes, region)
 
@@ -160,19 +163,8 @@ def read_head(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _tree(path: Path) -> ElementTree.Element:
-    """The elements of an index; appended data have no place in one."""
-    try:
-        text = path.read_bytes()
-        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise InputError(f"{path}: declares entities, which no index of VTK does; write it again")
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}: the index is damaged or cut off ({error}); export or copy it again") from error
-
-
 def _sources(path: Path) -> list[Path]:
-    files = [path.parent / piece.get("Source", "") for piece in _tree(path).iter("Piece")]
+    files = [named(path, piece.get("Source", "")) for piece in tree(path).iter("Piece")]
     if not files:
         raise InputError(f"{path}: names no pieces; export it again")
     return files
@@ -181,6 +173,7 @@ def _sources(path: Path) -> list[Path]:
 def _piece(file: Path, index: Path) -> Mesh:
     if not file.is_file():
         raise InputError(f"{index}: the piece '{file.name}' is missing; copy all files that belong to it")
+    check_xml(file)
     kind = xml_kind(file)
     if kind not in ("PolyData", "UnstructuredGrid"):
         raise InputError(f"{index}: the piece '{file.name}' holds {kind or 'no VTK XML'}; export it again")
@@ -234,8 +227,8 @@ def _member(entry: Entry, index: Path, read: Callable[..., MeshRead], region: Re
 
 def _pvd(path: Path) -> list[Entry]:
     out = []
-    for i, item in enumerate(_tree(path).iter("DataSet")):
-        file = path.parent / item.get("file", "")
+    for i, item in enumerate(tree(path).iter("DataSet")):
+        file = named(path, item.get("file", ""))
         try:
             when = float(item.get("timestep", "0") or 0)
         except ValueError as error:
@@ -249,7 +242,9 @@ def _pvd(path: Path) -> list[Entry]:
 
 def _series(path: Path) -> list[Entry]:
     try:
-        files = json.loads(path.read_text("utf-8"))["files"]
-        return [Entry(float(file["time"]), "", path.parent / str(file["name"])) for file in files]
+        files = read_json(path, "write it again")["files"]
+        return [Entry(float(file["time"]), "", named(path, str(file["name"]))) for file in files]
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: no series of ParaView ({type(error).__name__} {error}); write it again") from error

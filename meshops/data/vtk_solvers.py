@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from meshops.data.blocks import Block, as_mesh, leaves, read_blocks, short_names
 from meshops.data.cells import Mesh
+from meshops.data.hdf5_files import inspect_hdf5
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time
+from meshops.data.references import check_ensight, check_gltf, check_xdmf
 from meshops.data.vtk_formats import checked, read_data, read_head, run_in_time
 from meshops.data.vtk_io import run_reader
 from meshops.errors import InputError
@@ -21,6 +24,7 @@ def read_ensight(path: Path, *, region: Region = None, time: Time = "last") -> M
     """Read an EnSight case (6 or Gold) with all variables; parts keep their names."""
     from vtkmodules.vtkIOEnSight import vtkGenericEnSightReader
 
+    check_ensight(path)
     reader, notes = vtkGenericEnSightReader(), ReadNotes("EnSight")
     reader.ReadAllVariablesOn()
     return read_data(run_in_time(reader, path, notes, time), path, notes, region)
@@ -110,6 +114,9 @@ def read_fluent_hdf(path: Path, *, region: Region = None, time: Time = "last") -
     """Read a Fluent case in HDF5 (``.cas.h5`` with ``.dat.h5`` beside it)."""
     from vtkmodules.vtkIOFLUENTCFF import vtkFLUENTCFFReader
 
+    data = path.with_name(re.sub(r"\.(cas|msh)\.h5$", ".dat.h5", path.name))
+    if data != path and data.is_file():
+        inspect_hdf5(data)
     notes = ReadNotes("Fluent CFF (HDF5)")
     return _fluent(run_in_time(vtkFLUENTCFFReader(), path, notes, time, _all_cell_arrays), path, notes, region)
 
@@ -149,6 +156,9 @@ def read_xdmf(path: Path, *, region: Region = None, time: Time = "last") -> Mesh
     """Read the grids of an XDMF file at one time."""
     from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
+    for file in check_xdmf(path):
+        if file.is_file():
+            inspect_hdf5(file)
     notes = ReadNotes("XDMF")
     data = run_in_time(vtkXdmfReader(), path, notes, time)
     for _, leaf in leaves(data):
@@ -172,5 +182,6 @@ def read_gltf(path: Path, *, region: Region = None, time: Time = "last") -> Mesh
     """Read the triangles of a glTF file; meshes are parts."""
     from vtkmodules.vtkIOGeometry import vtkGLTFReader
 
+    check_gltf(path)
     data = checked(*run_reader(vtkGLTFReader(), path), path)
     return read_data(data, path, ReadNotes("glTF", precision="float32"), region)

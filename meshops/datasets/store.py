@@ -19,7 +19,7 @@ from meshops.data.mesh_graph import MeshGraph, check_graph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform, unreadable
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing
-from meshops.io import FULL, no_room, write_json
+from meshops.io import FULL, no_room, read_json, write_json
 
 NAME = "Store"
 VERSION = 1
@@ -271,7 +271,7 @@ def _index(root: Path) -> Mapping[str, Any]:
         state = "the store is not finished; run the same 'meshops data prepare' again" if begun else ADVICE
         raise MissingDataError(f"{NAME}: no {path}: {state}")
     try:
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known: dict[str, Any] = read_json(path)
         version = known["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error}); run the same 'meshops data prepare' again") from None
@@ -286,7 +286,7 @@ def _same_store(begun: Path, told: Mapping[str, Any]) -> None:
         if (begun.parent / INDEX).exists() or (begun.parent / "cases").exists():
             raise InputError(f"{begun.parent}: holds another store; choose another --out")
         return
-    known = json.loads(begun.read_text(encoding="utf-8"))
+    known = read_json(begun, "choose another --out")
     if known.get("version") != told["version"]:
         raise InputError(
             f"{begun}: of version {known.get('version')}, this meshops writes {VERSION}; choose another --out"

@@ -24,7 +24,7 @@ def center(values: Array) -> Array:
     # Where several intervals are equally short, the middle one: nothing is preferred.
     ties = width <= best + 1e-12
     ranks = np.arange(len(width))[:, None]
-    chosen = np.round((ties * ranks).sum(0) / ties.sum(0)).astype(np.int64)
+    chosen = np.round((ties * ranks).sum(0) / np.maximum(ties.sum(0), 1)).astype(np.int64)  # no tie: not finite
     chosen = np.where(ties[chosen, columns], chosen, first)
     inside = np.stack([ordered[c : c + half, k] for k, c in enumerate(chosen)], axis=1)
     return np.asarray(np.median(inside, axis=0))

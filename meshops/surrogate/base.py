@@ -27,7 +27,7 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.errors import CheckpointError, InputError, listing
 from meshops.models import create_model
 from meshops.models.compress import compressed_model, empty_integers
-from meshops.surrogate.checkpoint import read_checkpoint, write_checkpoint
+from meshops.surrogate.checkpoint import as_written, read_checkpoint, write_checkpoint
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.fields import FieldsTask
@@ -224,6 +224,7 @@ class Surrogate:
             InputError: There is no such device.
         """
         content = read_checkpoint(Path(path))
+        sound = as_written(content)
         place = checked_device(device)
         try:
             task = task_of(content, str(path)).eval().to(place)
@@ -241,6 +242,8 @@ class Surrogate:
             ) from None
         if not all(bool(weight.isfinite().all()) for weight in task.parameters()):
             raise CheckpointError(f"{path}: holds weights that are NaN or infinite; train again")
+        if not sound:  # last: what else is wrong says more
+            raise CheckpointError(f"{path}: damaged, its content is not what was written; copy or train it again")
         return out
 
 

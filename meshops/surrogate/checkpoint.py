@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +12,45 @@ import torch
 
 from meshops.errors import CheckpointError
 from meshops.io import missing_checkpoint, replacing
+from meshops.tensor_files import UnsoundError, load_tensors
 
 FORMAT = "meshops-surrogate"
 VERSION = 2
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
-    """Write ``content`` with format and version (temporary name, then rename)."""
+    """Write ``content`` with format, version and digest (temporary name, then rename)."""
     with replacing(path) as partial:
-        torch.save({"format": FORMAT, "version": VERSION, **content}, partial)
+        torch.save({"format": FORMAT, "version": VERSION, "digest": digest_of(content), **content}, partial)
     return Path(path)
+
+
+def as_written(content: Mapping[str, Any]) -> bool:
+    """Whether the content of a checkpoint is what was written; older ones do not say."""
+    told = content.get("digest")
+    rest = {key: value for key, value in content.items() if key not in ("format", "version", "digest")}
+    return told is None or told == digest_of(rest)
+
+
+def digest_of(content: Any) -> str:
+    """Hash of a tree of plain values and tensors, in its order."""
+    digest = hashlib.sha256()
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            array = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(memoryview(array.view(torch.uint8).numpy()) if array.numel() else b"")
+        elif isinstance(value, Mapping):
+            digest.update(f"{{{len(value)}".encode())
+            waiting += [part for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple):
+            digest.update(f"[{len(value)}".encode())
+            waiting += value
+        else:
+            digest.update(f"{type(value).__name__}:{value!r};".encode())
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -33,7 +63,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if problem:
         raise CheckpointError(problem)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
+    except UnsoundError as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint, it {error}; copy or train it again") from None
     except Exception as error:  # torch raises many kinds here, none of them documented
         reason = str(error).strip().splitlines()
         if any("Unsupported" in line or "WeightsUnpickler" in line or "weights_only" in line for line in reason):

@@ -192,8 +192,8 @@ class LogLines(Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Keep what was logged up to the step a run starts from."""
         if trainer.is_global_zero and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= trainer.global_step]
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step(line) <= trainer.global_step]
             write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
@@ -255,6 +255,14 @@ class StopOnSignal(Callback):  # type: ignore[misc]
         if self.received and trainer.global_step < trainer.max_steps:
             trainer.save_checkpoint(self.path)
             raise Stopped(self.received, trainer.global_step, self.path.parents[1])
+
+
+def _step(line: str) -> float:
+    """Step of a line of the log; infinity for one that a kill or a full disk left half written."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return float("inf")
 
 
 def _copy(values: dict[str, Tensor], module: LightningModule) -> None:

@@ -16,9 +16,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from meshops.errors import CheckpointError, InputError
+from meshops.errors import CheckpointError, InputError, first_line
 from meshops.io import no_room, replacing
 from meshops.tasks.base import B, S, Task
+from meshops.tensor_files import load_tensors
 from meshops.training.callbacks import AveragedWeights, LogLines, RandomState, StepProgress, StopOnSignal
 from meshops.training.config import TrainConfig
 from meshops.training.guards import NotFinite
@@ -46,12 +47,13 @@ class WholeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]
         Raises:
             CheckpointError: It is damaged.
         """
-        del weights_only
+        del weights_only, map_location  # Lightning moves what it holds
         try:
-            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+            return load_tensors(Path(path))
         except Exception as error:  # torch raises many kinds here, none of them documented
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); start the run anew") from None
+            raise CheckpointError(
+                f"{path}: not a readable checkpoint ({first_line(error)}); start the run anew"
+            ) from None
 
 
 def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resume: bool, console: Console) -> None:

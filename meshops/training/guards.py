@@ -16,6 +16,7 @@ from meshops.io import replacing
 OnNotFinite = Literal["stop", "skip"]
 CHECK_EVERY = 20  # steps between looks on a GPU where a run would stop; each look waits for the device
 IN_A_ROW, SHARE = 10, 0.01  # more skipped steps than this, one after the other or of the run, end it
+SMALLEST_SCALE = 2.0**-10  # of the loss in 16-mixed; it starts at 2^16 and is halved at each step that overflows
 BATCH = "not_finite.pt"
 
 
@@ -57,6 +58,8 @@ class NotFinite(Callback):  # type: ignore[misc]
         """The gradients; in 16-mixed the scaler of the loss looks at them and skips by itself."""
         grads = [p.grad for p in module.parameters() if p.grad is not None]
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        if scaled and trainer.global_step % CHECK_EVERY == 0:
+            self._check_scale(trainer, module)
         if not self._bad and grads and not scaled and self._looked(trainer, grads[0]):
             if all(bool(norm.isfinite()) for norm in torch._foreach_norm(grads)):
                 self._in_a_row = 0
@@ -66,6 +69,19 @@ class NotFinite(Callback):  # type: ignore[misc]
         if self._bad and not scaled:
             for p in module.parameters():
                 p.grad = None
+
+    def _check_scale(self, trainer: Trainer, module: Any) -> None:
+        """End a run whose gradients overflow in half precision however small the loss is scaled: nothing is learnt."""
+        scale = float(trainer.precision_plugin.scaler.get_scale())  # type: ignore[attr-defined]
+        if scale < SMALLEST_SCALE:
+            step = int(trainer.global_step)
+            names = case_names(module.samples, module.numbers_of(step))
+            self._save(step, names)
+            raise InputError(
+                f"gradients overflow in half precision at step {step} ({names}), however small the loss is scaled "
+                f"(now {scale:.1e}): train with --train.precision bf16-mixed or 32-true; the batch is in "
+                f"{self.folder / BATCH}"
+            )
 
     def _looked(self, trainer: Trainer, value: Tensor) -> bool:
         return self.wanted == "skip" or value.device.type == "cpu" or trainer.global_step % CHECK_EVERY == 0

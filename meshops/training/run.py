@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 
 from meshops.datasets import open_data
 from meshops.errors import InputError
-from meshops.io import no_room
+from meshops.io import no_room, read_json
 from meshops.surrogate import Surrogate, load
 from meshops.surrogate.base import software
 from meshops.tasks import get_task
@@ -201,6 +200,11 @@ def _finished(folder: Path) -> RunResult | None:
     metrics, model = folder / "metrics.json", folder / "model.ckpt"
     if not metrics.is_file() or not model.is_file():
         return None
-    found = json.loads(metrics.read_text(encoding="utf-8"))
+    advice = "remove it, and --resume judges the run again"
+    found = read_json(metrics, advice)
+    if not isinstance(found, dict) or not {"kind", "mean"} <= found.keys():
+        raise InputError(
+            f"{metrics}: damaged, it holds no errors of a run; remove it, and --resume judges the run again"
+        )
     known = {key: found[key] for key in ("cases", "baselines", "curves", "details", "seconds") if key in found}
     return RunResult(folder, load(model), Report(found["kind"], found.get("title", ""), found["mean"], **known))

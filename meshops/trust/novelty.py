@@ -90,7 +90,9 @@ class FeatureRange:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FeatureRange:
         """Inverse of :meth:`to_dict`."""
-        return cls(tuple(values["names"]), *(np.atleast_2d(np.array(values[end])) for end in ("low", "high")))
+        return cls(
+            tuple(values["names"]), *(np.atleast_2d(np.array(values[end], dtype=np.float64)) for end in ("low", "high"))
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from meshops.data import contained, mesh_bytes, readers, writers
+from meshops.data import contained, mesh_bytes, readers, wire, writers
 from meshops.data.cells import Mesh, cells_of
 from meshops.data.reading import MeshRead, ReadNotes
 from meshops.errors import InputError
@@ -176,9 +176,9 @@ def test_meshes_travel_whole(mesh: Mesh, tmp_path: Path) -> None:
     path = tmp_path / "message"
     read = MeshRead(mesh, ReadNotes(format="f", times=(1.0, 2.0), remarks=["r"]), np.arange(mesh.n_cells))
     with path.open("wb") as file:
-        mesh_bytes.send(file, mesh_bytes.pack(read))
+        wire.send(file, mesh_bytes.pack(read))
     with path.open("rb") as file:
-        back = mesh_bytes.unpack(mesh_bytes.receive(file))
+        back = mesh_bytes.unpack(wire.receive(file))
     assert type(back.mesh) is type(mesh) and back.notes == read.notes
     assert back.mesh.points.dtype == mesh.points.dtype and np.array_equal(back.mesh.points, mesh.points)
     for a, b in zip(vars(cells_of(mesh)).values(), vars(cells_of(back.mesh)).values(), strict=True):
@@ -189,7 +189,7 @@ def test_meshes_travel_whole(mesh: Mesh, tmp_path: Path) -> None:
         assert all(np.array_equal(there[key], here[key]) for key in there)
     with path.open("rb") as file, pytest.raises(EOFError):
         file.seek(9)
-        mesh_bytes.receive(file)
+        wire.receive(file)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ UNDOCUMENTED = {
     "data.read_worker",
     "data.text_numbers",
     "data.vtk_io",
+    "data.wire",
     "datasets.airfrans.standin",
     "datasets.drivaer.standin",
     "datasets.folder.array_files",

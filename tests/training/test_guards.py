@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,7 @@ from meshops.errors import InputError
 from meshops.models import registry
 from meshops.nn.point_model import PointInputs, point_inputs
 from meshops.training import RunConfig, TrainConfig, train
-from meshops.training.guards import BATCH
+from meshops.training.guards import BATCH, NotFinite
 
 BAD = 1000.0
 
@@ -132,3 +133,35 @@ def test_deterministic_runs_leave_the_setting_as_it_was(tmp_path: Path) -> None:
 def test_what_is_done_must_be_one_of_two() -> None:
     with pytest.raises(InputError, match=r"train\.not_finite must be one of 'stop', 'skip', got 'ignore'"):
         TrainConfig(not_finite="ignore")  # type: ignore[arg-type]
+
+
+def test_values_beyond_half_precision_stop_a_run_in_bfloat16(tmp_path: Path) -> None:
+    """Through the real path: inputs of 1e38 overflow in the linear map, whose output is bfloat16."""
+    data = graphs(6, ())
+    data[2].x = torch.full((20, 1), 3e38)
+    settings = {"precision": "bf16-mixed", "steps": 12}
+    with pytest.raises(
+        InputError, match=r"(loss is (nan|inf)|are not finite) at step \d+ \(cases 'case_2'\)"
+    ):
+        train(config(tmp_path / "run", **settings), data=data)
+    assert torch.load(tmp_path / "run" / BATCH, weights_only=True)["cases"] == "cases 'case_2'"
+    train(config(tmp_path / "kept", not_finite="skip", **settings), data=data)
+
+
+@pytest.mark.parametrize("scale", [2.0**16, 2.0**-11])
+def test_a_loss_that_no_scale_saves_from_overflow_ends_the_run(scale: float, tmp_path: Path) -> None:
+    """float16 is scaled on GPUs alone, so that the scaler is stood in for."""
+    guard, model = NotFinite("stop", tmp_path), nn.Linear(1, 1)
+    scaler = SimpleNamespace(get_scale=lambda: scale)
+    trainer: Any = SimpleNamespace(global_step=40, precision_plugin=SimpleNamespace(scaler=scaler), max_steps=100)
+    module: Any = SimpleNamespace(
+        samples=SimpleNamespace(names=("a", "b")), numbers_of=lambda step: [1], parameters=model.parameters
+    )
+    model.weight.grad = torch.full((1, 1), torch.inf)
+    guard.on_train_batch_start(trainer, module, {"x": torch.ones(2)}, 40)
+    if scale > 1:
+        guard.on_before_optimizer_step(trainer, module, None)  # the scaler skips the step by itself
+        return
+    with pytest.raises(InputError, match=r"overflow in half precision at step 40 \(cases 'b'\).*bf16-mixed or 32-true"):
+        guard.on_before_optimizer_step(trainer, module, None)
+    assert torch.equal(torch.load(tmp_path / BATCH, weights_only=True)["tensors"]["batch.x"], torch.ones(2))

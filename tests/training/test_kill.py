@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,39 @@ def test_a_full_disk_keeps_the_last_checkpoint(place: Place, tmp_path: Path) -> 
     process.join(300)
     one, other = weights(tmp_path / "whole"), weights(out)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount")
+def test_a_full_tmpfs_loses_the_work_since_the_last_checkpoint_and_says_so(place: Place, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount")
+    try:
+        file = place.config(place.settings("graphs"), disk / "run", steps=400, val_every=3)
+        process = started(file, resume=False)
+        while not begun(disk / "run") and process.exitcode is None:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        last = disk / "run" / "checkpoints" / "last.ckpt"
+        before = last.read_bytes()
+        free = shutil.disk_usage(disk).free
+        (disk / "filler").write_bytes(bytes(max(0, free - len(before) // 2)))
+        told_in = str(tmp_path / "told")
+        process = CONTEXT.Process(target=limited, args=(["train", *file, "--resume"], 1 << 40, told_in))
+        process.start()
+        process.join(300)
+        told = Path(told_in).read_text()
+        assert "Traceback" not in told and "the disk is full" in told and "--resume" in told, told
+        assert last.read_bytes() == before
+        torch.load(last, weights_only=True)
+        (disk / "filler").unlink()
+        process = started(file, resume=True)
+        while not (disk / "run" / "log.jsonl").is_file() or last.read_bytes() == before:
+            assert process.exitcode is None, "the run did not go on"
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

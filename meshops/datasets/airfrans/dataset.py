@@ -6,7 +6,6 @@ Files ``AirfRANS.pt`` (a list of dictionaries of tensors) and ``manifest.json`` 
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from meshops.datasets.base import CaseDataset, GraphCache, Transform, existing_f
 from meshops.datasets.geo_fno.files import SPLITS, find_folder
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, listing
+from meshops.io import read_json
+from meshops.tensor_files import UnsoundError, load_tensors
 
 NAME = "AirfRANS"
 FILE, MANIFEST = "AirfRANS.pt", "manifest.json"
@@ -151,7 +152,10 @@ def load_entries(path: Path, count: int) -> list[Any]:
     """
     try:
         with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
-            entries = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+            zipped = _is_zip(path)
+            entries = load_tensors(path, mapped=True) if zipped else torch.load(path, weights_only=True)
+    except UnsoundError as error:
+        raise InputError(f"{path}: cannot be read, it {error}; the file is damaged, download it again") from None
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: holds more than tensors and was not loaded ({reason}); download it again") from None
@@ -190,10 +194,7 @@ def _tensors(entry: Any, where: str) -> dict[str, Tensor]:
 
 def _read_manifest(path: Path, task: str) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     """Place of each case in the file, and the cases of each split of a task, in the order of the file."""
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: is no JSON file ({error}); download it again") from None
+    listed = read_json(path, "download it again")
     keys = {"train": f"{task}_train", "test": "full_test" if task == "scarce" else f"{task}_test"}
     wanted = ("full_train", "full_test", *keys.values())
     missing = [key for key in wanted if not isinstance(listed, dict) or not isinstance(listed.get(key), list)]

@@ -8,7 +8,6 @@ right: the published dam mask slices the time axis, the published cylinder is of
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from meshops.datasets.cfdbench.files import write_case
 from meshops.datasets.registry import register_dataset
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError, listing
+from meshops.io import read_json
 from meshops.solvers.cavity import lid_driven_cavity
 
 ADVICE = (
@@ -170,10 +170,7 @@ def _cropped(values: Tensor) -> Tensor:
 
 def _settings(folder: Path) -> dict[str, Any]:
     path = existing_file(folder / "case.json", "CFDBench", ADVICE)
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error}); download it again") from None
+    content: dict[str, Any] = read_json(path, "download it again")
     return content
 
 

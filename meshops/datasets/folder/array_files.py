@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from meshops.data.contained import check_hdf5
+from meshops.data.hdf5_files import is_hdf5
+from meshops.datasets.formats.npy_rows import NpzRows, check_mat
 from meshops.errors import InputError, MissingDataError
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".hdf", ".mat", ".csv", ".txt", ".dat")
@@ -48,19 +50,12 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 
 def _shapes(path: Path, suffix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     if suffix == ".npz":
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    version = np.lib.format.read_magic(file)
-                    head = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, kind = head(file)
-                if kind.kind in "fiub":
-                    yield name.removesuffix(".npy"), shape
-    elif suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and _is_hdf5(path)):
+        with NpzRows(path) as archive:
+            for name in archive.names:
+                member = archive.member(name)
+                if member.dtype.kind in "fiub":
+                    yield name, member.shape
+    elif suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and is_hdf5(path)):
         yield from _hdf5_shapes(path)
     elif suffix == ".mat":
         from scipy.io import whosmat
@@ -82,15 +77,10 @@ def _hdf5_shapes(path: Path) -> list[tuple[str, tuple[int, ...]]]:
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiub" and not name.startswith("#"):
             out.append((name, tuple(item.shape)))
 
+    check_hdf5(path)
     with h5py.File(path, "r") as file:
         file.visititems(visit)
     return out
-
-
-def _is_hdf5(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(520)
-    return head.startswith(b"\x89HDF") or head[512:516] == b"\x89HDF"
 
 
 def take(path: Path, key: str, axis: int | None, row: int) -> Array:
@@ -101,9 +91,10 @@ def take(path: Path, key: str, axis: int | None, row: int) -> Array:
     """
     with said(path):
         suffix = path.suffix.lower()
-        if suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and _is_hdf5(path)):
+        if suffix in (".h5", ".hdf5", ".hdf") or (suffix == ".mat" and is_hdf5(path)):
             import h5py
 
+            check_hdf5(path)
             with h5py.File(path, "r") as file:
                 if key not in file:
                     raise InputError(f"{path}: no array '{key}'; correct the entry 'snapshots'")
@@ -129,13 +120,13 @@ def _kept(name: str, key: str, stamp: float) -> Array:
     path = Path(name)
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            if key not in archive.files:
-                raise InputError(f"{path}: no array '{key}'; there are {', '.join(archive.files)}")
-            return np.asarray(archive[key])
+        with NpzRows(path) as archive:
+            shape = archive.member(key).shape
+            return archive.rows(key, 0, shape[0]) if shape else archive.whole(key)
     if suffix == ".mat":
         from scipy.io import loadmat
 
+        check_mat(path)
         found = loadmat(str(path), variable_names=[key])
         if key not in found:
             raise InputError(f"{path}: no array '{key}'; correct the entry 'snapshots'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal, Self
 
 from meshops.aero.conditions import FlowConditions
@@ -140,6 +140,10 @@ class Description:
             raise InputError(f"time must be 'last', 'all' or a number, got {self.time!r}")
         if not 0 < self.scale < float("inf"):
             raise InputError(f"scale must be a positive factor, got {self.scale}")
+        for named in (self.files, *self.tables, *(entry.file for entry in self.snapshots)):
+            plain = PurePosixPath(named.replace("\\", "/"))
+            if plain.is_absolute() or named.startswith("~") or ".." in plain.parts or PureWindowsPath(named).drive:
+                raise InputError(f"'{named}' lies outside of the data; name files relative to the folder 'data:'")
         places = {entry.place for entry in self.fields}
         if places - {"cell", "point"} or len(places) > 1:
             raise InputError(

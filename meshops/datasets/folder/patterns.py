@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, natural
@@ -52,26 +53,20 @@ def escape(text: str) -> str:
 
 
 def matches(path: PurePosixPath, pattern: str) -> bool:
-    """Whether a relative path fits a pattern; ``*`` stays within a part, ``**`` is any number of folders."""
-    return re.fullmatch(_expression(pattern), path.as_posix(), re.DOTALL) is not None
+    """Whether a relative path fits a pattern; ``*`` stays within a part, ``**`` is any number of folders.
 
-
-def _expression(pattern: str) -> str:
-    out, place = "", 0
-    while place < len(pattern):
-        rest = pattern[place:]
-        if rest.startswith("**/"):
-            out, place = out + r"(?:[^/]*/)*", place + 3
-        elif rest[0] == "*":
-            out, place = out + "[^/]*", place + 1
-        elif rest[0] == "?":
-            out, place = out + "[^/]", place + 1
-        elif rest[0] == "[" and (end := rest.find("]", 2)) > 0:
-            body = rest[1:end].replace("\\", "\\\\").replace("^", r"\^").replace("[", r"\[")
-            out, place = out + f"[{'^' + body[1:] if body[0] == '!' else body}]", place + end + 1
+    Part by part, so that no pattern takes long, however many ``*`` a stranger puts into it.
+    """
+    reached, parts = {0}, path.parts
+    names = pattern.split("/")
+    for i, name in enumerate(names):
+        if name == "**" and i + 1 < len(names):
+            reached = set(range(min(reached), len(parts) + 1))
         else:
-            out, place = out + re.escape(rest[0]), place + 1
-    return out
+            reached = {k + 1 for k in reached if k < len(parts) and fnmatchcase(parts[k], name)}
+        if not reached:
+            return False
+    return len(parts) in reached
 
 
 def select(paths: Iterable[PurePosixPath], patterns: str | Sequence[str]) -> list[PurePosixPath]:

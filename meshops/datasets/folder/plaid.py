@@ -7,17 +7,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from meshops.data.contained import check_hdf5
 from meshops.datasets.folder.description import Description, FieldEntry, Quantity
 from meshops.datasets.folder.patterns import pattern_of
 from meshops.datasets.folder.study_file import read_yaml
 from meshops.datasets.folder.walk import Listing, numbers_in
 from meshops.errors import InputError
+from meshops.io import read_json
 
 FOLDER = "problem_definitions"
 LEARNT = ("output_features", "output_scalars", "output_fields", "out_scalars_names", "out_fields_names", "out_features")
@@ -78,7 +79,7 @@ def _read(path: Path, out: Problem) -> None:
         if path.suffix in (".yaml", ".yml"):
             content: dict[str, Any] = read_yaml(path)
         elif path.suffix == ".json":
-            loaded = json.loads(path.read_text(encoding="utf-8"))
+            loaded = read_json(path)
             content = (
                 {"test_split": {k: v for k, v in loaded.items() if "test" in k}} if isinstance(loaded, dict) else {}
             )
@@ -136,6 +137,7 @@ def global_scalars(path: Path) -> dict[str, float]:
 
     out: dict[str, float] = {}
     try:
+        check_hdf5(path)
         with h5py.File(path, "r") as file:
             base = file.get("Global")
             for name, node in base.items() if isinstance(base, h5py.Group) else ():

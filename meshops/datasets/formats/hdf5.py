@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.data.contained import check_hdf5
+from meshops.data.hdf5_files import check_declared
 from meshops.datasets.base import existing_file
 from meshops.errors import InputError, MeshopsError, listing
-
-MOST_UNSTORED, MOST_PACKED = 1 << 26, 2000  # bytes of fill values, and times that compression makes arrays smaller
 
 
 @contextmanager
@@ -30,6 +30,7 @@ def opened(path: Path, name: str, advice: str) -> Iterator[Any]:
 
     existing_file(path, name, advice)
     try:
+        check_hdf5(path)
         with h5py.File(path, "r") as file:
             yield file
     except MeshopsError:
@@ -49,12 +50,7 @@ def entry(group: Any, key: str, path: Path) -> Any:
             "Is it a file of this dataset?"
         )
     found = group[key]
-    stored = getattr(getattr(found, "id", None), "get_storage_size", int)()
-    if getattr(found, "nbytes", 0) > MOST_UNSTORED + MOST_PACKED * stored:
-        raise InputError(
-            f"{path}: '{found.name}' declares {found.nbytes:.1e} bytes and stores {stored}; the file is damaged, "
-            "download it again"
-        )
+    check_declared(found, path)
     return found
 
 

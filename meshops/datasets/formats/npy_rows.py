@@ -20,7 +20,17 @@ from numpy.lib import format as npy
 from meshops.errors import InputError, listing
 
 PIECE = 1 << 22  # bytes unpacked at a time
-DAMAGE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, struct.error)
+MOST_PACKED = (256 << 20, 200)  # bytes that an array may unpack to: always, and as a multiple of what is stored
+DAMAGE = (
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
 Array = np.ndarray[Any, Any]
 
 
@@ -78,8 +88,11 @@ class NpzRows:
         if name not in self.names:
             raise InputError(f"{self.path}: no array '{name}'; it holds {listing(self.names)}. Download it again")
         try:
-            with self._zip.open(f"{name}.npy") as file:
-                return _header(file, f"{self.path}: '{name}'")
+            info = self._zip.getinfo(f"{name}.npy")
+            with self._zip.open(info) as file:
+                member = _header(file, f"{self.path}: '{name}'")
+            check_packed(member, info, f"{self.path}: '{name}'")
+            return member
         except DAMAGE as error:
             raise _passed(error) or damaged(self.path, error) from None
 
@@ -102,6 +115,19 @@ class NpzRows:
         except DAMAGE as error:
             raise damaged(self.path, error) from None
 
+    def whole(self, name: str) -> Array:
+        """An array of any shape, a copy.
+
+        Raises:
+            InputError: As :meth:`member`.
+        """
+        self.member(name)
+        try:
+            with self._zip.open(f"{name}.npy") as file:
+                return np.array(npy.read_array(file, allow_pickle=False))
+        except DAMAGE as error:
+            raise damaged(self.path, error) from None
+
     def _place(self, info: zipfile.ZipInfo) -> int:
         """Where the bytes of a stored member begin: its local header may be longer than the one in the directory."""
         with self.path.open("rb") as file:
@@ -109,6 +135,22 @@ class NpzRows:
             local = file.read(30)
         name, extra = struct.unpack("<HH", local[26:30])
         return info.header_offset + 30 + int(name) + int(extra)
+
+
+def check_packed(member: Member, info: zipfile.ZipInfo, what: str) -> None:
+    """Refuse an array that is larger than its member, or packed beyond all measure, before anything is unpacked.
+
+    Raises:
+        InputError: It is.
+    """
+    wanted = member.header + math.prod(member.shape) * member.dtype.itemsize
+    if wanted > info.file_size:
+        raise InputError(f"{what} declares {wanted} bytes and holds {info.file_size}; it is damaged, get it again")
+    if info.file_size > max(MOST_PACKED[0], MOST_PACKED[1] * info.compress_size):
+        raise InputError(
+            f"{what} unpacks from {info.compress_size} to {info.file_size} bytes, which no file of computed numbers "
+            "does; write it unpacked if it is sound"
+        )
 
 
 def npy_member(path: Path) -> Member:
@@ -140,6 +182,20 @@ def npy_rows(path: Path, start: int, length: int) -> Array:
     return _mapped(path, member, member.header, start, length)
 
 
+def check_mat(path: Path) -> None:
+    """Refuse a MATLAB file (not HDF5) whose arrays would unpack beyond all measure.
+
+    Raises:
+        InputError: One does.
+    """
+    from scipy.io import whosmat
+
+    size = path.stat().st_size
+    for name, shape, _ in whosmat(str(path), appendmat=False):
+        if 8 * math.prod(shape) > max(MOST_PACKED[0], MOST_PACKED[1] * size):
+            raise InputError(f"{path}: '{name}' declares the shape {shape} in a file of {size} bytes; it is damaged")
+
+
 def damaged(path: Path, error: BaseException) -> InputError:
     """The error for a file that cannot be read."""
     return InputError(f"{path}: cannot be read ({error}); it is truncated or damaged, download it again")
@@ -151,10 +207,12 @@ def _passed(error: BaseException) -> InputError | None:
 
 def _header(file: IO[bytes], what: str) -> Member:
     version = npy.read_magic(file)
-    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    reader: Any = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = reader(file)
     if dtype.hasobject:
         raise InputError(f"{what} holds pickled Python objects, which could run code; they are not read")
+    if any(length < 0 for length in shape):
+        raise InputError(f"{what} declares the shape {tuple(shape)}; it is damaged, get it again")
     return Member(tuple(shape), dtype, bool(fortran), file.tell())
 
 

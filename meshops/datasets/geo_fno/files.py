@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meshops.data.contained import check_hdf5
+from meshops.data.hdf5_files import is_hdf5
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import existing_file, existing_root, one_of
 from meshops.datasets.formats.hdf5 import entry, opened
+from meshops.datasets.formats.npy_rows import check_mat
 from meshops.errors import InputError, MissingDataError, listing
 
 Array = np.ndarray[Any, Any]
@@ -96,11 +99,10 @@ def mat_shape(path: Path, key: str, name: str, advice: str) -> tuple[int, ...]:
         MissingDataError: There is no such file.
         InputError: It is damaged or has no such array; lists those it has.
     """
-    import h5py  # takes a tenth of a second
     import scipy.io
 
     existing_file(path, name, advice)
-    if h5py.is_hdf5(path):
+    if is_hdf5(path):
         with opened(path, name, advice) as file:
             return tuple(reversed(entry(file, key, path).shape))
     try:
@@ -131,10 +133,12 @@ def read_mat(path: Path, key: str, samples: range, step: int = 1) -> Array:
 
     part = slice(samples.start, samples.stop)
     try:
-        if h5py.is_hdf5(path):
+        if is_hdf5(path):
+            check_hdf5(path)
             with h5py.File(path, "r") as file:
                 values = np.asarray(file[key][..., part]).T
         else:
+            check_mat(path)
             values = scipy.io.loadmat(path, variable_names=[key], appendmat=False)[key][part]
     except (*DAMAGE, scipy.io.matlab.MatReadError) as error:
         raise InputError(f"{path}: '{key}' cannot be read ({error}); download the file again") from None

@@ -7,7 +7,6 @@ is the raw bytes of an array whose dtype, shape and type stand in ``meta.json``:
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from meshops.datasets.mesh_graph_nets.files import SPLITS, cylinder_case, write_
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing
+from meshops.io import read_json
 
 ADVICE = (
     "get it with meshgraphnets/download_dataset.sh of github.com/google-deepmind/deepmind-research, e.g. the set "
@@ -159,11 +159,11 @@ class _Meta:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            meta = json.loads(path.read_text(encoding="utf-8"))
+            meta = read_json(path, "download it again")
             self.features: dict[str, dict[str, Any]] = dict(meta["features"])
             self.steps = int(meta["trajectory_length"])
             self.time_step = float(meta.get("dt") or 0.0)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: is no description of a set ({type(error).__name__}: {error}); it needs features and "
                 "trajectory_length, download it again"
