@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from meshops.ops.pointers import pointers
 from meshops.ops.segment import segment_mean
 from meshops.partition.checks import graph_ptr, positions_of
 from meshops.partition.registry import create_positional
+
+if TYPE_CHECKING:
+    from meshops.nn.halo import Halo
 
 Criterion = Callable[[Tensor], dict[str, Tensor]]
 
@@ -58,6 +61,7 @@ class MeshInputs(NamedTuple):
         graph_ptr: ``[b + 1]`` graph j owns the nodes ``graph_ptr[j]:graph_ptr[j + 1]``.
         clusters: For models with clusters.
         counted: ``[n]`` False where the output is not used (walls, inflow); None: all are used.
+        halo: Appends the rows of nodes of other processes, see :class:`meshops.nn.Halo`; None: the mesh is whole.
     """
 
     pos: Tensor
@@ -68,6 +72,11 @@ class MeshInputs(NamedTuple):
     graph_ptr: Tensor
     clusters: Clusters | None = None
     counted: Tensor | None = None
+    halo: Halo | None = None
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Rows of all nodes that ``sender`` and ``receiver`` number: those of ``x [n, c]``, then those of the halo."""
+        return x if self.halo is None else self.halo(x)
 
     def counts(self) -> dict[str, int]:
         """Number of nodes, edges and clusters."""
