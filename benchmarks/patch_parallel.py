@@ -3,9 +3,10 @@
     python benchmarks/patch_parallel.py                              # 500,000 points, 1 and 2 processes (minutes)
     python benchmarks/patch_parallel.py --points 50000 --processes 1 2 4
 
-A line per model, task and number of processes: the largest peak of resident memory of a process above that of one
-that only imports the same modules and joins the others, over that of one process; wall time (on two cores more processes
-are no faster); the largest difference of outputs, and of gradients over the largest gradient, from one process.
+A line per model, task and number of processes: the largest peak of resident memory of a process above that of one that
+only imports the same modules and joins the others, over that of one process; wall time (on two cores more processes are
+no faster); the largest difference of outputs, and of gradients over the largest gradient, from one process. In float32
+sums over many nodes round differently in parts: ``--double`` shows that it is no more than that.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch_geometric.data import Data
 
 from meshops.models import create_model
-from meshops.nn import Across, own_inputs, own_mesh, spread
+from meshops.nn import Across, Halo, own_inputs, own_mesh, spread
 from meshops.partition.registry import create_positional
 
 SIZES: dict[str, dict[str, Any]] = {
-    "mspt": {"channels": 32, "depth": 3, "num_heads": 4, "patch_size": 512},
+    "mspt": {"channels": 32, "depth": 2, "num_heads": 4, "patch_size": 512},
     "mppde": {"channels": 16, "depth": 2, "variables": 1, "neighbors": 6},
 }
 TASKS = ("learn", "predict")
 
 
-def work(rank: int, count: int, folder: str, name: str, task: str, points: int) -> None:
+def work(rank: int, count: int, folder: str, name: str, task: str, points: int, double: bool) -> None:
     """One process: makes the mesh, keeps its part, learns or predicts once; writes what it measured."""
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64 if double else torch.float32)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=count)
     across = Across(init_device_mesh("cpu", (count,)))
     base = peak()
@@ -74,7 +76,7 @@ def own_part(name: str, made: Any, points: int, across: Across) -> tuple[Any, Te
     patch_of_node = torch.empty(points, dtype=torch.int64)
     patch_of_node[tree.perm] = torch.repeat_interleave(tree.ptr.diff())
     part = own_mesh(inputs, patch_of_node * across.count // 64, across)
-    assert part.halo is not None
+    assert isinstance(part.halo, Halo)
     return part, part.halo.nodes
 
 
@@ -84,10 +86,10 @@ def peak() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def measured(count: int, name: str, task: str, points: int) -> tuple[float, float, dict[str, Any]]:
+def measured(count: int, name: str, task: str, points: int, double: bool) -> tuple[float, float, dict[str, Any]]:
     """Largest peak above the base over processes (MiB), longest time (s), results."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(work, (count, folder, name, task, points), count, start_method="spawn")
+        mp.start_processes(work, (count, folder, name, task, points, double), count, start_method="spawn")
         told = [[float(part) for part in Path(folder, f"{rank}.txt").read_text().split()] for rank in range(count)]
         result: dict[str, Any] = torch.load(f"{folder}/result.pt", weights_only=True)
     return max(most for most, _, _ in told), max(seconds for _, seconds, _ in told), result
@@ -108,9 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=500_000)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--double", action="store_true", help="in float64")
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000")  # glibc: what is freed goes back at once, at any size
     say = sys.stdout.write
     say(f"{args.points:,} points; MiB above a bare import, a process\n")
     say(f"{'model':<8}{'task':<9}{'processes':>10}{'MiB':>9}{'of one':>9}{'s':>8}   differs by\n")
@@ -118,7 +122,7 @@ def main() -> None:
         for task in TASKS:
             first: tuple[float, dict[str, Any]] | None = None
             for count in args.processes:
-                most, seconds, result = measured(count, name, task, args.points)
+                most, seconds, result = measured(count, name, task, args.points, args.double)
                 first = first or (most, result)
                 gap = differences(first[1], result)
                 say(f"{name:<8}{task:<9}{count:>10}{most:>9.0f}{most / first[0]:>9.2f}{seconds:>8.1f}   {gap}\n")

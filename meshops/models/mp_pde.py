@@ -22,8 +22,7 @@ from torch.nn.functional import silu
 
 from meshops.errors import InputError
 from meshops.models.registry import register_model
-from meshops.nn.halo import Halo
-from meshops.nn.mesh_model import MeshInputs, MeshModel
+from meshops.nn.mesh_model import Beyond, MeshInputs, MeshModel
 from meshops.nn.message_passing import EdgeLinear, RowMLP
 from meshops.nn.row_linear import RAW_BITS, RowLinear, SplitLinear
 from meshops.ops.segment import segment_mean, segment_spread, segment_sum
@@ -34,7 +33,7 @@ CONVOLUTIONS = {20: ((15, 4), 10), 25: ((16, 3), 14), 50: ((12, 2), 10)}  # K: k
 class InstanceNorm(nn.Module):
     """Zero mean and unit variance of every channel over the nodes of each graph; no parameters."""
 
-    def forward(self, x: Tensor, ptr: Tensor, halo: Halo | None = None) -> Tensor:
+    def forward(self, x: Tensor, ptr: Tensor, halo: Beyond | None = None) -> Tensor:
         """``[n, c]`` with graphs ``ptr [b + 1]``; with ``halo`` the means are over the nodes of all processes."""
         if halo is not None:
             x = x - halo.mean(x)

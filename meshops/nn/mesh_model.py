@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from meshops.ops.pointers import pointers
 from meshops.ops.segment import segment_mean
 from meshops.partition.checks import graph_ptr, positions_of
 from meshops.partition.registry import create_positional
-
-if TYPE_CHECKING:
-    from meshops.nn.halo import Halo
 
 Criterion = Callable[[Tensor], dict[str, Tensor]]
 
@@ -49,6 +46,16 @@ class Clusters(NamedTuple):
         return out
 
 
+class Beyond(Protocol):
+    """Nodes of one mesh that other processes own, as :class:`meshops.nn.Halo` knows them."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rows ``[n, c]`` of own nodes and, behind them, of those that send to them."""
+
+    def mean(self, x: Tensor) -> Tensor:
+        """``[c]`` mean over the nodes of all processes."""
+
+
 class MeshInputs(NamedTuple):
     """Tensors of a batch of graphs.
 
@@ -72,7 +79,7 @@ class MeshInputs(NamedTuple):
     graph_ptr: Tensor
     clusters: Clusters | None = None
     counted: Tensor | None = None
-    halo: Halo | None = None
+    halo: Beyond | None = None
 
     def seen(self, x: Tensor) -> Tensor:
         """Rows of all nodes that ``sender`` and ``receiver`` number: those of ``x [n, c]``, then those of the halo."""

@@ -257,20 +257,21 @@ class StopOnSignal(Callback):  # type: ignore[misc]
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Put back what handled the signals before."""
+        if main := threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         except SystemExit:
             raise KeyboardInterrupt from None  # Lightning leaves this way when it is interrupted
         finally:
-            for number, handler in self._before.items():
+            for number, handler in self._before.items() if main else ():
                 signal.signal(number, handler)
-            self._before = {}
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Listen; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._take)
+                signal.signal(number, self._take)
 
     def _take(self, number: int, frame: Any) -> None:
         if self.received and ranks.count() == 1:

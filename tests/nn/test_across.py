@@ -1,4 +1,7 @@
-"""One mesh on two processes gives what one process gives: outputs and gradients, by patches and with halos."""
+"""One mesh on two processes gives what one process gives: outputs and gradients, by patches and with halos.
+
+In float64, so that nothing but the last digits may differ.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from torch_geometric.data import Data
 
 from meshops.errors import InputError
 from meshops.models import create_model
-from meshops.nn import Across, MeshInputs, own_inputs, own_mesh, spread
+from meshops.nn import Across, Halo, MeshInputs, own_inputs, own_mesh, spread
 from meshops.partition.registry import create_positional
 from tests.processes import together
 
@@ -33,12 +36,14 @@ PASSING: dict[str, dict[str, Any]] = {
 
 def graph() -> Data:
     torch.manual_seed(0)
-    return Data(pos=torch.rand(N, 3), x=torch.randn(N, 2), y=torch.randn(N, 3))
+    pos, x, y = torch.rand(N, 3), torch.randn(N, 2), torch.randn(N, 3)
+    return Data(pos=pos.double(), x=x.double(), y=y.double())
 
 
 def model(name: str, **settings: Any) -> nn.Module:
     torch.manual_seed(1)
-    return create_model(name, in_channels=2, out_channels=3, channels=16, depth=2, **settings)
+    made: nn.Module = create_model(name, in_channels=2, out_channels=3, channels=16, depth=2, **settings)
+    return made.double()
 
 
 def gradients(made: nn.Module) -> list[Tensor]:
@@ -74,13 +79,13 @@ def by_patches(across: Across) -> None:
         assert 0 < len(nodes) < N
         out = learn(spread(own, across), part, nodes)
         across.add_gradients(own)
-        assert_close(out, expected[nodes], atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
-        assert_close(gradients(own), gradients(whole), atol=1e-5, rtol=0)
+        assert_close(out, expected[nodes], atol=1e-11, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+        assert_close(gradients(own), gradients(whole), atol=1e-11, rtol=0)
         with torch.no_grad():
             memory = own.encode(part)  # type: ignore[operator]
             there = across.everywhere(own.decode(memory, part), nodes, N)  # type: ignore[operator]
-            assert_close(there, expected, atol=1e-5, rtol=0)
-        assert_close(spread(own, None)(inputs), expected, atol=1e-6, rtol=0)
+            assert_close(there, expected, atol=1e-11, rtol=0)
+        assert_close(spread(own, None)(inputs), expected, atol=1e-12, rtol=0)
 
 
 def with_halos(across: Across) -> None:
@@ -93,14 +98,14 @@ def with_halos(across: Across) -> None:
             inputs: MeshInputs = whole.unpack(graph())  # type: ignore[operator]
             expected = learn(whole, inputs)
             part = own_mesh(inputs, owner, across)
-            assert part.halo is not None
+            assert isinstance(part.halo, Halo)
             nodes, ghosts = part.halo.nodes, part.halo.ghosts
             assert 0 < len(ghosts) and not set(nodes.tolist()) & set(ghosts.tolist())
             assert_close(part.seen(part.pos), inputs.pos[torch.cat([nodes, ghosts])], atol=0, rtol=0)
             out = learn(own, part, nodes)
             across.add_gradients(own)
-            assert_close(out, expected[nodes], atol=1e-5, rtol=0)
-            assert_close(gradients(own), gradients(whole), atol=1e-5, rtol=0)
+            assert_close(out, expected[nodes], atol=1e-11, rtol=0)
+            assert_close(gradients(own), gradients(whole), atol=1e-11, rtol=0)
 
 
 def refusals(across: Across) -> None:
