@@ -24,7 +24,7 @@ from meshops.tasks import FieldsTask
 from meshops.training import RunConfig, TrainConfig, train
 from meshops.training.module import TaskModule
 from tests.processes import together
-from tests.training.test_every_kind import Place
+from tests.training.test_every_kind import CASES, Place
 
 NO_GRADIENT = "attention.key.bias"  # softmax does not see it: its gradient is rounding, of which Adam makes steps
 
@@ -230,3 +230,25 @@ def test_commands_under_torchrun(tmp_path: Path, capsys: pytest.CaptureFixture[s
     model, out = str(tmp_path / "run" / "model.ckpt"), tmp_path / "out"
     pages = json.loads(launched(2, "predict", model, *files, "--out", str(out), "--json"))
     assert list(pages) == files and len(list(out.glob("*.json"))) == 3
+
+
+def every_kind(files: dict[str, list[str]]) -> None:
+    from meshops.cli.train import parse
+
+    for arguments in files.values():
+        train(parse(arguments))
+
+
+@pytest.mark.slow
+def test_every_kind_on_two_processes(tmp_path: Path) -> None:
+    """The same as on one, but for what is drawn while a step runs: the auto-encoder's noise, the generator's times."""
+    place = Place(tmp_path / "data")
+    settings = {case: place.settings(case) for case in CASES}
+    together(every_kind, 2, tmp_path, {case: place.config(settings[case], tmp_path / case) for case in CASES})
+    for case in CASES:
+        found = json.loads((tmp_path / case / "metrics.json").read_text())
+        assert found["cases"] or case == "generate"
+        one = place.run(settings[case], tmp_path / f"one {case}", batch_size=2).report
+        assert list(found["cases"]) == list(one.cases) and found["mean"].keys() == one.mean.keys()
+        if case not in ("autoencode", "generate"):
+            assert found["mean"] == pytest.approx(one.mean, rel=1e-3, abs=1e-5)
