@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "meshops"
-LEAVES = {"checks", "errors", "folders", "io", "optional", "plain_yaml", "progress", "testing", "typing", "version"}
+LEAVES = {
+    "checks", "errors", "folders", "io", "optional", "plain_yaml", "progress", "ranks", "testing", "typing", "version",
+}  # fmt: skip
 # Lowest first; each may import what is below.
 LOWER = (
     "ops", "metrics", "partition", "data", "aero", "nn", "models", "tasks", "trust", "surrogate", "training",
@@ -35,7 +37,18 @@ BELOW["selection"] |= {"doctor"}
 BELOW["cli"] |= {"solvers", "bench", "doctor"}
 BELOW |= {
     leaf: set()
-    for leaf in ("checks", "errors", "folders", "io", "optional", "plain_yaml", "progress", "typing", "version")
+    for leaf in (
+        "checks",
+        "errors",
+        "folders",
+        "io",
+        "optional",
+        "plain_yaml",
+        "progress",
+        "ranks",
+        "typing",
+        "version",
+    )
 }
 MODEL_FACTORY = {"create_model", "list_models", "model_arguments", "model_takes", "register_model"}
 # What tasks may know of data sets: what any of them is, none by name.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meshops.cli.options import console, existing_checkpoint, key_values, output_folder, parser, print_json
+from meshops.cli.options import console, existing_checkpoint, key_values, output_folder, parser, print_json, speaks
 from meshops.errors import InputError
 
 
@@ -49,6 +49,14 @@ def run(argv: Sequence[str]) -> int:
             "and --pictures, which belong to --data"
         )
 
+    from meshops import ranks
+
+    with ranks.joined():  # the cases are shared out where torchrun started several processes
+        return _judge(args, asked, extra)
+
+
+def _judge(args: Any, asked: dict[str, Any], extra: dict[str, Any]) -> int:
+    from meshops import ranks
     from meshops.surrogate import load
     from meshops.tasks import Context
     from meshops.trust import support
@@ -58,8 +66,10 @@ def run(argv: Sequence[str]) -> int:
         cases = _opened(surrogate, args.calibrate, args.root, args.split or "all", extra)
         made = surrogate.calibrate(cases, context=Context(console=console(), device=surrogate.task.device))
         made.info["calibration"] = {"data": args.calibrate, "date": time.strftime("%Y-%m-%d")}
-        made.save(args.checkpoint)
+        ranks.by_first(lambda: made.save(args.checkpoint))
         assert made.trust is not None
+        if not speaks():
+            return 0
         if args.json:
             print_json(made.trust.summary())
             return 0
@@ -67,9 +77,11 @@ def run(argv: Sequence[str]) -> int:
         return 0
     data = _opened(surrogate, args.data, args.root, args.split or "test", extra)
     training = _opened(surrogate, args.data, args.root, "train", extra) if args.yardsticks else None
-    folder = Path(output_folder(args.pictures)) if args.pictures else None
+    folder = Path(output_folder(args.pictures)) if args.pictures and speaks() else None
     context = Context(console=console(), folder=folder, device=surrogate.task.device)
     report = surrogate.evaluate(data, training=training, context=context, **asked)
+    if not speaks():
+        return 0
     if args.json:
         print_json(report.to_dict())
         return 0

@@ -37,8 +37,13 @@ def parser(verb: str, description: str, epilog: str = "") -> Parser:
 
 
 def console() -> Console:
-    """Progress goes to the standard error stream, results to the standard output."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    """Progress goes to the standard error stream, results to the standard output; one process speaks."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, quiet=not speaks())
+
+
+def speaks() -> bool:
+    """Whether this process says what came out: the first, where ``torchrun`` started several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def output_folder(path: str) -> Path:

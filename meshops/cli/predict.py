@@ -16,6 +16,7 @@ from meshops.cli.options import (
     output_folder,
     parser,
     print_json,
+    speaks,
     stems,
 )
 from meshops.errors import InputError, MeshopsError, first_line
@@ -50,10 +51,20 @@ def run(argv: Sequence[str]) -> int:
         for file, stem in zip(files, names_of, strict=True):
             _keep_others(folder / f"{stem}.json", file)
 
+    from meshops import ranks
+
+    with ranks.joined():  # the files are shared out where torchrun started several processes
+        return _predict(args, list(zip(files, names_of, strict=True)), names, conditions)
+
+
+def _predict(
+    args: Any, files: Sequence[tuple[str | None, str]], names: dict[str, str], conditions: dict[str, float]
+) -> int:
+    from meshops import ranks
     from meshops.surrogate import load
     from meshops.trust import behind
 
-    surrogate = load(args.checkpoint, device=args.device)
+    folder, surrogate = Path(args.out), load(args.checkpoint, device=args.device)
     if surrogate.kind != "fields":
         surrogate.predict(args.files[0] if args.files else None)  # says what to use instead
     _check_options(surrogate, args)
@@ -63,8 +74,9 @@ def run(argv: Sequence[str]) -> int:
         screen.print(f"warning: {sentence}")
     done: dict[str, tuple[str, Any, Any]] = {}
     failures: list[str] = []
+    own = files[ranks.rank() :: ranks.count()]
     try:
-        for file, stem in zip(followed(files, "predicting", screen), names_of, strict=True):
+        for file, stem in followed(own, "predicting", screen):
             try:
                 prediction, written = _one(surrogate, file, stem, folder, args, names, conditions)
             except MeshopsError as error:
@@ -80,17 +92,24 @@ def run(argv: Sequence[str]) -> int:
             done[file or "the mesh of the training"] = stem, written, prediction.to_dict()
             _tell(screen, file, prediction, written)
     except KeyboardInterrupt:
-        left = len(files) - len(done) - len(failures)
+        left = len(own) - len(done) - len(failures)
         sys.stderr.write(
             f"\nmeshops predict: stopped; {len(done)} predicted in {folder}, {left} left: give those files again\n"
         )
         return 130
-    if args.report and len(done) > 1:
-        screen.print(f"  -> {_index(list(done.values()), folder)}")
-    if args.json:
-        print_json({file: numbers for file, (_, _, numbers) in done.items()})
-    for failure in failures:
-        sys.stderr.write(f"meshops predict: {failure}\n")
+    told = ranks.gathered((done, failures))
+    found = {file: made for there, _ in told for file, made in there.items()}
+    failures = [failure for _, there in told for failure in there]
+    if speaks():
+        pages = {
+            file: found[file] for file in (name or "the mesh of the training" for name, _ in files) if file in found
+        }
+        if args.report and len(pages) > 1:
+            screen.print(f"  -> {_index(list(pages.values()), folder)}")
+        if args.json:
+            print_json({file: numbers for file, (_, _, numbers) in pages.items()})
+        for failure in failures:
+            sys.stderr.write(f"meshops predict: {failure}\n")
     return 2 if failures else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from meshops.cli.options import Parser, console, print_json
+from meshops.cli.options import Parser, console, print_json, speaks
 from meshops.errors import InputError, did_you_mean
 from meshops.plain_yaml import load_yaml
 
@@ -34,7 +35,7 @@ futures as ensembles (generate), or several runs that build on each other (stage
 
 The run folder (--out) holds config.yaml, model.ckpt, metrics.json, errors.html, log.jsonl and checkpoints/.
 Ctrl-C ends the step that runs, leaves a run that --resume continues, and exits with code 130.
-On several GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml, or --train.devices 4
+Several processes or GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml (--train.strategy ddp or fsdp)
 
 {known}
 
@@ -54,6 +55,8 @@ def run(argv: Sequence[str]) -> int:
     if arguments and not arguments[0].startswith("--"):
         staged = kind_of(recipe_path(arguments[0])) == "stages"  # a file that is not there is said before PyTorch loads
 
+    if "RANK" in os.environ:  # of DDP, which looks for weights that take no part and says so when there are none
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from meshops.training import train, train_stages
 
     again: dict[str, Any] = {"resume": given.resume, "overwrite": given.overwrite, "console": console()}
@@ -72,6 +75,8 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"\nmeshops train: interrupted; {how_to_go_on(out)}\n")
         return 130
+    if not speaks():
+        return 0
     if given.json:
         print_json(result.report.to_dict())
     else:

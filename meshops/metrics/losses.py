@@ -1,6 +1,7 @@
 """Losses over fields: normalised ``prediction, truth [n, c]`` at the nodes of some graphs; one number out.
 
-Each is the mean over graphs of a number per graph, so that large meshes count as much as small ones.
+Each is the mean over graphs of a number per graph, so that large meshes count as much as small ones; while several
+processes train, over the graphs of all of them (:func:`meshops.ranks.mean`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from meshops import ranks
 from meshops.errors import InputError, did_you_mean, listing
 from meshops.ops.segment import segment_mean, segment_sum
 
@@ -25,7 +27,7 @@ def relative_l2_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Ten
     """Mean over graphs of ``||prediction - truth|| / ||truth||``, the norm of the truth in physical values."""
     error = segment_sum((prediction - truth).square().sum(1, keepdim=True), ptr)
     size = segment_sum((truth - origin).square().sum(1, keepdim=True), ptr)
-    return (error / size.clamp(min=TINY)).clamp(min=TINY).sqrt().mean()
+    return ranks.mean((error / size.clamp(min=TINY)).clamp(min=TINY).sqrt())
 
 
 def relative_l2_centered_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
@@ -36,20 +38,20 @@ def relative_l2_centered_loss(prediction: Tensor, truth: Tensor, origin: Tensor,
 def mse_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
     """Mean squared length of the error vector."""
     del origin
-    return segment_mean((prediction - truth).square().sum(1, keepdim=True), ptr).mean()
+    return ranks.mean(segment_mean((prediction - truth).square().sum(1, keepdim=True), ptr))
 
 
 def l1_loss(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
     """Mean length of the error vector: not led by a few extreme nodes."""
     del origin
-    return segment_mean(((prediction - truth).square().sum(1, keepdim=True) + 1e-6).sqrt(), ptr).mean()
+    return ranks.mean(segment_mean(((prediction - truth).square().sum(1, keepdim=True) + 1e-6).sqrt(), ptr))
 
 
 def huber(prediction: Tensor, truth: Tensor, origin: Tensor, ptr: Tensor) -> Tensor:
     """Quadratic for error vectors shorter than 0.5 standard deviations, linear beyond."""
     del origin
     length = ((prediction - truth).square().sum(1, keepdim=True) + TINY).sqrt()
-    return segment_mean(huber_loss(length, torch.zeros_like(length), delta=0.5, reduction="none"), ptr).mean()
+    return ranks.mean(segment_mean(huber_loss(length, torch.zeros_like(length), delta=0.5, reduction="none"), ptr))
 
 
 def relative_errors(prediction: Tensor, truth: Tensor, ptr: Tensor, *, each: bool = False) -> Tensor:

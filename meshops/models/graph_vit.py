@@ -50,7 +50,9 @@ class GraphNetBlock(nn.Module):
 
     def forward(self, nodes: list[Tensor], e: Tensor, inputs: MeshInputs) -> tuple[Tensor, Tensor]:
         """Changes of nodes ``[n, c]`` and edges ``[e, c]``."""
-        messages = self.edge(nodes, [e], inputs.sender, inputs.receiver, activation="relu")
+        messages = self.edge(
+            [inputs.seen(rows) for rows in nodes], [e], inputs.sender, inputs.receiver, activation="relu"
+        )
         messages = self.edge_norm(self.edge_mlp(messages))
         received = segment_sum(messages, inputs.ptr)
         change = self.node_mlp(self.node(*nodes, received, activation="relu"))

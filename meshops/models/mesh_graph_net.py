@@ -56,9 +56,9 @@ class MeshGraphNet(MeshModel):
 
     def forward(self, inputs: MeshInputs) -> Tensor:
         """``[n, out_channels]``; ``inputs`` from :meth:`unpack`."""
-        pos, x = inputs.pos, inputs.x
+        pos, x = inputs.seen(inputs.pos), inputs.x
         between = pos.index_select(0, inputs.sender) - pos.index_select(0, inputs.receiver)
-        v = self.node_norm(self.node_encoder(x if x.shape[1] else torch.ones_like(pos[:, :1])))
+        v = self.node_norm(self.node_encoder(x if x.shape[1] else torch.ones_like(inputs.pos[:, :1])))
         e = self.edge_norm(self.edge_encoder(torch.cat([between, between.norm(dim=1, keepdim=True)], 1)))
         for block in self.rounds:
             change, messages = block([v], e, inputs)

@@ -22,7 +22,7 @@ from torch.nn.functional import silu
 
 from meshops.errors import InputError
 from meshops.models.registry import register_model
-from meshops.nn.mesh_model import MeshInputs, MeshModel
+from meshops.nn.mesh_model import Beyond, MeshInputs, MeshModel
 from meshops.nn.message_passing import EdgeLinear, RowMLP
 from meshops.nn.row_linear import RAW_BITS, RowLinear, SplitLinear
 from meshops.ops.segment import segment_mean, segment_spread, segment_sum
@@ -33,8 +33,11 @@ CONVOLUTIONS = {20: ((15, 4), 10), 25: ((16, 3), 14), 50: ((12, 2), 10)}  # K: k
 class InstanceNorm(nn.Module):
     """Zero mean and unit variance of every channel over the nodes of each graph; no parameters."""
 
-    def forward(self, x: Tensor, ptr: Tensor) -> Tensor:
-        """``[n, c]`` with graphs ``ptr [b + 1]``."""
+    def forward(self, x: Tensor, ptr: Tensor, halo: Beyond | None = None) -> Tensor:
+        """``[n, c]`` with graphs ``ptr [b + 1]``; with ``halo`` the means are over the nodes of all processes."""
+        if halo is not None:
+            x = x - halo.mean(x)
+            return x * torch.rsqrt(halo.mean(x.square()) + 1e-5)
         if len(ptr) == 2:
             x = x - x.mean(0)
             return x * torch.rsqrt(x.square().mean(0) + 1e-5)
@@ -57,12 +60,12 @@ class MPPDELayer(nn.Module):
 
     def forward(self, f: Tensor, raw: Tensor, variables: Tensor, inputs: MeshInputs) -> Tensor:
         """``f [n, c]``, differences and variables of the edges ``raw [e, k]``, ``variables [n, v]``."""
-        messages = self.message([f], [raw], inputs.sender, inputs.receiver, activation="silu")
+        messages = self.message([inputs.seen(f)], [raw], inputs.sender, inputs.receiver, activation="silu")
         messages = self.message_2(messages, activation="silu")
         received = self.reduce(messages, inputs.ptr)
         own = (f, received, variables) if variables.shape[1] else (f, received)
         change = self.update_2(self.update(*own, activation="silu"), activation="silu")
-        out: Tensor = self.norm(f + change, inputs.graph_ptr)
+        out: Tensor = self.norm(f + change, inputs.graph_ptr, inputs.halo)
         return out
 
 
@@ -157,7 +160,7 @@ class MPPDE(MeshModel):
         pos, u, v = inputs.pos, inputs.x[:, : self.fields], inputs.x[:, self.fields :]
         place = [pos, *(wave(pos * torch.pi * 2**i) for i in range(self.fourier) for wave in (torch.sin, torch.cos))]
         f = self.encoder(torch.cat([u, *place, v], 1))
-        ends = torch.cat([u, pos], 1)
+        ends = inputs.seen(torch.cat([u, pos], 1))
         raw = ends.index_select(0, inputs.receiver) - ends.index_select(0, inputs.sender)
         if self.variables:
             raw = torch.cat([raw, v.index_select(0, inputs.receiver)], 1)

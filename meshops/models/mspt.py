@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from meshops.errors import InputError
 from meshops.models.mspt_reference import ReferenceBlock
 from meshops.models.registry import register_model
+from meshops.nn.across import Across
 from meshops.nn.mlp import MLP
 from meshops.nn.patch_attention import PatchAttention, PatchMemory, check_heads
+from meshops.nn.patch_parallel import gather_supernodes
 from meshops.nn.point_model import PointEmbedding
 from meshops.nn.pooling import Pooling, SupernodePool, Variant
 from meshops.nn.rotary import RotaryPositions
@@ -75,6 +77,7 @@ class MSPTBlock(nn.Module):
         self.norm_ffn = nn.LayerNorm(channels)
         self.ffn = ffn
         self.residual = residual
+        self.across: Across | None = None  # processes that hold the other patches
 
     def forward(
         self,
@@ -88,6 +91,7 @@ class MSPTBlock(nn.Module):
         u = self.norm_attention(x)
         if memory is None:
             supernodes, exists = self.pool(u, mask)
+            supernodes, exists = gather_supernodes(supernodes, exists, self.across)
             memory = self.attention.memory(u, supernodes, mask, exists, angles, supernode_angles)
         x = x + self.attention(u, memory, angles)
         out = self.ffn(self.norm_ffn(x))
@@ -174,6 +178,7 @@ class MSPT(nn.Module):
         self.patching = patching
         self.num_supernodes = num_supernodes
         self.checkpoint = checkpoint
+        self.across: Across | None = None
         self.init_std = 0.02 if init_std is None and variant == "reference" else init_std
         self.num_patches, self.patch_size = num_patches, patch_size
         self.partitioner = make_partitioner(
@@ -288,6 +293,8 @@ class MSPT(nn.Module):
                 exists = exists.unsqueeze(-1)
                 center = (blocks * exists).sum(3) / exists.sum(3).clamp(min=1)
                 supernode_angles = self.rotary(center.flatten(1, 2))
+                if self.across is not None:
+                    supernode_angles = self.across.gather(supernode_angles, 1)
         seen = mask if self.mask_padding else None
         for i, block in enumerate(self.blocks):
             given = None if memories is None else memories[i]

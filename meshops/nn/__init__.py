@@ -1,5 +1,6 @@
 """Layers."""
 
+from meshops.nn.across import Across
 from meshops.nn.bit_budget import assign_bits, bit_operations, mesh_bits
 from meshops.nn.bit_gain import BitGain, bit_gain, break_even_share, share_of_rows
 from meshops.nn.causal_tower import CausalTower
@@ -7,6 +8,7 @@ from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
 from meshops.nn.flow import draw_times, flow_pair, flow_sample, integrate, masked_loss
 from meshops.nn.grid_model import GridModel, LossPairs
+from meshops.nn.halo import Halo, own_mesh
 from meshops.nn.integer_linear import IntegerLinear, to_integers
 from meshops.nn.low_rank import LowRankChange, add_low_rank, merged_state
 from meshops.nn.mesh_model import Clusters, LearnsWithTruth, MeshInputs, MeshModel, mesh_inputs
@@ -17,6 +19,7 @@ from meshops.nn.neighborhood_conv import NeighborhoodConv
 from meshops.nn.number_head import NumberHead
 from meshops.nn.on_grid import OnGrid
 from meshops.nn.patch_attention import PatchAttention, PatchMemory
+from meshops.nn.patch_parallel import own_inputs, own_patches, spread
 from meshops.nn.point_model import PointEmbedding, PointInputs, point_inputs
 from meshops.nn.pooling import SupernodePool
 from meshops.nn.quantized import BitPlan, MeshBits, QuantLinear, assigned, quantize, start_quantisers
@@ -28,6 +31,7 @@ from meshops.nn.transformer import Attention, TransformerBlock
 
 __all__ = [
     "MLP",
+    "Across",
     "Attention",
     "BitGain",
     "BitPlan",
@@ -36,6 +40,7 @@ __all__ = [
     "ContinuousConv",
     "EdgeLinear",
     "GridModel",
+    "Halo",
     "IntegerLinear",
     "LayerCost",
     "LearnsWithTruth",
@@ -79,12 +84,16 @@ __all__ = [
     "merged_state",
     "mesh_bits",
     "mesh_inputs",
+    "own_inputs",
+    "own_mesh",
+    "own_patches",
     "point_inputs",
     "quantize",
     "ragged_attention",
     "rotate",
     "row_costs",
     "share_of_rows",
+    "spread",
     "start_quantisers",
     "to_integers",
 ]

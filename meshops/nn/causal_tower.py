@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 from torch.utils.checkpoint import checkpoint
 
+from meshops import ranks
 from meshops.errors import InputError
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -176,7 +177,7 @@ class Latent(NamedTuple):
         """Kullback-Leibler divergence from a standard normal, mean over numbers."""
         if self.log_variance is None:
             return self.mean.new_zeros(())
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).mean()
+        return 0.5 * ranks.mean(self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
 
 
 def check_frames(frames: int, factor: int) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from meshops import ranks
 from meshops.errors import InputError
 
 Method = Literal["euler", "midpoint", "heun", "rk4", "dopri5"]
@@ -59,7 +60,7 @@ def masked_loss(prediction: Tensor, target: Tensor, wanted: Tensor) -> Tensor:
     """
     mask = wanted.expand_as(target)
     total = ((prediction - target).square() * mask).sum()
-    return total / mask.sum().clamp(min=1)
+    return ranks.ratio(total, mask.sum())
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from meshops import ranks
 from meshops.data.grid import grid_values
 from meshops.ops.segment import segment_mean
 
@@ -31,7 +32,7 @@ class LossPairs(NamedTuple):
         per_sample = segment_mean(error.mean(1), self.ptr)
         if name == "nmse":
             per_sample = per_sample / segment_mean(self.truth.square().mean(1), self.ptr).clamp(min=1e-12)
-        return per_sample.mean()
+        return ranks.mean(per_sample)
 
 
 class GridModel(nn.Module):

@@ -46,6 +46,16 @@ class Clusters(NamedTuple):
         return out
 
 
+class Beyond(Protocol):
+    """Nodes of one mesh that other processes own, as :class:`meshops.nn.Halo` knows them."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rows ``[n, c]`` of own nodes and, behind them, of those that send to them."""
+
+    def mean(self, x: Tensor) -> Tensor:
+        """``[c]`` mean over the nodes of all processes."""
+
+
 class MeshInputs(NamedTuple):
     """Tensors of a batch of graphs.
 
@@ -58,6 +68,7 @@ class MeshInputs(NamedTuple):
         graph_ptr: ``[b + 1]`` graph j owns the nodes ``graph_ptr[j]:graph_ptr[j + 1]``.
         clusters: For models with clusters.
         counted: ``[n]`` False where the output is not used (walls, inflow); None: all are used.
+        halo: Appends the rows of nodes of other processes, see :class:`meshops.nn.Halo`; None: the mesh is whole.
     """
 
     pos: Tensor
@@ -68,6 +79,11 @@ class MeshInputs(NamedTuple):
     graph_ptr: Tensor
     clusters: Clusters | None = None
     counted: Tensor | None = None
+    halo: Beyond | None = None
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Rows of all nodes that ``sender`` and ``receiver`` number: those of ``x [n, c]``, then those of the halo."""
+        return x if self.halo is None else self.halo(x)
 
     def counts(self) -> dict[str, int]:
         """Number of nodes, edges and clusters."""

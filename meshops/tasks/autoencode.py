@@ -9,15 +9,16 @@ trajectories are replayed in a share of the steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from meshops import ranks
 from meshops.checks import at_least
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.data.point_frames import PointFrames
@@ -162,12 +163,13 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         elif self.spec.noise and self.training:
             z = z + self.spec.noise * torch.randn_like(z)
         whole = self.spec.relative_to == "window"
-        error = relative_errors(
+        errors = relative_errors(
             self.normalised_fields_of(z, target),
             self.norm(target.values),
             target.trajectory_ptr if whole else target.ptr,
             each=not whole,
-        ).mean()
+        )
+        error = ranks.mean(errors)
         divergence = latent.kl()
         return {"loss": error + self.spec.kl * divergence, "relative_l2": error.detach(), "kl": divergence.detach()}
 
@@ -200,14 +202,13 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
         check_lengths(points.lengths, self.spec.frames, self.spec.stride)
         rows: dict[str, Row] = {}
         windows: dict[str, dict[str, float]] = {}
-        for case in range(min(most or len(points), len(points))):
-            found = self._errors(points, case, parts)
+        count = min(most or len(points), len(points))
+        for case, found in enumerate(ranks.shared_out(range(count), lambda case: self._errors(points, case, parts))):
             windows |= found
             if found:
                 rows[points.cases[case]] = means(found)
-        table = pad_sequence(
-            [self.frame_errors(window) for window in self._windows(points, range(len(rows)))], batch_first=True
-        )
+        curves = ranks.shared_out(range(len(rows)), partial(self._curves, points))
+        table = pad_sequence([curve for each in curves for curve in each], batch_first=True)
         squares = {name: {key: error**2 for key, error in errors.items()} for name, errors in windows.items()}
         return Report(
             kind=self.kind,
@@ -339,12 +340,11 @@ class AutoencodeTask(Task[AutoencodeSamples, PointFrames]):
             found[f"{case} {start}"] = {_key(part): self.error(window, part, seed=start) for part in parts}
         return found
 
-    def _windows(self, points: PointTrajectories, cases: Iterable[int]) -> Iterator[PointFrames]:
-        """The windows of :meth:`_errors` of some trajectories."""
+    def _curves(self, points: PointTrajectories, case: int) -> list[Tensor]:
+        """Errors of the frames of the windows of :meth:`_errors`."""
         frames, stride = self.spec.frames, self.spec.stride
-        for case in cases:
-            for start in spread(max(0, points.lengths[case] - (frames - 1) * stride), JUDGED_WINDOWS):
-                yield points.window(case, start, frames, stride)
+        starts = spread(max(0, points.lengths[case] - (frames - 1) * stride), JUDGED_WINDOWS)
+        return [self.frame_errors(points.window(case, start, frames, stride)).cpu() for start in starts]
 
     def _inputs(self, points: PointFrames, values: Tensor) -> PointFrames:
         """Points with these values, their constants normalised."""

@@ -133,6 +133,11 @@ class Samples(ABC):
     def describe(self) -> str:
         """What they are, for the screen: ``24 cases, fields pMean, wallShearStressMean``."""
 
+    def size(self, number: int) -> int:
+        """Nodes of a sample, by which batches are shared out among processes; 1 where all are alike."""
+        del number
+        return 1
+
     def notes(self) -> Sequence[str]:
         """The remarks, for the screen."""
         return tuple(self.remarks)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from meshops import ranks
 from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
@@ -227,7 +228,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             parts = self._field_losses(rows, truth, ptr, use)
             if self.number_head is not None:
                 found = self._numbers(inputs, rows.detach(), ptr)
-                parts["numbers"] = (found - self.number_norm(batch.numbers)).square().mean()
+                parts["numbers"] = ranks.mean((found - self.number_norm(batch.numbers)).square())
                 parts["loss"] = parts["loss"] + self.spec.number_weight * parts["numbers"]
             return parts
 
@@ -246,7 +247,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             if use is not None:
                 rows = use[:, k] != UNKNOWN
                 known, own, bounds = known[rows], own[rows], among(rows, ptr)
-            parts[name] = loss(known, own, origin[channels], bounds) if len(own) else truth.new_zeros(())
+            if len(own):
+                parts[name] = loss(known, own, origin[channels], bounds)
+            else:  # other ranks may have some
+                parts[name] = ranks.ratio(known.sum(), 0)
             total = total + weights[name] * parts[name]
         return {"loss": total, **parts}
 

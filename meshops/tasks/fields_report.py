@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from meshops import ranks
 from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
@@ -63,18 +64,23 @@ def fields_report(
     and for a model that uses features of the mesh itself the model without them, as for a CAD triangulation.
     """
     cases, spec = as_cases(data), task.spec
-    tables: dict[str, dict[str, Row]] = {"": {}, FOR_STL: {}, "mean": {}}
     variants: dict[str, bool | None] = {"": None, FOR_STL: False} if spec.cues() else {"": None}
-    pictures, known = [], dict[str, Estimate]()
-    for i, name in zip(context.track(len(cases)), cases.cases, strict=True):
-        case = case_at(cases, i, spec)
+
+    def judged(i: int) -> tuple[dict[str, Row], dict[str, Estimate], list[Path]]:
+        case, rows, known = case_at(cases, i, spec), dict[str, Row](), dict[str, Estimate]()
         for table, cues in variants.items():
             made = (predict or task.predict)(case, cues=cues, **asked)  # type: ignore[arg-type]
-            tables[table][name] = prediction_row(made, spec) | _measured(cases, case, made.fields)
+            rows[table] = prediction_row(made, spec) | _measured(cases, case, made.fields)
             known |= made.numbers
-        tables["mean"][name] = case_row(case, training_mean(task, case), spec)
-        if i == 0 and context.folder is not None and spec.dim == 2:
-            pictures = [_draw(task, case, made.fields, context.folder)]
+        rows["mean"] = case_row(case, training_mean(task, case), spec)
+        drawn = i == 0 and context.folder is not None and spec.dim == 2
+        return rows, known, [_draw(task, case, made.fields, context.folder)] if drawn else []  # type: ignore[arg-type]
+
+    found = ranks.shared_out(context.track(len(cases)), judged)
+    by_case = {name: rows for name, (rows, _, _) in zip(cases.cases, found, strict=True)}
+    tables = {table: {name: rows[table] for name, rows in by_case.items()} for table in (*variants, "mean")}
+    known = {name: number for _, numbers, _ in found for name, number in numbers.items()}
+    pictures = [path for _, _, paths in found for path in paths]
     mean = summary(tables[""])
     columns = {f"{spec.short(name)}_rel_l2": spec.short(name) for name in spec.fields}
     columns |= {key: text for key, text in HEADINGS.items() if key in mean}

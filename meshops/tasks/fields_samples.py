@@ -64,6 +64,12 @@ class FieldsSamples(Samples):
         """Number of training cases."""
         return len(self.graphs)
 
+    def size(self, number: int) -> int:
+        """Nodes of a case, or of the subset that is drawn of it."""
+        graphs = self.graphs
+        nodes = int(graphs.told(number)["nodes"]) if isinstance(graphs, PreparedGraphs) else len(graphs[number].pos)
+        return min(nodes, self.spec.nodes) if self.spec.nodes else nodes
+
     def describe(self) -> str:
         """Cases, fields and conditions."""
         told = ", ".join(map(self.spec.named, self.spec.conditions))

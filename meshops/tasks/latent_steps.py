@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from meshops import ranks
 from meshops.data.point_frames import PointFrames
 from meshops.nn.flow import Method, draw_times, flow_pair, integrate
 from meshops.nn.known_frames import TASKS
@@ -105,7 +106,7 @@ def step_loss(
     r = (torch.zeros(b) if deterministic else draw_times(b, law=law)).to(clean.device)
     noisy = torch.zeros_like(wanted) if deterministic else flow_pair(wanted, torch.randn_like(wanted), r)[0]
     made = change(noisy, History.before(seen, end, length), r)
-    return (weight.view(wide) * (made - wanted).square()).mean()
+    return ranks.mean(weight.view(wide) * (made - wanted).square())
 
 
 @torch.no_grad()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from meshops import ranks
 from meshops.checks import check_amounts, check_counts
 from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
@@ -129,10 +130,20 @@ class RolloutSamples(Samples, Generic[D]):
     stride: int
     cases: int
     held_out: range
+    _nodes: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.windows)
+
+    def size(self, number: int) -> int:
+        """Nodes of the mesh of a trajectory; those of grids are alike."""
+        if not isinstance(self.data, MeshTrajectoryDataset):
+            return 1
+        case = self.windows[number][0]
+        if case not in self._nodes:
+            self._nodes[case] = self.data.window(case, 0, 1).pos.shape[1]
+        return self._nodes[case]
 
     def describe(self) -> str:
         """For the screen."""
@@ -275,11 +286,13 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
             check_counts(0 if key == "cases" else 1, **{key: value})
         found = self._trajectories(data)
         count = min(wanted["cases"] or len(found), len(found))
-        scores: list[Score] = []
+
+        def judged(index: int) -> Score:
+            score = self.score(found, index, wanted)
+            return score._replace(frames=None) if index else score
+
         with judging(self):
-            for index in context.track(count):
-                score = self.score(found, index, wanted)
-                scores.append(score._replace(frames=None) if scores else score)
+            scores = ranks.shared_out(context.track(count), judged)
         tables = {
             name: {case: score.rows[name] for case, score in zip(found.cases, scores, strict=False)}
             for name in scores[0].rows

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from meshops import ranks
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshTrajectoryDataset, MeshWindow
@@ -137,7 +138,8 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
 
     def loss(self, batch: Sequence[Frames]) -> dict[str, Tensor]:
         """``loss`` and its parts, mean over the windows of a batch."""
-        return _mean([self._window_loss(frames) for frames in batch])
+        share = ranks.weight(len(batch))
+        return {key: share * value for key, value in _mean([self._window_loss(frames) for frames in batch]).items()}
 
     def _window_loss(self, frames: Frames) -> dict[str, Tensor]:
         steps = len(frames.state) - 1

@@ -17,9 +17,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from meshops.errors import Stopped
+from meshops import ranks
+from meshops.errors import InputError, Stopped
 from meshops.io import plain, write_text
 from meshops.progress import Heartbeat
 
@@ -31,12 +33,15 @@ class AveragedWeights(Callback):  # type: ignore[misc]
 
     The decay rises from 0.1 so that early averages are not dominated by the initial weights.
 
+    Weights that are spread over processes are averaged where they are, and gathered to be judged or written.
+
     Args:
         decay: Of the average.
     """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
+        self.judged: nn.Module | None = None  # gets the whole weights to be judged; None: the task that learns
         self.average: dict[str, Tensor] = {}
         self._live: dict[str, Tensor] = {}
 
@@ -45,7 +50,11 @@ class AveragedWeights(Callback):  # type: ignore[misc]
         live = dict(module.task.named_parameters())
         if not self.average:
             self.average = {name: p.detach().clone() for name, p in live.items()}
-        self.average = {name: value.to(live[name].device) for name, value in self.average.items()}
+        self.average = {name: spread_as(live[name], value) for name, value in self.average.items()}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Weights that are spread come from a checkpoint later than others."""
+        self.on_fit_start(trainer, module)
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
@@ -53,24 +62,30 @@ class AveragedWeights(Callback):  # type: ignore[misc]
         step = trainer.global_step
         decay = min(self.decay, step / (step + 9))
         live = dict(module.task.named_parameters())
-        torch._foreach_lerp_(list(self.average.values()), [live[name] for name in self.average], 1 - decay)
+        torch._foreach_lerp_(
+            [local(value) for value in self.average.values()], [local(live[name]) for name in self.average], 1 - decay
+        )
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Validate with the average."""
-        self._live = {name: p.detach().clone() for name, p in module.task.named_parameters()}
-        self.copy_to(module)
+        if self.judged is None:
+            self._live = {name: p.detach().clone() for name, p in module.task.named_parameters()}
+        else:
+            take_buffers(self.judged, module.task)
+        self.copy_to(module.task if self.judged is None else self.judged)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Go on with the weights."""
-        _copy(self._live, module)
+        if self.judged is None:
+            _copy(self._live, module.task)
 
-    def copy_to(self, module: LightningModule) -> None:
-        """Put the average into the model."""
-        _copy(self.average, module)
+    def copy_to(self, task: nn.Module) -> None:
+        """Put the average into a task that is whole."""
+        _copy({name: whole(value) for name, value in self.average.items()}, task)
 
     def state_dict(self) -> dict[str, Any]:
         """Part of the Lightning checkpoint."""
-        return {"average": self.average}
+        return {"average": {name: whole(value) for name, value in self.average.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
@@ -78,13 +93,17 @@ class AveragedWeights(Callback):  # type: ignore[misc]
 
 
 class RandomState(Callback):  # type: ignore[misc]
-    """Random-number generators in the checkpoint: a resumed run draws the numbers it would have drawn."""
+    """Random-number generators of all processes in the checkpoint: a resumed run draws what it would have drawn."""
 
     def __init__(self) -> None:
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain numbers only."""
+        """Tensors and plain numbers only: of the first process, and of the others in ``"others"``."""
+        first, *others = ranks.gathered(self._own())
+        return {**first, "others": others} if others else first
+
+    def _own(self) -> dict[str, Any]:
         kind, keys, position, has_gauss, cached = np.random.get_state()
         version, internal, gauss = random.getstate()
         state = {
@@ -98,7 +117,13 @@ class RandomState(Callback):  # type: ignore[misc]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until training starts, since setting up draws numbers too."""
-        self._restored = state_dict
+        all_ranks = [state_dict, *state_dict.get("others", ())]
+        if len(all_ranks) != ranks.count():
+            raise InputError(
+                f"the run was begun by {len(all_ranks)} processes and is resumed by {ranks.count()}: its batches would "
+                f"be others: start {len(all_ranks)} (torchrun --nproc-per-node; one: without it), or a new run"
+            )
+        self._restored = all_ranks[ranks.rank()]
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Restore the state of the checkpoint."""
@@ -216,45 +241,58 @@ class LogLines(Callback):  # type: ignore[misc]
 class StopOnSignal(Callback):  # type: ignore[misc]
     """Ctrl-C and SIGTERM let the step end, write a checkpoint to continue from, and raise :class:`Stopped`.
 
-    A second Ctrl-C stops at once; the last checkpoint is then an older one.
+    A second Ctrl-C stops at once; the last checkpoint is then an older one. Several processes all stop after the same
+    step, and take no notice of further signals, which torchrun sends by itself.
 
     Args:
         path: Of the checkpoint.
+        judged_every: Steps from one validation to the next, after which the run writes the checkpoint itself; 0: none.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.received = 0
+    def __init__(self, path: Path, judged_every: int = 0) -> None:
+        self.path, self.judged_every = path, judged_every
+        self.received = self._after_validation = 0
         self._before: dict[int, Any] = {}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Put back what handled the signals before."""
+        if main := threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         except SystemExit:
             raise KeyboardInterrupt from None  # Lightning leaves this way when it is interrupted
         finally:
-            for number, handler in self._before.items():
+            for number, handler in self._before.items() if main else ():
                 signal.signal(number, handler)
-            self._before = {}
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Listen; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._take)
+                signal.signal(number, self._take)
 
     def _take(self, number: int, frame: Any) -> None:
-        if self.received:
+        if self.received and ranks.count() == 1:
             raise KeyboardInterrupt
-        self.received = number
+        self.received = self.received or number
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        """Stop between two steps."""
-        if self.received and trainer.global_step < trainer.max_steps:
-            trainer.save_checkpoint(self.path)
-            raise Stopped(self.received, trainer.global_step, self.path.parents[1])
+        """Stop between two steps; where a validation follows, it is still made."""
+        received = ranks.largest(self.received)
+        if not received or trainer.global_step >= trainer.max_steps:
+            return
+        if self.judged_every and trainer.global_step % self.judged_every == 0:
+            self._after_validation = received
+            return
+        trainer.save_checkpoint(self.path)
+        raise Stopped(received, trainer.global_step, self.path.parents[1])
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """Stop after a validation."""
+        if self._after_validation:
+            raise Stopped(self._after_validation, trainer.global_step, self.path.parents[1])
 
 
 def _step(line: str) -> float:
@@ -265,7 +303,31 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-def _copy(values: dict[str, Tensor], module: LightningModule) -> None:
+def local(value: Tensor) -> Tensor:
+    """What this process holds of weights that may be spread."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def whole(value: Tensor) -> Tensor:
+    """Weights that may be spread, gathered; all ranks must ask."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def spread_as(like: Tensor, value: Tensor) -> Tensor:
+    """Weights on the device of others, and spread as these are."""
+    if isinstance(like, DTensor) and not isinstance(value, DTensor):
+        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+    return value.to(like.device)
+
+
+def take_buffers(task: nn.Module, learnt: nn.Module) -> None:
+    """Copy what a model keeps beside its weights."""
+    there = dict(learnt.named_buffers())
+    for name, buffer in task.named_buffers():
+        buffer.copy_(there[name])
+
+
+def _copy(values: dict[str, Tensor], task: nn.Module) -> None:
     with torch.no_grad():
-        for name, p in module.task.named_parameters():
+        for name, p in task.named_parameters():
             p.copy_(values[name])

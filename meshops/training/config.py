@@ -37,7 +37,8 @@ class TrainConfig:
 
     Attributes:
         steps: Optimiser steps.
-        batch_size: Samples (of different cases) per step.
+        batch_size: Samples (of different cases) per step, of each process where there are several.
+        node_budget: Fewer samples in a step where a process would have more nodes than this; 0: off.
         optimizer: adamw or lion.
         lr: Peak learning rate.
         weight_decay: Decoupled weight decay.
@@ -54,12 +55,15 @@ class TrainConfig:
         validation: Number of training cases held out to choose the best checkpoint; 0: the last one is kept.
         val_every: Steps between validations and checkpoints; default a tenth of the run.
         accelerator: cpu, gpu or auto.
-        devices: Number of devices.
+        devices: Number of processes, one per GPU, that torchrun starts on a machine.
+        strategy: How several processes train: ddp (each holds all weights), fsdp (weights, gradients and the state of
+            the optimiser are spread over them); auto: ddp.
         threads: CPU threads of torch; 0: its default.
     """
 
     steps: int = 1000
     batch_size: int = 2
+    node_budget: int = 0
     optimizer: Literal["adamw", "lion"] = "adamw"
     lr: float = 2e-3
     weight_decay: float = 0.05
@@ -76,6 +80,7 @@ class TrainConfig:
     val_every: int | None = None
     accelerator: str = "auto"
     devices: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -83,7 +88,14 @@ class TrainConfig:
         check_counts(
             1, "train.", steps=self.steps, batch_size=self.batch_size, devices=self.devices, val_every=self.val_every
         )
-        check_counts(0, "train.", validation=self.validation, threads=self.threads, seed=self.seed)
+        check_counts(
+            0,
+            "train.",
+            validation=self.validation,
+            threads=self.threads,
+            seed=self.seed,
+            node_budget=self.node_budget,
+        )
         check_amounts("train.", weight_decay=self.weight_decay, clip=self.clip)
         if not 0 < self.lr < float("inf"):
             raise InputError(f"train.lr must be positive, got {self.lr}")
@@ -105,6 +117,7 @@ CHOICES = {
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "not_finite": ("stop", "skip"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "strategy": ("auto", "ddp", "fsdp"),
 }
 
 

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import os
+import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from meshops import ranks
 from meshops.errors import CheckpointError, InputError, first_line
 from meshops.io import no_room, replacing
-from meshops.tasks.base import B, S, Task
+from meshops.tasks.base import B, S, Samples, Task
 from meshops.tensor_files import load_tensors
-from meshops.training.callbacks import AveragedWeights, LogLines, RandomState, StepProgress, StopOnSignal
+from meshops.training.agree import SameWeights
+from meshops.training.callbacks import (
+    AveragedWeights,
+    LogLines,
+    RandomState,
+    StepProgress,
+    StopOnSignal,
+    take_buffers,
+)
 from meshops.training.config import TrainConfig
 from meshops.training.guards import NotFinite
 from meshops.training.module import TaskModule
-from meshops.training.stream import DrawStream
+from meshops.training.stream import DrawStream, mix
 
 
 class WholeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]
@@ -71,11 +85,20 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         InputError: The weights became infinite or NaN.
         Stopped: Ctrl-C or SIGTERM; the step that ran was finished and ``checkpoints/last.ckpt`` written.
     """
+    if config.node_budget and type(samples).size is Samples.size:
+        raise InputError(
+            "train.node_budget counts the nodes of meshes, which this kind of samples has not; set train.batch_size"
+        )
     every = min(config.val_every or max(1, config.steps // 10), config.steps)
     validation = len(samples.held_out) > 0
-    module, average = TaskModule(task, samples, config), AveragedWeights(config.ema)
+    learnt = (
+        deepcopy(task) if config.strategy == "fsdp" else task
+    )  # weights that are spread cannot be made whole in place
+    module, average = TaskModule(learnt, samples, config), AveragedWeights(config.ema)
+    if learnt is not task:
+        module.judged_by, average.judged = task.judge, task
     path = folder / "checkpoints" / "last.ckpt"
-    stop, guard = StopOnSignal(path), NotFinite(config.not_finite, folder)
+    stop, guard = StopOnSignal(path, every if validation else 0), NotFinite(config.not_finite, folder)
     best = ModelCheckpoint(
         path.parent,
         filename="best",
@@ -84,13 +107,18 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
-    last = ModelCheckpoint(path.parent, filename="last", every_n_train_steps=every, enable_version_counter=False)
+    last = ModelCheckpoint(  # after a validation and what it says of the best, so that a resumed run knows of it
+        path.parent,
+        filename="last",
+        every_n_train_steps=None if validation else every,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
     _quiet_lightning()
     trainer = pl.Trainer(
         max_steps=config.steps,
         max_epochs=-1,
         accelerator=config.accelerator,
-        devices=config.devices,
         precision=config.precision,
         gradient_clip_val=config.clip or None,
         callbacks=[
@@ -102,8 +130,9 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
             guard,
             best,
             last,
+            *([SameWeights(every)] if ranks.count() > 1 and learnt is task else []),
         ],
-        plugins=[WholeCheckpoints()],
+        **processes(config),
         logger=_loggers(folder),
         val_check_interval=every if validation else None,
         check_val_every_n_epoch=None if validation else 1,
@@ -111,6 +140,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         log_every_n_steps=10,
         enable_progress_bar=False,
         enable_model_summary=False,
+        use_distributed_sampler=False,
     )
     stream = DrawStream(
         task,
@@ -121,22 +151,52 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         first_step=lambda: int(trainer.global_step),
         rank=trainer.global_rank,
         world_size=trainer.world_size,
+        node_budget=config.node_budget,
     )
-    module.numbers_of = lambda step: [draw.number for draw in stream.draws(step)]
-    numbers: Any = range(len(samples.held_out))
+    module.numbers_of = lambda step: [draw.number for draw in stream.whole(step)]
+    numbers: Any = range(-(-len(samples.held_out) // ranks.count()))
     cases = DataLoader(numbers, batch_size=None) if validation else None
     begun = path if resume and path.is_file() else None
+    _draw_apart(config.seed)
     with threads(config.threads), deterministic(config.deterministic), stop.listening():
         trainer.fit(module, DataLoader(stream, batch_size=None), cases, ckpt_path=begun, weights_only=True)
     if guard.skipped:
         console.print(f"note: {guard.skipped} of {config.steps} steps were skipped, their loss or gradients not finite")
-    average.copy_to(module)
+    if learnt is not task:
+        task.to(module.device)
+        take_buffers(task, learnt)
+    average.copy_to(task)
     if validation and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         average.load_state_dict(state["callbacks"]["AveragedWeights"])
-        average.copy_to(module)
+        average.copy_to(task)
     if not all(bool(p.isfinite().all()) for p in task.parameters()):
         raise InputError("the learnt weights are not finite: lower train.lr and start anew")
+
+
+def processes(config: TrainConfig) -> dict[str, Any]:
+    """How Lightning is to use the processes that ``torchrun`` started, as arguments of its trainer."""
+    if ranks.count() == 1:
+        return {"devices": 1, "plugins": [WholeCheckpoints()]}
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.count()))
+    strategy: Any = DDPStrategy(find_unused_parameters=True)
+    if config.strategy == "fsdp":
+        strategy = ModelParallelStrategy(ranks.count(), 1, save_distributed_checkpoint=False)
+    return {
+        "devices": here,
+        "num_nodes": ranks.count() // here,
+        "strategy": strategy,
+        "plugins": [WholeCheckpoints(), TorchElasticEnvironment()],
+    }
+
+
+def _draw_apart(seed: int) -> None:
+    """Noise and dropout of a rank are its own; those of the first are those of a run in one process."""
+    if ranks.rank() and ranks.count() > 1:
+        own = mix(seed, 3, ranks.rank())
+        torch.manual_seed(own)
+        np.random.seed(own % 2**32)
+        random.seed(own)
 
 
 @contextmanager

@@ -4,19 +4,22 @@ config.yaml   settings            checkpoints/last.ckpt   where a stopped run co
 model.ckpt    the surrogate       log.jsonl               a line every few steps
 metrics.json  its errors          run.lock                held while the run goes on
 errors.html   the same as a page
+
+Of several processes of a run the first alone writes there.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import yaml
 
+from meshops import ranks
 from meshops.errors import CheckpointError, InputError, listing
 from meshops.io import plain, write_text
 from meshops.plain_yaml import load_yaml
@@ -40,30 +43,38 @@ def open_folder(config: RunConfig, *, resume: bool = False, overwrite: bool = Fa
         CheckpointError: There is nothing to resume, or its settings are damaged.
     """
     folder = Path(config.out)
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(_lock(folder))
+
+        ranks.by_first(hold)
+        try:
+            if resume:
+                check_same(folder, config)
+            else:
+                ranks.by_first(lambda: _start(folder, config, overwrite))
+            yield folder
+        except InputError:
+            if ranks.is_first():
+                _sweep(folder)
+            raise
+
+
+def _lock(folder: Path) -> IO[str]:
+    """The file that is locked as long as the run goes on."""
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         lock = (folder / "run.lock").open("a")
     except OSError as error:
         raise InputError(f"{folder}: cannot write the run there ({error.strerror}); choose another --out") from None
-    with lock:
-        if is_first_rank():
-            _hold(lock.fileno(), folder)
-            _remove_partial(folder)
-        try:
-            if resume:
-                check_same(folder, config)
-            elif is_first_rank():
-                _start(folder, config, overwrite)
-            yield folder
-        except InputError:
-            if is_first_rank():
-                _sweep(folder)
-            raise
-
-
-def is_first_rank() -> bool:
-    """Whether this process writes: of several that ``torchrun`` started, only the first does."""
-    return os.environ.get("RANK", "0") == "0"
+    try:
+        _hold(lock.fileno(), folder)
+    except InputError:
+        lock.close()
+        raise
+    _remove_partial(folder)
+    return lock
 
 
 def _hold(handle: int, folder: Path) -> None:

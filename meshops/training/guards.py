@@ -10,8 +10,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from meshops import ranks
 from meshops.errors import InputError, listing
 from meshops.io import replacing
+from meshops.training.callbacks import local
 
 OnNotFinite = Literal["stop", "skip"]
 CHECK_EVERY = 20  # steps between looks on a GPU where a run would stop; each look waits for the device
@@ -24,7 +26,7 @@ class NotFinite(Callback):  # type: ignore[misc]
     """Looks at loss and gradients of every step.
 
     A step that is skipped changes no weight: its gradients are removed before the optimiser sees them, while schedule
-    and stream of batches go on.
+    and stream of batches go on. All processes of a run decide alike; one whose loss is not finite saves its batch.
 
     Args:
         wanted: ``"stop"`` or ``"skip"``.
@@ -50,9 +52,11 @@ class NotFinite(Callback):  # type: ignore[misc]
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
         """The loss."""
-        if self._looked(trainer, loss) and not bool(torch.isfinite(loss)):
-            self._bad = f"the loss is {float(loss.detach())}"
-            self._decide(trainer, module)
+        if self._looked(trainer, loss):
+            own = not bool(torch.isfinite(loss))
+            if ranks.any_of(own):
+                self._bad = f"the loss is {float(loss.detach())}" if own else "another process has a loss not finite"
+                self._decide(trainer, module, own)
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
         """The gradients; in 16-mixed the scaler of the loss looks at them and skips by itself."""
@@ -61,11 +65,12 @@ class NotFinite(Callback):  # type: ignore[misc]
         if scaled and trainer.global_step % CHECK_EVERY == 0:
             self._check_scale(trainer, module)
         if not self._bad and grads and not scaled and self._looked(trainer, grads[0]):
-            if all(bool(norm.isfinite()) for norm in torch._foreach_norm(grads)):
+            finite = all(bool(norm.isfinite()) for norm in torch._foreach_norm([local(grad) for grad in grads]))
+            if not ranks.any_of(not finite):
                 self._in_a_row = 0
             else:
                 self._bad = "gradients are not finite"
-                self._decide(trainer, module)
+                self._decide(trainer, module, ranks.is_first())
         if self._bad and not scaled:
             for p in module.parameters():
                 p.grad = None
@@ -86,12 +91,13 @@ class NotFinite(Callback):  # type: ignore[misc]
     def _looked(self, trainer: Trainer, value: Tensor) -> bool:
         return self.wanted == "skip" or value.device.type == "cpu" or trainer.global_step % CHECK_EVERY == 0
 
-    def _decide(self, trainer: Trainer, module: Any) -> None:
+    def _decide(self, trainer: Trainer, module: Any, save: bool) -> None:
         step = int(trainer.global_step)
         names = case_names(module.samples, module.numbers_of(step))
         told = f"{self._bad} at step {step} ({names})"
         if self.wanted == "stop":
-            self._save(step, names)
+            if save:
+                self._save(step, names)
             raise InputError(
                 f"{told}: lower train.lr, look for bad values with 'meshops data check', or skip such steps with "
                 f"--train.not_finite skip; the batch is in {self.folder / BATCH}"
@@ -100,7 +106,8 @@ class NotFinite(Callback):  # type: ignore[misc]
         self._in_a_row += 1
         most = max(IN_A_ROW, int(SHARE * trainer.max_steps))
         if self._in_a_row > IN_A_ROW or self.skipped > most:
-            self._save(step, names)
+            if save:
+                self._save(step, names)
             raise InputError(
                 f"{told}: this is the {self.skipped}th step that would be skipped, {self._in_a_row} in a row; at most "
                 f"{most} and {IN_A_ROW} are; lower train.lr or look for bad values with 'meshops data check'; the "

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
+from meshops import ranks
 from meshops.nn.optim import make_optimizer, parameter_groups, schedule
 from meshops.tasks.base import B, S, Task
 from meshops.training.config import TrainConfig
@@ -29,21 +31,37 @@ class TaskModule(LightningModule):  # type: ignore[misc]
         self.task = task
         self.samples = samples
         self.config = config
+        self.judged_by: Callable[[Any, Any], dict[str, float]] = task.judge  # of another task where weights are spread
+        self._found: dict[int, dict[str, float]] = {}
         self.numbers_of: Callable[[int], Sequence[int]] = lambda step: ()  # samples of a step, set with the stream
+
+    def configure_model(self) -> None:
+        """Spread the weights over the processes where that is wanted (FSDP2), as one group."""
+        if self.config.strategy == "fsdp" and ranks.count() > 1 and not isinstance(self.task, FSDPModule):
+            fully_shard(self.task, mesh=self.device_mesh["data_parallel"])
+            register_fsdp_forward_method(self.task, "loss")
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        parts = self.task.loss(batch)
+        with ranks.averaging():
+            parts = self.task.loss(batch)
         loss = parts["loss"]
-        self.log_dict({f"train/{key}": value.detach() for key, value in parts.items()}, batch_size=1)
+        self.log_dict({f"train/{key}": value for key, value in ranks.means_of(parts).items()}, batch_size=1)
         return loss
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
-        """Errors of one whole case, averaged by Lightning over the cases where they are defined."""
-        errors = self.task.judge(self.samples, self.samples.held_out[int(batch)])
-        for key, value in errors.items():
-            known = math.isfinite(value)
-            self.log(f"val/{key}", value if known else 0.0, batch_size=int(known), sync_dist=True)
+        """Errors of one whole case; every rank has its own, and may have one less than others."""
+        number = int(batch) * ranks.count() + ranks.rank()
+        if number < len(self.samples.held_out):
+            self._found[number] = self.judged_by(self.samples, self.samples.held_out[number])
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over the cases of all ranks where they are defined."""
+        found = {number: errors for there in ranks.gathered(self._found) for number, errors in there.items()}
+        self._found = {}
+        for key in dict.fromkeys(key for errors in found.values() for key in errors):
+            known = [value for _, errors in sorted(found.items()) if math.isfinite(value := errors.get(key, math.nan))]
+            self.log(f"val/{key}", sum(known) / len(known) if known else math.nan)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser and learning rate by step; normalisation layers, biases and vectors are not decayed."""

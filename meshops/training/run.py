@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from meshops import ranks
 from meshops.datasets import open_data
 from meshops.errors import InputError
 from meshops.io import no_room, read_json
@@ -22,7 +23,7 @@ from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.report import Report
 from meshops.training.config import DataConfig, RunConfig, TrainConfig, setting
-from meshops.training.folder import is_first_rank, open_folder
+from meshops.training.folder import open_folder
 from meshops.trust import Novelty
 
 SHOWN = 8  # names of test cases on the screen
@@ -54,6 +55,9 @@ def train(
 ) -> RunResult:
     """Train a surrogate, write it, judge it on the test cases, write the errors.
 
+    Processes that ``torchrun`` started are one run: they share out the batches and the cases it is judged on, have to
+    see the same data, and the first one writes.
+
     Args:
         config: Settings.
         data: Training cases: a data set, or a list of PyG ``Data``; None: those the settings name.
@@ -66,8 +70,13 @@ def train(
         InputError: A setting, a file or a folder cannot be used.
         Stopped: Ctrl-C or SIGTERM; the run can be resumed.
     """
-    screen = console or Console(quiet=True)
-    with open_folder(config, resume=resume, overwrite=overwrite) as folder, no_room(folder):
+    screen = console if console is not None and ranks.is_first() else Console(quiet=True)
+    _check_started(config.train)
+    with (
+        ranks.joined(),
+        open_folder(config, resume=resume, overwrite=overwrite) as folder,
+        no_room(folder),
+    ):
         if resume and (done := _finished(folder)) is not None:
             screen.print(f"{folder}: the run is finished already; nothing to resume")
             return done
@@ -78,26 +87,26 @@ def train(
         begun = load(str(start)).task if start else None
         context = Context(config.train.validation, begun, screen, folder, device, reuse=resume)
         kind = get_task(config.kind)
-        samples = kind.samples(cases, config.task, context)
+        samples = _samples(kind, cases, config, context)
         task = _task(kind, config, samples, screen)
         clock.tick("prepare")
-        from meshops.training.fit import fit  # Lightning takes seconds to import
+        from meshops.training.agree import agree  # Lightning takes seconds to import
+        from meshops.training.fit import fit
 
+        agree(task, samples, config)
         fit(task, samples, config.train, folder, resume=resume, console=screen)
         clock.tick("train")
         surrogate = _finish(task, samples, config, context, clock)
-        if is_first_rank():
-            surrogate.save(folder / "model.ckpt")
+        ranks.by_first(lambda: surrogate.save(folder / "model.ckpt"))
         if test is None and data is None and config.data.test:
             test = _cases(config.data, config.data.test)
         report = Report(surrogate.kind, "not judged: no test cases", {})
         if test is not None:
             screen.print(f"test: {len(test)} held-out cases{_named(test)}")
-            report = surrogate.evaluate(test, training=cases, context=replace(context, reuse=False))
+            report = surrogate.evaluate(test, training=cases, context=_judging(context))
             clock.tick("test")
         report.seconds = clock.seconds
-        if is_first_rank():
-            _write(surrogate, report, folder, screen)
+        ranks.by_first(lambda: _write(surrogate, report, folder, screen))
         return RunResult(folder, surrogate, report)
 
 
@@ -127,12 +136,44 @@ def device_of(config: TrainConfig) -> torch.device:
             f"train.accelerator '{config.accelerator}': this machine has no such device that PyTorch can use; "
             "use cpu or auto"
         )
+    if gpu and ranks.count() > 1:
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cuda" if gpu else "cpu")
 
 
 def count_weights(model: nn.Module) -> int:
     """Learnable numbers of a model."""
     return sum(p.numel() for p in model.parameters())
+
+
+def _judging(context: Context) -> Context:
+    """Nothing is read again; the first process alone draws."""
+    return replace(context, reuse=False, folder=context.folder if ranks.is_first() else None)
+
+
+def _check_started(config: TrainConfig) -> None:
+    """Refuse a number of processes, or a way to share a model, that was not started."""
+    if ranks.started() == 1 and config.devices > 1:
+        raise InputError(
+            f"train.devices {config.devices} takes that many processes: start them with torchrun --nproc-per-node "
+            f"{config.devices} -m meshops train RUN.yaml"
+        )
+    if ranks.started() == 1 and config.strategy != "auto":
+        raise InputError(
+            f"train.strategy '{config.strategy}' is for several processes: start them with torchrun --nproc-per-node N "
+            "-m meshops train RUN.yaml, or leave it at auto"
+        )
+
+
+def _samples(kind: type[Task], cases: CaseSource, config: RunConfig, context: Context) -> Samples:  # type: ignore[type-arg]
+    """Samples, made by all ranks at once; in turn where they are kept in files that the others then find."""
+    kept = getattr(cases, "keeps", None) is not None or config.kind == "generate"
+    if not kept or ranks.count() == 1:
+        made: Samples = ranks.by_all(lambda: kind.samples(cases, config.task, context))
+        return made
+    later = context if ranks.is_first() else replace(context, reuse=True)
+    made = ranks.in_turn(lambda: kind.samples(cases, config.task, later))
+    return made
 
 
 def _cases(config: DataConfig, split: str) -> CaseSource:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from meshops import ranks
 from meshops.errors import InputError
 from meshops.training.config import RunConfig, setting
 from meshops.training.run import RunResult, train
 
 
+@ranks.joined()
 def train_stages(
     stages: Sequence[tuple[str, RunConfig]],
     *,
@@ -40,7 +42,7 @@ def train_stages(
     Raises:
         InputError: No such stage, nothing left to do, or the stage before has not been run.
     """
-    screen = console or Console(quiet=True)
+    screen = console if console is not None and ranks.is_first() else Console(quiet=True)
     names = [name for name, _ in stages]
     numbers = [str(number + 1) for number in range(len(names))]
     if stage not in ("all", *names, *numbers):

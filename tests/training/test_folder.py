@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import yaml
 from torch_geometric.data import Data
 
 import meshops
-from meshops.errors import CheckpointError, InputError
+from meshops.errors import CheckpointError, InputError, Stopped
 from meshops.tasks import FieldsTask, Report
 from meshops.training import RunConfig, TrainConfig, train
 from meshops.training.folder import FREE, open_folder
+from meshops.training.module import TaskModule
 from meshops.training.run import RunResult
 
 
@@ -262,3 +265,30 @@ def same(first: Path, second: Path) -> bool:
     a, b = (torch.load(folder / "model.ckpt", weights_only=True)["weights"] for folder in (first, second))
     assert (first / "log.jsonl").read_text() == (second / "log.jsonl").read_text()
     return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("step", [6, 7])
+def test_a_resumed_run_knows_the_best_validation(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best is that of the sixth step, after which, or after the next, a signal comes."""
+    settings = {"steps": 8, "validation": 1, "lr": 0.5, "seed": 6}
+    whole = run(config(tmp_path / "whole", **settings))
+    errors = {line["step"]: line["val/error"] for line in lines(tmp_path / "whole") if "val/error" in line}
+    assert min(errors, key=errors.__getitem__) == 6
+    original = TaskModule.training_step
+
+    def told(self: TaskModule, batch: Any, number: int) -> torch.Tensor:
+        if self.global_step == step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, number)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=f"stopped after step {step};"):
+        patch.setattr(TaskModule, "training_step", told)
+        run(config(tmp_path / "half", **settings))
+    assert signal.getsignal(signal.SIGTERM) is handler
+    resumed = run(config(tmp_path / "half", **settings), resume=True)
+    assert same(tmp_path / "whole", tmp_path / "half") and resumed.report.mean == whole.report.mean
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

@@ -79,3 +79,47 @@ def test_whole_cases_are_whole() -> None:
     first = batch(made, 0).to_data_list()
     assert [len(graph.pos) for graph in first] == [40, 40]
     assert torch.equal(first[0].pos, data.graphs[made.draws(0)[0].number].pos)
+
+
+def sized(*nodes: int) -> FieldsSamples:
+    """Whole cases with so many nodes, each told by its first feature."""
+    graphs = [
+        MeshGraph(pos=torch.rand(n, 3), x=torch.full((n, 1), float(i)), y=torch.rand(n, 1)) for i, n in enumerate(nodes)
+    ]
+    spec = FieldsSpec(fields=("y",), sizes=(1,), units=("",), dim=3, inputs=("i",))
+    return FieldsSamples(
+        spec=spec, graphs=graphs, held_out=(), offers=frozenset({"points"}), names=tuple(map(str, range(len(nodes))))
+    )
+
+
+def test_ranks_have_about_as_many_nodes() -> None:
+    """Against all ways to share out a batch: never more than a third above the best (Graham 1969), nobody without."""
+    data = sized(90, 10, 20, 40, 30, 70, 15, 25, 60, 12)
+    single = stream(data, batch_size=6, steps=5)
+    parts = [stream(data, batch_size=3, steps=5, rank=r, world_size=2) for r in range(2)]
+    for step in range(5):
+        drawn = [part.draws(step) for part in parts]
+        assert all(drawn) and sorted(drawn[0] + drawn[1]) == sorted(single.draws(step))
+        sizes = [data.size(draw.number) for draw in single.draws(step)]
+        ways = [sum(n for i, n in enumerate(sizes) if way >> i & 1) for way in range(2**6)]
+        best = min(max(load, sum(sizes) - load) for load in ways)
+        assert max(sum(data.size(draw.number) for draw in own) for own in drawn) <= 4 / 3 * best
+
+
+def test_a_budget_of_nodes_makes_batches_smaller() -> None:
+    """Every case in its turn; no rank above the budget but with one case that is alone; any step can be asked for."""
+    data = sized(90, 10, 20, 40, 30, 70, 15, 25, 60, 12)
+    parts = [stream(data, batch_size=4, steps=40, rank=r, world_size=2, node_budget=80) for r in range(2)]
+    loads, seen = [], []
+    for step in range(20):
+        drawn = [part.draws(step) for part in parts]
+        seen += [draw.number for draw in parts[0].whole(step)]
+        assert all(1 <= len(own) for own in drawn) and sum(map(len, drawn)) <= 8
+        for own in drawn:
+            load = sum(data.size(draw.number) for draw in own)
+            assert load <= 80 or [data.size(draw.number) for draw in own] == [90]
+            loads.append(load)
+    assert all(sorted(seen[i : i + 10]) == list(range(10)) for i in range(0, len(seen) - 9, 10))
+    assert sum(loads) / len(loads) > 40
+    later = stream(data, batch_size=4, steps=40, rank=1, world_size=2, node_budget=80)
+    assert later.draws(17) == parts[1].draws(17) and later.draws(3) == parts[1].draws(3)
