@@ -214,10 +214,8 @@ def opened_origin(origin: Origin, split: str = "all") -> CaseDataset:
     """
     from meshops.datasets.detection import open_data
 
-    once = {
-        key: False for key in ("check", "cache") if key in options_of(origin.name)
-    }  # no case is read but to be stored
-    data = open_data(origin.name, root=origin.root, split=split, **{**once, **dict(origin.options)})
+    once = {key: False for key in ("check", "cache") if key in options_of(origin.name)}  # read but to be stored
+    data = open_data(origin.name, root=origin.root, split=split, **(once | dict(origin.options)))
     if not isinstance(data, CaseDataset):
         raise InputError(f"{origin.root}: a store holds finished cases, and {type(data).__name__} are trajectories")
     return data

@@ -76,7 +76,8 @@ def fit(
     cases = as_cases(data)
     split = _split(cases, config)
     settings: dict[str, Plain] = {**asdict(config), "cases": list(cases.cases)}
-    settings.pop("out")
+    for free in ("out", "store"):
+        settings.pop(free)
     with fit_folder(Path(config.out), settings, resume=resume, overwrite=overwrite) as folder:
         start = time.perf_counter()
         result = _fit(cases, config, split, folder, screen, dict(about or {}), notes)

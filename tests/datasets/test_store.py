@@ -283,6 +283,7 @@ def test_a_dask_cluster_writes_the_same_store(runs: Path, stored: Path, tmp_path
     )
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
         outcomes = list(build(tmp_path / "store", Origin(str(runs), "ahmed_ml"), jobs=2))
+        assert any("write_case" in name for name in cluster.scheduler.task_prefixes)
     assert sorted(o.number for o in outcomes) == [0, 1, 2, 3] and {o.state for o in outcomes} == {"written"}
     one, other = StoredCases(tmp_path / "store", "all"), StoredCases(stored, "all")
     assert one.cases == other.cases and all(equal(a, b) for a, b in zip(one, other, strict=True))
