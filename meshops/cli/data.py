@@ -77,7 +77,7 @@ def _prepare(args: Any) -> int:
         raise InputError("prepare needs --out, the folder of the store")
     check_counts(1, "--", jobs=args.jobs)
     options = key_values(args.option)
-    origin = Origin(args.root, args.name or detect(args.root), tuple(sorted(options.items())))
+    origin = Origin.of(args.root, args.name or detect(args.root), options)
     count = len(opened_origin(origin))  # refuses what cannot be stored before anything is made
     screen, out = console(), output_folder(args.out)
     only = None if args.cases is None else _case_names(args.cases)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from meshops.data.folder_lock import writing
 from meshops.data.graph_store import opened, write_graph, zarr_module
 from meshops.data.mesh_graph import check_graph
 from meshops.data.shape import mesh_digest, topology
 from meshops.datasets.base import CaseDataset, unreadable
 from meshops.datasets.registry import options as options_of
 from meshops.datasets.store import BEGUN, INDEX, VERSION, case_path, read_index
-from meshops.datasets.store_lock import writing
 from meshops.errors import InputError, warn
 from meshops.io import FULL, no_room, write_json
 
@@ -29,12 +29,17 @@ class Origin(NamedTuple):
     Attributes:
         root: Folder or study file; None: shipped.
         name: Of the data set.
-        options: Of the data set, as pairs.
+        options: Of the data set, as JSON.
     """
 
     root: str | None
     name: str
-    options: tuple[tuple[str, Any], ...] = ()
+    options: str = "{}"
+
+    @classmethod
+    def of(cls, root: str | None, name: str, options: Mapping[str, Any]) -> Origin:
+        """With options as plain values."""
+        return cls(root, name, json.dumps(dict(options), sort_keys=True))
 
 
 class Outcome(NamedTuple):
@@ -199,7 +204,7 @@ def known_origin(root: Path) -> Origin | None:
     for name in (BEGUN, INDEX):
         try:
             where, dataset, options = json.loads((root / name).read_text(encoding="utf-8"))["origin"]
-            return Origin(where, str(dataset), tuple((str(k), v) for k, v in options))
+            return Origin.of(where, str(dataset), dict(options))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None
@@ -215,7 +220,7 @@ def opened_origin(origin: Origin, split: str = "all") -> CaseDataset:
     from meshops.datasets.detection import open_data
 
     once = {key: False for key in ("check", "cache") if key in options_of(origin.name)}  # read but to be stored
-    data = open_data(origin.name, root=origin.root, split=split, **(once | dict(origin.options)))
+    data = open_data(origin.name, root=origin.root, split=split, **(once | json.loads(origin.options)))
     if not isinstance(data, CaseDataset):
         raise InputError(f"{origin.root}: a store holds finished cases, and {type(data).__name__} are trajectories")
     return data
@@ -268,5 +273,4 @@ def _begun(out: Path, origin: Origin, wanted: Sequence[str]) -> tuple[list[str],
 
 def plain(origin: Origin) -> list[Any]:
     """An origin as JSON has it."""
-    made: list[Any] = json.loads(json.dumps([origin.root, origin.name, [list(pair) for pair in origin.options]]))
-    return made
+    return [origin.root, origin.name, [list(pair) for pair in json.loads(origin.options).items()]]

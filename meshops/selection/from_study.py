@@ -75,8 +75,8 @@ def stored_cases(study: Study, config: FitConfig, console: Console) -> CaseDatas
         return None
     if isinstance(cases, StoredCases):
         return cases
-    told = json.dumps({key: value for key, value in asdict(study).items() if key != "guesses"}, default=str)
-    origin = Origin(str(study.root), "study", (("is", told),))
+    told = json.loads(json.dumps({k: v for k, v in asdict(study).items() if k != "guesses"}, default=str))
+    origin = Origin.of(str(study.root), "study", told)
     root = place_of(config.store, Path(config.out), origin, study.root.resolve().name)
     settings = FieldsSettings(geometry=config.geometry, shape=True, fields=config.fields)
     if not wanted(cases, settings, config.store, root, console):

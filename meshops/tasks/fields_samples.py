@@ -21,7 +21,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
-from meshops.tasks.prepared import PreparedGraphs, case_flow, kept_case, prepare_case, table_of
+from meshops.tasks.prepared import PreparedGraphs, case_flow, kept_case, prepare_case, prepare_lacking, table_of
 
 T = TypeVar("T")
 
@@ -139,11 +139,11 @@ def _kept_samples(
     cases: CaseDataset, spec: FieldsSpec, kept: int, reference: MeshGraph | None, decided: str, context: Context
 ) -> FieldsSamples:
     """Samples of cases that keep what is computed of them: what lacks is computed, then all is read as it is needed."""
-    states = [prepare_case(cases, i, spec) for i in context.track(len(cases), "preparing the cases")]
+    there = prepare_lacking(cases, spec, context.track(len(cases), "preparing the cases"))
     graphs = PreparedGraphs(cases, spec, range(len(cases)))
     solid = spec.domain == "surface"
     sizes = table_of(graphs, "resolution") if solid else None
-    said = f"{states.count('kept')} of {len(states)} prepared cases were there already"
+    said = f"{there} of {len(cases)} prepared cases were there already"
     return FieldsSamples(
         spec=spec,
         graphs=graphs[:kept],

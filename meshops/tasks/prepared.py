@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,8 @@ from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import frame_of
 from meshops.aero.frame import Frame
-from meshops.aero.prepare import prepare, surface_of, with_body
+from meshops.aero.prepare import placed, prepare, surface_of, with_body
+from meshops.data.folder_lock import writing
 from meshops.data.graph_store import opened, read_graph, read_rows, write_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Statistics
@@ -80,12 +82,16 @@ class PreparedGraphs(Sequence[MeshGraph]):
         cases: With a folder in ``keeps``.
         spec: What is learnt.
         index: Cases that are meant.
+
+    Attributes:
+        hidden: Columns of the inputs that are not shown (NaN).
     """
 
     def __init__(self, cases: CaseDataset, spec: FieldsSpec, index: Sequence[int]) -> None:
         assert cases.keeps is not None
         self.folder = cases.keeps / features_key(spec)
         self.numbers = tuple(cases.number_of(i) for i in index)
+        self.hidden = slice(0)
         self._told: dict[int, dict[str, Any]] = {}
         self._held = Held()
 
@@ -103,6 +109,7 @@ class PreparedGraphs(Sequence[MeshGraph]):
         number = self.numbers[index]
         if number not in self._held.graphs:
             graph = read_kept(self.folder, number)
+            graph.x[:, self.hidden] = torch.nan
             self._held.put(number, graph)
             return graph
         return self._held.graphs[number]
@@ -129,6 +136,7 @@ class PreparedGraphs(Sequence[MeshGraph]):
             parts.append(slice(0, start + size - n))
         rows = [read_rows(path, NODE_KEYS, part) for part in parts]
         out = MeshGraph(**{key: torch.cat([part[key] for part in rows]) for key in rows[0]})
+        out.x[:, self.hidden] = torch.nan
         group, _ = opened(path)
         for key in CASE_KEYS:
             if key in told["keys"]:
@@ -172,7 +180,7 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     path = case_folder(folder, cases.number_of(index))
     if path.is_dir():
         return "kept"
-    graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
+    graph, flow = placed(with_body(cases[index], spec), spec), case_flow(cases, index, spec)
     made, _ = prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))
     bound = [key for key in BOUND_KEYS if made.get(key) is not None]  # to the order of the nodes
     joint = made.get("in_volume") is not None
@@ -199,6 +207,16 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     more["keys"] = list(kept.to_dict())
     write_graph(path, kept, more)
     return "written"
+
+
+def prepare_lacking(cases: CaseDataset, spec: FieldsSpec, each: Iterable[int]) -> int:
+    """Prepare the cases that are not kept yet, one process at a time; returns how many were."""
+    assert cases.keeps is not None
+    folder = cases.keeps / features_key(spec)
+    lacking = {i for i in range(len(cases)) if not case_folder(folder, cases.number_of(i)).is_dir()}
+    with writing(folder, wait=True) if lacking else nullcontext():
+        states = [prepare_case(cases, i, spec) if i in lacking else "kept" for i in each]
+    return states.count("kept")
 
 
 def shuffled(nodes: int, number: int) -> Tensor:

@@ -103,7 +103,7 @@ def stored(config: RunConfig, folder: Path, *, resume: bool, console: Console) -
         return data
     once: dict[str, object] = {key: False for key in ("check", "cache") if key in options_of(name)}
     cases = open_data(name, root=data.root, split=data.train, **{**once, **data.options})
-    origin = Origin(data.root, name, tuple(sorted(data.options.items())))
+    origin = Origin.of(data.root, name, data.options)
     root = place_of(data.store, folder, origin, Path(data.root).name)
     if not isinstance(cases, CaseDataset) or not wanted(cases, settings, data.store, root, console):
         return data
@@ -137,7 +137,7 @@ def place_of(asked: str, folder: Path, origin: Origin, name: str) -> Path:
     if asked not in (AUTO, OFF):
         return Path(asked)
     root = None if origin.root is None else str(Path(origin.root).resolve())
-    told = json.dumps([root, origin.name, origin.options], default=str)
+    told = json.dumps([root, origin.name, origin.options])
     return folder.parent / "stores" / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 

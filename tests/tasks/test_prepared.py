@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from meshops.datasets.store import StoredCases
 from meshops.datasets.store_build import Origin, build
 from meshops.tasks import FieldsSettings, FieldsTask
 from meshops.tasks import prepared as prepared_module
-from meshops.tasks.base import Draw
+from meshops.tasks.base import Context, Draw
 from meshops.tasks.prepared import PreparedGraphs, case_folder, features_key
 from meshops.training import RunConfig, TrainConfig, train
 from meshops.trust import Novelty
@@ -122,3 +124,32 @@ def test_a_run_from_a_store_is_that_from_the_files_and_is_judged(
 
     one, two, files = run("a", store), run("b", store), run("c", AhmedML(runs, "all"))
     assert all(torch.equal(value, two[name]) and torch.equal(value, files[name]) for name, value in one.items())
+
+
+def test_going_on_from_a_surrogate_streams_too(runs: Path, store: StoredCases) -> None:
+    settings = replace(SETTINGS, mesh_cues=True)
+    start = FieldsTask.fit(torch.nn.Identity(), FieldsTask.samples(AhmedML(runs, "all"), settings), settings)
+    start.cell_size = 9.0  # other cells: features of the mesh itself are hidden
+    kept, fresh = (
+        FieldsTask.samples(data, FieldsSettings(), Context(start=deepcopy(start)))
+        for data in (store, AhmedML(runs, "all"))
+    )
+    assert isinstance(kept.graphs, PreparedGraphs) and "are hidden" in kept.notes()[0] and kept.notes() == fresh.notes()
+    for mine, other in zip(kept.graphs, fresh.graphs, strict=True):
+        assert bool(mine.x.isnan().any()) and torch.equal(mine.x.nan_to_num(-9), other.x.nan_to_num(-9))
+        assert torch.equal(mine.y, other.y)
+    assert np.array_equal(kept.descriptors, fresh.descriptors)  # type: ignore[arg-type]
+
+
+def test_parts_share_what_is_held_and_other_processes_read_their_own(store: StoredCases) -> None:
+    graphs = FieldsTask.samples(store, SETTINGS).graphs
+    assert isinstance(graphs, PreparedGraphs)
+    part = graphs.taken([2, 0])
+    first = part[1]
+    assert graphs[0] is first and part.sizes() == [len(graphs[2].pos), len(first.pos)]
+    assert part.have("y") == [True, True] and part.have("y_use") == [False, False]
+    sent = pickle.loads(pickle.dumps(part))
+    assert len(pickle.dumps(part)) < 100_000 and torch.equal(sent[1].x.nan_to_num(-9), first.x.nan_to_num(-9))
+    tight = FieldsTask.samples(store, SETTINGS).graphs
+    tight._held.most = 1  # type: ignore[attr-defined]
+    assert tight[1] is not tight[1]

@@ -1,4 +1,4 @@
-"""One writer of a store at a time; what a writer that is gone left behind is no obstacle.
+"""One writer of a folder at a time; what a writer that is gone left behind is no obstacle.
 
 The lock is the system's: it ends with the process that held it, however that ended. The file says who holds it.
 """
