@@ -10,8 +10,7 @@ prepared/KEY/...       what models see of each, for one set of features, see mes
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,9 @@ from meshops.data.graph_store import opened, read_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset, GraphCache, Transform
 from meshops.datasets.registry import register_dataset
-from meshops.errors import InputError, MissingDataError, listing
-
-NAME = "Store"
-VERSION = 1
-INDEX = "store.json"
-BEGUN = "begun.json"
-ADVICE = "make one with 'meshops data prepare ROOT --out STORE'"
+from meshops.datasets.store_build import Origin, build
+from meshops.datasets.store_files import INDEX, NAME, case_path, read_index
+from meshops.errors import InputError, listing
 
 
 @register_dataset("store", layout=(INDEX,))
@@ -144,36 +139,8 @@ class StoredCases(CaseDataset):
     def standin(cls, root: str | Path, num: int = 4) -> Path:
         """A store of the first cases of AhmedMini."""
         from meshops.datasets.ahmed.mini import AhmedMini
-        from meshops.datasets.store_build import Origin, build
 
         if not 1 <= num <= len(AhmedMini("all")):
             raise InputError(f"{NAME}.standin: num must be 1..{len(AhmedMini('all'))}, got {num}")
         list(build(Path(root), Origin(None, "ahmed_mini"), limit=num))
         return Path(root)
-
-
-def case_path(root: Path, index: int) -> Path:
-    """Group of a case: by its number, so that names never become paths."""
-    return root / "cases" / f"{index:06d}.zarr"
-
-
-def read_index(root: Path) -> Mapping[str, Any]:
-    """What the cases of a store share.
-
-    Raises:
-        MissingDataError: There is no store, or it is not finished.
-        InputError: It is of another version, or damaged.
-    """
-    path = root / INDEX
-    if not path.is_file():
-        begun = (root / BEGUN).is_file()
-        state = "the store is not finished; run the same 'meshops data prepare' again" if begun else ADVICE
-        raise MissingDataError(f"{NAME}: no {path}: {state}")
-    try:
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = known["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); run the same 'meshops data prepare' again") from None
-    if version != VERSION:
-        raise InputError(f"{path}: version {version} of a store, this meshops reads {VERSION}; prepare it again")
-    return known

@@ -15,7 +15,7 @@ from meshops.data.mesh_graph import check_graph
 from meshops.data.shape import mesh_digest, topology
 from meshops.datasets.base import CaseDataset, unreadable
 from meshops.datasets.registry import options as options_of
-from meshops.datasets.store import BEGUN, INDEX, VERSION, case_path, read_index
+from meshops.datasets.store_files import BEGUN, INDEX, VERSION, case_path, read_index
 from meshops.errors import InputError, warn
 from meshops.io import FULL, no_room, write_json
 

@@ -20,8 +20,8 @@ from meshops.data.graph_store import zarr_module
 from meshops.datasets import detect, open_data
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.registry import options as options_of
-from meshops.datasets.store import INDEX
 from meshops.datasets.store_build import SPLITS, Origin, build, finished
+from meshops.datasets.store_files import INDEX
 from meshops.datasets.subset import CaseSubset
 from meshops.errors import InputError
 from meshops.folders import available_memory

@@ -21,8 +21,9 @@ from meshops.data.graph_store import read_graph, read_rows, write_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.shape import mesh_digest, topology
 from meshops.datasets import AhmedML, create, detect
-from meshops.datasets.store import INDEX, StoredCases, case_path
+from meshops.datasets.store import StoredCases
 from meshops.datasets.store_build import Origin, build, finished, opened_origin
+from meshops.datasets.store_files import INDEX, case_path
 from meshops.datasets.subset import CaseSubset
 from meshops.errors import DataWarning, InputError, MissingDataError
 
