@@ -41,8 +41,6 @@ def run(argv: Sequence[str]) -> int:
     cells, seconds = _cells(args.cells), None if args.time is None else _seconds(args.time)
     host = None if args.memory is None else memory(args.memory)
 
-    import torch
-
     from meshops.folders import available_memory
     from meshops.training.plan import CHIPS, Measured, make_plan, reasons
 
@@ -53,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     known = Measured.of(task, batch=batch, prepare=_prepare_seconds(task))
     more: dict[str, Any] = {"chip": chip, "memory": host, "seconds": seconds, "efficiency": args.efficiency}
     plans = [make_plan(known, cells, gpus=gpus, **more) for gpus in args.gpus]
-    why = reasons(known, chip, any(args.gpus), args.efficiency, torch.get_num_threads())
+    why = reasons(known, chip, any(args.gpus), args.efficiency)
     if args.json:
         print_json({"cells": cells, "memory": host, "plans": [plan.to_dict() for plan in plans], "rests_on": why})
     else:
@@ -73,6 +71,7 @@ def _table(plans: Sequence[Any], cells: int) -> list[str]:
             f"           reading and features {ready} (one host as this), network {_told(plan.network_s)}",
             f"  train    {plan.nodes_a_step:,} nodes a step, checkpointing {'on' if plan.checkpointing else 'off'}, "
             f"{plan.train_gb:.2g} GB a device, {_told(plan.step_s)} a step"
+            + f"; {plan.most_a_step[0]:,} would fit a device, {plan.most_a_step[1]:,} with checkpointing"
             + ("" if plan.steps is None else f", {plan.steps:,} steps in the time"),
             *(f"  does not fit: {line}" for line in plan.trouble),
         ]
@@ -138,7 +137,7 @@ def _task(path: str) -> tuple[Any, int]:
 
 
 def _prepare_seconds(task: Any) -> float | None:
-    """Seconds a node of reading a body and computing its features here; None for others than surfaces of bodies."""
+    """Seconds of the processor to read a node and to compute its features; None for others than surfaces of bodies."""
     if task.spec.domain != "surface":
         return None
     from meshops.data.surface import refine
@@ -150,8 +149,8 @@ def _prepare_seconds(task: Any) -> float | None:
     conditions = dict.fromkeys(task.spec.conditions, 0.0)
     seconds = []
     for _ in range(2):  # the first call compiles
-        start = time.perf_counter()
+        start = time.process_time()
         case = task.open(mesh, refine=False, conditions=conditions)
         task.prepared(case)
-        seconds.append((time.perf_counter() - start) / len(case.graph.pos))
+        seconds.append((time.process_time() - start) / len(case.graph.pos))
     return min(seconds)

@@ -2,7 +2,7 @@
 
 A probe runs random nodes through the model at a size and at twice that size. Memory is counted tensor by tensor
 (:class:`meshops.nn.live_memory.LiveBytes`; on a GPU its allocator says), so that it is the same on any machine; time is
-the faster of two runs on this one.
+that of the processor, the least of three runs on this one, which other programs hardly change.
 """
 
 from __future__ import annotations
@@ -69,13 +69,17 @@ class NodeCost:
 
     Attributes:
         bytes: Of tensors alive at once.
-        seconds: On this machine, with the threads it had.
+        seconds: Of the processors of this machine: with t threads at best a t-th of it passes.
         flops: Floating-point operations of matrix products.
+        made: Bytes of all tensors that are made on the way: what goes through the memory.
+        calls: Operations, however many nodes they work on.
     """
 
     bytes: Law
     seconds: Law
     flops: Law
+    made: Law
+    calls: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -164,32 +168,29 @@ def _cost(task: Any, run: Callable[[Any], object]) -> NodeCost:
     half, whole = (_batch(task, size, count) for count in (1, 2))
     run(half)  # what is made once and kept: compiled code, gradients of weights
     found = [_measured(task, run, batch) for batch in (half, whole)]
-    laws = (Law.through(2 * size, one, two) for one, two in zip(*found, strict=True))
-    return NodeCost(*laws)
+    laws = [Law.through(2 * size, one, two) for one, two in zip(*found, strict=True)]
+    return NodeCost(laws[0], laws[1], laws[2], laws[3], int(found[1][4]))
 
 
-def _measured(task: Any, run: Callable[[Any], object], batch: Any) -> tuple[float, float, float]:
+def _measured(task: Any, run: Callable[[Any], object], batch: Any) -> tuple[float, ...]:
     times = []
-    for _ in range(2):
-        start = time.perf_counter()
+    for _ in range(3):
+        start = time.process_time()
         run(batch)
         if task.device.type == "cuda":
             torch.cuda.synchronize(task.device)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     with FlopCounterMode(display=False) as counter:
         run(batch)
+    with LiveBytes() as live:
+        run(batch)
+    peak = float(live.peak)
     if task.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(task.device)
         before = torch.cuda.memory_allocated(task.device)
         run(batch)
-        return (
-            float(torch.cuda.max_memory_allocated(task.device) - before),
-            min(times),
-            float(counter.get_total_flops()),
-        )
-    with LiveBytes() as live:
-        run(batch)
-    return float(live.peak), min(times), float(counter.get_total_flops())
+        peak = float(torch.cuda.max_memory_allocated(task.device) - before)
+    return peak, min(times), float(counter.get_total_flops()), float(live.made), float(live.calls)
 
 
 def _takes(task: Any) -> set[str]:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from meshops.datasets import detect, open_data
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.registry import options as options_of
@@ -23,6 +25,8 @@ from meshops.tasks.node_cost import CHUNK, SHARE, NodeCost, prediction_cost, tra
 from meshops.training.config import RunConfig
 
 EFFICIENCY = 0.2  # of the published peak: assumed
+LAUNCH = 5e-6  # seconds to start an operation on a GPU: assumed
+TRAFFIC = 3.0  # times that what an operation makes goes through the memory, what it reads included: assumed
 GPU_SHARE = 0.8  # of its memory for tensors
 STATE = 20  # bytes a weight in training: itself, its gradient, two moments, its average
 HOST_BASE, HOST_NODE = 0.6e9, 1000.0  # bytes of a process, and of a node from file to file: measured, docs/scaling.md
@@ -37,19 +41,26 @@ class Chip:
         memory: Bytes.
         peak: Operations a second of matrix products in bfloat16, dense.
         link: Bytes a second to the others.
+        stream: Bytes a second of its memory.
     """
 
     name: str
     memory: float
     peak: float
     link: float
+    stream: float
+
+    def seconds(self, cost: NodeCost, nodes: float, efficiency: float) -> float:
+        """Of a call: starts of operations, then what takes longer, computing or the memory."""
+        work = max(cost.flops.at(nodes) / (efficiency * self.peak), TRAFFIC * cost.made.at(nodes) / self.stream)
+        return LAUNCH * cost.calls + work
 
 
 CHIPS = {
-    "a100": Chip("NVIDIA A100 SXM 80 GB", 80e9, 312e12, 600e9),
-    "h100": Chip("NVIDIA H100 SXM", 80e9, 989e12, 900e9),
-    "h200": Chip("NVIDIA H200 SXM", 141e9, 989e12, 900e9),
-    "l40s": Chip("NVIDIA L40S", 48e9, 362e12, 64e9),
+    "a100": Chip("NVIDIA A100 SXM 80 GB", 80e9, 312e12, 600e9, 2.04e12),
+    "h100": Chip("NVIDIA H100 SXM", 80e9, 989e12, 900e9, 3.35e12),
+    "h200": Chip("NVIDIA H200 SXM", 141e9, 989e12, 900e9, 4.8e12),
+    "l40s": Chip("NVIDIA L40S", 48e9, 362e12, 64e9, 0.864e12),
 }
 """Data sheets of the maker (published)."""
 
@@ -69,6 +80,7 @@ class Measured:
         prepare: Seconds a node of reading and of its features on this machine; None: not measured.
         again: See ``train``.
         host: Bytes a node on the way from file to file.
+        threads: That work side by side on this machine.
     """
 
     weights: int
@@ -81,6 +93,7 @@ class Measured:
     prepare: float | None
     again: NodeCost | None = None
     host: float = HOST_NODE
+    threads: int = 1
 
     @classmethod
     def of(cls, task: FieldsTask, *, batch: int = 1, prepare: float | None = None) -> Measured:
@@ -101,6 +114,7 @@ class Measured:
             train=_of_training(task),
             prepare=prepare,
             again=training_cost(task, checkpoint=True),
+            threads=torch.get_num_threads(),
         )
 
 
@@ -117,6 +131,7 @@ class Plan:
         prepare_s: Reading and features, on one host as fast as this one; None: not measured.
         network_s: Of all passes.
         nodes_a_step: Of a training step, over all devices.
+        most_a_step: Nodes that would fit on each device: as planned, and with checkpointing.
         checkpointing: Activations are computed again.
         train_gb: Memory of each device in training.
         step_s: Of a training step, exchange of gradients included.
@@ -132,6 +147,7 @@ class Plan:
     prepare_s: float | None
     network_s: float
     nodes_a_step: int
+    most_a_step: tuple[int, int]
     checkpointing: bool
     train_gb: float
     step_s: float
@@ -172,42 +188,46 @@ def make_plan(
             f"a plan needs nodes >= 1, gpus >= 0, an efficiency in (0, 1] and a positive time, got {nodes}, {gpus}, "
             f"{efficiency:g}, {seconds}"
         )
-    least, trouble = known.subset or nodes, list[str]()
+    trouble: list[str] = []
     device = GPU_SHARE * chip.memory if gpus else SHARE * memory
-    speed = efficiency * chip.peak
-    fits = known.predict.bytes.most(device)
-    chunk = max(least, min(CHUNK if not gpus else nodes, fits) // least * least)
-    if fits < least:
-        what = f"a subset of {least:,} nodes" if known.subset else f"the whole mesh of {least:,} nodes"
-        cure = "fewer task.nodes" if known.subset else "subsets (task.nodes 16384)"
-        trouble.append(
-            f"too little memory for {what} ({known.predict.bytes.at(least) / 1e9:.3g} GB): train with {cure}"
-        )
+    chunk = _chunk(known, nodes, CHUNK if not gpus else nodes, device, trouble)
     host = HOST_BASE + known.host * nodes
     if host > memory:
         trouble.append(
             f"the host needs {host / 1e9:.0f} GB and has {memory / 1e9:.0f}: take one with more, or cut the mesh into "
             f"{-(-int(host) // int(memory))} parts"
         )
-    each = known.predict.seconds.at(least) / least if not gpus else known.predict.flops.at(least) / least / speed / gpus
+    spent = known.predict.seconds.at(chunk) / known.threads
+    each = chip.seconds(known.predict, chunk, efficiency) / chunk / gpus if gpus else spent / chunk
     ready = None if known.prepare is None else known.prepare * nodes
     passes = known.passes
     if seconds is not None:
         passes = max(1, min(passes, int((seconds - (ready or 0.0)) / (each * nodes))))
-        if (ready or 0.0) + each * nodes > seconds:
-            trouble.append(
-                f"one pass takes {(ready or 0.0) + each * nodes:.0f} s, more than the {seconds:.0f} s asked for"
-            )
+        if (one := (ready or 0.0) + each * nodes) > seconds:
+            trouble.append(f"one pass takes {one:.0f} s, more than the {seconds:.0f} s asked for")
     table = 4.0 * known.features * nodes
     where = "in the memory of the host" if not gpus else (
         "on the device" if table / gpus + known.predict.bytes.at(chunk) < device else
         "in the memory of the host, chunk by chunk to the device")  # fmt: skip
-    return Plan(gpus, chunk, host / 1e9, where, passes, ready, each * nodes * passes,
-                **_training(known, gpus, chip, device, speed, seconds, trouble), trouble=tuple(trouble))  # fmt: skip
+    learnt = _training(known, gpus, chip, device, efficiency, seconds, trouble)
+    network = each * nodes * passes
+    return Plan(gpus, chunk, host / 1e9, where, passes, ready, network, **learnt, trouble=tuple(trouble))
+
+
+def _chunk(known: Measured, nodes: int, most: int, room: float, trouble: list[str]) -> int:
+    """Nodes a device works on at a time: whole subsets, at least one."""
+    least, fits = known.subset or nodes, known.predict.bytes.most(room)
+    if fits < least:
+        what = f"a subset of {least:,} nodes" if known.subset else f"the whole mesh of {least:,} nodes"
+        cure = "fewer task.nodes" if known.subset else "subsets (task.nodes 16384)"
+        trouble.append(
+            f"too little memory for {what} ({known.predict.bytes.at(least) / 1e9:.3g} GB): train with {cure}"
+        )
+    return max(least, min(most, fits) // least * least)
 
 
 def _training(
-    known: Measured, gpus: int, chip: Chip, device: float, speed: float, seconds: float | None, trouble: list[str]
+    known: Measured, gpus: int, chip: Chip, device: float, efficiency: float, seconds: float | None, trouble: list[str]
 ) -> dict[str, Any]:
     """Nodes a step: as the run asks, with activations computed again where they do not fit, else fewer."""
     room = device - STATE * known.weights
@@ -221,27 +241,31 @@ def _training(
             f"training on {each:,} nodes a step does not fit: {fewer:,} nodes do (task.nodes, train.batch_size)"
         )
         each = max(1, fewer)
-    step = cost.seconds.at(each) if not gpus else cost.flops.at(each) / speed
+    step = chip.seconds(cost, each, efficiency) if gpus else cost.seconds.at(each) / known.threads
     if gpus > 1:  # a ring: every gradient is sent twice
         step += 2 * 4 * known.weights * (gpus - 1) / gpus / chip.link
     return {
         "nodes_a_step": each * max(1, gpus), "checkpointing": again,
+        "most_a_step": (cost.bytes.most(max(0.0, room)), (known.again or cost).bytes.most(max(0.0, room))),
         "train_gb": (cost.bytes.at(each) + STATE * known.weights) / 1e9, "step_s": step,
         "steps": None if seconds is None else int(seconds / step),
     }  # fmt: skip
 
 
-def reasons(known: Measured, chip: Chip, gpus: bool, efficiency: float, threads: int) -> list[str]:
+def reasons(known: Measured, chip: Chip, gpus: bool, efficiency: float) -> list[str]:
     """What plans rest on, a sentence each."""
     size = known.predict.bytes.nodes
     per: Mapping[str, NodeCost | None] = {"prediction": known.predict, "training": known.train,
                                           "training, checkpointing": known.again}  # fmt: skip
-    lines = [f"measured here by a probe of {size // 2:,} and {size:,} nodes, {threads} threads:"]
+    lines = [
+        f"measured here by probes of {size // 2:,} and {size:,} nodes (time of the processor, {known.threads} threads):"
+    ]
     for what, cost in per.items():
         if cost is not None:
             lines.append(
                 f"  {what}: {cost.bytes.at(size) / size / 1e3:.2f} kB (growing as n^{cost.bytes.power:.2f}), "
-                f"{1e6 * cost.seconds.at(size) / size:.2f} us and {cost.flops.at(size) / size / 1e6:.2f} MFLOP a node"
+                f"{1e6 * cost.seconds.at(size) / size:.2f} us and {cost.flops.at(size) / size / 1e6:.2f} MFLOP a node, "
+                f"{cost.calls:,} operations that make {cost.made.at(size) / size / 1e3:.1f} kB a node"
             )
     if known.prepare is not None:
         lines.append(f"  reading and features: {1e6 * known.prepare:.1f} us a node, a body of some 10,000 cells")
@@ -252,7 +276,8 @@ def reasons(known: Measured, chip: Chip, gpus: bool, efficiency: float, threads:
         lines.append(
             f"stated, not measured here: {chip.name}, {chip.memory / 1e9:.0f} GB, {chip.link / 1e9:.0f} GB/s between "
             f"them, {chip.peak / 1e12:.0f} TFLOP/s (published), of which {100 * efficiency:g} % are assumed to be "
-            "reached; memory as in single precision"
+            f"reached, {chip.stream / 1e12:.3g} TB/s of its memory (published), {1e6 * LAUNCH:g} us to start an "
+            "operation (assumed); memory as in single precision"
         )
     return lines
 
