@@ -165,7 +165,7 @@ def _too_little(task: Any, nodes: int, law: Law, free: float) -> str:
 
 def _cost(task: Any, run: Callable[[Any], object]) -> NodeCost:
     size = task.spec.nodes or WHOLE
-    half, whole = (_batch(task, size, count) for count in (1, 2))
+    half, whole = (random_batch(task, size, count) for count in (1, 2))
     run(half)  # what is made once and kept: compiled code, gradients of weights
     found = [_measured(task, run, batch) for batch in (half, whole)]
     laws = [Law.through(2 * size, one, two) for one, two in zip(*found, strict=True)]
@@ -197,7 +197,7 @@ def _takes(task: Any) -> set[str]:
     return set(getattr(task.model, "takes", ()))
 
 
-def _batch(task: Any, size: int, count: int) -> Any:
+def random_batch(task: Any, size: int, count: int) -> Any:
     """Random nodes: ``count`` subsets, or one mesh ``count`` times as large for a model of whole meshes."""
     if not {"points", "graph"} & _takes(task):
         raise InputError("plans are made for models of points and graphs; this one takes others")
