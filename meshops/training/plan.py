@@ -190,7 +190,7 @@ def make_plan(
         )
     trouble: list[str] = []
     device = GPU_SHARE * chip.memory if gpus else SHARE * memory
-    chunk = _chunk(known, nodes, CHUNK if not gpus else nodes, device, trouble)
+    chunk = _chunk(known, nodes, -(-nodes // gpus) if gpus else CHUNK, device, trouble)
     host = HOST_BASE + known.host * nodes
     if host > memory:
         trouble.append(

@@ -80,8 +80,8 @@ def test_the_command_prints_plans_and_what_they_rest_on(
     command = ["plan", str(checkpoint), "--cells", "160e6", "--gpus", "0", "1", "8", "64", "--memory", "1TB"]
     assert main(command) == 0
     text = capsys.readouterr().out
-    words_of_it = ["plan for 160,000,000 nodes", "this CPU:", "1 GPU:", "8 GPUs:", "64 GPUs:", "measured here by probes"]
-    for words in (*words_of_it, "stated, not measured here: NVIDIA H100 SXM", "reading and features", "checkpointing"):
+    kinds = ["plan for 160,000,000 nodes", "this CPU:", "1 GPU:", "8 GPUs:", "64 GPUs:", "here by probes"]
+    for words in (*kinds, "stated, not measured here: NVIDIA H100 SXM", "reading and features", "checkpointing"):
         assert words in text, words
     assert main([*command[:6], "--memory", "2GB", "--gpu", "a100", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
