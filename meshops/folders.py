@@ -64,12 +64,47 @@ def writable(folder: str) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
+CGROUP = Path("/sys/fs/cgroup")
+_budget: float | None = None  # bytes this process may take in all
+
+
+def limit_memory(most: float | None) -> None:
+    """Let :func:`available_memory` count as if this process might take no more than so many bytes; None: no limit."""
+    global _budget
+    _budget = most
+
+
 def available_memory() -> float:
-    """Bytes that can be taken without swapping; 4 GB where the system does not say."""
+    """Bytes that can be taken without swapping; 4 GB where the system does not say.
+
+    The least of what is free on the machine, in the control group (containers, Slurm jobs), and of a limit that is set.
+    """
+    found = [_of_lines(Path("/proc/meminfo"), "MemAvailable:"), _of_group()]
+    if _budget is not None:
+        found.append(max(0.0, _budget - (_of_lines(Path("/proc/self/status"), "VmRSS:") or 0.0)))
+    known = [value for value in found if value is not None]
+    return min(known) if known else 4e9
+
+
+def _of_lines(path: Path, key: str) -> float | None:
+    """A number of kB in a file of the system, as bytes."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
+        for line in path.read_text().splitlines():
+            if line.startswith(key):
                 return float(line.split()[1]) * 1024
     except OSError:
         pass
-    return 4e9
+    return None
+
+
+def _of_group() -> float | None:
+    """What the control group leaves free: its cache of files can be given back."""
+    try:
+        most = (CGROUP / "memory.max").read_text().strip()
+        if most == "max":
+            return None
+        told = dict(line.split()[:2] for line in (CGROUP / "memory.stat").read_text().splitlines())
+        used = float((CGROUP / "memory.current").read_text()) - float(told.get("inactive_file", 0))
+        return max(0.0, float(most) - used)
+    except (OSError, ValueError):
+        return None

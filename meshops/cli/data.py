@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from meshops.cli.options import existing_folder, key_values, parser, print_json
@@ -30,6 +31,8 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("root", help="folder of the dataset, or a study.yaml")
     options.add_argument("--out", help="prepare: folder of the store")
     options.add_argument("--jobs", type=int, default=1, help="prepare: processes (default: %(default)s)")
+    text = "prepare: only these cases, more of them another time: names with commas, or a file with one a line"
+    options.add_argument("--cases", metavar="NAMES|FILE", help=text)
     text = "prepare: also compute the features of the training cases for this run file"
     options.add_argument("--run", metavar="RUN.yaml", help=text)
     options.add_argument("--name", help="dataset; default: recognised from the files")
@@ -66,17 +69,19 @@ def _prepare(args: Any) -> int:
     from meshops.checks import check_counts
     from meshops.cli.options import console, output_folder
     from meshops.datasets import detect
-    from meshops.datasets.store import Origin, StoredCases, build, opened_origin
+    from meshops.datasets.store import StoredCases
+    from meshops.datasets.store_build import Origin, build, opened_origin
     from meshops.progress import followed
 
     if args.out is None:
         raise InputError("prepare needs --out, the folder of the store")
     check_counts(1, "--", jobs=args.jobs)
     options = key_values(args.option)
-    origin = Origin(args.root, args.name or detect(args.root), tuple(sorted(options.items())))
+    origin = Origin.of(args.root, args.name or detect(args.root), options)
     count = len(opened_origin(origin))  # refuses what cannot be stored before anything is made
     screen, out = console(), output_folder(args.out)
-    each = build(out, origin, jobs=args.jobs)
+    only = None if args.cases is None else _case_names(args.cases)
+    each = build(out, origin, jobs=args.jobs, only=only)
     outcomes = list(followed(each, "reading the cases", screen, count=count))
     bad = [outcome for outcome in outcomes if outcome.state == "bad"]
     for outcome in bad if not args.json else ():
@@ -102,6 +107,13 @@ def _prepare(args: Any) -> int:
         more = f"; features of {prepared} training cases" if args.run is not None else ""
         sys.stdout.write(f"{out}: {told}{more}\n")
     return 1 if bad else 0
+
+
+def _case_names(text: str) -> list[str]:
+    """Names of cases: of a file with one a line, or with commas."""
+    path = Path(text)
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    return [name.strip() for name in names if name.strip()]
 
 
 def _problems(data: Any) -> Iterator[Any]:

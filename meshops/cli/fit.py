@@ -43,6 +43,8 @@ def run(argv: Sequence[str]) -> int:
         metavar="NAMES",
         help="models that may be tried, with commas (default: those that suit the data); none: no network",
     )
+    text = "off, or a folder: where the cases are kept to be streamed (default: beside --out, where memory is short)"
+    options.add_argument("--store", default="auto", metavar="FOLDER", help=text)
     options.add_argument("--resume", action="store_true", help="go on with the fit in --out")
     options.add_argument("--overwrite", action="store_true", help="remove the fit in --out")
     options.add_argument("--json", action="store_true", help="print the errors as JSON")
@@ -61,6 +63,7 @@ def run(argv: Sequence[str]) -> int:
         test=_test(args.test),
         start=args.start,
         networks=_names(args.networks),
+        store=args.store,
     )
     result = fit_study(study, config, findings=findings, resume=args.resume, overwrite=args.overwrite, console=screen)
     lines = [f"chosen: {result.surrogate.task.made.name}"]

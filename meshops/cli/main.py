@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("meshops.cli.train", "train a surrogate: meshops train RUN.yaml [--key value ...]"),
     "evaluate": ("meshops.cli.evaluate", "errors of a checkpoint of any kind on a dataset"),
     "predict": ("meshops.cli.predict", "fields, forces, pictures and report for new meshes"),
+    "plan": ("meshops.cli.plan", "memory, chunks and time of a mesh of any size, here or on GPUs"),
     "compare": ("meshops.cli.compare", "which of two or more designs is better, how sure that is, and what differs"),
     "compress": ("meshops.cli.compress", "integer weights, bits where they are needed: smaller and faster"),
     "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),

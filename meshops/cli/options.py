@@ -132,3 +132,23 @@ def stems(files: Sequence[str]) -> list[str]:
     if len(set(out)) < len(out):
         raise InputError("two of the files would be written under the same name; predict them into different folders")
     return out
+
+
+UNITS = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+def memory(text: str) -> float:
+    """``"12GB"`` as bytes.
+
+    Raises:
+        InputError: It is no size.
+    """
+    number = text.strip().rstrip("BbKkMmGgTt")
+    unit = text.strip()[len(number) :].upper()
+    try:
+        value = float(number) * UNITS[unit if unit.endswith("B") or not unit else unit + "B"]
+    except (ValueError, KeyError):
+        raise InputError(f"a size of memory is a number with kB, MB, GB or TB, such as 12GB; got '{text}'") from None
+    if not 0 < value < float("inf"):
+        raise InputError(f"a size of memory is positive, got '{text}'")
+    return value

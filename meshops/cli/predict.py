@@ -12,6 +12,7 @@ from meshops.cli.options import (
     console,
     existing_checkpoint,
     key_values,
+    memory,
     numbers_of,
     output_folder,
     parser,
@@ -20,6 +21,7 @@ from meshops.cli.options import (
     stems,
 )
 from meshops.errors import InputError, MeshopsError, first_line
+from meshops.folders import limit_memory
 from meshops.io import read_json
 from meshops.progress import followed
 
@@ -44,6 +46,7 @@ def run(argv: Sequence[str]) -> int:
     conditions, names = numbers_of(args.set), {str(k): str(v) for k, v in key_values(args.truth).items()}
     existing_checkpoint(args.checkpoint)
     _check_files(args)
+    limit_memory(memory(args.memory) if args.memory else None)
     folder = Path(args.out)
     files: list[str | None] = args.files or [None]
     names_of = stems(args.files) if args.files else ["prediction"]
@@ -128,7 +131,7 @@ def _check_files(args: Any) -> None:
         raise InputError(f"{args.files[0]}: no such file; check the path")
     if args.passes is not None and args.passes < 1:
         raise InputError(f"--passes must be at least 1, got {args.passes}")
-    if args.chunk_size < 1:
+    if args.chunk_size is not None and args.chunk_size < 1:
         raise InputError(f"--chunk-size must be at least 1, got {args.chunk_size}")
     if args.scale is not None and not 0 < args.scale < float("inf"):
         raise InputError(f"--scale must be a positive number, got {args.scale}")
@@ -189,7 +192,10 @@ def _parser() -> Any:
     text = "interleaved: most accurate; anchored: frozen supernodes (default: as trained)"
     options.add_argument("--method", choices=methods, help=text)
     options.add_argument("--passes", type=int, help="predictions averaged (default: as trained)")
-    options.add_argument("--chunk-size", type=int, default=50_000, help="nodes at a time: memory, not result")
+    text = "nodes at a time: memory, not result (default: as many as fit)"
+    options.add_argument("--chunk-size", type=int, help=text)
+    text = "memory the process may take, such as 12GB (default: what is free)"
+    options.add_argument("--memory", metavar="SIZE", help=text)
     text = "replace results of another file that has the same name"
     options.add_argument("--overwrite", action="store_true", help=text)
     text = "share of true values that lie in an interval (default: 0.9, or what the held-out cases support)"

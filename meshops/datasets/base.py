@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from meshops.aero.conditions import FlowConditions
 from meshops.data.mesh_graph import MeshGraph, check_graph
+from meshops.data.shape import mesh_digest, topology
 from meshops.errors import InputError, MeshopsError, MissingDataError, listing
 
 Transform = Callable[[MeshGraph], MeshGraph]
@@ -145,6 +146,18 @@ class CaseDataset(Dataset[MeshGraph], ABC):
         """Named results of case ``index``, of its solver or a table (``cd``, ``cl``, ...); empty: none known."""
         self.position(index)
         return {}
+
+    def topology_of(self, index: int) -> str:
+        """How the nodes of case ``index`` are connected, see :func:`meshops.data.shape.topology`."""
+        return topology(self[index])
+
+    def mesh_of(self, index: int) -> str:
+        """Nodes and cells of case ``index``, see :func:`meshops.data.shape.mesh_digest`."""
+        return mesh_digest(self[index])
+
+    def nodes_of(self, index: int) -> int:
+        """Number of nodes of case ``index``."""
+        return len(self[index].pos)
 
     def notes_of(self, index: int) -> tuple[str, ...]:
         """What was read of case ``index`` and what was changed or assumed, a sentence each; empty: nothing is known."""

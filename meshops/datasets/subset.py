@@ -30,10 +30,27 @@ class CaseSubset(CaseDataset):
         self.roles = whole.roles
         self.flow, self.flow_stated, self.quantity_units = whole.flow, whole.flow_stated, whole.quantity_units
         self.fields, self.units, self.transform, self.cache = whole.fields, whole.units, None, whole.cache
+        self.keeps = whole.keeps
 
     def __getitem__(self, index: int) -> MeshGraph:
         """Case ``index`` of the subset."""
         return self.whole[self.index[self.position(index)]]
+
+    def number_of(self, index: int) -> int:
+        """Of the case in the other data set."""
+        return self.whole.number_of(self.index[self.position(index)])
+
+    def topology_of(self, index: int) -> str:
+        """Of the case."""
+        return self.whole.topology_of(self.index[self.position(index)])
+
+    def nodes_of(self, index: int) -> int:
+        """Of the case."""
+        return self.whole.nodes_of(self.index[self.position(index)])
+
+    def mesh_of(self, index: int) -> str:
+        """Of the case."""
+        return self.whole.mesh_of(self.index[self.position(index)])
 
     def read(self, index: int) -> MeshGraph:
         """From disk."""

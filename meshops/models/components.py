@@ -36,6 +36,7 @@ class Components(nn.Module):
         rank: Number of components.
         shape: The case vector holds the shape.
         regression: Arguments of :class:`~meshops.nn.case_regression.CaseRegression`.
+        corresponding: Numbered nodes of a case are those of the reference, which has all of them.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset({"case"})
@@ -44,10 +45,11 @@ class Components(nn.Module):
     modes: Tensor
 
     def __init__(
-        self, *, nodes: int, places: int, out_channels: int, rank: int, shape: bool, regression: dict[str, Any]
-    ) -> None:
+        self, *, nodes: int, places: int, out_channels: int, rank: int, shape: bool, regression: dict[str, Any],
+        corresponding: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.shape = shape
+        self.shape, self.corresponding = shape, corresponding
         self.regression = CaseRegression(**regression)
         self.register_buffer("where", torch.zeros(nodes, places))
         self.register_buffer("mean", torch.zeros(nodes, out_channels))
@@ -55,7 +57,8 @@ class Components(nn.Module):
 
     def unpack(self, graph: Any) -> CaseInputs:
         """Case vectors and places of the nodes."""
-        return case_inputs(graph, shape=self.shape)
+        inputs = case_inputs(graph, shape=self.shape)
+        return inputs if self.corresponding else inputs._replace(number=None)
 
     def forward(self, inputs: CaseInputs) -> Tensor:
         """Fields ``[n, c]``."""

@@ -26,6 +26,7 @@ class FitConfig:
         geometry: ``"body"``: features of the body in its flow; ``"none"``; ``"auto"``: where the flow is stated.
         start: Checkpoint of a surrogate of other data with the same fields, to go on from; empty: none.
         networks: Names of registered models that may be tried; None: those that suit the data; (): none.
+        store: For the cases of a study: auto, off, or a folder; see :class:`meshops.training.DataConfig`.
     """
 
     minutes: float = 20.0
@@ -39,6 +40,7 @@ class FitConfig:
     geometry: Literal["auto", "body", "none"] = "auto"
     start: str = ""
     networks: tuple[str, ...] | None = None
+    store: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""

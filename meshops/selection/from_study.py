@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from meshops.datasets.base import CaseDataset
 from meshops.datasets.folder.description import FILE
 from meshops.datasets.folder.find import description_of
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
+from meshops.datasets.store import StoredCases
+from meshops.datasets.store_build import Origin
 from meshops.datasets.study import Study
 from meshops.doctor.findings import Finding
 from meshops.selection.config import FitConfig
@@ -19,6 +22,8 @@ from meshops.selection.result import FitResult
 from meshops.selection.rollouts import RolloutFit, fit_trajectories
 from meshops.selection.run import fit
 from meshops.tasks.base import Plain
+from meshops.tasks.fields_spec import FieldsSettings
+from meshops.training.storing import OFF, place_of, wanted, write
 
 
 def fit_study(
@@ -40,7 +45,7 @@ def fit_study(
         InputError: The study cannot be used.
         Stopped: Ctrl-C or SIGTERM.
     """
-    data = study.open()
+    data = stored_cases(study, config, console or Console(quiet=True)) or study.open()
     about: dict[str, Plain] = {"folder": str(study.root), "layout": study.layout}
     options = {"resume": resume, "overwrite": overwrite}
     if isinstance(data, MeshTrajectoryDataset):
@@ -55,6 +60,30 @@ def fit_study(
     finally:
         if (Path(config.out) / "fit.yaml").is_file():
             study.save(Path(config.out) / FILE)
+
+
+def stored_cases(study: Study, config: FitConfig, console: Console) -> CaseDataset | None:
+    """The cases of a study in a store, where they would fill the memory or a store is asked for; else None.
+
+    Raises:
+        InputError: The store cannot be written.
+    """
+    if config.store == OFF:
+        return None
+    cases = study.open(check=False, cache=False)
+    if not isinstance(cases, CaseDataset):
+        return None
+    if isinstance(cases, StoredCases):
+        return cases
+    told = json.loads(json.dumps({k: v for k, v in asdict(study).items() if k != "guesses"}, default=str))
+    origin = Origin.of(str(study.root), "study", told)
+    root = place_of(config.store, Path(config.out), origin, study.root.resolve().name)
+    settings = FieldsSettings(geometry=config.geometry, shape=True, fields=config.fields)
+    if not wanted(cases, settings, config.store, root, console):
+        return None
+    root.mkdir(parents=True, exist_ok=True)
+    write(root, Origin(str(study.save(root / FILE)), "study"), console)
+    return StoredCases(root, "all")
 
 
 def settled(study: Study, data: CaseDataset, config: FitConfig) -> FitConfig:
@@ -80,7 +109,7 @@ def in_time(study: Study, data: MeshTrajectoryDataset, config: FitConfig) -> Fit
 
 def tested(study: Study, data: CaseDataset | MeshTrajectoryDataset) -> tuple[str, ...]:
     """Names of the cases the study tests on, those that can be used."""
-    names = study.open("test").cases
+    names = study.open("test", check=False).cases
     return tuple(name for name in names if name in data.cases)
 
 

@@ -26,6 +26,7 @@ from meshops.tasks.build import build_model
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.inference import predict_nodes, some_nodes
+from meshops.tasks.prepared import sizes_of, taken
 from meshops.training.config import TrainConfig
 
 NOMINAL = 2.0e10, 0.012  # floating-point operations a second of a core, and seconds a step takes beside them
@@ -54,7 +55,7 @@ class Network:
         """The same for the number of nodes at hand: about 64 nodes a patch."""
         if self.model["name"] != "mspt":
             return self
-        nodes = samples.spec.nodes or int(sum(len(g.pos) for g in samples.graphs) / len(samples.graphs))
+        nodes = samples.spec.nodes or int(sum(sizes_of(samples.graphs)) / len(samples.graphs))
         patches = 2 ** max(2, min(7, round(nodes / 64).bit_length() - 1))
         return replace(self, model={**self.model, "num_patches": patches})
 
@@ -176,7 +177,7 @@ def train_member(
         if kept["steps"] == steps:
             task.model.load_state_dict(kept["weights"])
             return Member(task.model, task.made, fold), kept["sheet"], kept["bare"]
-    samples = replace(bench.samples, graphs=[bench.samples.graphs[i] for i in rest], held_out=())
+    samples = replace(bench.samples, graphs=taken(bench.samples.graphs, rest), held_out=())
     folder.mkdir(parents=True, exist_ok=True)
     fit(
         task,

@@ -24,8 +24,10 @@ from meshops.selection.folds import Split
 from meshops.selection.scores import Sheet, Truth
 from meshops.tasks.base import Made
 from meshops.tasks.fields import FieldsTask
+from meshops.tasks.prepared import have
 
 Array = NDArray[np.float64]
+CARRIED = 2**28  # bytes of all fields on the reference: folds and their components take seven times as much
 RANKS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 80, 120, 200)
 FAMILIES = {
     "average": "mean",
@@ -66,6 +68,7 @@ class Carried:
         num_conditions: Of these.
         shape: Shapes differ, so that their numbers count.
         ways: Reference nodes ``[s, w]`` and weights of the compared nodes of each case.
+        same: Nodes of the cases correspond, and all are carried.
     """
 
     where: Tensor
@@ -74,16 +77,21 @@ class Carried:
     num_conditions: int
     shape: bool
     ways: list[tuple[Tensor, Tensor]]
+    same: bool
 
     @classmethod
     def of(cls, task: FieldsTask, graphs: Sequence[MeshGraph], truth: Truth) -> Carried:
-        """Carry prepared cases to the most central of them."""
-        same = all(graph.get("node_number") is not None for graph in graphs)
+        """Carry prepared cases to the most central of them: to as many of its nodes as memory allows."""
+        same = all(have(graphs, "node_number"))
         shape = task.reference is None
         vectors = torch.cat([case_inputs(graph, shape=shape).vector for graph in graphs]).double().numpy()
         told = len(task.spec.conditions)
         reference = graphs[0 if same else central(vectors[:, told:])]
         where = reference.place
+        most = max(1024, CARRIED // (4 * task.spec.channels * len(graphs)))
+        if len(where) > most:
+            chosen = torch.randperm(len(where), generator=torch.Generator().manual_seed(0))[:most].sort().values
+            where, same = where[chosen], False
         values, ways = [], []
         for graph, nodes in zip(graphs, truth.nodes, strict=True):
             y = task.output_norm(graph.y)
@@ -94,7 +102,7 @@ class Carried:
                 index, weight = between(graph.place, where)
                 values.append((y[index] * weight.unsqueeze(-1)).sum(1))
                 ways.append(between(where, graph.place[nodes]))
-        return cls(where, torch.stack(values), vectors, told, shape, ways)
+        return cls(where, torch.stack(values), vectors, told, shape, ways, same)
 
     def families(self) -> tuple[str, ...]:
         """Those that have something to go by: without conditions and with one shape all cases are alike."""
@@ -211,6 +219,7 @@ def fitted(carried: Carried, variant: Variant) -> tuple[torch.nn.Module, Made]:
     arguments: dict[str, Any] = {
         "nodes": len(carried.where), "places": carried.where.shape[1], "out_channels": made.mean.shape[1],
         "rank": rank, "shape": carried.shape, "regression": regression.arguments(),
+        "corresponding": carried.same,
     }  # fmt: skip
     model = create_model("components", **arguments)
     buffers = {"where": carried.where, "mean": made.mean, "modes": made.modes[:rank]}

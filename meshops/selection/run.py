@@ -31,6 +31,7 @@ from meshops.tasks.base import CaseSource, Context, Plain
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings
+from meshops.tasks.prepared import have
 from meshops.tasks.report import Report
 from meshops.trust import Novelty, Trust, support
 from meshops.viz.report import Table
@@ -75,7 +76,8 @@ def fit(
     cases = as_cases(data)
     split = _split(cases, config)
     settings: dict[str, Plain] = {**asdict(config), "cases": list(cases.cases)}
-    settings.pop("out")
+    for free in ("out", "store"):
+        settings.pop(free)
     with fit_folder(Path(config.out), settings, resume=resume, overwrite=overwrite) as folder:
         start = time.perf_counter()
         result = _fit(cases, config, split, folder, screen, dict(about or {}), notes)
@@ -124,7 +126,7 @@ def _fit(
     context = Context(console=screen, folder=folder)
     torch.manual_seed(config.seed)
     samples = FieldsTask.samples(learning, settings, context)
-    if any(graph.get("y_use") is not None for graph in samples.graphs):
+    if any(have(samples.graphs, "y_use")):
         raise InputError(
             "some fields of these cases exist at part of the nodes only, such as the pressure on a wall, and fit "
             "compares models at nodes that have all; train one network instead, e.g. models/mspt/ahmed_joint_cpu.yaml"
@@ -164,7 +166,7 @@ def _settings(cases: CaseDataset, config: FitConfig) -> FieldsSettings:
     first = cases[0]
     solid = first.pos.shape[1] == 3 and first.num_cells > 0
     body = config.geometry == "body" or (config.geometry == "auto" and solid and cases.flow_stated)
-    large = max(len(graph.pos) for graph in cases) > WHOLE
+    large = max(cases.nodes_of(i) for i in range(len(cases))) > WHOLE
     return FieldsSettings(
         fields=config.fields,
         nodes=1024 if body else SUBSET if large else 0,

@@ -16,6 +16,7 @@ from meshops.ops.neighbors import knn_search
 from meshops.tasks.fields import FieldsTask
 
 NODES = 32768  # of a case at most, on which candidates are compared
+ALL_NODES = 2**21  # of all cases at most: every candidate keeps what it predicts there
 Sheet = list[Tensor]  # normalised predictions ``[s, c]`` of one candidate, one tensor per case
 
 
@@ -41,10 +42,11 @@ class Truth:
     def of(cls, task: FieldsTask, graphs: Sequence[MeshGraph], *, seed: int = 0) -> Truth:
         """Truth of prepared cases."""
         norm, chosen, values = task.output_norm, [], []
+        most = min(NODES, max(512, ALL_NODES // max(1, len(graphs))))
         for i, graph in enumerate(graphs):
             generator = torch.Generator().manual_seed(1000 * seed + i)
             n = len(graph.pos)
-            index = torch.arange(n) if n <= NODES else torch.randperm(n, generator=generator)[:NODES].sort().values
+            index = torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most].sort().values
             chosen.append(index)
             values.append(norm(graph.y[index]).cpu())
         return cls(chosen, values, task.spec.slices(), (-norm.shift / norm.scale).cpu(), norm)

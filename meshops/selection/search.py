@@ -45,6 +45,7 @@ from meshops.selection.scores import Sheet, Truth, score
 from meshops.tasks.base import Made
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
+from meshops.tasks.prepared import taken
 from meshops.training.boosting import Boosting, boosted
 
 TREES = "boosted trees"
@@ -183,7 +184,7 @@ class Search:
         bare: Sheet = list(sheet) if self.samples.spec.cues() else []
         for fold in range(len(self.split.folds)):
             rest, held = bench.parts(fold)
-            model, made = boosted(self.task, [self.samples.graphs[i] for i in rest], config, seed=self.seed)
+            model, made = boosted(self.task, taken(self.samples.graphs, rest), config, seed=self.seed)
             task = with_model(self.task, model, made)
             for case in held:
                 graph, nodes = self.samples.graphs[case], bench.truth.nodes[case]

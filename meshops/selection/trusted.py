@@ -13,6 +13,7 @@ from meshops.selection.search import Found
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples, case_at
 from meshops.tasks.prediction import RawFields
+from meshops.tasks.prepared import sizes_of
 from meshops.training.adapt import Choice
 from meshops.trust import HeldOut, Novelty, Trust, calibrated
 
@@ -27,7 +28,7 @@ def trusted(
     row = {case: i for i, case in enumerate(split.learn)}
     folds = [[row[i] for i in fold] for fold in split.folds]
     placed = None if novelty is None else novelty.left_out(task, samples)
-    whole = all(len(nodes) == len(graph.pos) for nodes, graph in zip(truth.nodes, samples.graphs, strict=True))
+    whole = [len(nodes) for nodes in truth.nodes] == sizes_of(samples.graphs)
     units, shape = dict(cases.quantity_units), task.reference is None
 
     def raw(i: int, sheet: Sheet) -> RawFields:
@@ -37,9 +38,12 @@ def trusted(
             spread = spread[knn_search(graph.pos[truth.nodes[i]], 1, graph.pos).index.view(-1)]
         return _raw(task, cases, samples, i, values, spread)
 
+    def held(sheet: Sheet) -> list[HeldOut]:
+        return [HeldOut.of(task, raw(i, sheet), shape=shape, cases=len(cases)) for i in range(len(cases))]
+
     made = [
         calibrated(
-            task, [HeldOut.of(task, raw(i, sheet), shape=shape) for i in range(len(cases))], folds, placed,
+            task, held(sheet), folds, placed,
             how="cross-validation", units=units, shape=shape, wanted=numbers, whole=whole,
         )
         for sheet in (found.sheet, found.bare)

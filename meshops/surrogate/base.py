@@ -82,7 +82,7 @@ class Surrogate:
         conditions: Mapping[str, float] | None = None,
         method: str | None = None,
         passes: int | None = None,
-        chunk_size: int = 50_000,
+        chunk_size: int | None = None,
         cues: bool | None = None,
         level: float | None = None,
         progress: Callable[[float], None] | None = None,
@@ -102,7 +102,7 @@ class Surrogate:
                 ``yaw``, ...) change the flow.
             method: See :mod:`meshops.tasks.inference`; default from training.
             passes: Interleavings averaged; default from training.
-            chunk_size: Nodes worked on at a time; bounds the memory.
+            chunk_size: Nodes worked on at a time; bounds the memory. None: as many as fit into what is free.
             cues: Use features of the mesh itself; default: if it is like the training meshes.
             level: Of the intervals, such as 0.9; default: the highest up to 0.9 that the held-out cases support.
             progress: Called with the fraction done.

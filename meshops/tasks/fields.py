@@ -45,6 +45,7 @@ from meshops.tasks.fields_samples import FieldsSamples, make_samples
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.inference import predict_nodes, predict_spread, some_nodes
 from meshops.tasks.known import among, judged_rows, known_values
+from meshops.tasks.node_cost import check_features, fitting_chunk
 from meshops.tasks.prediction import Estimate, Prediction, RawFields
 from meshops.tasks.prepared import PreparedGraphs, conditions_of
 from meshops.tasks.report import Report
@@ -313,6 +314,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
     def prepared(self, case: Case) -> tuple[MeshGraph, Frame | None]:
         """What the model sees of a case; made once, says where the case is unlike what was learnt."""
         if case.prepared is None:
+            check_features(self, len(case.graph.pos), case.label)
             kept = case.keeping
             case.prepared = (
                 prepare(case.graph, self.spec, case.flow, case.conditions, case.numbers) if kept is None else kept()
@@ -361,7 +363,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         *,
         method: str | None = None,
         passes: int | None = None,
-        chunk_size: int = 50_000,
+        chunk_size: int | None = None,
         cues: bool | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> RawFields:
@@ -371,7 +373,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             case: From :meth:`open`.
             method: See :mod:`meshops.tasks.inference`; default from training.
             passes: Interleavings averaged; default from training.
-            chunk_size: Nodes worked on at a time; bounds the memory.
+            chunk_size: Nodes worked on at a time; None: as many as fit, see :mod:`meshops.tasks.node_cost`.
             cues: Use features of the mesh itself; default: if it is like the training meshes.
             progress: Called with the fraction done.
 
@@ -389,7 +391,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
             prepared,
             method=str(asked["method"]),
             passes=int(str(asked["passes"])),
-            chunk_size=chunk_size,
+            chunk_size=fitting_chunk(self, len(prepared.pos)) if chunk_size is None else chunk_size,
             progress=progress,
         )
         used = bool(self.spec.cues()) and used
@@ -453,10 +455,10 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         out.x[:, self._cue_columns()] = torch.nan
         return out
 
-    def varying_features(self, prepared: MeshGraph) -> NDArray[np.float64]:
+    def varying_features(self, prepared: MeshGraph) -> NDArray[np.float32]:
         """``[n, f]`` features of the shape that differ between nodes, as ``spec.varying_names`` calls them."""
         names = self.spec.feature_names()
-        return np.asarray(prepared.x[:, [names.index(name) for name in self.spec.varying_names()]], dtype=np.float64)
+        return np.asarray(prepared.x[:, [names.index(name) for name in self.spec.varying_names()]])
 
     def _like_training_mesh(self, case: Case) -> bool:
         """Cells about as large and with as many points as those of the training meshes; says so when they are not."""

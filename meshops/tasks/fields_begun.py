@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.prepare import not_mirrored, placed, prepare, surface_of, with_body
@@ -19,8 +21,9 @@ from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Task, training_count
 from meshops.tasks.fields_samples import LOOKED_AT, FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
-from meshops.tasks.prepared import case_flow
+from meshops.tasks.prepared import PreparedGraphs, case_flow, prepare_lacking, table_of
 
+Array = NDArray[np.float64]
 FREE = ("loss", "weights", "number_weight", "metrics")  # settings of the learning, which may be others
 KEPT = ("radii", "potential_flow", "potential_change", "max_sources", "mesh_cues", "geometry", "hide_cues", "nodes")
 """Settings of what the model sees: decided by the start."""
@@ -44,6 +47,36 @@ def begun_samples(data: CaseSource, settings: FieldsSettings, context: Context) 
     cases = as_cases(data)
     spec = begun_spec(start.spec, cases, settings)
     kept = training_count(len(cases), context.held_out)
+    graphs, descriptors, sizes = (_kept if cases.keeps is not None else _read)(cases, spec, context)
+    said = "inputs, features and normalisation are those of the surrogate that is continued"
+    if spec.bodies and cases[0].get("location") not in (None, spec.location):
+        said += f"; fields were averaged to the {spec.location}s, where it has them"
+    known = start.memory()
+    size, points = known["cell_size"], known["cell_points"]
+    if spec.cues() and not (len(sizes) and like_cells(np.median(sizes, axis=0).tolist(), (size, points))):
+        graphs = _hidden(start, graphs)
+        said += "; features of the mesh itself are hidden, its cells are unlike those it learnt from"
+    start.spec = spec
+    samples = FieldsSamples(
+        spec=spec,
+        graphs=graphs[:kept],
+        held_out=graphs[kept:],
+        offers=frozenset(),
+        names=tuple(cases.cases),
+        descriptors=np.array(descriptors) if len(descriptors) else None,
+        cell_size=size,  # type: ignore[arg-type]
+        cell_points=points,  # type: ignore[arg-type]
+        decided=(said,),
+    )
+    samples.begun = start
+    return samples
+
+
+Described = tuple[Sequence[MeshGraph], Sequence[Array], Sequence[Array]]
+
+
+def _read(cases: CaseDataset, spec: FieldsSpec, context: Context) -> Described:
+    """Cases as the surrogate sees them, and descriptors and resolution of bodies on surfaces."""
     graphs, descriptors, sizes = [], [], []
     for index in context.track(len(cases), "reading the cases"):
         graph, flow = placed(with_body(cases[index], spec), spec), case_flow(cases, index, spec)
@@ -53,29 +86,27 @@ def begun_samples(data: CaseSource, settings: FieldsSettings, context: Context) 
         if spec.domain == "surface":
             body = surface_of(graph)
             descriptors.append(body.descriptors(flow))
-            sizes.append(body.resolution(flow))
-    said = "inputs, features and normalisation are those of the surrogate that is continued"
-    if spec.bodies and cases[0].get("location") not in (None, spec.location):
-        said += f"; fields were averaged to the {spec.location}s, where it has them"
-    known = start.memory()
-    size, points = known["cell_size"], known["cell_points"]
-    if spec.cues() and not (sizes and like_cells(np.median(sizes, axis=0).tolist(), (size, points))):
-        graphs = [start.without_cues(graph) for graph in graphs]  # type: ignore[operator]
-        said += "; features of the mesh itself are hidden, its cells are unlike those it learnt from"
-    start.spec = spec
-    samples = FieldsSamples(
-        spec=spec,
-        graphs=graphs[:kept],
-        held_out=graphs[kept:],
-        offers=frozenset(),
-        names=tuple(cases.cases),
-        descriptors=np.array(descriptors) if descriptors else None,
-        cell_size=size,  # type: ignore[arg-type]
-        cell_points=points,  # type: ignore[arg-type]
-        decided=(said,),
-    )
-    samples.begun = start
-    return samples
+            sizes.append(np.asarray(body.resolution(flow)))
+    return graphs, descriptors, sizes
+
+
+def _kept(cases: CaseDataset, spec: FieldsSpec, context: Context) -> Described:
+    """The same of cases that are kept on disk, none of them held."""
+    prepare_lacking(cases, spec, context.track(len(cases), "preparing the cases"))
+    graphs = PreparedGraphs(cases, spec, range(len(cases)))
+    if not all(known := graphs.have("y")):
+        raise InputError(f"{cases.cases[known.index(False)]}: lacks a field of the start, {listing(spec.fields)}")
+    if spec.domain != "surface":
+        return graphs, [], []
+    return graphs, list(table_of(graphs, "descriptors")), list(table_of(graphs, "resolution"))
+
+
+def _hidden(start: Any, graphs: Sequence[MeshGraph]) -> Sequence[MeshGraph]:
+    """Cases without features of the mesh itself."""
+    if not isinstance(graphs, PreparedGraphs):
+        return [start.without_cues(graph) for graph in graphs]
+    graphs.hidden = start._cue_columns()
+    return graphs
 
 
 def like_cells(found: Sequence[float], known: Sequence[object]) -> bool:

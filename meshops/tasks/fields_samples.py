@@ -8,14 +8,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from meshops.aero.case_spec import ROLE_NAMES
 from meshops.aero.cases import Case, graph_case
 from meshops.aero.prepare import input_names, not_mirrored, own_columns, prepare, surface_of, with_body
 from meshops.data.mesh_graph import MeshGraph
-from meshops.data.shape import topology
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.graph_list import GraphList, graphs_of
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
@@ -23,7 +21,7 @@ from meshops.datasets.trajectory import TrajectoryDataset
 from meshops.errors import InputError, listing
 from meshops.tasks.base import CaseSource, Context, Samples, training_count
 from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
-from meshops.tasks.prepared import PreparedGraphs, case_flow, kept_case, prepare_case, table_of
+from meshops.tasks.prepared import PreparedGraphs, case_flow, kept_case, prepare_case, prepare_lacking, table_of
 
 T = TypeVar("T")
 
@@ -127,7 +125,7 @@ def decided_spec(cases: CaseDataset, settings: FieldsSettings) -> tuple[FieldsSp
     spec, decided = make_spec(cases, settings), ""
     if spec.bodies:
         spec, decided = decide_symmetry(cases, spec)
-    if spec.shape and len(found := {topology(graph) for graph in cases}) == 1:
+    if spec.shape and len(found := {cases.topology_of(i) for i in range(len(cases))}) == 1:
         spec = replace(spec, topology=found.pop())
     return spec, decided
 
@@ -147,11 +145,11 @@ def _kept_samples(
     cases: CaseDataset, spec: FieldsSpec, kept: int, reference: MeshGraph | None, decided: str, context: Context
 ) -> FieldsSamples:
     """Samples of cases that keep what is computed of them: what lacks is computed, then all is read as it is needed."""
-    states = [prepare_case(cases, i, spec) for i in context.track(len(cases), "preparing the cases")]
+    there = prepare_lacking(cases, spec, context.track(len(cases), "preparing the cases"))
     graphs = PreparedGraphs(cases, spec, range(len(cases)))
     solid = spec.domain == "surface"
     sizes = table_of(graphs, "resolution") if solid else None
-    said = f"{states.count('kept')} of {len(states)} prepared cases were there already"
+    said = f"{there} of {len(cases)} prepared cases were there already"
     return FieldsSamples(
         spec=spec,
         graphs=graphs[:kept],
@@ -170,13 +168,11 @@ def _kept_samples(
 def shared_mesh(cases: CaseDataset) -> MeshGraph | None:
     """The mesh of all cases, without fields; None where nodes, cells or inputs of the nodes differ."""
     first = cases[0]
-    if not topology(first):
+    if not cases.topology_of(0):
         return None
-    for graph in cases:
-        for key in ("pos", "x", "cell_nodes", "cell_size"):
-            one, other = first.get(key), graph.get(key)
-            if (one is None) != (other is None) or (one is not None and not torch.equal(one, other)):
-                return None
+    mesh = cases.mesh_of(0)
+    if not all(cases.mesh_of(i) == mesh for i in range(1, len(cases))):
+        return None
     out = first.clone_shallow()
     for key in ("y", "y_names", "y_sizes", "y_units", "notes", "source"):
         if key in out:

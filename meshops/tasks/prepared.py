@@ -1,15 +1,18 @@
 """What models see of cases, kept on disk: computed once, read in bounded memory, by many processes.
 
 The nodes of a case lie shuffled, so that consecutive rows are a random subset and a training step reads one stretch
-of the file. Statistics are kept beside them and merge to those of all nodes. One folder per set of features (``KEY``,
-a hash of what they depend on); a case that is there is not computed again.
+of the file. A case that is read whole comes in its own order, so that what is learnt of it is what is learnt from the
+files, to the bit. Statistics are kept beside them and merge to those of all nodes. One folder per set of features
+(``KEY``, a hash of what they depend on); a case that is there is not computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, overload
@@ -23,12 +26,14 @@ from meshops.aero.cases import Case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import frame_of
 from meshops.aero.frame import Frame
-from meshops.aero.prepare import prepare, surface_of, with_body
+from meshops.aero.prepare import placed, prepare, surface_of, with_body
+from meshops.data.folder_lock import writing
 from meshops.data.graph_store import opened, read_graph, read_rows, write_graph
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Statistics
 from meshops.data.shape import shape_numbers
-from meshops.datasets.base import CaseDataset
+from meshops.datasets.base import CaseDataset, num_bytes
+from meshops.folders import available_memory
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.known import known_values
 
@@ -47,6 +52,29 @@ def features_key(spec: FieldsSpec) -> str:
     return hashlib.sha256(json.dumps([VERSION, told], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+class Held:
+    """Cases in memory, those that came first, while there is room; shared by all parts of a data set.
+
+    Args:
+        most: Bytes; None: :data:`IN_MEMORY`, or a quarter of what is free where that is less.
+    """
+
+    def __init__(self, most: float | None = None) -> None:
+        self.most = min(IN_MEMORY, available_memory() / 4) if most is None else most
+        self.bytes = 0
+        self.graphs: dict[int, MeshGraph] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process reads its own."""
+        return Held, (self.most,)
+
+    def put(self, number: int, graph: MeshGraph) -> None:
+        """Hold a case where there is room."""
+        size = num_bytes(graph)
+        if len(graph.pos) <= WHOLE and self.bytes + size <= self.most:
+            self.graphs[number], self.bytes = graph, self.bytes + size
+
+
 class PreparedGraphs(Sequence[MeshGraph]):
     """Prepared cases of a data set that keeps them.
 
@@ -54,15 +82,18 @@ class PreparedGraphs(Sequence[MeshGraph]):
         cases: With a folder in ``keeps``.
         spec: What is learnt.
         index: Cases that are meant.
+
+    Attributes:
+        hidden: Columns of the inputs that are not shown (NaN).
     """
 
     def __init__(self, cases: CaseDataset, spec: FieldsSpec, index: Sequence[int]) -> None:
         assert cases.keeps is not None
         self.folder = cases.keeps / features_key(spec)
         self.numbers = tuple(cases.number_of(i) for i in index)
+        self.hidden = slice(0)
         self._told: dict[int, dict[str, Any]] = {}
-        self._held: dict[int, MeshGraph] = {}
-        self._bytes = 0
+        self._held = Held()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -72,29 +103,31 @@ class PreparedGraphs(Sequence[MeshGraph]):
     @overload
     def __getitem__(self, index: slice) -> PreparedGraphs: ...
     def __getitem__(self, index: int | slice) -> MeshGraph | PreparedGraphs:
-        """A case, its nodes in the order of the store; kept in memory while there is room."""
+        """A case, its nodes in their own order; kept in memory while there is room."""
         if isinstance(index, slice):
-            part = object.__new__(PreparedGraphs)
-            part.folder, part.numbers = self.folder, self.numbers[index]
-            part._told, part._held, part._bytes = self._told, {}, 0
-            return part
+            return self.taken(range(len(self))[index])
         number = self.numbers[index]
-        if number in self._held:
-            return self._held[number]
-        graph, _ = read_graph(case_folder(self.folder, number))
-        size = sum(v.numel() * v.element_size() for v in graph.to_dict().values() if isinstance(v, Tensor))
-        if self._bytes + size <= IN_MEMORY:
-            self._held[number], self._bytes = graph, self._bytes + size
-        return graph
+        if number not in self._held.graphs:
+            graph = read_kept(self.folder, number)
+            graph.x[:, self.hidden] = torch.nan
+            self._held.put(number, graph)
+            return graph
+        return self._held.graphs[number]
 
     def __iter__(self) -> Iterator[MeshGraph]:
         return (self[i] for i in range(len(self)))
+
+    def taken(self, rows: Sequence[int]) -> PreparedGraphs:
+        """Some of the cases, none of them read."""
+        part = copy(self)
+        part.numbers = tuple(self.numbers[i] for i in rows)
+        return part
 
     def subset(self, index: int, size: int, generator: torch.Generator) -> MeshGraph | None:
         """``size`` random nodes of a large case: a stretch from a random place on; None: read it whole."""
         told = self.told(index)
         n = int(told["nodes"])
-        if n <= max(WHOLE, size) or self.numbers[index] in self._held or told["whole"]:
+        if n <= max(WHOLE, size) or told["whole"]:
             return None
         start = int(torch.randint(n, (), generator=generator))
         path = case_folder(self.folder, self.numbers[index])
@@ -103,6 +136,7 @@ class PreparedGraphs(Sequence[MeshGraph]):
             parts.append(slice(0, start + size - n))
         rows = [read_rows(path, NODE_KEYS, part) for part in parts]
         out = MeshGraph(**{key: torch.cat([part[key] for part in rows]) for key in rows[0]})
+        out.x[:, self.hidden] = torch.nan
         group, _ = opened(path)
         for key in CASE_KEYS:
             if key in told["keys"]:
@@ -119,6 +153,14 @@ class PreparedGraphs(Sequence[MeshGraph]):
     def statistics(self, key: str) -> list[Statistics]:
         """Of every case: ``x``, ``pos``, or ``y 0``, ``y 1``, ... of the fields."""
         return [_statistics(self.told(i)["statistics"][key]) for i in range(len(self))]
+
+    def have(self, key: str) -> list[bool]:
+        """Which cases hold a tensor, without reading them."""
+        return [key in self.told(i)["keys"] for i in range(len(self))]
+
+    def sizes(self) -> list[int]:
+        """Nodes of every case, without reading them."""
+        return [int(self.told(i)["nodes"]) for i in range(len(self))]
 
 
 def case_flow(cases: CaseDataset, index: int, spec: FieldsSpec) -> FlowConditions:
@@ -138,7 +180,7 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     path = case_folder(folder, cases.number_of(index))
     if path.is_dir():
         return "kept"
-    graph, flow = with_body(cases[index], spec), case_flow(cases, index, spec)
+    graph, flow = placed(with_body(cases[index], spec), spec), case_flow(cases, index, spec)
     made, _ = prepare(graph, spec, flow, cases.conditions_of(index), cases.numbers_of(index))
     bound = [key for key in BOUND_KEYS if made.get(key) is not None]  # to the order of the nodes
     joint = made.get("in_volume") is not None
@@ -167,9 +209,30 @@ def prepare_case(cases: CaseDataset, index: int, spec: FieldsSpec) -> str:
     return "written"
 
 
+def prepare_lacking(cases: CaseDataset, spec: FieldsSpec, each: Iterable[int]) -> int:
+    """Prepare the cases that are not kept yet, one process at a time; returns how many were."""
+    assert cases.keeps is not None
+    folder = cases.keeps / features_key(spec)
+    lacking = {i for i in range(len(cases)) if not case_folder(folder, cases.number_of(i)).is_dir()}
+    with writing(folder, wait=True) if lacking else nullcontext():
+        states = [prepare_case(cases, i, spec) if i in lacking else "kept" for i in each]
+    return states.count("kept")
+
+
 def shuffled(nodes: int, number: int) -> Tensor:
     """``[n]`` order in which the nodes of a case lie."""
     return torch.randperm(nodes, generator=torch.Generator().manual_seed(number))
+
+
+def read_kept(folder: Path, number: int) -> MeshGraph:
+    """What models see of a case, from disk, its nodes in their own order."""
+    out, told = read_graph(case_folder(folder, number))
+    if not told["bound"]:
+        back = torch.argsort(shuffled(int(told["nodes"]), number))
+        for key in NODE_KEYS:
+            if out.get(key) is not None:
+                out[key] = out[key][back]
+    return out
 
 
 def kept_case(cases: CaseDataset, index: int, spec: FieldsSpec, case: Case) -> tuple[MeshGraph, Frame | None]:
@@ -180,14 +243,24 @@ def kept_case(cases: CaseDataset, index: int, spec: FieldsSpec, case: Case) -> t
         prepare_case(cases, index, spec)
     except PermissionError:  # a store that is read only gives what it has
         return prepare(case.graph, spec, case.flow, case.conditions, case.numbers)
-    out, told = read_graph(case_folder(cases.keeps / features_key(spec), number))
-    if not told["bound"]:
-        back = torch.argsort(shuffled(int(told["nodes"]), number))
-        for key in NODE_KEYS:
-            if out.get(key) is not None:
-                out[key] = out[key][back]
+    out = read_kept(cases.keeps / features_key(spec), number)
     frame = None if spec.features is None else frame_of(case.graph, case.flow, spec.domain)
     return out, frame
+
+
+def taken(graphs: Sequence[MeshGraph], rows: Sequence[int]) -> Sequence[MeshGraph]:
+    """Some of the cases; of those on disk none is read."""
+    return graphs.taken(rows) if isinstance(graphs, PreparedGraphs) else [graphs[i] for i in rows]
+
+
+def have(graphs: Sequence[MeshGraph], key: str) -> list[bool]:
+    """Which cases hold a tensor."""
+    return graphs.have(key) if isinstance(graphs, PreparedGraphs) else [g.get(key) is not None for g in graphs]
+
+
+def sizes_of(graphs: Sequence[MeshGraph]) -> list[int]:
+    """Nodes of every case."""
+    return graphs.sizes() if isinstance(graphs, PreparedGraphs) else [len(graph.pos) for graph in graphs]
 
 
 def _plain(value: Any) -> Any:

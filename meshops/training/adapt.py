@@ -27,6 +27,7 @@ from meshops.tasks.base import Draw, Made, Plain
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.inference import predict_nodes
+from meshops.tasks.prepared import taken
 from meshops.training.boosting import Boosting, boosted
 
 AS_IS, TREES = "as it is", "boosted trees"
@@ -211,7 +212,7 @@ def _candidates(
         yield (AS_IS, 0), _copy(start, samples)
     if config.trees is not None and (only is None or only[0] == TREES):
         task = _copy(start, samples)
-        task.model, task.made = boosted(start, [samples.graphs[i] for i in rows], config.trees, seed=config.seed)
+        task.model, task.made = boosted(start, taken(samples.graphs, rows), config.trees, seed=config.seed)
         yield (TREES, 0), task
     for way in WAYS if config.marks else ():
         if only is None or only[0] == way:

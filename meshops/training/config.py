@@ -22,6 +22,8 @@ class DataConfig:
         train: Name of the training split.
         test: Name of the split the run is judged on at the end; empty: none.
         options: Further arguments of the dataset, such as split_method or protocol.
+        store: auto: cases that would fill the memory are read once into a store beside the runs and streamed from it;
+            off: never; or the folder of the store.
     """
 
     name: str = "ahmed_mini"
@@ -29,6 +31,7 @@ class DataConfig:
     train: str = "train"
     test: str = "test"
     options: dict[str, object] = field(default_factory=dict)
+    store: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,9 @@ from meshops.io import plain, write_text
 from meshops.plain_yaml import load_yaml
 from meshops.training.config import RunConfig, flat
 
-FREE = {"out", "train.accelerator", "train.devices", "train.threads"}  # what a resumed run may change
-LEFT = ("config.yaml", "model.ckpt", "metrics.json", "errors.html", "log.jsonl", "latents.pt", "checkpoints", "logs")
+FREE = {"out", "data.store", "train.accelerator", "train.devices", "train.threads"}  # what a resumed run may change
+LEFT = ("config.yaml", "model.ckpt", "metrics.json", "errors.html", "log.jsonl", "latents.pt", "store.json",
+        "checkpoints", "logs")  # fmt: skip
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def _sweep(folder: Path) -> None:
     """Leave nothing of a run that was refused before its first step."""
     if _kept(folder) or (folder / "log.jsonl").is_file():
         return
-    for name in ("config.yaml", "latents.pt", "run.lock"):
+    for name in ("config.yaml", "latents.pt", "store.json", "run.lock"):
         (folder / name).unlink(missing_ok=True)
     for empty in (folder / "checkpoints", folder):
         with suppress(OSError):  # something else is in it

@@ -24,6 +24,7 @@ from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.report import Report
 from meshops.training.config import DataConfig, RunConfig, TrainConfig, setting
 from meshops.training.folder import open_folder
+from meshops.training.storing import stored
 from meshops.trust import Novelty
 
 SHOWN = 8  # names of test cases on the screen
@@ -82,7 +83,8 @@ def train(
             return done
         torch.manual_seed(config.train.seed)
         clock, device = Clock(), device_of(config.train)
-        cases = _cases(config.data, config.data.train) if data is None else data
+        source = stored(config, folder, resume=resume, console=screen) if data is None else config.data
+        cases = _cases(source, source.train) if data is None else data
         start = setting(config, "start")
         begun = load(str(start)).task if start else None
         context = Context(config.train.validation, begun, screen, folder, device, reuse=resume)
@@ -99,7 +101,7 @@ def train(
         surrogate = _finish(task, samples, config, context, clock)
         ranks.by_first(lambda: surrogate.save(folder / "model.ckpt"))
         if test is None and data is None and config.data.test:
-            test = _cases(config.data, config.data.test)
+            test = _cases(source, source.test)
         report = Report(surrogate.kind, "not judged: no test cases", {})
         if test is not None:
             screen.print(f"test: {len(test)} held-out cases{_named(test)}")

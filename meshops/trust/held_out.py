@@ -44,9 +44,10 @@ def calibrated_on(
             )
         if missing := [field for field in task.spec.fields if field not in case.truth]:
             raise InputError(f"{name}: lacks the field {listing(missing)}, without which it cannot calibrate")
-        rows.append(HeldOut.of(task, task.raw(case, cues=True if task.spec.cues() else None), shape=shape))
+        raw = task.raw(case, cues=True if task.spec.cues() else None)
+        rows.append(HeldOut.of(task, raw, shape=shape, cases=len(cases)))
         if task.spec.cues():
-            bare.append(HeldOut.of(task, task.raw(case, cues=False), shape=shape))
+            bare.append(HeldOut.of(task, task.raw(case, cues=False), shape=shape, cases=len(cases)))
         if verdict is not None:
             placed.append(verdict)
     folds = spread_folds(len(rows))

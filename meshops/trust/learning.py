@@ -30,7 +30,8 @@ from meshops.trust.quantities import (
 
 Array = NDArray[np.float64]
 AGREE = 0.02  # of its size: a coefficient of a table that is so near to the integrated one is the same
-NODES = 32_768  # of a case whose errors are kept
+NODES = 32_768  # of a case whose errors are kept, at most
+ALL_NODES = 2**22  # of all cases
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,7 @@ class HeldOut:
         size: Diagonal of the box of its nodes.
         table: Numbers of the tables.
         errors: ``[f]`` relative L2 error of each field.
-        place: ``[n, k]`` where nodes are on the shape; ``error`` and ``spread``: ``[n, f]`` there. At most
-            :data:`NODES` of them.
+        place: ``[n, k]`` where nodes are on the shape; ``error`` and ``spread``: ``[n, f]`` there, of some nodes.
     """
 
     label: str
@@ -64,18 +64,19 @@ class HeldOut:
     spread: Tensor
 
     @classmethod
-    def of(cls, task: FieldsTask, raw: RawFields, *, shape: bool) -> HeldOut:
+    def of(cls, task: FieldsTask, raw: RawFields, *, shape: bool, cases: int = 1) -> HeldOut:
         """Of a complete case that was predicted by a model which did not see it.
 
         Args:
             task: Of the surrogate: its normalisation.
             raw: The prediction.
             shape: Shapes differ between the cases.
+            cases: How many are held out in all: the more, the fewer nodes of each are kept.
         """
         nodes, n = task.at_nodes(raw), len(raw.values)
-        kept = torch.arange(n)
-        if n > NODES:
-            kept = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:NODES].sort().values
+        kept, most = torch.arange(n), min(NODES, max(512, ALL_NODES // cases))
+        if n > most:
+            kept = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:most].sort().values
         return cls(
             label=raw.case.label,
             body=raw.case.body is not None,

@@ -23,11 +23,13 @@ from meshops.tasks.prediction import Level, Verdict
 from meshops.tasks.prepared import conditions_of, limits_of, shapes_of
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.float32] | NDArray[np.float64]
 
 ABSURD = 20.0  # bodies this many times longer or shorter than those of the training: another unit
 MARGIN = 0.1  # of its training range: how far a feature may lie outside
 NARROW = 0.02  # least width of that margin, features are of order one
 EDGE, OUTSIDE = 0.05, 0.25  # of its range, how far a descriptor misses it; share of nodes with a feature out of range
+ROWS = 65_536  # nodes that are compared at a time
 FARTHEST = 10.0  # training gaps, beyond which a case is not any stranger
 UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "inches": 39.37, "feet": 3.281}
 PLACES = {
@@ -72,16 +74,21 @@ class FeatureRange:
         """The range of the other cases."""
         return FeatureRange(self.names, np.delete(self.lows, case, 0), np.delete(self.highs, case, 0))
 
-    def strangers(self, features: Array) -> tuple[float, tuple[str, ...]]:
+    def strangers(self, features: Rows) -> tuple[float, tuple[str, ...]]:
         """Share of the nodes ``[n, f]`` with a feature outside its widened range, and the features to blame.
 
         Those are at most three, worst first, each with at least a fifth of the nodes of the worst.
         """
         margin = np.maximum(MARGIN * (self.high - self.low), NARROW)
-        outside = (features < self.low - margin) | (features > self.high + margin)
-        share = outside.mean(0)
+        low, high, each, together = self.low - margin, self.high + margin, np.zeros(len(self.names)), 0
+        for start in range(0, len(features), ROWS):  # what is compared of a large case would not fit beside it
+            rows = features[start : start + ROWS].astype(np.float64)
+            outside = (rows < low) | (rows > high)
+            each += outside.sum(0)
+            together += int(outside.any(1).sum())
+        share = each / len(features)
         worst = [i for i in np.argsort(-share)[:3] if share[i] > 0 and share[i] >= 0.2 * share.max()]
-        return float(outside.any(1).mean()), tuple(self.names[i] for i in worst)
+        return together / len(features), tuple(self.names[i] for i in worst)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -168,7 +175,7 @@ class Novelty:
         return out
 
     def judge(
-        self, value: Array, features: Array | None = None, *, lopsided: float = 0.0, gap: float | None = None
+        self, value: Array, features: Rows | None = None, *, lopsided: float = 0.0, gap: float | None = None
     ) -> Verdict:
         """Compare a shape with the training set.
 

@@ -9,7 +9,7 @@ conditions, and of mean and spread of places and inputs).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from meshops.tasks.prepared import case_flow
 from meshops.tasks.report import Row, shown
 
 Array = NDArray[np.float64]
-FEWEST, MOST_LOOKUPS = 20, 2e8  # training cases that are taken in any case; values that are carried over in all
+EXAMPLE_NODES = 400_000  # of a training case that are kept
+FEWEST = 20  # training cases that are taken in any case
+MOST_LOOKUPS, MOST_HELD = 2e8, 2e7  # values that are carried over, and nodes that are held, in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +88,14 @@ def unit_box(pos: Array, corners: Array) -> Array:
 def yardstick_rows(spec: FieldsSpec, data: CaseSource, training: CaseSource) -> dict[str, Row]:
     """Mean errors of each yardstick on cases, as a report has them; empty for volumes around bodies.
 
-    Of many training cases some are taken, evenly, so that the work stays bounded.
+    Of many training cases some are taken, evenly, and of large ones some nodes, so that work and memory stay bounded.
     """
     if spec.domain == "volume":
         return {}
     if not len(data) or not len(training):
         return {}
     cases, shapes = as_cases(data), as_cases(training)
-    known = Yardsticks([_example(shapes, i, spec)[0] for i in _some(shapes, cases)])
+    known = Yardsticks([_thinned(_example(shapes, i, spec)[0]) for i in _some(shapes, cases)])
     tables: dict[str, dict[str, Row]] = {}
     for i, name in enumerate(cases.cases):
         example, case = _example(cases, i, spec)
@@ -126,9 +128,17 @@ def behind(held_out: object) -> list[str]:
     return out
 
 
+def _thinned(example: Example) -> Example:
+    """The same with no more than :data:`EXAMPLE_NODES` nodes, at random."""
+    if len(example.pos) <= EXAMPLE_NODES:
+        return example
+    chosen = np.sort(np.random.default_rng(0).permutation(len(example.pos))[:EXAMPLE_NODES])
+    return replace(example, pos=example.pos[chosen], fields=example.fields[chosen])
+
+
 def _some(shapes: CaseDataset, cases: CaseDataset) -> list[int]:
-    nodes = max(1, len(shapes[0].pos))
-    most = max(FEWEST, int(MOST_LOOKUPS / (nodes * len(cases))))
+    nodes = max(1, shapes.nodes_of(0))
+    most = max(FEWEST, int(min(MOST_LOOKUPS / len(cases), MOST_HELD) / nodes))
     return sorted(set(np.linspace(0, len(shapes) - 1, min(most, len(shapes))).astype(int).tolist()))
 
 
