@@ -29,6 +29,7 @@ from meshops.datasets.base import (
     read_number_table,
     select,
 )
+from meshops.datasets.formats.npy_rows import npy_member
 from meshops.datasets.registry import register_dataset
 from meshops.errors import InputError, MissingDataError, listing, warn
 from meshops.ops.neighbors import knn_search
@@ -345,6 +346,7 @@ def _row_of_run(path: Path, run: int) -> dict[str, float]:
 
 
 def _published_areas(path: Path, num_cells: int) -> torch.Tensor:
+    npy_member(path)
     area = np.load(path, allow_pickle=False)
     if area.shape != (num_cells,):
         raise InputError(f"{path}: expected {num_cells} areas, one per polygon, got shape {area.shape}")
