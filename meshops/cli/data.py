@@ -155,7 +155,7 @@ def _open(args: Any) -> tuple[str, Any, Any]:
 
 def _examine(data: Any, study: Any, rows: list[dict[str, Any]], hints: list[str]) -> None:
     """What the run doctor and the force audit say of finished cases."""
-    from meshops.datasets.base import CaseDataset
+    from meshops.datasets.base import CaseDataset, unreadable
     from meshops.doctor import survey
     from meshops.doctor.look import examine, tested_cases
 
@@ -164,7 +164,12 @@ def _examine(data: Any, study: Any, rows: list[dict[str, Any]], hints: list[str]
     known = {row["case"] for row in rows}
     if len(known) == len(data):
         return
-    findings, audit, _ = examine(survey(data, test=() if study is None else tested_cases(study)))
+    try:
+        findings, audit, _ = examine(survey(data, test=() if study is None else tested_cases(study)))
+    except Exception as error:  # whatever values do to the comparison: the rest of the check is told
+        text = f"the cases could not be compared with each other ({unreadable(error)})"
+        rows.append({"case": "all", "file": None, "message": text, "text": f"all: {text}"})
+        return
     for finding in findings:
         alone = finding.kind == "forces" and len(data) - len(known) < 2  # one case fits any factor
         if finding.severity == "hint" or alone:

@@ -10,7 +10,7 @@ from typing import Literal
 from meshops.aero.conditions import FlowConditions
 from meshops.datasets.base import CaseDataset
 from meshops.doctor.facts import CaseFacts, facts_of
-from meshops.errors import DataWarning, MeshopsError
+from meshops.errors import DataWarning, MeshopsError, first_line
 
 Progress = Callable[[int, int], None]
 SameMesh = Literal["same", "corresponding", "different"]
@@ -113,7 +113,10 @@ def case_facts(data: CaseDataset, index: int) -> CaseFacts:
         facts = replace(facts, parameters=rest)
     remarks = [str(w.message) for w in caught if issubclass(w.category, DataWarning)]
     notes_of = getattr(data, "notes_of", None)
-    stated = tuple(str(note) for note in notes_of(index)) if callable(notes_of) else ()
+    try:
+        stated = tuple(str(note) for note in notes_of(index)) if callable(notes_of) else ()
+    except Exception as error:  # a file that was read once need not be read again: tables, links, other disks
+        return replace(facts, error=first_line(error))
     return replace(facts, notes=tuple(dict.fromkeys([*stated, *remarks])))
 
 
@@ -126,6 +129,6 @@ def _with_table(data: CaseDataset, index: int, facts: CaseFacts) -> CaseFacts:
     ):
         try:
             facts = replace(facts, **{key: read(index)})  # type: ignore[arg-type]
-        except (MeshopsError, OSError, ValueError) as error:
-            warnings.warn(str(error), DataWarning, stacklevel=2)
+        except Exception as error:  # one bad table never ends a study
+            warnings.warn(str(error) or type(error).__name__, DataWarning, stacklevel=2)
     return facts

@@ -352,3 +352,18 @@ def test_a_harmful_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.M
     assert str(first.value) == str(second.value)
     bad.write_bytes(good.read_bytes())
     assert readers.read_mesh(bad).n_cells == pv.read(good).n_cells
+
+
+HEADS = (b"{'descr': '<f8', 'shape': (3,", b"{'descr': '<f8', 'fortran_order': False, 'shape': (-3,)}", b"(((((((",
+         b"{'a': 1L}", b"{'descr': '|O', 'fortran_order': False, 'shape': (3,)}", b"\xff\xfe")  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_of_arrays_that_python_cannot_read(head: bytes, tmp_path: Path) -> None:
+    from meshops.datasets.geo_fno.files import open_npy
+
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(head + b"\n").to_bytes(2, "little") + head + b"\n" + bytes(24))
+    for read in (npy_rows.npy_member, lambda path: open_npy(path, "a set", "get it"), shapes_in):
+        with pytest.raises(InputError, match=r"a\.npy"):
+            read(path)

@@ -27,6 +27,7 @@ from meshops.datasets.base import (
     read_number_table,
     select,
 )
+from meshops.datasets.formats.npy_rows import npy_member
 from meshops.datasets.registry import register_dataset
 from meshops.datasets.runs import SplitMethod, find_runs, row_of_run, split_runs
 from meshops.errors import InputError
@@ -253,6 +254,7 @@ def ab_upt_split() -> dict[str, tuple[int, ...]]:
 
 
 def _published_areas(path: Path, num_cells: int) -> torch.Tensor:
+    npy_member(path)
     area = np.load(path, allow_pickle=False)
     if area.shape != (num_cells,):
         raise InputError(f"{path}: expected {num_cells} areas, one per polygon, got shape {area.shape}")

@@ -158,7 +158,7 @@ def _load(path: Path) -> Any:
     existing_file(path, "CFDBench", ADVICE)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except Exception as error:  # damaged heads raise ValueError, OverflowError, TokenError, SyntaxError, ...
         raise InputError(f"{path}: not a readable array ({error}); download it again") from None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -22,15 +23,9 @@ from meshops.errors import InputError, listing
 PIECE = 1 << 22  # bytes unpacked at a time
 MOST_PACKED = (256 << 20, 200)  # bytes that an array may unpack to: always, and as a multiple of what is stored
 DAMAGE = (
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-)
+    RuntimeError, OSError, EOFError, ValueError, OverflowError, SyntaxError, MemoryError, TypeError, LookupError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 Array = np.ndarray[Any, Any]
 
 

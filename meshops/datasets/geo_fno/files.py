@@ -87,7 +87,7 @@ def open_npy(path: Path, name: str, advice: str) -> Array:
     existing_file(path, name, advice)
     try:
         values: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # damaged heads raise ValueError, OverflowError, TokenError, SyntaxError, ...
         raise InputError(f"{path}: cannot be read as a .npy file of numbers ({error}); download it again") from None
     return values
 

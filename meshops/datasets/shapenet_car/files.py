@@ -12,6 +12,7 @@ import pyvista as pv
 from scipy.spatial import cKDTree
 
 from meshops.data import readers
+from meshops.datasets.formats.npy_rows import npy_member
 from meshops.errors import InputError, listing
 
 Array = np.ndarray[Any, Any]
@@ -139,6 +140,7 @@ def copy_problems(path: Path, values: Array) -> Iterator[tuple[Path | None, str]
     if not path.is_file():
         yield path, "the file is missing"
         return
+    npy_member(path)
     copy = np.load(path, allow_pickle=False).reshape(-1)
     if copy.size != values.size:
         yield path, f"{copy.size} values instead of {values.size}"
