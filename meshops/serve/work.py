@@ -14,6 +14,7 @@ from meshops.io import write_json, write_text
 from meshops.serve.names import for_page, labels, stem_of
 from meshops.surrogate import Surrogate
 from meshops.surrogate.comparison import compare, comparison_report, sentence, write_comparison
+from meshops.surrogate.outputs import WORDS as OF
 from meshops.surrogate.outputs import case_report, write_prediction
 from meshops.tasks.prediction import Prediction
 from meshops.viz.report import LEVELS, AnyTable, ReportData, checked_table, is_number, shown, write_report
@@ -67,8 +68,9 @@ def compare_files(surrogate: Surrogate, request: Mapping[str, Any], progress: Pr
     told = (called or found.pairs)[0]
     verdict = {
         "level": "inside" if called else "close",
-        "title": sentence(told).rpartition(": ")[2],
-        "sentence": " ".join(f"{sentence(pair)}." for pair in found.pairs),
+        "title": f"{OF.get(told.number, told.number)}: {sentence(told).rpartition(': ')[2]}",
+        "sentence": "",
+        "sentences": [sentence(pair) for pair in found.pairs],
     }
     downloads = {"compare.html": page, "compare.json": numbers, **{path.name: path for path in drawn}}
     write_json(
@@ -146,7 +148,8 @@ FRAME = """
 html, body { height: 100%; } body { background: var(--card); padding: 2px; overflow: hidden; }
 .scene { height: 100%; display: flex; flex-direction: column; }
 .scene .scene-stage { flex: 1 1 auto; height: auto; min-height: 200px; }
-@media (max-width: 600px) { .scene-views button:nth-child(n+4) { display: none; } }
+.scene-controls { flex: none; } .scene-note { flex: none; }
+@media (max-width: 600px) { .scene-views button:nth-child(n+4), .scene-limits + .scene-note { display: none; } }
 """
 
 

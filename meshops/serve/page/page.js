@@ -205,10 +205,10 @@
     const marks = { inside: "✓", edge: "!", outside: "✕", close: "≈" }, level = view.verdict.level;
     return make("div", { class: "verdict " + (level === "close" ? "edge" : level), role: "note" },
       make("div", { class: "mark", "aria-hidden": "true" }, make("span", {}, marks[level])),
-      make("div", {}, make("strong", {}, view.verdict.title), make("p", {}, view.verdict.sentence)));
+      make("div", {}, make("strong", {}, view.verdict.title), view.verdict.sentences ? make("ul", {}, ...view.verdict.sentences.map((line) => make("li", {}, line))) : make("p", {}, view.verdict.sentence)));
   }
   function tableOf(table) {
-    const cell = (value, n) => n ? make("td", { class: table.numeric[n] ? "num" : null }, value) : make("th", { scope: "row" }, value);
+    const cell = (value, n) => n ? make("td", { class: table.numeric[n] ? (value.length > 20 ? "num wide" : "num") : value.length > 40 ? "long" : null }, value) : make("th", { scope: "row" }, value);
     return make("div", {}, make("h4", {}, table.title), make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": table.title },
       make("table", {}, make("thead", {}, make("tr", {}, ...table.columns.map((c, n) => make("th", { scope: "col", class: n && table.numeric[n] ? "num" : null }, c)))),
         make("tbody", {}, ...table.rows.map((row) => make("tr", {}, ...row.map(cell)))))));
