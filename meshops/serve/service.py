@@ -177,6 +177,14 @@ class Service:
             await self._child.end()  # the loop of the worker starts another
         shutil.rmtree(job.folder, ignore_errors=True)
 
+    async def sweep(self) -> None:
+        """Remove results that are old, and the oldest of too many; happens every few seconds by itself."""
+        ended = sorted((j for j in self.jobs.values() if j.ended), key=lambda j: j.ended or 0.0)
+        now, too_many = time.monotonic(), len(ended) - self.limits.kept
+        for i, job in enumerate(ended):
+            if i < too_many or now - (job.ended or now) > self.limits.keep_seconds:
+                await self.remove(job)
+
     def _clean(self) -> None:
         if self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -232,14 +240,9 @@ class Service:
             LOG.error("the model cannot be loaded again: %s", error)
 
     async def _sweep(self) -> None:
-        """Remove what is old, and the oldest of too many."""
         while True:
             await asyncio.sleep(min(SWEEP_SECONDS, self.limits.keep_seconds))
-            ended = sorted((j for j in self.jobs.values() if j.ended), key=lambda j: j.ended or 0.0)
-            now, too_many = time.monotonic(), len(ended) - self.limits.kept
-            for i, job in enumerate(ended):
-                if i < too_many or now - (job.ended or now) > self.limits.keep_seconds:
-                    await self.remove(job)
+            await self.sweep()
 
 
 def _keep_nothing(folder: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshops.errors import MeshopsError
@@ -15,10 +17,9 @@ if TYPE_CHECKING:
 
 def warm(surrogate: Surrogate) -> bool:
     """Predict the mesh of the training cases, else a box of the length of the training bodies; whether one could be."""
-    import meshops.viz.pictures
-    import meshops.viz.scene  # noqa: F401
     from meshops.tasks.fields import FieldsTask
 
+    _read_and_draw()
     task = surrogate.task
     assert isinstance(task, FieldsTask)
     with warnings.catch_warnings(), contextlib.suppress(MeshopsError):
@@ -31,6 +32,24 @@ def warm(surrogate: Surrogate) -> bool:
             surrogate.predict(_box(surrogate, task), conditions=middle)  # type: ignore[arg-type]
             return True
     return False
+
+
+def _read_and_draw() -> None:
+    """Start the process that reads foreign formats, and load what draws."""
+    import numpy as np
+    import pyvista as pv
+
+    from meshops.data.readers import read_mesh
+    from meshops.viz.pictures import surface_picture
+    from meshops.viz.scene import scene_html
+
+    plane = pv.Plane(i_resolution=2, j_resolution=2).triangulate()
+    values = np.arange(plane.n_cells, dtype=np.float32)
+    with tempfile.TemporaryDirectory(prefix="meshops-serve-") as folder:
+        plane.save(Path(folder) / "plane.vtp")
+        mesh = read_mesh(Path(folder) / "plane.vtp")
+        surface_picture(mesh, values, Path(folder) / "plane.png", title="")
+    scene_html(plane, {"values": values}, include_plotly=False)
 
 
 def _box(surrogate: Surrogate, task: FieldsTask) -> object:
