@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ async def _run(service: Service, door: socket.socket, names: Sequence[str], say:
 
     from meshops.serve.app import create_app
 
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what strangers send is their affair
     say("loading and warming the model")
     await service.start()
     try:
@@ -63,7 +65,7 @@ async def _run(service: Service, door: socket.socket, names: Sequence[str], say:
         if not ipaddress.ip_address(address).is_loopback:
             say("warning: everyone who reaches this machine over the network can use the page; there is no password")
         config = uvicorn.Config(
-            create_app(service, names), log_level="warning", access_log=False, server_header=False, ws="none",
+            create_app(service, names), log_level="error", access_log=False, server_header=False, ws="none",
             limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=10, timeout_graceful_shutdown=2,
         )  # fmt: skip
         name = service.card["name"]
