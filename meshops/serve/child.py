@@ -65,7 +65,7 @@ class Child:
             start_new_session=True, limit=LONGEST_LINE, env=_environment(),
         )  # fmt: skip
         try:
-            answer = await asyncio.wait_for(self._line(), START_SECONDS)
+            answer = await asyncio.wait_for(_line(self._process), START_SECONDS)
         except (Died, TimeoutError):
             await self.end()
             raise InputError("the process of the model did not start; see the messages above") from None
@@ -84,12 +84,14 @@ class Child:
         Raises:
             Died: It ended without one.
         """
-        assert self._process is not None and self._process.stdin is not None
+        process = self._process
+        if process is None or process.stdin is None:
+            raise Died("there is no process of the model")
         with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            await self._process.stdin.drain()
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            await process.stdin.drain()
         while True:
-            answer = await self._line()
+            answer = await _line(process)
             if "progress" not in answer:
                 return answer
             progress(float(answer["progress"]))
@@ -107,13 +109,14 @@ class Child:
         if process.stdin is not None:
             process.stdin.close()
 
-    async def _line(self) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        if not line.endswith(b"\n"):
-            raise Died("the process of the model ended")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+
+async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise Died("the process of the model ended")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ come from another origin. Addresses in figures cannot be such names.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 
@@ -88,11 +89,10 @@ class Guard:
 
     def known(self, host: str) -> bool:
         """Whether a ``Host`` is an address or a name of this server."""
-        name = host.lower()
-        if name.startswith("["):
-            name = name[1:].partition("]")[0]
-        elif name.count(":") == 1:
-            name = name.partition(":")[0]
+        found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", host.lower(), re.ASCII)
+        if found is None:
+            return False
+        name = found[1] or found[2]
         try:
             ipaddress.ip_address(name)
         except ValueError:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from meshops.errors import InputError, MeshopsError
 from meshops.serve.child import Child, Died
@@ -267,5 +268,5 @@ def status(service: Service, job: Job) -> Mapping[str, Any]:
         "progress": round(job.progress, 3),
         "seconds": round(spent, 1),
         "error": job.error,
-        "files": [f"/{job.kind}s/{job.id}/files/{name}" for name in job.files],
+        "files": [f"/{job.kind}s/{job.id}/files/{quote(name)}" for name in job.files],
     }

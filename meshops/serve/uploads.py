@@ -48,16 +48,18 @@ def refuse(code: int, text: str) -> HTTPException:
 
 
 def bounded(receive: Receive, most: int, stall: float, what: str = "the request") -> Receive:
-    """Receive that ends with 413 beyond ``most`` bytes, and with 408 where nothing comes for ``stall`` seconds."""
-    seen = 0
+    """Receive that ends with 413 beyond ``most`` bytes, and with 408 where none come for ``stall`` seconds."""
+    seen, whole = 0, False
 
     async def counted() -> Message:
-        nonlocal seen
+        nonlocal seen, whole
+        if whole:  # what comes now is that the client goes, whenever that is
+            return await receive()
         try:
             message = await asyncio.wait_for(receive(), stall)
         except TimeoutError:
             raise refuse(408, f"nothing came for {stall:g} s; send {what} again") from None
-        seen += len(message.get("body", b""))
+        seen, whole = seen + len(message.get("body", b"")), not message.get("more_body", False)
         if seen > most:
             raise refuse(413, f"{what} is larger than {size_text(most)}, the most this server takes")
         return message

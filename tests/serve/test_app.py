@@ -149,6 +149,7 @@ def test_pages_of_others_and_foreign_names_are_refused(served: Served, sheet_fil
     assert ask() == ask(origin="http://127.0.0.1:8000") == ask(host="localhost:8000") == 422
     assert ask(host="[::1]:8000") == ask(sec_fetch_site="same-origin") == 422
     assert ask(origin="http://evil.example") == ask(origin="null") == ask(host="evil.example") == 403
+    assert ask(host="127.0.0.1:1;x") == ask(host="") == 403
     assert ask(origin="http://127.0.0.1:9000") == ask(sec_fetch_site="cross-site") == 403
     page = served.client.get("/", headers={"host": "evil.example"})
     assert page.status_code == 403 and "--allow-host" in page.json()["error"]
