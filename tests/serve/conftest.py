@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,3 +74,20 @@ def file_of(folder: Path, width: float) -> bytes:
     mesh.clear_data()
     mesh.save(folder / "sheet.vtu")
     return (folder / "sheet.vtu").read_bytes()
+
+
+@pytest.fixture
+def started(sheets_checkpoint: Path, tmp_path: Path) -> Iterator[Any]:
+    """A server process with its own temporary folder."""
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-m", "meshops", "serve", str(sheets_checkpoint), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    lines = []
+    while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/", lines[-1] if lines else "")):
+        lines.append(process.stderr.readline())
+        assert lines[-1], "".join(lines)
+    yield SimpleNamespace(process=process, port=int(found[1]), folder=tmp_path / "temporary")
+    process.kill()
+    process.wait()

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.serve.test_run import started  # noqa: F401  the fixture
-
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = Path(os.environ.get("MESHOPS_CHROMIUM", "/usr/bin/chromium"))
 SECONDS = 60_000
@@ -58,7 +56,7 @@ def test_a_person_predicts_turns_compares_and_errs(
     started: Any,
     sheet_file: bytes,
     wide_file: bytes,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     address = f"http://127.0.0.1:{started.port}/"
     watched = Watched(browser, address, viewport={"width": 1200, "height": 900})
@@ -117,7 +115,7 @@ def test_a_person_predicts_turns_compares_and_errs(
 def test_a_phone_in_the_dark_needs_no_sideways_scrolling_and_keeps_results(
     browser: Any,
     started: Any,
-    sheet_file: bytes,  # noqa: F811
+    sheet_file: bytes,
 ) -> None:
     address = f"http://127.0.0.1:{started.port}/"
     watched = Watched(browser, address, viewport={"width": 360, "height": 740}, color_scheme="dark", has_touch=True)

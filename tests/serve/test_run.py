@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,23 +51,6 @@ def test_other_kinds_are_refused_with_what_to_use(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(meshops.surrogate, "load", lambda *_, **__: SimpleNamespace(kind="rollout"))
     with pytest.raises(InputError, match=r"of kind 'rollout'; the page serves those of kind 'fields'"):
         loaded({"checkpoint": "model.ckpt", "device": "cpu", "modules": [], "memory": 1})
-
-
-@pytest.fixture
-def started(sheets_checkpoint: Path, tmp_path: Path) -> Iterator[Any]:
-    """A server process with its own temporary folder."""
-    (tmp_path / "temporary").mkdir()
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": os.getcwd()}
-    command = [sys.executable, "-m", "meshops", "serve", str(sheets_checkpoint), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
-    lines = []
-    while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/", lines[-1] if lines else "")):
-        lines.append(process.stderr.readline())
-        assert lines[-1], "".join(lines)
-    yield SimpleNamespace(process=process, port=int(found[1]), folder=tmp_path / "temporary")
-    process.kill()
-    process.wait()
 
 
 def memory_of(pid: int) -> float:
