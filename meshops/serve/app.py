@@ -25,7 +25,7 @@ from meshops.serve.service import Busy, Job, Service, status
 from meshops.serve.uploads import read_form, refuse
 from meshops.version import __version__
 
-LOG = logging.getLogger("meshops.serve")
+LOG = logging.getLogger(__name__)
 Id = Annotated[str, InPath(max_length=64, description="as POST answered it")]
 GONE = "there is no such result; it was removed, or never there: results are kept for a while only"
 SANDBOX = "sandbox allow-scripts allow-downloads; default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; "

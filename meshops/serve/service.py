@@ -24,7 +24,7 @@ from meshops.serve.child import Child, Died
 from meshops.serve.limits import Limits, size_text
 
 State = Literal["waiting", "running", "done", "failed"]
-LOG = logging.getLogger("meshops.serve")
+LOG = logging.getLogger(__name__)
 SWEEP_SECONDS = 5.0
 TOO_LONG = (
     "it took more than {:g} s and was stopped; give a smaller mesh, or start the server with a larger --time-limit"

@@ -64,7 +64,7 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, sheets_checkpoint:
     with pytest.raises(InputError, match=r"cannot export to '.bin'; give a file that ends in .pt2 or .onnx"):
         export(meshops.load(checkpoint), tmp_path / "net.bin")
     with pytest.raises(
-        InputError, match="the model '.*' cannot be exported yet; give a surrogate whose model is 'mspt'"
+        InputError, match=r"the model '.*' cannot be exported yet; give a surrogate whose model is 'mspt'"
     ):
         export(meshops.load(sheets_checkpoint), tmp_path / "net.pt2")
     assert list(tmp_path.iterdir()) == []
