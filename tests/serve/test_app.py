@@ -249,3 +249,27 @@ def test_the_page_fetches_nothing_from_elsewhere(served: Served) -> None:
         assert "http://" not in text and "https://" not in text
     assert len(served.client.get("/assets/plotly.js").content) > 1_000_000
     assert served.client.get("/assets/..%2f..%2fapp.py").status_code == 404
+
+
+@pytest.mark.slow  # another worker
+def test_a_body_has_forces_and_a_surrogate_without_calibration_says_so(checkpoint: Path, tmp_path: Path) -> None:
+    from fastapi.testclient import TestClient
+
+    from meshops.serve import Service
+    from meshops.serve.app import create_app
+    from meshops.solvers.ahmed_body import ahmed_body
+
+    shape = {"length": 1.0, "width": 0.36, "height": 0.29, "front_radius": 0.1, "slant_length": 0.2,
+             "slant_angle": 20.0, "ground_clearance": 0.05}  # fmt: skip
+    ahmed_body(**shape).save(tmp_path / "car.stl")
+    service = Service(checkpoint)
+    with TestClient(create_app(service), base_url="http://127.0.0.1:8000") as client:
+        served = Served(client, service)
+        state = served.wait(served.post((tmp_path / "car.stl").read_bytes(), "car.stl", condition="speed=30"))
+        assert state["state"] == "done", state
+        result = client.get(f"/predictions/{state['id']}/result").json()
+        alone = meshops.load(checkpoint).predict(tmp_path / "car.stl", conditions={"speed": 30.0})
+        assert result["forces"]["cd"] == pytest.approx(alone.forces.cd, rel=1e-4) and result["level"] is None
+        assert "flow" in client.get(f"/predictions/{state['id']}/scene").text
+        answer = client.post("/comparisons", json={"predictions": [state["id"], "other"]})
+        assert answer.status_code == 422 and "not calibrated" in answer.json()["error"]

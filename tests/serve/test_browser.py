@@ -128,3 +128,20 @@ def test_a_phone_in_the_dark_needs_no_sideways_scrolling_and_keeps_results(
     watched.page.reload()
     watched.results(1)
     assert watched.problems == []
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_wide_tables_of_a_report_stay_in_their_card(browser: Any, tmp_path: Path, width: int) -> None:
+    from meshops.viz import ReportData, Table, write_report
+
+    heads = ["", "value", "from (85 %)", "to", "unit", "mean of the training", "rests on", "place (within) [m]"]
+    basis = "fields 29 %, Gaussian process 23 %, constant 22 %, fields, corrected 16 %, ridge 9 %"
+    row = ["max |wallShearStressMean|", 0.02867, 0.0, 0.1335, "m^2/s^2", 0.04375, basis, "0.908, -0.153, 0.321 (0.96)"]
+    report = write_report(ReportData(title="Peaks", tables={"Peaks": Table(heads, [row])}), tmp_path / "report.html")
+    watched = Watched(browser, report.as_uri(), viewport={"width": width, "height": 800})
+    assert watched.page.evaluate("() => document.documentElement.scrollWidth") == width
+    card = "() => { const s = document.querySelector('.scroll'); return [s.scrollWidth, s.clientWidth]; }"
+    inner, shown = watched.page.evaluate(card)
+    assert inner == shown if width == 1100 else inner > shown
+    basis_width = watched.page.evaluate("() => document.querySelector('td.long').clientWidth")
+    assert basis_width >= 200, "the text is squeezed"
