@@ -18,7 +18,8 @@ def run(argv: Sequence[str]) -> int:
         "examples:\n  meshops export runs/mspt/model.ckpt --out net.onnx\n  meshops export CKPT --out net.pt2 --json\n",
     )
     options.add_argument("checkpoint", help="model.ckpt of a run whose model is MSPT")
-    options.add_argument("--out", required=True, help="file that ends in .onnx or .pt2")
+    text = "file that ends in .onnx or .pt2 (default: %(default)s)"
+    options.add_argument("--out", default="network.onnx", help=text)
     options.add_argument("--json", action="store_true", help="print names of inputs and outputs as JSON")
     args = options.parse_args(argv)
     existing_checkpoint(args.checkpoint)
