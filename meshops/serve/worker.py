@@ -114,8 +114,11 @@ def bound_memory(memory: int) -> None:
 
 
 def _write(sink: TextIO, answer: Mapping[str, Any]) -> None:
-    sink.write(" ".join(json_text(plain(dict(answer))).split("\n")) + "\n")
-    sink.flush()
+    try:
+        sink.write(" ".join(json_text(plain(dict(answer))).split("\n")) + "\n")
+        sink.flush()
+    except BrokenPipeError:  # the server is gone
+        os._exit(0)
 
 
 if __name__ == "__main__":
