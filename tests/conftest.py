@@ -46,3 +46,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings += " --task.passes 1 --task.max_sources 256"
     assert main(["train", "demo", "--out", str(folder), "--data.test", "", *settings.split()]) == 0
     return folder / "model.ckpt"
+
+
+@pytest.fixture(scope="session")
+def sheets_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``model.ckpt`` of a fit to 24 sheets whose width and angle tell their fields and their mass."""
+    from meshops.selection import FitConfig, fit
+    from tests.trust.sheets import sheets
+
+    folder = tmp_path_factory.mktemp("sheets")
+    fit(sheets(24), FitConfig(minutes=2, out=str(folder / "fit"), networks=(), test=0.0))
+    return folder / "fit" / "model.ckpt"

@@ -20,7 +20,7 @@ LEAVES = {
 # Lowest first; each may import what is below.
 LOWER = (
     "ops", "metrics", "partition", "data", "aero", "nn", "models", "tasks", "trust", "surrogate", "training",
-    "selection", "cli",
+    "selection", "serve", "cli",
 )  # fmt: skip
 BESIDE = {
     "solvers": {"ops", "partition", "data", "aero"},
@@ -32,7 +32,7 @@ BESIDE = {
 }
 BELOW = {name: set(LOWER[:place]) for place, name in enumerate(LOWER)} | BESIDE
 BELOW["metrics"] = {"ops"}
-for upper in ("tasks", "trust", "surrogate", "training", "selection", "cli"):
+for upper in ("tasks", "trust", "surrogate", "training", "selection", "serve", "cli"):
     BELOW[upper] |= {"datasets", "viz"}
 BELOW["selection"] |= {"doctor"}
 BELOW["cli"] |= {"solvers", "bench", "doctor"}

@@ -23,6 +23,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "predict": ("meshops.cli.predict", "fields, forces, pictures and report for new meshes"),
     "plan": ("meshops.cli.plan", "memory, chunks and time of a mesh of any size, here or on GPUs"),
     "compare": ("meshops.cli.compare", "which of two or more designs is better, how sure that is, and what differs"),
+    "serve": ("meshops.cli.serve", "a page and a REST interface to use a surrogate from"),
+    "export": ("meshops.cli.export", "the network for other runtimes: ONNX or torch.export"),
     "compress": ("meshops.cli.compress", "integer weights, bits where they are needed: smaller and faster"),
     "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),
     "generate": ("meshops.cli.generate", "real simulation data from a solver, in a public layout"),

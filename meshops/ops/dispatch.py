@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -22,6 +23,21 @@ from meshops.errors import InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_plain = False
+
+
+@contextmanager
+def definitions() -> Iterator[None]:
+    """Operations are their definitions and no operators: what is traced meanwhile holds operators of PyTorch alone.
+
+    For the whole process, so that traces see a plain value.
+    """
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,8 @@ class Operation(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the first version that applies."""
+        if _plain:
+            return self.reference(*args, **kwargs)
         result: R = (self.operator or self.run)(*args, **kwargs)
         return result
 

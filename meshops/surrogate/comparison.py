@@ -181,6 +181,14 @@ def write_comparison(
     """Write ``compare.json`` and ``compare.html``, with pictures of what differs between the first and each other."""
     numbers = write_json(folder / "compare.json", found.to_dict())
     drawn = _pictures(found, surrogate, folder) if pictures else []
+    page = comparison_report(found, drawn, [(numbers.name, "all numbers")])
+    return write_report(page, folder / "compare.html"), numbers
+
+
+def comparison_report(
+    found: Comparison, pictures: Sequence[tuple[Path, str]], downloads: Sequence[tuple[str, str]]
+) -> ReportData:
+    """What the page of a comparison says."""
     names = list(dict.fromkeys(pair.number for pair in found.pairs))
     heads = [WORDS.get(k, k) for k in names]
     tables = {
@@ -207,18 +215,17 @@ def write_comparison(
             ],
         ),
     }  # fmt: skip
-    page = ReportData(
+    return ReportData(
         title="Designs compared",
         subtitle=", ".join(found.made),
         summary=[
             (f"{WORDS.get(p.number, p.number)}: {p.a} against {p.b}", _short(p)) for p in found.pairs[: 2 * len(heads)]
         ],
         tables=tables,
-        pictures=drawn,
+        pictures=pictures,
         warnings=found.notes,
-        downloads=[(numbers.name, "all numbers")],
+        downloads=downloads,
     )
-    return write_report(page, folder / "compare.html"), numbers
 
 
 def _chance(probability: float) -> str:

@@ -90,9 +90,16 @@ def write_case_report(
     files: Sequence[Path],
 ) -> Path:
     """The HTML report of one prediction; ``files`` are links relative to it."""
+    return write_report(case_report(prediction, surrogate, pictures, files), path)
+
+
+def case_report(
+    prediction: Prediction, surrogate: Surrogate, pictures: Sequence[tuple[Path, str]], files: Sequence[Path]
+) -> ReportData:
+    """What the report of one prediction says; arguments as for :func:`write_case_report`."""
     spec, case = _spec(surrogate), prediction.case
     kind = "flow on" if spec.bodies else "fields of"
-    page = ReportData(
+    return ReportData(
         title=f"Predicted {kind} {Path(case.label).name}",
         subtitle=f"{case.rows:,} {'cells' if case.location == 'cell' else 'points'}, {prediction.seconds:.1f} s",
         summary=_summary(prediction, spec),
@@ -106,7 +113,6 @@ def write_case_report(
         provenance=_provenance(prediction, surrogate),
         downloads=[(file.as_posix(), CONTENTS.get(file.suffix, file.name)) for file in files],
     )
-    return write_report(page, path)
 
 
 def _spec(surrogate: Surrogate) -> FieldsSpec:

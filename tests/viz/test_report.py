@@ -224,3 +224,15 @@ def test_the_errors_of_a_run_become_a_page(tmp_path: Path) -> None:
     assert sum(tag == "img" for tag, _ in page.tags) == 1
     missing = Report("fields", "not judged: no test cases", {}).write_page(tmp_path / "none.html")
     assert "not judged" in missing.read_text(encoding="utf-8")
+
+
+def test_long_texts_and_wide_numbers_wrap_in_their_cells(tmp_path):
+    """A table of many columns fits a narrow window, or scrolls in its card."""
+    table = Table(
+        ["", "value", "rests on", "place"], [["peak", 1.0, "averages of the fields " * 3, "0.1, 0.2, 0.345678 (0.79)"]]
+    )
+    page = write_report(ReportData(title="t", tables={"Peaks": table}), tmp_path / "r.html").read_text()
+    assert (
+        '<td class="num">1</td>' in page and '<td class="long">averages' in page and '<td class="num wide">0.1' in page
+    )
+    assert '<div class="scroll" tabindex="0">' in page
