@@ -140,9 +140,7 @@ def test_values_beyond_half_precision_stop_a_run_in_bfloat16(tmp_path: Path) -> 
     data = graphs(6, ())
     data[2].x = torch.full((20, 1), 3e38)
     settings = {"precision": "bf16-mixed", "steps": 12}
-    with pytest.raises(
-        InputError, match=r"(loss is (nan|inf)|are not finite) at step \d+ \(cases 'case_2'\)"
-    ):
+    with pytest.raises(InputError, match=r"(loss is (nan|inf)|are not finite) at step \d+ \(cases 'case_2'\)"):
         train(config(tmp_path / "run", **settings), data=data)
     assert torch.load(tmp_path / "run" / BATCH, weights_only=True)["cases"] == "cases 'case_2'"
     train(config(tmp_path / "kept", not_finite="skip", **settings), data=data)
