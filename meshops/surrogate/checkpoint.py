@@ -41,7 +41,7 @@ def digest_of(content: Any) -> str:
         if isinstance(value, torch.Tensor):
             array = value.detach().cpu().contiguous().reshape(-1)
             digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            digest.update(memoryview(array.view(torch.uint8).numpy()) if array.numel() else b"")
+            digest.update(array.view(torch.uint8).numpy().data if array.numel() else b"")
         elif isinstance(value, Mapping):
             digest.update(f"{{{len(value)}".encode())
             waiting += [part for pair in value.items() for part in pair]
