@@ -112,7 +112,7 @@ def test_a_setting_that_was_given_and_is_left_out_is_noticed(tmp_path: Path) -> 
 
 
 def test_hardware_and_the_name_of_the_folder_may_change(tmp_path: Path) -> None:
-    assert {"out", "train.accelerator", "train.devices", "train.threads"} == FREE
+    assert {"out", "data.store", "train.accelerator", "train.devices", "train.threads"} == FREE
     run(config(tmp_path / "run"))
     (tmp_path / "run").rename(tmp_path / "moved")
     run(config(tmp_path / "moved", threads=0), resume=True)
