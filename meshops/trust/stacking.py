@@ -25,7 +25,9 @@ def nonnegative_weights(normal: Array, right: Array) -> Array:
 
 
 def even_weights(errors: Array, strength: float = 1.0) -> Array:
-    """``[k]`` weights of sources with held-out ``errors [m, k]``, drawn towards equal ones::
+    """``[k]`` weights of sources with held-out ``errors [m, k]``, drawn towards equal ones.
+
+    They solve::
 
         min_w  w' C w + s |w - 1/k|^2,     C = E' E / m,  s = strength * trace(C) / k
 
