@@ -23,11 +23,11 @@ from meshops.ops.tree import median_split
 
 FAST = {"reassoc", "contract", "arcp", "nsz"}  # not those that forbid infinity
 LEAF = 48  # places, about, of a box that is not split
-SPLIT = 6  # levels of the tree above the tasks
+SPLIT = 4  # levels of the tree above the tasks
 SERIAL_BELOW = 4_000  # places
 MOST = 5  # Chebyshev points along an axis
-FAR = 3.0  # sources are far at this many half diagonals from the middle of a box
-FLAT = (1e-4, 0.05, 0.3)  # half extents over the half diagonal up to which 1, 2, 3 points are enough; 4 beyond
+FAR = 4.0  # sources are far at this many half diagonals from the middle of a box
+FLAT = (1e-4, 0.03, 0.2)  # half extents over the half diagonal up to which 1, 2, 3 points are enough; 4 beyond
 SMOOTH = (1e-4, 0.02, 0.1, 0.25, 0.4)  # half extents over the length of change, for 1 to 5 points; beyond: split
 NOTHING = 16.0  # exponent from which a Gaussian is nothing
 NODES = np.zeros((MOST + 1, MOST))  # Chebyshev points of each number of them, in [-1, 1]
@@ -76,6 +76,7 @@ def _velocity(rows, ptr, tasks, columns, out, first, last):  # type: ignore[no-u
         depth_of += 1
     size = MOST**3
     near = np.empty((depth_of + 1, len(columns)), np.int32)  # those still too near, of the box being worked on
+    far, flat = np.empty(len(columns), np.int32), np.empty((5, len(columns)), np.float32)
     num_near = np.zeros(depth_of + 1, np.int64)
     boxes, counts = np.empty((depth_of + 1, 2, 3)), np.ones((depth_of + 1, 3), np.int64)
     values, points = np.empty((depth_of + 1, size, 3)), np.empty((size, 3))
@@ -107,31 +108,32 @@ def _velocity(rows, ptr, tasks, columns, out, first, last):  # type: ignore[no-u
                     values[d, k] = 0
                     if d > 1:
                         _interpolate(points[k], boxes[d - 1], counts[d - 1], values[d - 1], weights, values[d, k])
-            num = 0
+            num = num_far = 0
             for m in range(num_near[d - 1]):
                 j = near[d - 1, m]
-                square = 0.0
-                for a in range(3):
-                    square += (columns[j, a] - middle[a]) ** 2
-                if few or square < limit:
+                if few or _square(middle, columns[j]) < limit:
                     near[d, num] = j
                     num += 1
-                    continue
-                for k in range(total):
-                    _add(points[k], columns[j], values[d, k])
+                else:
+                    far[num_far] = j
+                    num_far += 1
             num_near[d] = num
+            if num_far:
+                _flatten(columns, far, num_far, middle, flat)
+                for k in range(total):
+                    _add(points[k], middle, flat, num_far, values[d, k])
             if count > 1 and not few:
                 stack[top] = leaf + count // 2, count - count // 2, d + 1
                 stack[top + 1] = leaf, count // 2, d + 1
                 top += 2
                 continue
             known = d - 1 if few else d
+            _flatten(columns, near[d], num, middle, flat)
             for i in range(start, end):
                 out[i] = 0
                 if known > 0:
                     _interpolate(rows[i], boxes[known], counts[known], values[known], weights, out[i])
-                for m in range(num):
-                    _add(rows[i], columns[near[d, m]], out[i])
+                _add(rows[i], middle, flat, num, out[i])
 
 
 @njit(nogil=True, fastmath=FAST)
@@ -246,14 +248,31 @@ def _square(point, source):  # type: ignore[no-untyped-def]
     return (point[0] - source[0]) ** 2 + (point[1] - source[1]) ** 2 + (point[2] - source[2]) ** 2
 
 
+@njit(nogil=True)
+def _flatten(columns, chosen, num, middle, flat):  # type: ignore[no-untyped-def]
+    """Some sources column by column in single precision, about the middle of a box, so that vector units add them."""
+    for m in range(num):
+        source = columns[chosen[m]]
+        for a in range(3):
+            flat[a, m] = source[a] - middle[a]
+        flat[3, m], flat[4, m] = source[3], source[4]
+
+
 @njit(nogil=True, fastmath=FAST)
-def _add(point, source, out):  # type: ignore[no-untyped-def]
-    x, y, z = point[0] - source[0], point[1] - source[1], point[2] - source[2]
-    square = max(x * x + y * y + z * z + source[4], 1e-12)
-    decay = source[3] / (square * np.sqrt(square))
-    out[0] += decay * x
-    out[1] += decay * y
-    out[2] += decay * z
+def _add(point, middle, flat, num, out):  # type: ignore[no-untyped-def]
+    x, y, z = np.float32(point[0] - middle[0]), np.float32(point[1] - middle[1]), np.float32(point[2] - middle[2])
+    u = v = w = np.float32(0)
+    xs, ys, zs, strength, soft = flat[0], flat[1], flat[2], flat[3], flat[4]
+    for m in range(num):
+        dx, dy, dz = x - xs[m], y - ys[m], z - zs[m]
+        square = max(dx * dx + dy * dy + dz * dz + soft[m], np.float32(1e-12))
+        decay = strength[m] / (square * np.sqrt(square))
+        u += decay * dx
+        v += decay * dy
+        w += decay * dz
+    out[0] += u
+    out[1] += v
+    out[2] += w
 
 
 @njit(nogil=True, fastmath=FAST)
