@@ -118,7 +118,6 @@ def _predict(clock: _Clock, checkpoint: str, file: str) -> None:
     """A file to a written result, as ``meshops predict --no-pictures`` does it."""
     import meshops
     from meshops.surrogate import outputs
-    from meshops.viz import case  # noqa: F401
 
     begin = time.process_time(), time.perf_counter()
     clock.start()

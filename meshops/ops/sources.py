@@ -1,7 +1,7 @@
 """What many sources do to many places: Gaussian averages of them, and the velocity they induce.
 
-Both are sums over all pairs. The faster versions (:mod:`meshops.ops.kernels.sources_numba`) split the places by a tree and
-interpolate, within a box of it, what varies slowly there; they agree with these definitions to about ``1e-4``.
+Both are sums over all pairs. The faster versions (:mod:`meshops.ops.kernels.sources_numba`) split the places by a tree
+and interpolate, within a box of it, what varies slowly there; they agree with these definitions to about ``1e-4``.
 """
 
 from __future__ import annotations

@@ -146,7 +146,12 @@ def _means(rows, ptr, tasks, columns, radius, out, first, last):  # type: ignore
     num_near = np.zeros(depth_of + 1, np.int64)
     box, counts, size = np.empty((2, 3)), np.ones(3, np.int64), MOST**3
     values, points = np.empty((size, 7)), np.empty((size, 3))
-    stack, weights, total, square = np.empty((64, 3), np.int64), np.empty((3, MOST)), np.empty(7), np.empty(len(columns))
+    stack, weights, total, square = (
+        np.empty((64, 3), np.int64),
+        np.empty((3, MOST)),
+        np.empty(7),
+        np.empty(len(columns)),
+    )
     middle, half = box
     rate = 0.5 / radius**2
     for task in range(first, last):
