@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-PARTS = ("predict", "training", "segments", "tree", "echo")
+PARTS = ("predict", "training", "segments", "tree")
 HERE = Path(__file__).resolve().parent.parent
 
 
