@@ -25,7 +25,7 @@ from meshops.partition.dense import assign
 from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
 Method = Literal["interleaved", "anchored"]
-CACHED = 8_192  # nodes at a time on a CPU: what a layer makes of more leaves the caches
+CACHED = 16_384  # nodes at a time on a CPU: what a layer makes of more leaves the caches
 METHODS: tuple[str, ...] = ("interleaved", "anchored")
 Parts = Iterator[tuple[float, tuple[Tensor, Tensor]]]
 
