@@ -33,6 +33,7 @@ from meshops.aero.frame import Frame
 from meshops.data.cues import CUES, mesh_cues
 from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.errors import InputError
+from meshops.ops.sources import gaussian_means, source_velocity
 from meshops.partition.ball_tree import BallTree
 
 MERGED = 2.0**-11  # merging: grid of places and turns, above the noise of normals in single precision
@@ -240,14 +241,8 @@ def potential_velocity(pos: Tensor, panels: Body, *, ground: bool) -> Tensor:
         rows.append(kernel * weight)
     influence = torch.cat(rows)
     strength = _solve(influence, -panels.normal[:, 0]) * weight
-    out = torch.empty_like(pos)
-    for start in range(0, len(pos), ROWS):
-        x = pos[start : start + ROWS]
-        velocity = torch.zeros_like(x)
-        for sources in images:
-            decay = _inverse_cube(x, sources, soft) * strength
-            velocity += x * decay.sum(1, keepdim=True) - decay @ sources
-        out[start : start + ROWS] = velocity
+    sources = torch.cat(images)
+    out = source_velocity(pos, sources, strength.repeat(len(images)), soft.repeat(len(images)))
     out[:, 0] += 1
     return out
 
@@ -317,18 +312,10 @@ def _solve(influence: Tensor, right: Tensor) -> Tensor:
 
 def _smoothed(pos: Tensor, normal: Tensor, panels: Body, radii: list[float]) -> list[tuple[Tensor, Tensor]]:
     """Per radius: mean normal ``[n, 3]`` and curvature ``[n]``: ``(pos - mean position) . normal / radius``."""
-    moments = torch.cat([torch.ones(len(panels.area), 1), panels.center, panels.normal], 1)
-    moments = moments * panels.area.unsqueeze(1)
-    sums = [torch.empty(len(pos), 7) for _ in radii]
-    for start in range(0, len(pos), ROWS):
-        square = _squares(pos[start : start + ROWS], panels.center).clamp_(min=0)
-        square -= square.amin(1, keepdim=True)  # far from the body (volume nodes) all weights would underflow
-        for i, weight in _gaussians(square, radii):
-            sums[i][start : start + ROWS] = weight @ moments
     result = []
-    for total, radius in zip(sums, radii, strict=True):
-        mean = total[:, 1:] / total[:, :1].clamp(min=1e-20)
-        result.append((mean[:, 3:], ((pos - mean[:, :3]) * normal).sum(1) / radius))
+    for radius in radii:
+        offset, mean = gaussian_means(pos, panels.center, panels.area, panels.normal, radius)
+        result.append((mean, -(offset * normal).sum(1) / radius))
     return result
 
 

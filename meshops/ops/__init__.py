@@ -27,6 +27,7 @@ from meshops.ops.segment import (
     segment_sum,
     sort_index,
 )
+from meshops.ops.sources import gaussian_means, source_velocity
 from meshops.ops.tree import MedianSplit, locate, median_split, node_boxes
 from meshops.ops.trees import TreeTable, tree_sums
 
@@ -44,6 +45,7 @@ __all__ = [
     "farthest_point_sampling",
     "flow_maps",
     "gather_patches",
+    "gaussian_means",
     "graph_gradient",
     "hilbert_decode",
     "hilbert_encode",
@@ -78,6 +80,7 @@ __all__ = [
     "segment_sum",
     "sobel_score",
     "sort_index",
+    "source_velocity",
     "split_best",
     "split_in_steps",
     "sum_pyramid",

@@ -25,6 +25,7 @@ from meshops.partition.dense import assign
 from meshops.tasks.fields_spec import MOST_PASSES, FieldsSpec
 
 Method = Literal["interleaved", "anchored"]
+CACHED = 16_384  # nodes at a time on a CPU: what a layer makes of more leaves the caches
 METHODS: tuple[str, ...] = ("interleaved", "anchored")
 Parts = Iterator[tuple[float, tuple[Tensor, Tensor]]]
 
@@ -94,7 +95,8 @@ def predict_nodes(
         graph: From ``FieldsTask.prepare``.
         method: See the module text. ``"anchored"`` needs a model with ``encode`` and ``decode``.
         passes: Number of different interleavings (or anchor sets) averaged.
-        chunk_size: Nodes worked on at a time: memory and speed, not the result (to rounding).
+        chunk_size: Nodes worked on at a time, on a CPU at most ``CACHED``: memory and speed, not the result (to
+            rounding).
         progress: Called with the fraction done.
 
     Raises:
@@ -108,6 +110,8 @@ def predict_nodes(
     with judging(task.model):
         if not task.spec.nodes:
             return task(copy(graph).to(task.device)).cpu()  # .to works in place
+        if task.device.type == "cpu":
+            chunk_size = min(chunk_size, CACHED)
         run = _interleaved if method == "interleaved" else _anchored
         total = torch.zeros(0)
         for i in range(passes):
