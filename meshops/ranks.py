@@ -183,7 +183,7 @@ def balanced(sizes: Sequence[int], ranks: int) -> list[list[int]]:
 
     Example:
         >>> balanced([10, 90, 50, 40], 2)
-        [[1], [0, 2, 3]]
+        [[0, 1], [2, 3]]
     """
     if len(set(sizes)) <= 1:
         bounds = [len(sizes) * r // ranks for r in range(ranks + 1)]

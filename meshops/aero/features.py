@@ -114,8 +114,13 @@ class Body:
     def merged(self, max_panels: int) -> Body:
         """At most ``max_panels`` panels: cells near each other that face the same way are joined.
 
-        The tree splits positions and normals together, so that no panel reaches around an edge.
+        The tree splits positions and normals together, so that no panel reaches around an edge. Cells without
+        area, such as points that belong to no face, are left out: a panel of them alone has no place.
         """
+        some = self.area > 0
+        if not bool(some.all()) and bool(some.any()):
+            kept = Body(self.center[some], self.normal[some], self.area[some], self.low, self.high)
+            return kept.merged(max_panels)
         if self.area.numel() <= max_panels:
             return self
         tree = BallTree(num_patches=1 << (max_panels.bit_length() - 1))

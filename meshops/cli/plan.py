@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
         "  meshops plan models/mspt/ahmed.yaml --cells 160e6 --gpus 8 --gpu h200 --memory 2TB --time 2h\n",
     )
     options.add_argument("model", help="model.ckpt, or a run file whose data are at hand")
-    options.add_argument("--cells", type=float, required=True, help="nodes of the mesh")
+    options.add_argument("--cells", type=float, default=1e6, help="nodes of the mesh (default: 1e6)")
     options.add_argument("--gpus", type=int, nargs="+", default=[0], help="numbers of GPUs; 0: this CPU (default)")
     options.add_argument("--gpu", default="h100", help="kind of GPU: a100, h100, h200, l40s (default: %(default)s)")
     text = "share of the published peak that is reached (default: %(default)g, an assumption)"

@@ -126,6 +126,23 @@ def test_merged_panels_keep_the_area_vector():
     assert float(small.area.sum()) == pytest.approx(float(body.area.sum()), rel=0.03)
 
 
+def test_points_without_a_face_change_nothing():
+    """As the 96 of every ShapeNet car: alone in a panel they had no centre, and the features of all nodes were NaN."""
+    graph = from_pyvista(ellipsoid(), location="point")
+    loose = graph.clone()
+    extra = 50
+    loose.pos = torch.cat([graph.pos, graph.pos[:extra] * 0.5])
+    loose.normal = torch.cat([graph.normal, torch.zeros(extra, 3)])
+    loose.area = torch.cat([graph.area, torch.zeros(extra)])
+    for most in (256, 8192):
+        spec = FeatureSpec(max_sources=most)
+        plain, more = (
+            node_features(g, frame_of(g, FlowConditions(), "surface"), spec, "surface") for g in (graph, loose)
+        )
+        assert torch.isfinite(more).all()
+        assert_close(more[: len(plain)], plain, atol=1e-5, rtol=1e-5)
+
+
 def test_volume_needs_its_body():
     graph = MeshGraph(pos=torch.rand(5, 3))
     with pytest.raises(InputError, match="body_pos"):

@@ -219,7 +219,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path, well: Path) -> None
     path = next(well.glob("data/train/*.hdf5"))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"toy\.hdf5: cannot be read as HDF5 .* download it again"):
+    with pytest.raises(InputError, match=r"toy\.hdf5: cannot be read as HDF5 .* download or export it again"):
         TheWell(well)
     path.write_bytes(whole)
     with h5py.File(path, "a") as file:
@@ -246,7 +246,7 @@ def test_arrays_with_code_are_refused(cfd: Path) -> None:
     with pytest.raises(InputError, match="not a readable array"):
         CFDBench(cfd, "all")
     (cfd / "cavity" / "prop" / "case0002" / "case.json").write_text("{")
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match="no JSON file"):
         CFDBench(cfd, "all")
 
 

@@ -204,7 +204,7 @@ def _subtrees(tasks, rows, index, leaf_start, inner_start, bounds, axes, values,
 @njit()
 def _halfway(left, right):  # type: ignore[no-untyped-def]
     """Between the two middle points, rounded towards the right one."""
-    halfway = type(right)(left + (right - left) / 2)
+    halfway = left + (right - left) / type(right)(2)  # in its own precision, as the definition, subnormal numbers too
     return halfway if halfway > left else right
 
 
