@@ -122,6 +122,11 @@ def test_any_points(pos: np.ndarray, levels: int, cut: int) -> None:
         assert int(sizes.max() - sizes.min()) <= 1
 
 
+def test_halfway_between_subnormal_numbers() -> None:
+    points = torch.tensor([[0.0], [-7.39136e-40]], dtype=torch.float32)
+    assert_same(*run_both(points, ptr_of(2), 1))
+
+
 @pytest.mark.parametrize("decimals", [0, 1, 2, 7])
 def test_large_segments_use_sampling_and_threads(decimals: int) -> None:
     pos = torch.rand(5000, 3).round(decimals=decimals)
