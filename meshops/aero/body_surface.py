@@ -16,6 +16,7 @@ from meshops.data.mesh_graph import MeshGraph
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
+    from meshops.data.surface import Geometry
 
 Array = NDArray[np.float64]
 RIM = 0.01  # of the width: the rim of half a body lies so near its plane
@@ -39,11 +40,11 @@ class BodySurface:
     cell_points: float
 
     @classmethod
-    def of(cls, mesh: Mesh, label: str = "surface") -> BodySurface:
-        """From a PyVista surface; ``label`` names it in warnings."""
-        from meshops.data.surface import outward_geometry  # VTK
+    def of(cls, mesh: Mesh, label: str = "surface", geometry: Geometry | None = None) -> BodySurface:
+        """From a PyVista surface; ``label`` names it in warnings, ``geometry`` is its own where it is known already."""
+        from meshops.data.surface import oriented_geometry  # VTK
 
-        center, normal, area = outward_geometry(mesh, label=label)
+        center, normal, area, _ = geometry or oriented_geometry(mesh, label=label)
         triangles = fan_triangles(mesh)
         cell_points = len(triangles) / max(len(area), 1) + 2
         return cls(center, normal, area, np.asarray(mesh.points, dtype=np.float64), triangles, cell_points)
@@ -82,8 +83,8 @@ class BodySurface:
         at[place] = self.points
         corners = place[self.triangles]
         sides = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), 1)
-        unique, count = np.unique(sides, axis=0, return_counts=True)
-        rim = unique[count == 1]
+        unique, count = np.unique(sides[:, 0] * len(at) + sides[:, 1], return_counts=True)
+        rim = np.stack(np.divmod(unique[count == 1], len(at)), 1)
         if not len(rim):
             return ""
         side = at @ np.array(conditions.lateral)

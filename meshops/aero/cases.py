@@ -293,14 +293,15 @@ def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str
     from meshops.data.clean import clean_mesh  # VTK
     from meshops.data.convert import from_pyvista
     from meshops.data.orientation import copied_faces
-    from meshops.data.surface import is_surface
+    from meshops.data.surface import is_surface, oriented_geometry
 
     mesh = clean_mesh(opened.mesh, label=label, fields=known).mesh
     _check_domain(is_surface(mesh), spec, label)
     _check_extent(mesh, label)
     near = _near_origin(mesh, flow)
     inputs = _input_arrays(near, spec)
-    graph = from_pyvista(near, fields=(*known, *inputs), location=spec.location, label=label)
+    geometry = oriented_geometry(near, label=label) if spec.domain == "surface" else None
+    graph = from_pyvista(near, fields=(*known, *inputs), location=spec.location, label=label, geometry=geometry)
     truth = _truth(graph, spec, known, label)
     if inputs:
         columns = {name: graph.field(name).reshape(len(graph.pos), -1) for name in inputs}
@@ -311,7 +312,7 @@ def _body_case(opened: MeshRead, spec: CaseSpec, label: str, known: Sequence[str
         origin = _middle(mesh, flow) + origin_of(graph).numpy()
         attach_body(graph, mesh, walls=opened.walls, chosen=opened.body, origin=origin)
         return Case(mesh, graph, spec.location, label, truth, flow)
-    body, copies = BodySurface.of(near, label), copied_faces(mesh)
+    body, copies = BodySurface.of(near, label, geometry), copied_faces(mesh)
     return Case(mesh, graph, spec.location, label, truth, flow, body=body, copies=copies)
 
 

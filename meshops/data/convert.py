@@ -12,7 +12,7 @@ from torch import Tensor
 
 from meshops.data.cells import Array, Cells, Mesh, cells_of, make_cells, mesh_of, segment_sum
 from meshops.data.mesh_graph import MeshGraph, origin_of
-from meshops.data.surface import oriented_geometry, volume_geometry
+from meshops.data.surface import Geometry, oriented_geometry, volume_geometry
 from meshops.data.vectors import is_reserved
 from meshops.errors import InputError, listing, warn
 
@@ -47,6 +47,7 @@ def from_pyvista(
     location: Where = "auto",
     label: str = "",
     units: Sequence[str] = (),
+    geometry: Geometry | None = None,
 ) -> MeshGraph:
     """Make a graph of a mesh: nodes at the cell centres, at the mesh points, or at free points.
 
@@ -64,6 +65,7 @@ def from_pyvista(
             ``"free"``: a point cloud, cells are left out.
         label: How messages call the mesh; becomes ``graph.name``.
         units: Unit of each field; empty: unknown.
+        geometry: :func:`meshops.data.surface.oriented_geometry` of a surface, where it is known already.
 
     Raises:
         InputError: A field is missing or not numeric, or the mesh has no cells but ``location`` needs them.
@@ -90,7 +92,7 @@ def from_pyvista(
     if y is not None:
         graph.y = y
     if where != "free":
-        _add_geometry(graph, mesh, cells, label)
+        _add_geometry(graph, mesh, cells, label, geometry)
         _add_cells(graph, mesh, cells)
     return graph
 
@@ -213,11 +215,11 @@ def _stack(
     return Fields(values, tuple(fields), tuple(c.shape[1] for c in columns), y_units)
 
 
-def _add_geometry(graph: MeshGraph, mesh: Mesh, cells: Cells, label: str) -> None:
+def _add_geometry(graph: MeshGraph, mesh: Mesh, cells: Cells, label: str, geometry: Geometry | None) -> None:
     dimension = int(cells.dimension.max())
     normals = None
     if dimension == 2:
-        centers, normals, sizes, found = oriented_geometry(mesh, label=label)
+        centers, normals, sizes, found = geometry or oriented_geometry(mesh, label=label)
         graph.notes = found.remarks
     else:
         centers, sizes = volume_geometry(mesh, label=label)

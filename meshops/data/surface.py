@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+Geometry = tuple[Array, Array, Array, Orientation]  # centres, outward normals, areas, how they were turned
+
+
 def is_surface(mesh: Mesh) -> bool:
     """Whether the cells of highest dimension are faces: triangles, quads, polygons."""
     dimension = cells_of(mesh).dimension
@@ -64,7 +67,7 @@ def outward_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Arra
     return oriented_geometry(mesh, label=label)[:3]
 
 
-def oriented_geometry(mesh: Mesh, *, label: str = "surface") -> tuple[Array, Array, Array, Orientation]:
+def oriented_geometry(mesh: Mesh, *, label: str = "surface") -> Geometry:
     """As :func:`outward_geometry`, and what was found about the orientation."""
     centers, normals, areas = cell_geometry(mesh)
     found = orient(mesh, label=label)
