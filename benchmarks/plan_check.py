@@ -1,6 +1,6 @@
 """Is the cost model of the planner right? What its probe says of three sizes, beside what they take.
 
-    python benchmarks/plan_check.py runs/demo/model.ckpt --nodes 4096 16384 65536
+    python benchmarks/plan_check.py runs/network/model.ckpt --nodes 4096 16384 65536
 
 One forward pass, and one training step, of so many random nodes in subsets of the training density: bytes of tensors
 alive at once, how much the process grew (Linux; what the allocator had before is used again, so that this is at most a

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meshops.cli.options import console, memory, parser, print_json
+from meshops.cli.options import console, existing_checkpoint, memory, parser, print_json
 from meshops.errors import InputError
 
 CELLS = 10_000  # of the body whose reading and features are timed
@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         "checkpointing, offload, memory and time, and what these rest on: a probe of the model here, and for GPUs the\n"
         "published numbers of their maker. Exit code 1 if something does not fit.",
         "examples:\n"
-        "  meshops plan runs/demo/model.ckpt --cells 160e6 --gpus 0 1 8 64\n"
+        "  meshops plan runs/network/model.ckpt --cells 160e6 --gpus 0 1 8 64\n"
         "  meshops plan models/mspt/ahmed.yaml --cells 160e6 --gpus 8 --gpu h200 --memory 2TB --time 2h\n",
     )
     options.add_argument("model", help="model.ckpt, or a run file whose data are at hand")
@@ -36,8 +36,10 @@ def run(argv: Sequence[str]) -> int:
     options.add_argument("--memory", metavar="SIZE", help=text)
     text = "that a prediction or a training may take: 90s, 30m, 2h, 3d (default: any)"
     options.add_argument("--time", metavar="TIME", help=text)
-    options.add_argument("--json", action="store_true")
+    options.add_argument("--json", action="store_true", help="print everything as JSON")
     args = options.parse_args(argv)
+    if Path(args.model).suffix == ".ckpt":
+        existing_checkpoint(args.model)
     cells, seconds = _cells(args.cells), None if args.time is None else _seconds(args.time)
     host = None if args.memory is None else memory(args.memory)
 

@@ -200,7 +200,11 @@ def _takes(task: Any) -> set[str]:
 def random_batch(task: Any, size: int, count: int) -> Any:
     """Random nodes: ``count`` subsets, or one mesh ``count`` times as large for a model of whole meshes."""
     if not {"points", "graph"} & _takes(task):
-        raise InputError("plans are made for models of points and graphs; this one takes others")
+        name = getattr(task.made, "name", type(task.model).__name__)
+        raise InputError(
+            f"plans are made for one network of points or graphs, this model is '{name}' (what 'meshops fit' leaves is "
+            "mostly a blend); give model.ckpt of a 'meshops train', or its run file"
+        )
     parts, nodes = (count, size) if task.spec.nodes else (1, count * size)
     return Batch.from_data_list([_graph(task, nodes, seed) for seed in range(parts)]).to(task.device)
 
