@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -199,11 +199,19 @@ def check_alike(runs: Mapping[str, RunConfig]) -> None:
             a, b = getattr(one, part), getattr(other, part)
             if a != b:
                 raise InputError(
-                    f"{first} and {name} are not alike in '{part}': {a} and {b}; give the same for all, such as "
-                    "--data.root FOLDER"
+                    f"{first} and {name} are not alike in {_differing(part, a, b)}; give the same for all, such as "
+                    f"--data.root FOLDER"
                 )
     if not one.data.test:
         raise InputError(f"{first}: data.test names no split to be judged on; give --data.test test")
+
+
+def _differing(part: str, one: object, other: object) -> str:
+    """Which settings differ, and how."""
+    if not (is_dataclass(one) and is_dataclass(other) and type(one) is type(other)):
+        return f"'{part}': {one} and {other}"
+    names = [entry.name for entry in fields(one) if getattr(one, entry.name) != getattr(other, entry.name)]
+    return ", ".join(f"'{part}.{name}': {getattr(one, name)!r} and {getattr(other, name)!r}" for name in names)
 
 
 def affordable(config: RunConfig, folder: Path, seconds: float, imports: Sequence[str] = ()) -> int:

@@ -82,7 +82,10 @@ def test_only_what_is_alike_is_compared(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two or more run files"):
         check_alike({"a": one})
     other = replace(one, data=DataConfig(name="airfrans", root="x"))
-    with pytest.raises(InputError, match=r"a and b are not alike in 'data'.*give the same for all"):
+    with pytest.raises(
+        InputError,
+        match=r"'data.name': 'ahmed_mini' and 'airfrans', 'data.root'.*give the same",
+    ):
         check_alike({"a": one, "b": other})
     untested = replace(one, data=DataConfig(test=""))
     with pytest.raises(InputError, match="names no split to be judged on"):
