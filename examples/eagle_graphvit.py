@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     integers = result.surrogate.compress().task.rollout(window)
     speed, wanted_speed = predicted[-1, :, :2].norm(dim=1), window.state[-1, :, :2].norm(dim=1)
     panels = {"speed": wanted_speed, "predicted": speed, "error": (speed - wanted_speed).abs()}
-    plane_picture(window.pos[-1], window.triangles[-1], panels, out / "wake.png", title=f"after {len(predicted)} steps")
+    plane_picture(window.pos[-1], window.triangles[-1], panels, out / "wake.png", alike=("speed", "predicted"))
     inputs = task.inputs(Frames.of(window), 0, task.norm(window.state[0]))
     return {
         "clusters_of_20_nodes": inputs.counts()["clusters"],

@@ -52,7 +52,7 @@ def lines(contest: Contest) -> list[str]:
     head = ["model", *contest.errors.values(), *COST]
     table = [head, ["---"] * len(head), *rows(contest)]
     escaped = ([cell.replace("|", "\\|") for cell in row] for row in table)
-    return [*("| " + " | ".join(row) + " |" for row in escaped), "", *about(contest)]
+    return [*("| " + " | ".join(row) + " |" for row in escaped), "", *without_skill(contest), *about(contest)]
 
 
 def about(contest: Contest) -> list[str]:
@@ -71,9 +71,22 @@ def about(contest: Contest) -> list[str]:
     )
     for error, heading in contest.errors.items():
         chances = contest.worse(error)
-        told = ", ".join(f"{model} p = {chance:.2g}" for model, chance in chances.items())
-        text.append(f"{heading}: against {contest.best(error)}: {told}")
+        told = ", ".join(f"{model} {chance:.2g}" for model, chance in chances.items())
+        text.append(f"{heading}: p that another is as good as {contest.best(error)}: {told}")
     return text
+
+
+def without_skill(contest: Contest) -> list[str]:
+    """A sentence for each error in which what needs no training beats every model."""
+    out = []
+    for error, heading in contest.errors.items():
+        least, best = contest.spread(contest.best(error), error)[0], contest.best(error)
+        rows = contest.outcomes[0].baselines.items()
+        others = [(float(v), name.strip()) for name, row in rows if (v := row.get(error)) is not None]
+        if others and min(others)[0] < least:
+            value, name = min(others)
+            out.append(f"no skill in {heading}: '{name}' has {shown(value)}, the best model ({best}) {shown(least)}")
+    return out
 
 
 def write_tables(contest: Contest, folder: str | Path) -> list[Path]:
@@ -84,9 +97,9 @@ def write_tables(contest: Contest, folder: str | Path) -> list[Path]:
     page = ReportData(
         title="Models beside each other",
         subtitle=contest.outcomes[0].title,
-        summary=[(text, contest.best(error)) for error, text in contest.errors.items()],
+        summary=[(f"least {text}", contest.best(error)) for error, text in contest.errors.items()],
         tables={"Errors and costs": (head, table), "Cases": _cases(contest)},
-        warnings=about(contest),
+        warnings=[*without_skill(contest), *about(contest)],
         warnings_title="What the figures are of",
     )
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ PIXEL = 8  # of VTK
 
 def plane_picture(
     pos: Tensor, triangles: Tensor | None, panels: Mapping[str, Tensor], path: str | Path, *, title: str = "",
-    owner: Tensor | None = None,
+    owner: Tensor | None = None, alike: Sequence[str] = (),
 ) -> Path:  # fmt: skip
     """Draw node values on a plane mesh side by side; whole numbers (bits) get a bar with one step per number.
 
@@ -29,6 +29,7 @@ def plane_picture(
         path: PNG to write.
         title: Over the picture.
         owner: ``[f]`` where values belong to cells: the cell of each triangle; None: values belong to ``pos``.
+        alike: Panels with one scale, that of the first of them: a prediction is seen as its truth.
     """
     from matplotlib import colormaps
     from matplotlib.colors import BoundaryNorm
@@ -39,6 +40,9 @@ def plane_picture(
     for ax, (name, values) in zip(axes, panels.items(), strict=True):
         colours = values.detach().cpu().numpy()
         style: dict[str, Any] = {"cmap": "viridis"}
+        if name in alike:
+            first = panels[alike[0]]
+            style |= {"vmin": float(first.min()), "vmax": float(first.max())}
         steps: Any = None
         if not values.is_floating_point():
             steps = np.unique(colours)
@@ -88,7 +92,7 @@ def graph_picture(
     panels = {name: truth, "predicted": value, "error": (value - truth).abs()}
     if bits is not None:
         panels["bits"] = bits
-    return plane_picture(panels=panels, path=path, title=title, **canvas(graph))
+    return plane_picture(panels=panels, path=path, title=title, alike=(name, "predicted"), **canvas(graph))
 
 
 def canvas(graph: Any) -> dict[str, Any]:

@@ -55,6 +55,10 @@ def test_significance_is_of_the_cases_not_of_the_seeds() -> None:
     text = "\n".join(lines(found))
     assert f"| {best} | {found.spread(best, 'p_rel_l2')[0]:.3f} ± " in text and "| mean | 0.900 |" in text
     assert next(line for line in text.splitlines() if line.startswith(f"| {other} ")).count("=") == 1
+    assert "no skill" not in text
+    worse = [replace(run, baselines={"nearest": {"p_rel_l2": 0.01}}) for run in runs]
+    told = "\n".join(lines(Contest(tuple(worse), "")))
+    assert f"no skill in |p|_1 & more: 'nearest' has 0.010, the best model ({best})" in told
     few = Contest(tuple(replace(run, cases=dict(list(run.cases.items())[:5])) for run in runs), "100 steps")
     assert few.worse("p_rel_l2") == {} and "too few to tell" in "\n".join(lines(few))
 
