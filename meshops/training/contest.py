@@ -10,7 +10,6 @@ differences go through Wilcoxon's signed-rank test, two-sided, with Holm's corre
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,17 @@ from meshops.training.config import RunConfig
 
 TRIAL = (10, 40)  # steps of two short runs, whose difference tells the time of a step
 LEAST_CASES = 6  # below, Wilcoxon's test cannot reach 5 %
+
+# Linux carries the largest memory of a process over to the one it starts; between ours, which holds torch, and the one
+# that is measured stands a small one, which starts it and writes down what it took.
+LAUNCHER = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as file:
+    json.dump({"seconds": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss}, file)
+sys.exit(abs(os.waitstatus_to_exitcode(status)))
+"""
 
 
 @dataclass(frozen=True)
@@ -223,6 +233,19 @@ def affordable(config: RunConfig, folder: Path, seconds: float, imports: Sequenc
     return max(1, int(seconds * (TRIAL[1] - TRIAL[0]) / max(spent[1] - spent[0], 1e-3)))
 
 
+def measured(command: Sequence[str], log: Path) -> tuple[int, float, int]:
+    """Run a command with its output in ``log``; exit code, processor seconds, largest memory (bytes)."""
+    spent = log.with_suffix(".usage")
+    with log.open("w") as sink:
+        launched = [sys.executable, "-S", "-c", LAUNCHER, str(spent), *command]
+        code = subprocess.run(launched, stdout=sink, stderr=subprocess.STDOUT, check=False).returncode
+    if not spent.exists():  # killed with the small process itself
+        return code or 1, 0.0, 0
+    usage = json.loads(spent.read_text())
+    spent.unlink()
+    return code, float(usage["seconds"]), int(usage["memory"]) * (1 if sys.platform == "darwin" else 1024)
+
+
 def run_one(name: str, config: RunConfig, folder: Path, imports: Sequence[str] = ()) -> Outcome:
     """``meshops train`` in a process of its own.
 
@@ -236,13 +259,10 @@ def run_one(name: str, config: RunConfig, folder: Path, imports: Sequence[str] =
     command += [part for module in imports for part in ("--import", module)]
     log = folder.with_suffix(".log")
     begin = time.perf_counter()
-    with log.open("w") as sink:
-        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    code, seconds, memory = measured(command, log)
+    if code != 0:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-        raise InputError(f"{name}: the run ended with code {process.returncode}: {last} (all of it: {log})")
+        raise InputError(f"{name}: the run ended with code {code}: {last} (all of it: {log})")
     report = json.loads((folder / "metrics.json").read_text())
     from meshops.surrogate import load
 
@@ -252,9 +272,9 @@ def run_one(name: str, config: RunConfig, folder: Path, imports: Sequence[str] =
         seed=config.train.seed,
         steps=config.train.steps,
         weights=int(surrogate.info["model"]["weights"]),  # type: ignore[index, call-overload, arg-type]
-        seconds=round(usage.ru_utime + usage.ru_stime, 1),
+        seconds=round(seconds, 1),
         train_seconds=float(report.get("seconds", {}).get("train", time.perf_counter() - begin)),
-        memory=int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024),
+        memory=memory,
         mean=report["mean"],
         cases=report["cases"],
         baselines=report.get("baselines", {}),

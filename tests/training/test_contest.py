@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from scipy.stats import wilcoxon
 from meshops.cli.main import main
 from meshops.errors import InputError
 from meshops.training import DataConfig, RunConfig
-from meshops.training.contest import Contest, Outcome, check_alike, contest, holm
+from meshops.training.contest import Contest, Outcome, check_alike, contest, holm, measured
 from meshops.training.contest_tables import latex, lines, write_tables
 
 SMALL = """
@@ -31,6 +32,13 @@ def outcome(model: str, seed: int, errors: list[float]) -> Outcome:
         model, seed, 100, 12_000, 10.0, 8.0, 10**9, {"p_rel_l2": float(np.mean(errors))}, cases,
         {"mean": {"p_rel_l2": 0.9}}, "relative L2 error", {"p_rel_l2": "|p|_1 & more"},
     )  # fmt: skip
+
+
+def test_the_memory_of_a_run_is_not_that_of_the_process_which_started_it(tmp_path: Path) -> None:
+    held = np.ones(50_000_000)  # 400 MB
+    code, seconds, memory = measured([sys.executable, "-c", "import sys; print(1); sys.exit(3)"], tmp_path / "log")
+    assert held[-1] == 1 and code == 3 and 0 < seconds < 30 and 2**20 < memory < 100 * 2**20
+    assert (tmp_path / "log").read_text() == "1\n" and [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 def test_significance_is_of_the_cases_not_of_the_seeds() -> None:
