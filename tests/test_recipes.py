@@ -173,8 +173,9 @@ def test_a_recipe_of_the_repository_is_found_from_anywhere(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     for name in ("models/mspt/ahmed.yaml", "mspt/ahmed"):
         assert recipe_path(name).read_bytes() == (ROOT / "models" / "mspt" / "ahmed.yaml").read_bytes()
-    with pytest.raises(InputError, match=r"no such file or recipe; did you mean 'mspt/ahmed'\?"):
+    with pytest.raises(InputError, match=r"no such file or recipe; did you mean 'mspt/ahmed'\?") as told:
         recipe_path("mspt/ahmet")
+    assert "'mspt/darcy'" in str(told.value) and "gray_scott" not in str(told.value)  # those of the model it speaks of
 
 
 def test_the_wheel_holds_the_run_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

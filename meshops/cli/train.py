@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from meshops.cli.options import Parser, console, print_json, speaks
-from meshops.errors import InputError, did_you_mean
+from meshops.errors import InputError, did_you_mean, listing
 from meshops.plain_yaml import load_yaml
 
 if TYPE_CHECKING:
@@ -202,9 +202,16 @@ def recipe_path(name: str) -> Path:
     short = name.removeprefix("models/").removesuffix(".yaml")
     if short not in known:
         raise InputError(
-            f"{name}: no such file or recipe; {did_you_mean(short, known)}recipes: {', '.join(sorted(known))}"
+            f"{name}: no such file or recipe; {did_you_mean(short, known)}recipes: {listing(_alike(short, known))}; "
+            "all: meshops train --help"
         )
     return known[short]
+
+
+def _alike(name: str, known: Mapping[str, Path]) -> list[str]:
+    """Recipes of the model or the data that a name speaks of, or all."""
+    words = [word for word in name.replace("/", "_").split("_") if word]
+    return sorted(recipe for recipe in known if any(word in recipe for word in words)) or sorted(known)
 
 
 def _parser(kind: str) -> ArgumentParser:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from meshops.checks import check_counts, check_fractions
 from meshops.errors import InputError, listing
+from meshops.models import model_takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class FitConfig:
         check_counts(0, seed=self.seed)
         if isinstance(self.test, float | int):
             check_fractions(test=self.test)
+        for name in self.networks or ():
+            model_takes(name)  # refuses one that is not registered, before an hour went by
 
     def judges(self, cases: Sequence[str]) -> float | list[int]:
         """What :func:`meshops.selection.split_cases` takes: the share, or the places of the named cases.

@@ -28,6 +28,7 @@ from meshops.selection.trusted import trusted, trusted_going_on
 from meshops.surrogate import Surrogate
 from meshops.surrogate.base import software
 from meshops.tasks.base import CaseSource, Context, Plain
+from meshops.tasks.build import check_takes
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples, as_cases
 from meshops.tasks.fields_spec import FieldsSettings
@@ -131,6 +132,8 @@ def _fit(
             "some fields of these cases exist at part of the nodes only, such as the pressure on a wall, and fit "
             "compares models at nodes that have all; train one network instead, e.g. models/mspt/ahmed_joint_cpu.yaml"
         )
+    for name in config.networks or ():
+        check_takes(name, samples.offers)
     task = FieldsTask.fit(nn.Identity(), samples, settings)
     notes += _offsets(task)
     screen.print(f"{samples.describe()}; {len(split.folds)} folds, {len(split.test)} cases judge the winner")

@@ -12,6 +12,21 @@ from meshops.models import create_model, list_models, model_arguments, model_tak
 from meshops.tasks.base import Made, Plain
 
 
+def check_takes(name: str, offers: frozenset[str]) -> None:
+    """Refuse a model that cannot work on what the data offer.
+
+    Raises:
+        InputError: No such model, or one that takes something else; the message lists those that fit.
+    """
+    takes = model_takes(name)
+    if not takes & offers:
+        able = [other for other in list_models() if model_takes(other) & offers]
+        raise InputError(
+            f"model '{name}' takes {' or '.join(sorted(takes))}, and these data give {' or '.join(sorted(offers))}; "
+            f"use one of {listing(able, 40)}"
+        )
+
+
 def build_model(
     settings: Mapping[str, object], known: Mapping[str, Plain], offers: frozenset[str]
 ) -> tuple[nn.Module, Made]:
@@ -29,13 +44,7 @@ def build_model(
     name = given.pop("name", None)
     if not isinstance(name, str):
         raise InputError("model.name is missing; e.g. model: {name: mspt, depth: 4}")
-    takes = model_takes(name)
-    if not takes & offers:
-        able = [other for other in list_models() if model_takes(other) & offers]
-        raise InputError(
-            f"model '{name}' takes {' or '.join(sorted(takes))}, and these data give {' or '.join(sorted(offers))}; "
-            f"use one of {listing(able, 40)}"
-        )
+    check_takes(name, offers)
     allowed = model_arguments(name)
     arguments: dict[str, Any] = {**{key: value for key, value in known.items() if key in allowed}, **given}
     return create_model(name, **arguments), Made(name, arguments)

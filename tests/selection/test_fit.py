@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch_geometric.data import Data
 
 import meshops
@@ -144,12 +146,15 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
         ({"test": ("case_99",)}, "no case 'case_99' to test on"),
         ({"numbers": ("weight",)}, "not every case has the number 'weight'; all have 'lift', 'noise'"),
         ({"fields": ("pressure",)}, "no field 'pressure'"),
-        ({"networks": ("nosuch",)}, "unknown model 'nosuch'"),
+        ({"networks": ("mspt", "nosuch")}, "unknown model 'nosuch'"),
+        ({"networks": ("mspt", "unet")}, "model 'unet' takes grid, and these data give"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    told = io.StringIO()
     with pytest.raises(InputError, match=message):
-        fit(study(), quick(tmp_path, **changes))
+        fit(study(), quick(tmp_path, **changes), console=Console(file=told))
+    assert "held-out error" not in told.getvalue()  # before anything was compared
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
