@@ -47,6 +47,11 @@ def run(argv: Sequence[str]) -> int:
         f"{out}: {after / 1e6:.2f} MB instead of {before / 1e6:.2f} MB; rows at {some(model.bits)} bits, cost of "
         f"uniform {made['budget']:g} bits, assignment {made['assignment']}\n"
     )
+    if surrogate.trust is not None and small.trust is None:
+        sys.stdout.write(
+            "its intervals were measured without this rounding and are left out; measure them again with "
+            f"meshops evaluate {out} --calibrate ROOT\n"
+        )
     ladder = model.ladder(model.budget)
     from meshops.nn.bit_gain import break_even_share, share_of_rows
 

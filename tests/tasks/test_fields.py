@@ -99,6 +99,13 @@ def test_a_compressed_checkpoint_predicts_the_same_and_is_smaller(name: str, tmp
         assert float((exact - torch.as_tensor(found["p"])).norm() / exact.norm()) < 0.02
 
 
+def test_a_coarse_rounding_takes_the_intervals_away() -> None:
+    fine = surrogate("mppde").calibrate([graph(seed=i) for i in range(20, 28)])
+    assert fine.trust is not None and fine.compress().trust is fine.trust and fine.compress(budget=5).trust is None
+    rounded = surrogate(bits=(4, 8)).calibrate([graph(seed=i) for i in range(20, 28)])  # measured as it is rounded
+    assert rounded.compress().trust is rounded.trust and rounded.compress(budget=4.5).trust is None
+
+
 def test_budgets_of_compressed_surrogates() -> None:
     large = surrogate(bits=(4, 8))
     assert large.compress(budget=6).task.made.arguments["budget"] == 6
