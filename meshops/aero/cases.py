@@ -345,7 +345,7 @@ def _refine(case: Case, body: BodySurface, cell_size: float) -> None:
 def _plain_case(mesh: Mesh, spec: CaseSpec, label: str, known: Sequence[str], flow: FlowConditions) -> Case:
     from meshops.data.clean import clean_mesh  # VTK
 
-    mesh = clean_mesh(mesh, label=label).mesh
+    mesh = clean_mesh(mesh, label=label, cloud=spec.location != "cell").mesh
     data = mesh.cell_data if spec.location == "cell" else mesh.point_data
     here = tuple(name for name in known if name in data)
     if len(here) < len(known):

@@ -45,7 +45,9 @@ class CleanReport:
     messages: tuple[str, ...]
 
 
-def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unused_points: bool = True) -> CleanReport:
+def clean_mesh(
+    mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unused_points: bool = True, cloud: bool = False
+) -> CleanReport:
     """Check coordinates and fields, drop cells that cannot carry a value.
 
     Dropped are cells of lower dimension than the mesh (lines and faces beside volumes) and cells without area or
@@ -56,6 +58,7 @@ def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unuse
         label: How messages call it, usually the file.
         fields: Arrays that will be used: they must be finite.
         keep_unused_points: Keep points that belong to no cell.
+        cloud: Points without cells are a mesh too, and stay as they are.
 
     Raises:
         InputError: No points or cells, NaN or infinite coordinates or field values, a missing field.
@@ -67,11 +70,15 @@ def clean_mesh(mesh: Mesh, *, label: str, fields: Sequence[str] = (), keep_unuse
     check_mesh(mesh, label)
     cells = cells_of(mesh)
     top = int(cells.dimension.max()) if cells.size.size else 0
+    if cloud and top == 0:
+        check_fields(mesh, fields, label)
+        return CleanReport(mesh, np.arange(mesh.n_cells), ())
     if top < 2:
         what = "no cells" if cells.size.size == 0 else "vertices only" if top == 0 else "lines only"
         raise InputError(
             f"{label}: holds {mesh.n_points} points and {what}; a mesh needs faces or volumes (a profile along a line "
-            "can be given as a strip of quads). In Python a point cloud is read with location='free'"
+            "can be given as a strip of quads). In Python a point cloud is read with location='free'; 'look' and 'fit' "
+            "take a folder of them"
         )
     num_strips = int((cells.kind == STRIP).sum())
     cells, parent = expand_strips(cells)

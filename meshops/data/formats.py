@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from meshops.data import vtk_formats, vtk_solvers
+from meshops.data import case_arrays, point_tables, vtk_formats, vtk_solvers
 from meshops.data.calculix import read_frd
 from meshops.data.cell_checks import check_mesh, count_kinds
 from meshops.data.gmsh import read_gmsh
@@ -68,6 +68,7 @@ MESHIO = {
 OPENFOAM = Format("OpenFOAM", read_case, safe=True)
 FLUENT = Format("Fluent", vtk_solvers.read_fluent)
 TECPLOT = Format("Tecplot", vtk_solvers.read_tecplot)
+POINTS = Format("table of points", point_tables.read_points, safe=True, timed=False)
 
 # Ending -> format. Endings of two words come before those of one.
 FORMATS: dict[str, Format] = {
@@ -101,6 +102,8 @@ FORMATS: dict[str, Format] = {
     ".mdpa": MESHIO["mdpa"],
     ".frd": Format("CalculiX", read_frd, safe=True),
     **dict.fromkeys((".gltf", ".glb"), Format("glTF", vtk_solvers.read_gltf)),
+    **dict.fromkeys(point_tables.SUFFIXES, POINTS),
+    **dict.fromkeys(case_arrays.SUFFIXES, Format("arrays of a case", case_arrays.read_case_arrays)),
 }
 SUFFIXES = tuple(FORMATS)
 
@@ -168,6 +171,8 @@ def find_format(path: Path) -> Format:
 
 def _by_content(path: Path, suffix: str, head: bytes) -> Format:
     """The format of an ending, or another one that files of this ending may hold."""
+    if suffix in case_arrays.SUFFIXES:  # ZIP, HDF5 or MATLAB inside: the reader looks
+        return FORMATS[suffix]
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if b"<VTKFile" in head:
         true = XML_SUFFIX.get(vtk_formats.xml_kind(path), suffix)
@@ -199,6 +204,10 @@ def _of_text(suffix: str, head: bytes) -> Format:
     lines = [line for line in lines if line and not line.startswith(("$", "#", "**"))]
     if suffix == ".dat" and any(line.startswith(("BEGIN BULK", "CEND", "SOL ", "GRID", "CQUAD4")) for line in lines):
         return MESHIO["nastran"]
+    if suffix == ".dat" and not any(line.startswith(("TITLE", "VARIABLES", "ZONE")) for line in lines):
+        header = point_tables.header_of(head.decode("latin-1").splitlines()[:-1])
+        if header is not None and len(header.places) >= 2:
+            return POINTS
     if suffix == ".inp" and lines and all(word.isdigit() for word in lines[0].split()):
         return MESHIO["avsucd"]
     return FORMATS[suffix]

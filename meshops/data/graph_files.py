@@ -51,11 +51,12 @@ def graph_of_mesh(
     A mesh without extent along one axis becomes 2-D, whichever axis it is; vectors keep their three components.
 
     Args:
-        mesh: With cells, cleaned.
+        mesh: Cleaned; without cells a cloud of points.
         inputs: Arrays at the nodes that become ``x``; whole numbers count as numbers.
         fields: Arrays at the nodes that become ``y``.
         label: How messages call it.
-        location: ``"point"``: edges are those of the cells; ``"cell"``: edges join cells that share a side.
+        location: ``"point"``: edges are those of the cells, a cloud has none; ``"cell"``: edges join cells that share
+            a side.
         sizes: Number of components that arrays must have.
 
     Raises:
@@ -64,8 +65,11 @@ def graph_of_mesh(
     from meshops.data.convert import from_pyvista  # VTK
 
     values = {name: _values(mesh, name, location, label, (sizes or {}).get(name)) for name in (*inputs, *fields)}
-    graph = from_pyvista(mesh, location=location, label=label)
-    graph.edge_index = cell_edges(graph) if location == "point" else shared_sides(mesh, label)
+    if location == "point" and is_cloud(mesh):
+        graph = from_pyvista(mesh, location="free", label=label)
+    else:
+        graph = from_pyvista(mesh, location=location, label=label)
+        graph.edge_index = cell_edges(graph) if location == "point" else shared_sides(mesh, label)
     axis = plane_axis(np.asarray(mesh.points))
     if axis is not None:
         kept = [i for i in range(3) if i != axis]
@@ -88,6 +92,13 @@ def graph_of_mesh(
         graph.y_names, graph.y_sizes = tuple(fields), tuple(values[name].shape[1] for name in fields)
         graph.y_units = ("",) * len(fields)
     return graph
+
+
+def is_cloud(mesh: Mesh) -> bool:
+    """Whether a mesh is points alone, or points with a vertex each."""
+    from meshops.data.cells import cells_of
+
+    return mesh.n_cells == 0 or int(cells_of(mesh).dimension.max()) == 0
 
 
 def channel_names(sizes: Mapping[str, int]) -> tuple[str, ...]:

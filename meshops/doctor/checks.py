@@ -113,7 +113,7 @@ def _dimension(case: CaseFacts) -> str:
 
 
 def _place(case: CaseFacts) -> str:
-    return f"at {case.location}s"
+    return "at points" if case.location == "free" else f"at {case.location}s"
 
 
 def _manifold(case: CaseFacts) -> str:

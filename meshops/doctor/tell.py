@@ -12,6 +12,7 @@ from meshops.doctor.facts import CaseFacts
 from meshops.doctor.look import Look
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
+PLACES = {"point": "points", "cell": "cells", "free": "points"}
 MESHES = {
     "same": "one mesh for all cases",
     "corresponding": "one numbering, points moved",
@@ -197,6 +198,8 @@ def _case_json(case: CaseFacts) -> dict[str, Any]:
 def _dimensions(cases: Sequence[CaseFacts]) -> str:
     dims = sorted({case.dim for case in cases})
     text = " and ".join(f"{dim}-D" for dim in dims)
+    if not any(case.cells for case in cases):
+        return f"{text}, clouds of points"
     if dims == [3]:
         surfaces = sum(case.surface is not None for case in cases)
         text += ", surfaces" if surfaces == len(cases) else ", volumes" if not surfaces else f", {surfaces} surfaces"
@@ -204,7 +207,7 @@ def _dimensions(cases: Sequence[CaseFacts]) -> str:
 
 
 def _places(cases: Sequence[CaseFacts]) -> str:
-    return " and ".join(sorted({f"{case.location}s" for case in cases}))
+    return " and ".join(sorted({PLACES.get(case.location, case.location) for case in cases}))
 
 
 def _components(size: int) -> str:

@@ -25,7 +25,7 @@ def guess_tables(
     study: Description, cases: Sequence[CaseFile], found: Listing, looks: Sequence[CaseLook] = ()
 ) -> Description:
     """The study with its tables, conditions, numbers and groups."""
-    used = {entry.file for entry in study.snapshots}
+    used = {entry.file for entry in study.snapshots} | {case.relative.as_posix() for case in cases}
     paths = [path for path in found.with_suffix(SUFFIXES) if path.as_posix() not in used]
     rows = CaseRows()
     add_parameters(rows, study, cases)

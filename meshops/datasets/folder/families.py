@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder import roles
 from meshops.datasets.folder.cases import FRAME
-from meshops.datasets.folder.suffixes import MESHES, SHAPES
+from meshops.datasets.folder.suffixes import ARRAYS, MESHES, SHAPES, TABLES
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, skeleton
 
 COLLECTIONS = {".pvd": 0, ".vtm": 1, ".vtmb": 1, ".pvtu": 2, ".pvtp": 2, ".pvti": 2, ".pvts": 2, ".pvtr": 2}
@@ -48,9 +48,26 @@ def families(found: Listing) -> list[Family]:
     groups: dict[tuple[object, ...], list[PurePosixPath]] = {}
     for path in paths:
         groups.setdefault(_key(path), []).append(path)
-    merged = _merge_singles(groups)
-    out = [_family(sorted_paths) for sorted_paths in merged]
-    return sorted(out, key=_promise, reverse=True)
+    out = [_family(sorted_paths) for sorted_paths in _merge_singles(groups)]
+    return sorted(out, key=_promise, reverse=True) + clouds(found)
+
+
+def clouds(found: Listing) -> list[Family]:
+    """Families of files that hold points and values, a file per case; of tables, which can be much else, two or more.
+
+    The first table of a family is opened: it must have columns of coordinates.
+    """
+    from meshops.data.point_tables import holds_points  # VTK
+
+    groups: dict[tuple[object, ...], list[PurePosixPath]] = {}
+    for path in found.with_suffix(TABLES + ARRAYS):
+        groups.setdefault(_key(path), []).append(path)
+    kept = []
+    for paths in _merge_singles(groups):
+        table = paths[0].suffix.lower() in TABLES
+        if not table or (len(paths) > 1 and holds_points(found.root / paths[0])):
+            kept.append(_family(paths))
+    return sorted(kept, key=lambda family: family.num_cases, reverse=True)
 
 
 def _promise(family: Family) -> tuple[object, ...]:

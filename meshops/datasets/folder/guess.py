@@ -78,7 +78,8 @@ def nothing_found(found: Listing) -> InputError:
     """The error of a folder without simulations."""
     return MissingDataError(
         f"{found.root}: no simulations; found {found.found()}, looked for meshes ({listing(MESHES, 8)}), OpenFOAM "
-        "cases and arrays beside a mesh.\nGive the folder with one file or one folder per case, or a study.yaml"
+        "cases, arrays beside a mesh, and tables (with columns x, y, z) or arrays of points, a file per case.\n"
+        "Give the folder with one file or one folder per case, or a study.yaml"
     )
 
 

@@ -54,7 +54,7 @@ def graph_of_read(
     from meshops.data.clean import clean_mesh  # VTK
 
     stored = stored_numbers(read.mesh, Path(label))
-    mesh = clean_mesh(read.mesh, label=label).mesh
+    mesh = clean_mesh(read.mesh, label=label, cloud=study.place == "point").mesh
     sizes = {**(input_sizes or {}), **{entry.name: entry.size for entry in study.fields}}
     names = tuple(entry.name for entry in study.fields)
     graph = graph_of_mesh(mesh, study.inputs, names, label=label, location=study.place, sizes=sizes)

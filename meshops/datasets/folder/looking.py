@@ -50,7 +50,7 @@ def look(study: Description, cases: Sequence[CaseFile]) -> Looked:
                 read = read_case(study, case)
                 mesh = read.mesh
                 stored = stored_numbers(mesh, case.path)
-                clean = clean_mesh(mesh, label=str(case.path)).mesh
+                clean = clean_mesh(mesh, label=str(case.path), cloud=True).mesh
                 looks.append(look_at(clean, case.name, stored, len(read.notes.times)))
         except (MeshopsError, OSError, ValueError) as error:
             bad[case.name] = str(error).removeprefix(f"{case.path}: ")

@@ -1,4 +1,4 @@
-"""Endings of files that may hold meshes."""
+"""Endings of files that may hold meshes or points."""
 
 from __future__ import annotations
 
@@ -11,3 +11,6 @@ WITH_FIELDS = (
 )  # fmt: skip
 SHAPES = (".stl", ".obj", ".ply", ".inp", ".bdf", ".nas", ".fem", ".off")
 MESHES = WITH_FIELDS + SHAPES
+# Endings of files that may hold points with values: tables, which may as well say something of all cases, and arrays.
+TABLES = (".csv", ".tsv", ".txt", ".asc", ".xyz", ".dat")
+ARRAYS = (".npz", ".h5", ".hdf5", ".mat")
