@@ -24,6 +24,7 @@ from meshops.errors import InputError, MeshopsError, first_line
 from meshops.folders import limit_memory
 from meshops.io import read_json
 from meshops.progress import followed
+from meshops.reader_process import start_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
         for file, stem in zip(files, names_of, strict=True):
             _keep_others(folder / f"{stem}.json", file)
 
+    start_for(args.files)
     from meshops import ranks
 
     with ranks.joined():  # the files are shared out where torchrun started several processes
