@@ -21,7 +21,7 @@ from meshops.cli.options import (
     stems,
 )
 from meshops.errors import InputError, MeshopsError, first_line
-from meshops.folders import limit_memory
+from meshops.folders import check_limit, limit_memory
 from meshops.io import read_json
 from meshops.progress import followed
 from meshops.reader_process import start_for
@@ -70,6 +70,7 @@ def _predict(
     from meshops.trust import behind
 
     folder, surrogate = Path(args.out), load(args.checkpoint, device=args.device)
+    check_limit()
     if surrogate.kind != "fields":
         surrogate.predict(args.files[0] if args.files else None)  # says what to use instead
     _check_options(surrogate, args)
