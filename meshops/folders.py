@@ -74,6 +74,20 @@ def limit_memory(most: float | None) -> None:
     _budget = most
 
 
+def check_limit() -> None:
+    """See that the limit of :func:`limit_memory` leaves something.
+
+    Raises:
+        InputError: The process holds that much already.
+    """
+    held = _of_lines(Path("/proc/self/status"), "VmRSS:") or 0.0
+    if _budget is not None and held >= _budget:
+        raise InputError(
+            f"--memory {_budget / 1e9:.2g} GB: the process holds {held / 1e9:.2g} GB already, its libraries and the "
+            f"surrogate, before a mesh is read; give more, {2 * held / 1e9:.2g} GB at least for a small mesh"
+        )
+
+
 def available_memory() -> float:
     """Bytes that can be taken without swapping; 4 GB where the system does not say.
 

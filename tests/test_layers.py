@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "meshops"
 LEAVES = {
-    "checks", "errors", "folders", "io", "optional", "plain_yaml", "progress", "ranks", "tensor_files", "testing",
-    "typing", "version",
+    "checks", "errors", "folders", "io", "optional", "plain_yaml", "progress", "ranks", "reader_process",
+    "tensor_files", "testing", "typing", "version",
 }  # fmt: skip
 # Lowest first; each may import what is below.
 LOWER = (

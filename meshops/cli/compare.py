@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meshops.cli.options import console, existing_checkpoint, numbers_of, output_folder, parser, print_json, stems
 from meshops.errors import InputError
+from meshops.reader_process import start_for
 
 
 def run(argv: Sequence[str]) -> int:
@@ -45,6 +46,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{len(args.files)} design: give two or more files to compare")
     if missing := [file for file in args.files if not Path(file).exists()]:
         raise InputError(f"{missing[0]}: no such file; check the path")
+
+    start_for(args.files)
 
     from meshops.surrogate import load
     from meshops.surrogate.comparison import compare, write_comparison

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meshops.cli.options import parser, print_json
 from meshops.errors import InputError
+from meshops.reader_process import start_for
 
 
 def run(argv: Sequence[str]) -> int:
@@ -35,6 +36,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{args.file}: no such file; check the path")
     if args.picture and args.location != "cell":
         raise InputError("--picture colours cells; use --location cell")
+
+    start_for([args.file])
 
     from meshops.data.clean import clean_mesh
     from meshops.data.convert import from_pyvista

@@ -71,13 +71,22 @@ def _table(plans: Sequence[Any], cells: int) -> list[str]:
             f"  predict  {plan.chunk:,} nodes at a time on each device, passes: {plan.passes}, features "
             f"{plan.offload}, host {plan.host_gb:.0f} GB",
             f"           reading and features {ready} (one host as this), network {_told(plan.network_s)}",
-            f"  train    {plan.nodes_a_step:,} nodes a step, checkpointing {'on' if plan.checkpointing else 'off'}, "
-            f"{plan.train_gb:.2g} GB a device, {_told(plan.step_s)} a step"
-            + f"; {plan.most_a_step[0]:,} would fit a device, {plan.most_a_step[1]:,} with checkpointing"
-            + ("" if plan.steps is None else f", {plan.steps:,} steps in the time"),
+            *_training_lines(plan),
             *(f"  does not fit: {line}" for line in plan.trouble),
         ]
     return lines
+
+
+def _training_lines(plan: Any) -> list[str]:
+    """Of a network; nothing is trained in closed form."""
+    if not plan.nodes_a_step:
+        return []
+    return [
+        f"  train    {plan.nodes_a_step:,} nodes a step, checkpointing {'on' if plan.checkpointing else 'off'}, "
+        f"{plan.train_gb:.2g} GB a device, {_told(plan.step_s)} a step"
+        + f"; {plan.most_a_step[0]:,} would fit a device, {plan.most_a_step[1]:,} with checkpointing"
+        + ("" if plan.steps is None else f", {plan.steps:,} steps in the time"),
+    ]
 
 
 def _told(seconds: float) -> str:

@@ -21,9 +21,10 @@ from meshops.cli.options import (
     stems,
 )
 from meshops.errors import InputError, MeshopsError, first_line
-from meshops.folders import limit_memory
+from meshops.folders import check_limit, limit_memory
 from meshops.io import read_json
 from meshops.progress import followed
+from meshops.reader_process import start_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
         for file, stem in zip(files, names_of, strict=True):
             _keep_others(folder / f"{stem}.json", file)
 
+    start_for(args.files)
     from meshops import ranks
 
     with ranks.joined():  # the files are shared out where torchrun started several processes
@@ -68,6 +70,7 @@ def _predict(
     from meshops.trust import behind
 
     folder, surrogate = Path(args.out), load(args.checkpoint, device=args.device)
+    check_limit()
     if surrogate.kind != "fields":
         surrogate.predict(args.files[0] if args.files else None)  # says what to use instead
     _check_options(surrogate, args)

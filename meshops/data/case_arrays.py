@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyvista as pv
+from numpy.typing import NDArray
 
 from meshops.data import vtk_formats
-from meshops.data.cells import Array
 from meshops.data.hdf5_files import is_hdf5
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time
 from meshops.errors import InputError, listing
 
+Array = NDArray[Any]
 SUFFIXES = (".npz", ".h5", ".hdf5", ".mat")
 MOST_ARRAYS, MOST_COMPONENTS = 500, 9
 POINTS = re.compile(
@@ -110,6 +110,8 @@ def _padded(points: Array) -> Array:
 
 def _with_cells(arrays: Mapping[str, Array], used: set[str], points: Array) -> tuple[Any, list[str]]:
     """A mesh where an array names the points of cells, else a cloud; and what was assumed."""
+    import pyvista as pv
+
     for name, values in arrays.items():
         if name in used or not CELLS.fullmatch(_tail(name)) or values.ndim != 2 or not len(values):
             continue

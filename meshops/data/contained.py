@@ -3,32 +3,27 @@
 Meshes of other libraries' formats are read there; HDF5 files of arrays, which are read in part and often, are looked
 through there once and then read here.
 
-One process serves all reads of a program; it is started at the first file that needs it (VTK loads in half a second)
-and started anew when a file has ended it. ``MESHOPS_READ=inprocess`` reads in the calling process instead.
+One process (:mod:`meshops.reader_process`) serves all reads of a program. ``MESHOPS_READ=inprocess`` reads in the
+calling process instead.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import math
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
-from meshops import errors
-from meshops.data import hdf5_files, mesh_bytes, wire
+from meshops import errors, reader_process
+from meshops.data import hdf5_files, mesh_bytes
 from meshops.data.formats import find_format, read_here
 from meshops.data.reading import MeshRead, Region, Time
 from meshops.data.vtk_formats import read_head
 from meshops.errors import InputError, warn
 
-SWITCH = "MESHOPS_READ"
 MEGABYTE = 1 << 20
 # Limits: a fixed part, and one in proportion to the bytes that may be read.
 MEMORY = (768 * MEGABYTE, 64)
@@ -48,64 +43,6 @@ ENDS = {-getattr(signal, f"SIG{name}", 0) for name in ("XCPU", "SEGV", "ABRT", "
 State = tuple[str, int, int, int]
 MOST_FILES = 20_000  # of a case of many files; beyond that no limit is set
 
-
-class Worker:
-    """The process that reads, as this one sees it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.owner = os.getpid()
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer of the process; ``{"died": code, "stuck": bool}`` if the request ended it."""
-        with self.lock:
-            process = self._running()
-            timer = threading.Timer(request["limits"]["seconds"], process.kill)
-            timer.daemon = True
-            assert process.stdin is not None and process.stdout is not None
-            try:
-                timer.start()
-                wire.send(process.stdin, request)  # type: ignore[arg-type]
-                answer: dict[str, Any] = wire.receive(process.stdout)  # type: ignore[arg-type]
-                return answer
-            except (EOFError, OSError):
-                stuck = timer.finished.is_set()
-                return {"died": self._end(), "stuck": stuck}
-            except BaseException:  # Ctrl-C: leave no process behind, and no half-read answer
-                self._end()
-                raise
-            finally:
-                timer.cancel()
-
-    def close(self) -> None:
-        """End the process."""
-        if self.process is not None and self.owner == os.getpid():
-            self._end()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self.process is None or self.process.poll() is not None:
-            self._end()
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("read_worker.py"))],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(),
-            )  # fmt: skip
-        return self.process
-
-    def _end(self) -> int:
-        process, self.process = self.process, None
-        if process is None:
-            return 0
-        process.kill()
-        code = process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        return code
-
-
-_worker = Worker()
 _sound: set[State] = set()  # HDF5 files that were looked at
 _harmful: dict[State, dict[str, Any]] = {}  # files that ended the process, and how
 
@@ -117,7 +54,7 @@ def read_contained(path: Path, *, region: Region = None, time: Time = "last") ->
         InputError: The file cannot be used, or reading it crashed, took too much memory or did not end.
     """
     kind = find_format(path)
-    if kind.safe or os.environ.get(SWITCH) == "inprocess":
+    if kind.safe or reader_process.here():
         return read_here(path, region=region, time=time)
     answer = _answer("mesh", path, region=region, time=time)
     for message in answer.get("warnings", ()):
@@ -134,7 +71,7 @@ def check_hdf5(path: Path) -> None:
     key = _state(path)
     if key in _sound:
         return
-    if os.environ.get(SWITCH) == "inprocess":
+    if reader_process.here():
         hdf5_files.inspect_hdf5(path)
     else:
         _answer("hdf5", path)
@@ -150,7 +87,9 @@ def _answer(what: str, path: Path, **more: Any) -> dict[str, Any]:
     key = _state(path)
     if key in _harmful:  # nobody waits twice for the same file
         raise _error(_harmful[key], path)
-    answer = _the_worker().ask({"what": what, "path": os.path.abspath(path), "limits": limits_for(path), **more})
+    answer = reader_process.the_worker().ask(
+        {"what": what, "path": os.path.abspath(path), "limits": limits_for(path), **more}
+    )
     if "read" in answer or "sound" in answer:
         return answer
     if answer.get("error") == "memory" or answer.get("died") in ENDS:
@@ -220,29 +159,10 @@ def _error(answer: dict[str, Any], path: Path) -> Exception:
         what = f"reading it crashed or ran out of memory (exit code {answer['died']})"
     return InputError(
         f"{path}: {what}, far more than sound files of its size take; it is damaged: export it again, or read it "
-        f"without limits ({SWITCH}=inprocess)"
+        f"without limits ({reader_process.SWITCH}=inprocess)"
     )
 
 
 def _as_given(message: str, path: Path) -> str:
     """The message with the path as the caller wrote it."""
     return message.replace(os.path.abspath(path), str(path))
-
-
-def _environment() -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[2])
-    others = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": root + (os.pathsep + others if others else ""), "OMP_NUM_THREADS": "1"}
-
-
-def _the_worker() -> Worker:
-    """The worker of this process: a copy made by fork has pipes and a lock that are not its own."""
-    global _worker
-    if _worker.owner != os.getpid():
-        _worker = Worker()
-    return _worker
-
-
-@atexit.register
-def _close() -> None:
-    _worker.close()

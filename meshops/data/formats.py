@@ -5,6 +5,7 @@ Reading happens here without torch, so that a process that only reads starts fas
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +16,10 @@ from typing import Any
 import numpy as np
 
 from meshops.data import case_arrays, point_tables, vtk_formats, vtk_solvers
-from meshops.data.calculix import read_frd
 from meshops.data.cell_checks import check_mesh, count_kinds
-from meshops.data.gmsh import read_gmsh
 from meshops.data.hdf5_files import inspect_hdf5, is_hdf5
 from meshops.data.meshio_formats import read_meshio
-from meshops.data.obj import read_obj
-from meshops.data.openfoam import is_case, read_case
-from meshops.data.ply import read_ply
 from meshops.data.reading import MeshRead, ReadNotes, Region, Time, choose_time
-from meshops.data.stl import read_stl
-from meshops.data.su2 import read_su2
 from meshops.data.vectors import join_components
 from meshops.errors import DataWarning, InputError, MeshopsError, listing
 
@@ -48,6 +42,8 @@ class Format:
 
 
 def _ply(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
+    from meshops.data.ply import read_ply
+
     mesh = read_ply(path)
     precision = "float64" if np.asarray(mesh.points).dtype.itemsize == 8 else "float32"
     return MeshRead(mesh, ReadNotes("PLY", precision=precision))
@@ -55,6 +51,16 @@ def _ply(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
 
 def _collection(path: Path, *, region: Region = None, time: Time = "last") -> MeshRead:
     return vtk_formats.read_collection(path, read_here, region=region, time=time)
+
+
+def _own(module: str, name: str) -> Callable[..., MeshRead]:
+    """One of our own readers, loaded when it reads: the process that reads for others needs none of them."""
+
+    def read(path: Path, **options: Any) -> MeshRead:
+        found: MeshRead = getattr(importlib.import_module(module), name)(path, **options)
+        return found
+
+    return read
 
 
 VTK_XML = Format("VTK XML", vtk_formats.read_vtk_xml)
@@ -65,15 +71,15 @@ MESHIO = {
         "avsucd": "AVS UCD", "flac3d": "FLAC3D", "permas": "PERMAS", "ugrid": "UGRID", "mdpa": "Kratos",
     }.items()
 }  # fmt: skip
-OPENFOAM = Format("OpenFOAM", read_case, safe=True)
+OPENFOAM = Format("OpenFOAM", _own("meshops.data.openfoam", "read_case"), safe=True)
 FLUENT = Format("Fluent", vtk_solvers.read_fluent)
 TECPLOT = Format("Tecplot", vtk_solvers.read_tecplot)
 POINTS = Format("table of points", point_tables.read_points, safe=True, timed=False)
 
 # Ending -> format. Endings of two words come before those of one.
 FORMATS: dict[str, Format] = {
-    ".stl": Format("STL", read_stl, safe=True),
-    ".obj": Format("Wavefront OBJ", read_obj, safe=True),
+    ".stl": Format("STL", _own("meshops.data.stl", "read_stl"), safe=True),
+    ".obj": Format("Wavefront OBJ", _own("meshops.data.obj", "read_obj"), safe=True),
     ".ply": Format("PLY", _ply, safe=True),
     ".vtk": Format("VTK legacy", vtk_formats.read_legacy),
     **dict.fromkeys((".vtp", ".vtu", ".vtm", ".vtmb", ".vtpc", ".vtpd", ".pvtu", ".pvtp"), VTK_XML),
@@ -81,8 +87,8 @@ FORMATS: dict[str, Format] = {
     ".pvd": Format("ParaView collection", _collection),
     ".series": Format("ParaView series", _collection),
     **dict.fromkeys((".vtkhdf", ".hdf"), Format("VTKHDF", vtk_formats.read_vtkhdf)),
-    ".msh": Format("gmsh", read_gmsh, safe=True),
-    ".su2": Format("SU2", read_su2, safe=True, timed=False),
+    ".msh": Format("gmsh", _own("meshops.data.gmsh", "read_gmsh"), safe=True),
+    ".su2": Format("SU2", _own("meshops.data.su2", "read_su2"), safe=True, timed=False),
     ".foam": OPENFOAM,
     ".openfoam": OPENFOAM,
     **dict.fromkeys((".case", ".encas"), Format("EnSight", vtk_solvers.read_ensight)),
@@ -100,7 +106,7 @@ FORMATS: dict[str, Format] = {
     ".ugrid": MESHIO["ugrid"],
     ".f3grid": MESHIO["flac3d"],
     ".mdpa": MESHIO["mdpa"],
-    ".frd": Format("CalculiX", read_frd, safe=True),
+    ".frd": Format("CalculiX", _own("meshops.data.calculix", "read_frd"), safe=True),
     **dict.fromkeys((".gltf", ".glb"), Format("glTF", vtk_solvers.read_gltf)),
     **dict.fromkeys(point_tables.SUFFIXES, POINTS),
     **dict.fromkeys(case_arrays.SUFFIXES, Format("arrays of a case", case_arrays.read_case_arrays)),
@@ -145,9 +151,9 @@ def find_format(path: Path) -> Format:
     Raises:
         InputError: Not there, not readable, empty, of no known ending, or of another kind than its ending says.
     """
-    if is_case(path):
-        return OPENFOAM
     if path.is_dir():
+        if (path / "system" / "controlDict").is_file():
+            return OPENFOAM
         raise InputError(
             f"{path}: is a folder but no OpenFOAM case (no system/controlDict in it); give a mesh file or a case folder"
         )

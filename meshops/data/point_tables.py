@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyvista as pv
+from numpy.typing import NDArray
 
-from meshops.data.cells import Array
 from meshops.data.reading import MeshRead, ReadNotes, Region
 from meshops.errors import InputError, listing
 
+Array = NDArray[np.float64]
 SUFFIXES = (".csv", ".tsv", ".txt", ".asc", ".xyz")
 HEAD = 64 * 1024  # bytes in which the first row of numbers is looked for
 LENGTHS = {"m": 1.0, "mm": 1e-3, "cm": 1e-2, "km": 1e3, "um": 1e-6, "in": 0.0254, "ft": 0.3048}
@@ -116,6 +116,8 @@ def read_points(path: Path, *, region: Region = None) -> MeshRead:
     Raises:
         InputError: No header, no columns of coordinates, no other column, or rows of another length.
     """
+    import pyvista as pv
+
     header = read_header(path)
     if header is None:
         raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import importlib
 import os
 import signal
@@ -16,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# What is asked -> the module that does it; loaded when it is needed, VTK takes a second.
+# What is asked -> the module that does it; loaded when it is needed, or from the start where an argument says so.
 LIBRARIES = {"mesh": "meshops.data.formats", "hdf5": "meshops.data.hdf5_files"}
 
 
@@ -30,9 +31,24 @@ def main() -> None:
     data = types.ModuleType("meshops.data")
     data.__path__ = [str(Path(__file__).parent)]
     sys.modules["meshops.data"] = data
+    for what in sys.argv[1:]:
+        load(what)
     wire: Any = importlib.import_module("meshops.data.wire")
     with contextlib.suppress(EOFError, OSError):
         serve(source, sink, wire)
+
+
+def load(what: str) -> Any:
+    """The module for what is asked."""
+    name = LIBRARIES[what]
+    if name not in sys.modules:
+        gc.disable()  # looking for garbage while libraries load finds none and takes a tenth of the time
+        importlib.import_module(name)
+        if what == "mesh":
+            importlib.import_module("meshops.data.mesh_bytes")
+        gc.freeze()
+        gc.enable()
+    return sys.modules[name]
 
 
 def serve(source: BinaryIO, sink: BinaryIO, wire: Any) -> None:
@@ -43,7 +59,7 @@ def serve(source: BinaryIO, sink: BinaryIO, wire: Any) -> None:
             limit = request["limits"]
             # A thread of C ends the process even where a library holds the interpreter in an endless loop.
             faulthandler.dump_traceback_later(limit["seconds"] + 5, exit=True, file=silence)
-            library: Any = importlib.import_module(LIBRARIES[request["what"]])
+            library = load(request["what"])
             restore = set_limits(limit["memory"], limit["cpu_seconds"])
             answer = reply(request, library)
             restore()

@@ -14,9 +14,9 @@ from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
 from meshops.ops.neighbors import knn_search
 from meshops.tasks.fields import FieldsTask
+from meshops.tasks.prepared import sizes_of
+from meshops.training.compared import compared_nodes
 
-NODES = 32768  # of a case at most, on which candidates are compared
-ALL_NODES = 2**21  # of all cases at most: every candidate keeps what it predicts there
 Sheet = list[Tensor]  # normalised predictions ``[s, c]`` of one candidate, one tensor per case
 
 
@@ -40,16 +40,16 @@ class Truth:
 
     @classmethod
     def of(cls, task: FieldsTask, graphs: Sequence[MeshGraph], *, seed: int = 0) -> Truth:
-        """Truth of prepared cases."""
-        norm, chosen, values = task.output_norm, [], []
-        most = min(NODES, max(512, ALL_NODES // max(1, len(graphs))))
-        for i, graph in enumerate(graphs):
-            generator = torch.Generator().manual_seed(1000 * seed + i)
-            n = len(graph.pos)
-            index = torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most].sort().values
-            chosen.append(index)
-            values.append(norm(graph.y[index]).cpu())
-        return cls(chosen, values, task.spec.slices(), (-norm.shift / norm.scale).cpu(), norm)
+        """Truth of prepared cases, at the nodes of :func:`~meshops.training.compared.compared_nodes`."""
+        count = len(graphs)
+        return cls.at(task, graphs, [compared_nodes(n, i, count, seed=seed) for i, n in enumerate(sizes_of(graphs))])
+
+    @classmethod
+    def at(cls, task: FieldsTask, graphs: Sequence[MeshGraph], nodes: Sequence[Tensor]) -> Truth:
+        """Truth at chosen nodes."""
+        norm = task.output_norm
+        values = [norm(graph.y[index]).cpu() for graph, index in zip(graphs, nodes, strict=True)]
+        return cls(list(nodes), values, task.spec.slices(), (-norm.shift / norm.scale).cpu(), norm)
 
     def errors(self, case: int, prediction: Tensor) -> dict[str, float]:
         """Relative L2 error of each field of a case; NaN of a field that is zero."""

@@ -31,15 +31,9 @@ def trusted(
     whole = [len(nodes) for nodes in truth.nodes] == sizes_of(samples.graphs)
     units, shape = dict(cases.quantity_units), task.reference is None
 
-    def raw(i: int, sheet: Sheet) -> RawFields:
-        graph, spread = samples.graphs[i], found.spread[i]
-        values = truth.whole(i, sheet[i], graph)
-        if len(spread) < len(values):
-            spread = spread[knn_search(graph.pos[truth.nodes[i]], 1, graph.pos).index.view(-1)]
-        return _raw(task, cases, samples, i, values, spread)
-
     def held(sheet: Sheet) -> list[HeldOut]:
-        return [HeldOut.of(task, raw(i, sheet), shape=shape, cases=len(cases)) for i in range(len(cases))]
+        made = (_raw(task, cases, samples, i, truth, sheet[i], found.spread[i]) for i in range(len(cases)))
+        return [HeldOut.of(task, raw, shape=shape, cases=len(cases)) for raw in made]
 
     made = [
         calibrated(
@@ -58,15 +52,17 @@ def trusted_going_on(
 ) -> tuple[Trust, Trust | None]:  # fmt: skip
     """The same of a surrogate that went on from another one, whose ways were compared on cases held out in turn."""
     placed = None if novelty is None else novelty.left_out(task, samples)
-    shape = task.reference is None
+    shape, truth = task.reference is None, Truth.at(task, samples.graphs, choice.nodes)
+    whole = [len(nodes) for nodes in truth.nodes] == sizes_of(samples.graphs)
 
     def held(i: int, values: Tensor) -> HeldOut:
-        return HeldOut.of(task, _raw(task, cases, samples, i, values, choice.held_out[i].spread), shape=shape)
+        raw = _raw(task, cases, samples, i, truth, values, choice.held_out[i].spread)
+        return HeldOut.of(task, raw, shape=shape, cases=len(cases))
 
     made = [
         calibrated(
             task, [held(i, values) for i, values in enumerate(rows)], choice.folds, placed, how="cross-validation",
-            units=dict(cases.quantity_units), shape=shape, wanted=numbers,
+            units=dict(cases.quantity_units), shape=shape, wanted=numbers, whole=whole,
         )
         for rows in ([h.values for h in choice.held_out], [h.bare for h in choice.held_out if h.bare is not None])
         if rows
@@ -75,10 +71,13 @@ def trusted_going_on(
 
 
 def _raw(
-    task: FieldsTask, cases: CaseDataset, samples: FieldsSamples, i: int, values: Tensor, spread: Tensor
+    task: FieldsTask, cases: CaseDataset, samples: FieldsSamples, i: int, truth: Truth, values: Tensor, spread: Tensor
 ) -> RawFields:
-    """A held-out prediction as one of a case that was opened."""
+    """A held-out prediction as one of a case that was opened; where it was not made, with the error of the nearest."""
     case, graph = case_at(cases, i, task.spec), samples.graphs[i]
+    values = truth.whole(i, values, graph)
+    if len(spread) < len(values):
+        spread = spread[knn_search(graph.pos[truth.nodes[i]], 1, graph.pos).index.view(-1)]
     frame = frame_of(case.graph, case.flow, task.spec.domain) if task.spec.bodies else None
     case.prepared = graph, frame
     case.label = samples.names[i]

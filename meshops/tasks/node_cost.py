@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch_geometric.data import Batch
 
@@ -33,6 +35,7 @@ SHARE = 0.5  # of the free memory for the tensors of a chunk: operations need ro
 FEW = 20_000  # nodes that are worked on without a look at the memory
 CHUNK = 50_000  # nodes worked on at a time where memory allows: larger chunks are not faster
 MADE = 3.0  # copies of the features while they are made
+_laws: WeakKeyDictionary[nn.Module, dict[tuple[str, int], Law]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,52 @@ def prediction_cost(task: Any) -> NodeCost:
         return _cost(task, lambda batch: task(batch))
 
 
+@dataclass(frozen=True)
+class Part:
+    """Members of a blend that were made alike.
+
+    Attributes:
+        name: Of the model.
+        count: How many there are.
+        cost: Of a prediction of one.
+        task: With one of them as its model.
+    """
+
+    name: str
+    count: int
+    cost: NodeCost
+    task: Any
+
+
+def parts_of(task: Any) -> list[Part]:
+    """What a blend is made of, members without weight left out; nothing for another model."""
+    members = getattr(task.model, "members", None)
+    if members is None:
+        return []
+    alike: dict[str, list[int]] = {}
+    for i, told in enumerate(task.made.arguments["members"]):
+        if bool((task.model.weights[i] != 0).any()):
+            key = f"{told['name']} {sorted(told['arguments'].items(), key=str)}"
+            alike.setdefault(key, []).append(i)
+    out = []
+    for rows in alike.values():
+        part = copy(task)
+        part._modules = {**task._modules, "model": members[rows[0]]}  # the task itself stays as it is
+        name = str(task.made.arguments["members"][rows[0]]["name"])
+        out.append(Part(name, len(rows), prediction_cost(part), part))
+    return out
+
+
 def training_cost(task: Any, *, checkpoint: bool = False) -> NodeCost | None:
     """Of a training step; with ``checkpoint`` activations are computed again on the way back.
 
-    None where a model cannot do that.
+    None where a model cannot do that, or is fitted in closed form.
 
     Raises:
         InputError: As :func:`prediction_cost`.
     """
+    if not {"points", "graph"} & _takes(task) and "case" in _takes(task):
+        return None
     learner = deepcopy(task).train()
     if checkpoint and not hasattr(learner.model, "checkpoint"):
         return None
@@ -122,7 +163,7 @@ def fitting_chunk(task: Any, nodes: int, most: int = CHUNK) -> int:
     if min(nodes, max(most, least)) <= FEW or not {"points", "graph"} & _takes(task):
         return most
     free = free_memory(task)
-    law = prediction_cost(task).bytes
+    law = _prediction_bytes(task)
     fits = law.most(SHARE * free)
     if fits >= max(least, min(most, nodes)):
         return most
@@ -172,6 +213,19 @@ def _cost(task: Any, run: Callable[[Any], object]) -> NodeCost:
     return NodeCost(laws[0], laws[1], laws[2], laws[3], int(found[1][4]))
 
 
+def _prediction_bytes(task: Any) -> Law:
+    """Memory of a forward pass; measured once for each model and place, since every case asks."""
+    known = _laws.setdefault(task.model, {})
+    key = (str(task.device), task.spec.nodes)
+    if key not in known:
+        size = task.spec.nodes or WHOLE
+        half, whole = (random_batch(task, size, count) for count in (1, 2))
+        with judging(task.model):
+            task(half)  # what is made once and kept
+            known[key] = Law.through(2 * size, *(_peak(task, task, batch)[0] for batch in (half, whole)))
+    return known[key]
+
+
 def _measured(task: Any, run: Callable[[Any], object], batch: Any) -> tuple[float, ...]:
     times = []
     for _ in range(3):
@@ -182,6 +236,12 @@ def _measured(task: Any, run: Callable[[Any], object], batch: Any) -> tuple[floa
         times.append(time.process_time() - start)
     with FlopCounterMode(display=False) as counter:
         run(batch)
+    peak, live = _peak(task, run, batch)
+    return peak, min(times), float(counter.get_total_flops()), float(live.made), float(live.calls)
+
+
+def _peak(task: Any, run: Callable[[Any], object], batch: Any) -> tuple[float, LiveBytes]:
+    """Bytes of tensors that are alive at once, and what was counted."""
     with LiveBytes() as live:
         run(batch)
     peak = float(live.peak)
@@ -190,7 +250,7 @@ def _measured(task: Any, run: Callable[[Any], object], batch: Any) -> tuple[floa
         before = torch.cuda.memory_allocated(task.device)
         run(batch)
         peak = float(torch.cuda.max_memory_allocated(task.device) - before)
-    return peak, min(times), float(counter.get_total_flops()), float(live.made), float(live.calls)
+    return peak, live
 
 
 def _takes(task: Any) -> set[str]:
@@ -199,11 +259,11 @@ def _takes(task: Any) -> set[str]:
 
 def random_batch(task: Any, size: int, count: int) -> Any:
     """Random nodes: ``count`` subsets, or one mesh ``count`` times as large for a model of whole meshes."""
-    if not {"points", "graph"} & _takes(task):
+    if not ({"points", "graph"} | ({"case"} if task.spec.shape else set())) & _takes(task):
         name = getattr(task.made, "name", type(task.model).__name__)
         raise InputError(
-            f"plans are made for one network of points or graphs, this model is '{name}' (what 'meshops fit' leaves is "
-            "mostly a blend); give model.ckpt of a 'meshops train', or its run file"
+            f"plans are made for models of points, graphs or whole cases, this model is '{name}'; give model.ckpt of a "
+            "'meshops train' or 'meshops fit' of such a model, or a run file"
         )
     parts, nodes = (count, size) if task.spec.nodes else (1, count * size)
     return Batch.from_data_list([_graph(task, nodes, seed) for seed in range(parts)]).to(task.device)

@@ -27,24 +27,25 @@ from meshops.tasks.base import Draw, Made, Plain
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.inference import predict_nodes
-from meshops.tasks.prepared import taken
+from meshops.tasks.prepared import sizes_of, taken
 from meshops.training.boosting import Boosting, boosted
+from meshops.training.compared import compared_nodes
 
 AS_IS, TREES = "as it is", "boosted trees"
 WAYS = ("all weights", "low rank")
 LEAST = 0.02  # smaller weights of a blend are left out
 Array = NDArray[np.float64]
 Key = tuple[str, int]
-Sheet = dict[int, Tensor]  # normalised held-out prediction of each case
+Sheet = dict[int, Tensor]  # normalised held-out prediction of each case at the compared nodes
 
 
 class HeldOut(NamedTuple):
     """A case as surrogates that did not learn from it have it, blended by weights it had no part in.
 
     Attributes:
-        values: ``[n, c]`` normalised fields.
-        spread: ``[n, c]`` weighted standard deviation of the ways.
-        bare: ``[n, c]`` values without features of the mesh itself; None where the surrogate has none.
+        values: ``[s, c]`` normalised fields at the compared nodes.
+        spread: ``[s, c]`` weighted standard deviation of the ways.
+        bare: ``[s, c]`` values without features of the mesh itself; None where the surrogate has none.
     """
 
     values: Tensor
@@ -100,12 +101,14 @@ class Choice:
         errors: Held-out relative L2 error of each field, mean over the cases, by way and number of steps.
         folds: Cases that were held out together.
         held_out: Each case, held out.
+        nodes: ``[s]`` nodes of each case at which the ways were compared.
     """
 
     weights: dict[Key, tuple[float, ...]]
     errors: dict[Key, tuple[float, ...]]
     folds: list[list[int]]
     held_out: list[HeldOut]
+    nodes: list[Tensor]
 
     def lines(self, fields: Sequence[str]) -> list[str]:
         """For the screen."""
@@ -152,21 +155,27 @@ def adapted(
 def chosen(
     start: FieldsTask, samples: FieldsSamples, config: Adaption, *, progress: Callable[[str], None] | None = None
 ) -> Choice:
-    """Compare the ways by cross-validation over the cases, and weigh the best of each."""
+    """Compare the ways by cross-validation over the cases, and weigh the best of each.
+
+    Of every way and case is kept what it predicts at :func:`~meshops.training.compared.compared_nodes`.
+    """
+    count = len(samples.graphs)
+    nodes = [compared_nodes(size, i, count, seed=config.seed) for i, size in enumerate(sizes_of(samples.graphs))]
     sheets: dict[Key, Sheet] = {}
     bare: dict[Key, Sheet] = {}
-    folds = folds_of(len(samples.graphs), config)
+    folds = folds_of(count, config)
     for fold in folds:
-        rest = [i for i in range(len(samples.graphs)) if i not in fold]
+        rest = [i for i in range(count) if i not in fold]
         for key, task in _candidates(start, samples, rest, config):
             for i in fold:
                 graph = samples.graphs[i]
-                sheets.setdefault(key, {})[i] = predict_nodes(task, graph, passes=config.passes)
+                sheets.setdefault(key, {})[i] = predict_nodes(task, graph, passes=config.passes)[nodes[i]]
                 if start.spec.cues():
-                    bare.setdefault(key, {})[i] = predict_nodes(task, task.without_cues(graph), passes=config.passes)
+                    hidden = predict_nodes(task, task.without_cues(graph), passes=config.passes)
+                    bare.setdefault(key, {})[i] = hidden[nodes[i]]
         if progress is not None:
             progress(f"held out {', '.join(samples.names[i] for i in fold)}")
-    truth = {i: start.output_norm(graph.y).cpu() for i, graph in enumerate(samples.graphs)}
+    truth = {i: start.output_norm(graph.y[nodes[i]]).cpu() for i, graph in enumerate(samples.graphs)}
     tables = {key: _errors(start, sheet, truth) for key, sheet in sheets.items()}
     errors = {key: tuple(float(v) for v in table.mean(0)) for key, table in tables.items()}
     best = {way: min((key for key in errors if key[0] == way), key=lambda key: sum(errors[key])) for way, _ in errors}
@@ -185,9 +194,9 @@ def chosen(
         for i in fold:
             rows = torch.stack([sheets[key][i] for key in kept])
             values, spread = _moments(rows, of_others)
-            hidden = _moments(torch.stack([bare[key][i] for key in kept]), of_others)[0] if bare else None
-            found[i] = HeldOut(values, spread, hidden)
-    return Choice(used, errors, folds, [found[i] for i in range(len(found))])
+            without = _moments(torch.stack([bare[key][i] for key in kept]), of_others)[0] if bare else None
+            found[i] = HeldOut(values, spread, without)
+    return Choice(used, errors, folds, [found[i] for i in range(count)], nodes)
 
 
 def _moments(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

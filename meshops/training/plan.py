@@ -21,7 +21,7 @@ from meshops.tasks.build import build_model
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import make_spec
 from meshops.tasks.fields_spec import FieldsSettings
-from meshops.tasks.node_cost import CHUNK, SHARE, NodeCost, prediction_cost, training_cost
+from meshops.tasks.node_cost import CHUNK, SHARE, NodeCost, Part, parts_of, prediction_cost, training_cost
 from meshops.training.config import RunConfig
 
 EFFICIENCY = 0.2  # of the published peak: assumed
@@ -76,11 +76,14 @@ class Measured:
         passes: Of a prediction.
         features: Input channels that are kept of every node.
         predict: Cost of a pass.
-        train: Cost of a training step; ``again``: with activations computed again, None where the model cannot.
+        train: Cost of a training step, of a blend that of its dearest network; None: what is fitted in closed form.
+            ``again``: with activations computed again, None where the model cannot.
         prepare: Seconds a node of reading and of its features on this machine; None: not measured.
         again: See ``train``.
         host: Bytes a node on the way from file to file.
         threads: That work side by side on this machine.
+        parts: Of a blend.
+        trained: Name of the network that ``train`` is of, in a blend.
     """
 
     weights: int
@@ -89,11 +92,13 @@ class Measured:
     passes: int
     features: int
     predict: NodeCost
-    train: NodeCost
+    train: NodeCost | None
     prepare: float | None
     again: NodeCost | None = None
     host: float = HOST_NODE
     threads: int = 1
+    parts: tuple[Part, ...] = ()
+    trained: str = ""
 
     @classmethod
     def of(cls, task: FieldsTask, *, batch: int = 1, prepare: float | None = None) -> Measured:
@@ -104,17 +109,23 @@ class Measured:
             batch: Subsets of a training step.
             prepare: See there.
         """
+        parts = parts_of(task)
+        networks = [(cost, part) for part in parts if (cost := training_cost(part.task)) is not None]
+        dearest = max(networks, key=lambda pair: pair[0].bytes.value, default=None)
+        learner = task if dearest is None else dearest[1].task
         return cls(
-            weights=sum(p.numel() for p in task.parameters()),
+            weights=sum(p.numel() for p in learner.parameters()),
             subset=task.spec.nodes,
             batch=batch,
             passes=int(str(task.asked.get("passes", 1))),
             features=len(task.spec.feature_names()),
             predict=prediction_cost(task),
-            train=_of_training(task),
+            train=training_cost(task) if dearest is None else dearest[0],
             prepare=prepare,
-            again=training_cost(task, checkpoint=True),
+            again=training_cost(learner, checkpoint=True),
             threads=torch.get_num_threads(),
+            parts=tuple(parts),
+            trained="" if dearest is None else dearest[1].name,
         )
 
 
@@ -157,12 +168,6 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-def _of_training(task: FieldsTask) -> NodeCost:
-    cost = training_cost(task)
-    assert cost is not None, "every model can do without"
-    return cost
 
 
 def make_plan(
@@ -230,6 +235,9 @@ def _training(
     known: Measured, gpus: int, chip: Chip, device: float, efficiency: float, seconds: float | None, trouble: list[str]
 ) -> dict[str, Any]:
     """Nodes a step: as the run asks, with activations computed again where they do not fit, else fewer."""
+    if known.train is None:
+        return {"nodes_a_step": 0, "checkpointing": False, "most_a_step": (0, 0), "train_gb": 0.0, "step_s": 0.0,
+                "steps": None}  # fmt: skip
     room = device - STATE * known.weights
     each = (known.subset or known.train.bytes.nodes) * known.batch
     cost, again = known.train, False
@@ -267,6 +275,15 @@ def reasons(known: Measured, chip: Chip, gpus: bool, efficiency: float) -> list[
                 f"{1e6 * cost.seconds.at(size) / size:.2f} us and {cost.flops.at(size) / size / 1e6:.2f} MFLOP a node, "
                 f"{cost.calls:,} operations that make {cost.made.at(size) / size / 1e3:.1f} kB a node"
             )
+    for part in known.parts:
+        lines.append(
+            f"  of the prediction: {part.count} x {part.name}, {1e6 * part.cost.seconds.at(size) / size:.2f} us and "
+            f"{part.cost.bytes.at(size) / size / 1e3:.2f} kB a node each (times add up, the largest memory counts)"
+        )
+    if known.trained:
+        lines.append(f"  a step trains one {known.trained}; the other members are trained or fitted by themselves")
+    elif known.train is None:
+        lines.append("  nothing is trained step by step: the models are fitted in closed form")
     if known.prepare is not None:
         lines.append(f"  reading and features: {1e6 * known.prepare:.1f} us a node, a body of some 10,000 cells")
     lines.append(

@@ -15,10 +15,11 @@ def test_a_checkpoint_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> N
     assert said == "meshops plan: nothere.ckpt: no such checkpoint file\n"
 
 
-def test_what_a_fit_leaves_has_no_plan(sheets_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", str(sheets_checkpoint), "--cells", "1e6"]) == 2
-    said = capsys.readouterr().err
-    assert "plans are made for one network of points or graphs" in said and "'meshops train'" in said
+def test_what_a_fit_leaves_is_planned_by_its_parts(sheets_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(sheets_checkpoint), "--cells", "1e6", "--memory", "64GB"]) == 0
+    said = capsys.readouterr().out
+    assert "plan for 1,000,000 nodes" in said and "  train " not in said
+    assert "fitted in closed form" in said
 
 
 def test_a_plan_of_a_network(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from meshops.data import contained, mesh_bytes, readers, wire, writers
+from meshops import reader_process
+from meshops.data import contained, formats, mesh_bytes, readers, wire, writers
 from meshops.data.cells import Mesh, cells_of
 from meshops.data.reading import MeshRead, ReadNotes
 from meshops.errors import InputError
@@ -50,7 +51,7 @@ def test_a_read_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.M
     pipe = tmp_path / "endless.vtp"
     ball(pipe)
     readers.read_mesh(pipe)  # the process runs
-    process = contained._worker.process
+    process = reader_process._worker.process
     assert process is not None
     monkeypatch.setattr(contained, "WALL_SECONDS", (1.0, 0.0))
     os.kill(process.pid, signal.SIGSTOP)
@@ -65,18 +66,47 @@ def test_a_read_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.M
 def test_the_process_is_used_again(tmp_path: Path) -> None:
     path = ball(tmp_path / "a.vtp")
     readers.read_mesh(path)
-    first = contained._worker.process
+    first = reader_process._worker.process
     readers.read_mesh(path)
-    assert contained._worker.process is first
+    assert reader_process._worker.process is first
+
+
+def test_the_process_is_started_ahead_for_files_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    monkeypatch.setattr(reader_process.Worker, "start", lambda worker: started.append(1))
+    reader_process.start_for(["a.stl", "case", "b.foam"])
+    assert started == []
+    reader_process.start_for(["a.stl", "b.VTU"])
+    assert started == [1]
+    monkeypatch.setenv(reader_process.SWITCH, "inprocess")
+    reader_process.start_for(["b.vtu"])
+    assert started == [1]
+    assert {suffix for suffix, kind in formats.FORMATS.items() if kind.safe} == reader_process.OWN
+
+
+def test_a_process_started_ahead_reads_and_is_ended_by_damage(tmp_path: Path) -> None:
+    worker = reader_process.Worker()
+    worker.start()
+    first = worker.process
+    worker.start()
+    path = ball(tmp_path / "a.vtp")
+    request = {"what": "mesh", "path": str(path), "limits": contained.limits_for(path), "region": None, "time": "last"}
+    read = mesh_bytes.unpack(worker.ask(request)["read"])
+    assert worker.process is first and read.mesh.n_cells == 36
+    bad = huge_count(tmp_path / "bad.vtp")
+    answer = worker.ask({**request, "path": str(bad)})
+    assert "read" not in answer and ("died" in answer or "error" in answer)
+    worker.close()
+    assert first is not None and first.poll() is not None
 
 
 def test_reading_in_this_process_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ball(tmp_path / "a.vtp")
     there = readers.open_mesh(path)
-    monkeypatch.setenv(contained.SWITCH, "inprocess")
-    contained._worker.close()
+    monkeypatch.setenv(reader_process.SWITCH, "inprocess")
+    reader_process._worker.close()
     here = readers.open_mesh(path)
-    assert contained._worker.process is None
+    assert reader_process._worker.process is None
     assert here.notes == there.notes and np.array_equal(here.mesh.points, there.mesh.points)
     assert np.array_equal(cells_of(here.mesh).nodes, cells_of(there.mesh).nodes)
     assert here.mesh.points.dtype == there.mesh.points.dtype
@@ -85,9 +115,10 @@ def test_reading_in_this_process_gives_the_same(tmp_path: Path, monkeypatch: pyt
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from meshops.data import contained, readers
+from meshops import reader_process
+from meshops.data import readers
 readers.read_mesh(sys.argv[1])
-print(contained._worker.process.pid, flush=True)
+print(reader_process._worker.process.pid, flush=True)
 if sys.argv[2] == "wait":
     time.sleep(60)
 """
@@ -124,13 +155,14 @@ def running(process: int) -> bool:
 def test_a_copy_made_by_fork_reads_with_its_own_process(tmp_path: Path) -> None:
     path = ball(tmp_path / "a.vtp")
     code = (
-        "import os, sys\nfrom meshops.data import contained, readers\nreaders.read_mesh(sys.argv[1])\n"
-        "mine = contained._worker.process.pid\nchild = os.fork()\n"
+        "import os, sys\nfrom meshops import reader_process\nfrom meshops.data import readers\n"
+        "readers.read_mesh(sys.argv[1])\n"
+        "mine = reader_process._worker.process.pid\nchild = os.fork()\n"
         "ok = readers.read_mesh(sys.argv[1]).n_cells == 36\n"
-        "if child == 0:\n    other = contained._worker.process.pid\n    contained._worker.close()\n"
+        "if child == 0:\n    other = reader_process._worker.process.pid\n    reader_process._worker.close()\n"
         "    os._exit(0 if ok and other != mine else 1)\n"
         "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
-        "assert ok and contained._worker.process.pid == mine\n"
+        "assert ok and reader_process._worker.process.pid == mine\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment, timeout=120)

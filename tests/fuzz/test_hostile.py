@@ -16,7 +16,7 @@ import pytest
 import pyvista as pv
 import torch
 
-from meshops import tensor_files
+from meshops import reader_process, tensor_files
 from meshops.data import foam_files, readers, references
 from meshops.data.contained import check_hdf5
 from meshops.data.graph_store import read_graph, write_graph
@@ -82,15 +82,13 @@ def test_hdf5_that_reaches_for_other_files_or_lies(kind: str, tmp_path: Path) ->
 
 
 def test_sound_hdf5_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.data import contained
-
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("p", data=np.random.default_rng(0).random((50, 8)), chunks=(10, 8), compression="gzip")
         file["q"] = h5py.SoftLink("/p")
         file.create_dataset("zeros", (1000, 1000), dtype="f4")
     check_hdf5(path)
-    monkeypatch.setattr(contained, "_the_worker", lambda: pytest.fail("asked again"))
+    monkeypatch.setattr(reader_process, "the_worker", lambda: pytest.fail("asked again"))
     check_hdf5(path)
     assert shapes_in(path) == {"p": (50, 8), "zeros": (1000, 1000)}
 
@@ -334,8 +332,6 @@ def test_a_half_written_line_of_the_log_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_harmful_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meshops.data import contained
-
     good, bad = tmp_path / "good.vtp", tmp_path / "bad.vtp"
     ball().save(good)
     bad.write_text(
@@ -346,7 +342,7 @@ def test_a_harmful_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match=r"bad\.vtp") as first:
         readers.read_mesh(bad)
     with monkeypatch.context() as patch:
-        patch.setattr(contained, "_the_worker", lambda: pytest.fail("read again"))
+        patch.setattr(reader_process, "the_worker", lambda: pytest.fail("read again"))
         with pytest.raises(InputError) as second:
             readers.read_mesh(bad)
     assert str(first.value) == str(second.value)

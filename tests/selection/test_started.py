@@ -13,14 +13,16 @@ from meshops.selection import FitConfig, fit
 from meshops.selection import run as run_module
 from meshops.selection.search import Found
 from meshops.selection.started import Started, join
+from meshops.training import compared
 from tests.training.test_adapt import bodies, start  # noqa: F401 - a fixture
 
 
-@pytest.mark.parametrize("location", ["cell", "point"])
+@pytest.mark.parametrize(("location", "nodes"), [("cell", 600), ("point", compared.NODES)])
 def test_what_goes_on_is_calibrated_by_the_cases_held_out_in_turn(
     start: Path,  # noqa: F811
     tmp_path: Path,
     location: str,
+    nodes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def going_on_wins(found: Found, made: Started) -> bool:  # these fields are so simple that components are better
@@ -28,6 +30,7 @@ def test_what_goes_on_is_calibrated_by_the_cases_held_out_in_turn(
         return True
 
     monkeypatch.setattr(run_module, "join", going_on_wins)
+    monkeypatch.setattr(compared, "NODES", nodes)  # fewer than the 1280 cells of a case, and more
     cases = bodies(6, 1.6, location, seed=5)
     result = fit(cases[:5], FitConfig(minutes=0.1, out=str(tmp_path), networks=(), start=str(start), test=0))
     trust = result.surrogate.trust

@@ -20,8 +20,8 @@ from meshops.tasks.base import Context
 from meshops.tasks.fields_begun import begun_samples
 from meshops.tasks.fields_samples import FieldsSamples
 from meshops.tasks.inference import predict_nodes
-from meshops.training import RunConfig, TrainConfig, train
-from meshops.training.adapt import Adaption, adapted, folds_of
+from meshops.training import RunConfig, TrainConfig, compared, train
+from meshops.training.adapt import Adaption, adapted, chosen, folds_of
 from meshops.training.boosting import Boosting
 
 FLOW = FlowConditions(ground=None)
@@ -137,6 +137,20 @@ def test_few_cases_leave_the_network_as_it_is(start: Path) -> None:
     samples = begun(start, bodies(3, 1.6, seed=5))
     _, choice = adapted(known(start), samples, Adaption(trees=Boosting(rounds=5, members=1)))
     assert set(choice.errors) == {("as it is", 0), ("boosted trees", 0)}
+
+
+def test_of_large_cases_some_nodes_are_kept_and_the_choice_hardly_differs(
+    start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, config = begun(start, bodies(3, 1.6, seed=5)), Adaption(trees=Boosting(rounds=5, members=1))
+    whole = chosen(known(start), samples, config)
+    monkeypatch.setattr(compared, "NODES", 512)
+    some = chosen(known(start), samples, config)
+    for nodes, every, held, of_all in zip(some.nodes, whole.nodes, some.held_out, whole.held_out, strict=True):
+        assert len(nodes) == len(held.values) == len(held.spread) == 512 and len(every) == 1280
+        assert bool((nodes.diff() > 0).all()) and held.values.shape[1] == of_all.values.shape[1]
+    for key, errors in whole.errors.items():
+        assert some.errors[key] == pytest.approx(errors, rel=0.1)
 
 
 def test_every_case_is_held_out_once() -> None:

@@ -11,8 +11,12 @@ import meshops
 from meshops.cli.main import main
 from meshops.errors import InputError
 from meshops.folders import limit_memory
-from meshops.tasks.node_cost import Law, NodeCost
-from meshops.training.plan import CHIPS, GPU_SHARE, LAUNCH, STATE, TRAFFIC, Chip, Measured, make_plan
+from meshops.models import create_model
+from meshops.tasks.base import Made
+from meshops.tasks.fields import FieldsTask
+from meshops.tasks.fields_spec import FieldsSpec
+from meshops.tasks.node_cost import Law, NodeCost, parts_of, prediction_cost, training_cost
+from meshops.training.plan import CHIPS, GPU_SHARE, LAUNCH, STATE, TRAFFIC, Chip, Measured, make_plan, reasons
 
 MB = 1e6
 CHIP = Chip("chip", memory=1000 * MB, peak=1e12, link=1e9, stream=1e11)
@@ -28,6 +32,24 @@ def known(**changes: object) -> Measured:
     values = {"weights": 1000, "subset": 1000, "batch": 2, "passes": 4, "features": 10, "predict": cost(10),
               "train": cost(100), "prepare": 1e-6, "again": cost(30), "host": 500.0, "threads": 2}  # fmt: skip
     return Measured(**{**values, **changes})  # type: ignore[arg-type]
+
+
+NETWORK = {"channels": 8, "depth": 1, "num_heads": 2, "num_patches": 4}
+TREES = {"nodes": 3, "trees": 1, "depth": 2}
+
+
+def blend_of(*members: tuple[str, dict[str, int], int]) -> FieldsTask:
+    """A blend of networks and trees for subsets of 512 nodes."""
+    spec = FieldsSpec(fields=("p",), sizes=(1,), units=("",), dim=3, inputs=("a", "b"), nodes=512, shape=True)
+    known = spec.model_arguments()
+    known.pop("dim")
+    own = {"mspt": known, "trees": {**known, **TREES}}
+    told = [{"name": name, "arguments": {**own[name], **more}} for name, more, count in members for _ in range(count)]
+    arguments = {"members": told, "out_channels": 1}
+    task = FieldsTask.empty(create_model("blend", **arguments), spec.to_dict())
+    task.position[-1] = 1.0
+    task.made = Made("blend", arguments)
+    return task
 
 
 def test_the_cpu_takes_what_is_measured() -> None:
@@ -92,6 +114,28 @@ def test_the_command_prints_plans_and_what_they_rest_on(
     assert all(chip.memory > 4e10 for chip in CHIPS.values())
 
 
+def test_what_is_fitted_in_closed_form_has_no_training() -> None:
+    for gpus in (0, 8):
+        plan = make_plan(known(train=None, again=None), 1_000_000, gpus=gpus, chip=CHIP, memory=4000 * MB)
+        assert plan.chunk and plan.network_s > 0 and plan.nodes_a_step == 0 and not plan.trouble
+
+
+def test_parts_of_a_blend_add_up_to_it() -> None:
+    task = blend_of(("mspt", NETWORK, 2), ("trees", {}, 1))
+    parts, whole = parts_of(task), prediction_cost(task)
+    assert [(part.name, part.count) for part in parts] == [("mspt", 2), ("trees", 1)]
+    calls = sum(part.count * part.cost.calls for part in parts)
+    assert whole.calls == pytest.approx(calls, rel=0.1)
+    assert sum(part.count * part.cost.flops.at(1024) for part in parts) == pytest.approx(whole.flops.at(1024))
+    assert whole.bytes.at(1024) >= 0.9 * max(part.cost.bytes.at(1024) for part in parts)
+    known = Measured.of(task)
+    alone = training_cost(blend_of(("mspt", NETWORK, 1)))
+    assert known.train is not None and alone is None
+    assert known.weights == sum(p.numel() for p in task.model.members[0].parameters())
+    text = "\n".join(reasons(known, CHIP, False, 0.2))
+    assert "2 x mspt" in text and "trees" in text and "a step trains one mspt" in text
+
+
 def test_a_run_file_is_planned_from_its_first_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "demo", "--cells", "1e5", "--memory", "64GB"]) == 0
     assert "1,024 nodes a step" in capsys.readouterr().out
@@ -104,5 +148,9 @@ def test_predict_takes_a_limit(checkpoint: Path, tmp_path: Path, capsys: pytest.
     AhmedMini("test").mesh(0).save(tmp_path / "body.vtp")
     command = ["predict", str(checkpoint), str(tmp_path / "body.vtp"), "--out", str(tmp_path / "out"), "--no-pictures"]
     assert main([*command, "--memory", "lots"]) == 2 and "a size of memory" in capsys.readouterr().err
+    assert main([*command, "--memory", "50MB"]) == 2
+    said = capsys.readouterr().err
+    assert "--memory 0.05 GB: the process holds" in said and "before a mesh is read; give more" in said
+    assert not (tmp_path / "out").exists()
     assert main([*command, "--memory", "30GB"]) == 0
     limit_memory(None)
