@@ -125,7 +125,7 @@ def test_parts_of_a_blend_add_up_to_it() -> None:
     parts, whole = parts_of(task), prediction_cost(task)
     assert [(part.name, part.count) for part in parts] == [("mspt", 2), ("trees", 1)]
     calls = sum(part.count * part.cost.calls for part in parts)
-    assert whole.calls == pytest.approx(calls, rel=0.1)
+    assert 0.6 * calls < whole.calls < 1.1 * calls  # members that were made alike share their inputs
     assert sum(part.count * part.cost.flops.at(1024) for part in parts) == pytest.approx(whole.flops.at(1024))
     assert whole.bytes.at(1024) >= 0.9 * max(part.cost.bytes.at(1024) for part in parts)
     known = Measured.of(task)
