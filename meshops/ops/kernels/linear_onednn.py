@@ -21,16 +21,16 @@ from meshops.ops.kernels.available import eager
 ARGUMENTS = ["X", "W", "B", "attr", "scalars", "algorithm"]
 LEAST_ROWS, EVEN = 256, 64  # fewer are no slower as they are; other numbers of rows seldom come again
 MANY_ROWS = 8192  # from which preparing is little
-LEAST_WIDTH, LEAST_WEIGHTS = 16, 2048
+LEAST_WIDTH, LEAST_PRODUCTS = 16, 2**20
 
 
 def needs(x: Tensor, weight: Tensor, bias: Tensor | None) -> str:
     """Why these arguments cannot be taken; empty where they can."""
     if not known():
         return "needs an AMD processor with AVX-512 and PyTorch's oneDNN"
-    if weight.numel() < LEAST_WEIGHTS or min(weight.shape) < LEAST_WIDTH or x.dim() < 2:
-        return f"needs {LEAST_WEIGHTS} weights, {LEAST_WIDTH} inputs and outputs"
     rows = x.numel() // max(x.shape[-1], 1)
+    if rows * weight.numel() < LEAST_PRODUCTS or min(weight.shape) < LEAST_WIDTH or x.dim() < 2:
+        return f"needs {LEAST_PRODUCTS} products, {LEAST_WIDTH} inputs and outputs"
     if rows < LEAST_ROWS or (rows % EVEN and rows < MANY_ROWS):
         return f"needs a multiple of {EVEN} rows from {LEAST_ROWS} on, or {MANY_ROWS} rows"
     given = [t for t in (x, weight, bias) if t is not None]
