@@ -34,7 +34,7 @@ def patch_attention(
     query: Tensor, local_key: Tensor, local_value: Tensor, global_key: Tensor, global_value: Tensor
 ) -> Tensor:
     """See :func:`meshops.ops.patch_attention`; without masks."""
-    out: Tensor = _Attention.apply(query, *_joined(query, local_key, local_value, global_key, global_value))
+    out: Tensor = _Attention.apply(query, *_joined(query, local_key, local_value, global_key, global_value))  # type: ignore[no-untyped-call]
     return out
 
 

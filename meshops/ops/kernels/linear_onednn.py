@@ -62,7 +62,7 @@ def vendor() -> str:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Same as :func:`meshops.ops.linear` up to rounding."""
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        out: Tensor = _Linear.apply(x, weight, bias)
+        out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return out
     return product(x, weight, bias)
 
