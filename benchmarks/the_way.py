@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-PARTS = ("predict", "training", "segments", "tree")
+PARTS = ("predict", "training", "segments", "tree", "echo")
 HERE = Path(__file__).resolve().parent.parent
 
 
@@ -200,6 +200,28 @@ def _tree(clock: _Clock, checkpoint: str, file: str) -> None:
         assert patches.center.shape[0] == patches.radius.shape[0]
 
     clock.best("with centres and radii", whole)
+
+
+def _echo(clock: _Clock, checkpoint: str, file: str) -> None:
+    """A frame of 2^18 points through the encoder and the decoder of ECHO."""
+    import torch
+
+    from meshops.models.echo import EchoAutoencoder
+
+    torch.manual_seed(0)
+    model = EchoAutoencoder(
+        1, low=(0.0, 0.0), high=(1.0, 1.0), periodic=(True, True), cells=256,
+        layers=("res", "space", "res", "space", "res", "time", "time", "res"), channels=64,
+    ).eval()  # fmt: skip
+    pos = torch.rand(2**18, 2)
+    values = (2 * torch.pi * pos).sin().sum(1).view(1, -1, 1).transpose(0, 1)
+    with torch.no_grad():
+        near, wanted = model.neighborhood(pos, torch.tensor([0, len(pos)])), model.grid.to_points(pos)
+        latent = model.encode(values, near, frames=1).mean
+        nodes = model.decode_nodes(latent, 1)
+        clock.best("encode", lambda: model.encode(values, near, frames=1), 3)
+        clock.best("tower back", lambda: model.decode_nodes(latent, 1), 3)
+        clock.best("read at the points", lambda: model.read(nodes, wanted), 3)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ from meshops.nn.bit_gain import BitGain, bit_gain, break_even_share, share_of_ro
 from meshops.nn.causal_tower import CausalTower
 from meshops.nn.continuous_conv import ContinuousConv
 from meshops.nn.costs import LayerCost, RowCosts, cost_report, row_costs
+from meshops.nn.dropout import Dropout
 from meshops.nn.flow import draw_times, flow_pair, flow_sample, integrate, masked_loss
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.halo import Halo, own_mesh
 from meshops.nn.integer_linear import IntegerLinear, to_integers
+from meshops.nn.linear import Linear
 from meshops.nn.low_rank import LowRankChange, add_low_rank, merged_state
 from meshops.nn.mesh_model import Clusters, LearnsWithTruth, MeshInputs, MeshModel, mesh_inputs
 from meshops.nn.message_passing import EdgeLinear, RowGRUCell, RowMLP
@@ -38,12 +40,14 @@ __all__ = [
     "CausalTower",
     "Clusters",
     "ContinuousConv",
+    "Dropout",
     "EdgeLinear",
     "GridModel",
     "Halo",
     "IntegerLinear",
     "LayerCost",
     "LearnsWithTruth",
+    "Linear",
     "LossPairs",
     "LowRankChange",
     "MeshBits",

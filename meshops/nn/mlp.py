@@ -7,6 +7,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from meshops.nn.dropout import Dropout
+from meshops.nn.linear import Linear
+
 
 class MLP(nn.Sequential):
     """Linear layers with an activation between them: ``MLP([8, 64, 4])`` has one hidden layer.
@@ -23,8 +26,8 @@ class MLP(nn.Sequential):
             if layers:
                 layers.append(activation())
                 if dropout:
-                    layers.append(nn.Dropout(dropout))
-            layers.append(nn.Linear(width_in, width_out))
+                    layers.append(Dropout(dropout))
+            layers.append(Linear(width_in, width_out))
         super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ from torch.utils.checkpoint import checkpoint
 
 from meshops.data.latent_grid import Neighborhood
 from meshops.errors import InputError
+from meshops.nn.linear import Linear
+from meshops.ops.kernels.available import eager
+from meshops.ops.products import linear
 from meshops.typing import Float
 
 CHUNK_BYTES = 2**25  # of intermediate values at a time: about what the caches of a CPU hold
@@ -69,7 +72,7 @@ class NeighborhoodConv(nn.Module):
         self.in_channels, self.out_channels, self.dim, self.chunk_size = in_channels, out_channels, dim, chunk_size
         self.deviation = deviation
         self.register_buffer("frequency", torch.empty(dim, frequencies))
-        self.lift = nn.utils.skip_init(nn.Linear, 2 * frequencies, hidden)
+        self.lift = nn.utils.skip_init(Linear, 2 * frequencies, hidden)
         self.kernel = nn.Parameter(torch.empty(hidden + 1, in_channels, out_channels))
         self.bias = nn.Parameter(torch.empty(out_channels))
         self.modulation = nn.Parameter(torch.empty(2, modulation, hidden)) if modulation else None
@@ -122,23 +125,34 @@ class NeighborhoodConv(nn.Module):
 
     def features(self, offset: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         """Phi and the constant, ``[..., d] -> [..., hidden + 1]``."""
-        angle = 2 * math.pi * (offset @ self.frequency)
+        return pad(self._phi(offset, scale, shift), (0, 1), value=1.0)
+
+    def _phi(self, offset: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+        angle = offset @ (2 * math.pi * self.frequency)
         phi = self.lift(torch.cat([angle.sin(), angle.cos()], -1))
         if scale is not None and shift is not None:
             phi = phi * scale.unsqueeze(-2) + shift.unsqueeze(-2)
-        return pad(gelu(phi), (0, 1), value=1.0)
+        return gelu(phi)
+
+    def _weighted(self, offset: Tensor, weight: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+        """Features of the kernel times the weights ``[q, k]``; without gradients they are written where they stay."""
+        if torch.is_grad_enabled() or eager(offset, weight):
+            return self.features(offset, scale, shift) * weight.unsqueeze(2)
+        phi = self._phi(offset, scale, shift)
+        out = phi.new_empty(*weight.shape, phi.shape[-1] + 1)
+        torch.mul(phi, weight.unsqueeze(2), out=out[..., :-1])
+        out[..., -1] = weight
+        return out
 
     def _chunk_forward(
         self, x: Tensor, index: Tensor, offset: Tensor, weight: Tensor, scale: Tensor | None, shift: Tensor | None
     ) -> Tensor:
         q, k = index.shape
-        phi = self.features(offset, scale, shift) * weight.unsqueeze(2)
+        phi = self._weighted(offset, weight, scale, shift)
         seen = x.index_select(0, index.flatten()).view(q, k, -1)
         mixed = torch.bmm(phi.transpose(1, 2), seen).view(q, -1, x.shape[1], self.in_channels)  # [q, r, s, c]
-        kernel = self.kernel.flatten(0, 1)
-        return torch.addmm(
-            self.bias, mixed.transpose(1, 2).reshape(q * x.shape[1], -1), kernel
-        ).view(q, x.shape[1], -1)  # fmt: skip
+        rows = mixed.transpose(1, 2).reshape(q * x.shape[1], -1)
+        return linear(rows, self.kernel.flatten(0, 1).t(), self.bias).view(q, x.shape[1], -1)
 
     def _modulation(self, rows: slice, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
         if self.modulation is None:
@@ -151,4 +165,4 @@ class NeighborhoodConv(nn.Module):
         """Queries whose intermediate values take :data:`CHUNK_BYTES`."""
         width = self.kernel.shape[0]
         numbers = neighbors * (2 * width + series * self.in_channels) + 2 * width * series * self.in_channels
-        return max(256, CHUNK_BYTES // (4 * numbers))
+        return max(256, CHUNK_BYTES // (4 * numbers) // 64 * 64)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 
 from meshops.errors import InputError
@@ -41,13 +42,20 @@ class Lion(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             lr, (beta1, beta2) = group["lr"], group["betas"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                p.mul_(1 - lr * group["weight_decay"])
-                p.add_((momentum * beta1 + p.grad * (1 - beta1)).sign_(), alpha=-lr)
-                momentum.lerp_(p.grad, 1 - beta2)
+            learnt = [p for p in group["params"] if p.grad is not None]
+            if not learnt:
+                continue
+            grads = [p.grad for p in learnt]
+            for p in learnt:
+                if "momentum" not in self.state[p]:
+                    self.state[p]["momentum"] = torch.zeros_like(p)
+            momenta = [self.state[p]["momentum"] for p in learnt]
+            update = torch._foreach_mul(momenta, beta1)
+            torch._foreach_add_(update, torch._foreach_mul(grads, 1 - beta1))
+            torch._foreach_sign_(update)
+            torch._foreach_mul_(learnt, 1 - lr * group["weight_decay"])
+            torch._foreach_add_(learnt, update, alpha=-lr)
+            torch._foreach_lerp_(momenta, grads, 1 - beta2)
         return loss
 
 
@@ -60,10 +68,17 @@ def make_optimizer(
         InputError: Unknown name.
     """
     if name == "adamw":
-        return AdamW(params, lr=lr, weight_decay=weight_decay, betas=betas)
+        groups: list[Any] = list(params)
+        one = all(_on_cpu(p) for group in groups for p in (group["params"] if isinstance(group, dict) else [group]))
+        return AdamW(groups, lr=lr, weight_decay=weight_decay, betas=betas, foreach=one or None)
     if name == "lion":
         return Lion(params, lr=lr, weight_decay=weight_decay, betas=betas)
     raise InputError(f"optimizer must be 'adamw' or 'lion', got '{name}'")
+
+
+def _on_cpu(p: Tensor) -> bool:
+    """Whether a parameter is updated with all others in one call, same bits; elsewhere PyTorch chooses by itself."""
+    return p.device.type == "cpu" and not isinstance(p, DTensor)
 
 
 def warmup_cosine(steps: int, *, warmup: float = 0.05, floor: float = 0.0) -> Callable[[int], float]:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from meshops.errors import InputError
+from meshops.nn.dropout import Dropout
+from meshops.nn.linear import Linear
 from meshops.nn.rotary import rotate
 from meshops.ops.attention import patch_attention
 from meshops.typing import Bool, Float
@@ -59,11 +61,11 @@ class PatchAttention(nn.Module):
         super().__init__()
         check_heads(channels, num_heads)
         self.num_heads = num_heads
-        self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
-        self.value = nn.Linear(channels, channels)
-        self.out = nn.Linear(channels, channels)
-        self.dropout = nn.Dropout(dropout)
+        self.query = Linear(channels, channels)
+        self.key = Linear(channels, channels)
+        self.value = Linear(channels, channels)
+        self.out = Linear(channels, channels)
+        self.dropout = Dropout(dropout)
 
     def memory(
         self,

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from meshops.errors import InputError, some
+from meshops.nn.linear import Linear
 from meshops.nn.row_linear import Kind, RowLinear
 from meshops.ops.quantize import (
     check_bits,
@@ -357,7 +358,7 @@ def quantize(
     made = {
         layer: QuantLinear(layer, bits=bits, weights=weights, weight_bits=weight_bits, ranges=ranges, source=source)
         for layer in model.modules()
-        if type(layer) in (nn.Linear, RowLinear) and isinstance(layer, nn.Linear)
+        if type(layer) in (nn.Linear, Linear, RowLinear) and isinstance(layer, nn.Linear)
     }
     if not made:
         raise InputError("the model has no linear layers that could be quantised, or they are quantised already")

@@ -11,6 +11,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from meshops.nn.dropout import Dropout
+from meshops.nn.linear import Linear
 from meshops.nn.mlp import MLP
 from meshops.nn.patch_attention import check_heads
 from meshops.nn.ragged import RaggedPlan, ragged_attention
@@ -31,9 +33,9 @@ class Attention(nn.Module):
         super().__init__()
         check_heads(channels, num_heads)
         self.num_heads = num_heads
-        self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(channels, 2 * channels)
-        self.out = nn.Linear(channels, channels)
+        self.query = Linear(channels, channels)
+        self.key_value = Linear(channels, 2 * channels)
+        self.out = Linear(channels, channels)
 
     def forward(
         self,
@@ -100,7 +102,7 @@ class TransformerBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(channels)
         self.mlp_norm = nn.LayerNorm(channels)
         self.context_norm = nn.LayerNorm(channels) if cross else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -3,11 +3,13 @@
 from meshops.ops.attention import patch_attention
 from meshops.ops.curves import curve_order, hilbert_decode, hilbert_encode, morton_decode, morton_encode
 from meshops.ops.dispatch import explain, operation
+from meshops.ops.dropout import dropout
 from meshops.ops.integer import integer_linear
 from meshops.ops.integer_backend import explain_backend
 from meshops.ops.neighbors import Neighbors, farthest_point_sampling, knn_search, nearest, radius_search
 from meshops.ops.patches import gather_patches, scatter_patches
 from meshops.ops.pointers import pointers
+from meshops.ops.products import linear
 from meshops.ops.pyramid import largest_mask, split_best, split_in_steps, sum_pyramid, upsample
 from meshops.ops.quantize import fake_quantize_rows, fake_quantize_weight, quantize_rows, quantize_weight
 from meshops.ops.scores import FlowMaps, block_sum, flow_maps, graph_gradient, sobel_score
@@ -38,6 +40,7 @@ __all__ = [
     "TreeTable",
     "block_sum",
     "curve_order",
+    "dropout",
     "explain",
     "explain_backend",
     "fake_quantize_rows",
@@ -52,6 +55,7 @@ __all__ = [
     "integer_linear",
     "knn_search",
     "largest_mask",
+    "linear",
     "locate",
     "median_split",
     "morton_decode",

@@ -1,9 +1,9 @@
 """Attention inside patches with keys shared by all patches (MSPT, 2512.01738, sec. 3.3).
 
-The definition puts a copy of the shared keys beside the keys of every patch: K copies of K Q rows. Two versions have
-the same result without: "flash" (CPU) attends to the keys of the patch and to the shared keys apart and merges the two
-by their log-sum-exp, "blocks" (CUDA, not run on a GPU; CPUs where PyTorch lacks what "flash" needs) takes a few patches
-at a time.
+The definition puts a copy of the shared keys beside the keys of every patch: K copies of K Q rows. "scores" (CPU, few
+nodes) does too and keeps the scores for the backward pass. Two versions have the same result without copies: "flash"
+(CPU) attends to the keys of the patch and to the shared keys apart and merges the two by their log-sum-exp, "blocks"
+(CUDA, not run on a GPU; CPUs where PyTorch lacks what "flash" needs) takes a few patches at a time.
 """
 
 from __future__ import annotations
@@ -108,3 +108,27 @@ def _blocks(*args: Any, **named: Any) -> Tensor:
     from meshops.ops.kernels import attention_blocks
 
     return attention_blocks.patch_attention(*args, **named)
+
+
+def _scores_apply(
+    query: Tensor,
+    local_key: Tensor,
+    local_value: Tensor,
+    global_key: Tensor,
+    global_value: Tensor,
+    local_mask: Tensor | None = None,
+    global_mask: Tensor | None = None,
+) -> str:
+    if local_mask is not None or global_mask is not None:
+        return "needs full patches"
+    from meshops.ops.kernels import attention_scores
+
+    return attention_scores.needs(query, local_key, local_value, global_key, global_value)
+
+
+@patch_attention.kernel("scores", _scores_apply)
+def _scores(*args: Any, **named: Any) -> Tensor:
+    from meshops.ops.kernels import attention_scores
+
+    given = [x for x in (*args, *named.values()) if x is not None]
+    return attention_scores.patch_attention(*given)

@@ -86,6 +86,11 @@ class TrainConfig:
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     threads: int = 0
 
+    @property
+    def judged_every(self) -> int:
+        """Steps from one validation or checkpoint to the next."""
+        return min(self.val_every or max(1, self.steps // 10), self.steps)
+
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
         check_counts(

@@ -28,6 +28,7 @@ from meshops.tasks.base import B, S, Samples, Task
 from meshops.tensor_files import load_tensors
 from meshops.training.agree import SameWeights
 from meshops.training.callbacks import (
+    LOG_EVERY,
     AveragedWeights,
     LogLines,
     RandomState,
@@ -89,7 +90,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         raise InputError(
             "train.node_budget counts the nodes of meshes, which this kind of samples has not; set train.batch_size"
         )
-    every = min(config.val_every or max(1, config.steps // 10), config.steps)
+    every = config.judged_every
     validation = len(samples.held_out) > 0
     learnt = (
         deepcopy(task) if config.strategy == "fsdp" else task
@@ -137,7 +138,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         val_check_interval=every if validation else None,
         check_val_every_n_epoch=None if validation else 1,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=LOG_EVERY,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -65,7 +65,7 @@ class NotFinite(Callback):  # type: ignore[misc]
         if scaled and trainer.global_step % CHECK_EVERY == 0:
             self._check_scale(trainer, module)
         if not self._bad and grads and not scaled and self._looked(trainer, grads[0]):
-            finite = all(bool(norm.isfinite()) for norm in torch._foreach_norm([local(grad) for grad in grads]))
+            finite = bool(torch.stack(torch._foreach_norm([local(grad) for grad in grads])).isfinite().all())
             if not ranks.any_of(not finite):
                 self._in_a_row = 0
             else:

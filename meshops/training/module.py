@@ -14,6 +14,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from meshops import ranks
 from meshops.nn.optim import make_optimizer, parameter_groups, schedule
 from meshops.tasks.base import B, S, Task
+from meshops.training.callbacks import LOG_EVERY
 from meshops.training.config import TrainConfig
 
 
@@ -46,8 +47,17 @@ class TaskModule(LightningModule):  # type: ignore[misc]
         with ranks.averaging():
             parts = self.task.loss(batch)
         loss = parts["loss"]
-        self.log_dict({f"train/{key}": value for key, value in ranks.means_of(parts).items()}, batch_size=1)
+        if self._is_told(self.trainer.global_step + 1):
+            self._tell(parts)
         return loss
+
+    def _is_told(self, step: int) -> bool:
+        """Whether somebody reads the losses of a step: telling Lightning of them costs as much as a small layer."""
+        config = self.config
+        return step == 1 or step == config.steps or step % LOG_EVERY == 0 or step % config.judged_every == 0
+
+    def _tell(self, parts: dict[str, Tensor]) -> None:
+        self.log_dict({f"train/{key}": value for key, value in ranks.means_of(parts).items()}, batch_size=1)
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
         """Errors of one whole case; every rank has its own, and may have one less than others."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from meshops.nn import MLP
+from meshops.nn import MLP, Dropout, Linear
 
 
 def test_is_linear_activation_linear() -> None:
@@ -18,6 +18,6 @@ def test_is_linear_activation_linear() -> None:
 
 
 def test_layers() -> None:
-    assert [type(layer) for layer in MLP([3, 2])] == [nn.Linear]
+    assert [type(layer) for layer in MLP([3, 2])] == [Linear]
     kinds = [type(layer) for layer in MLP([3, 4, 4, 2], activation=nn.SiLU, dropout=0.5)]
-    assert kinds == [nn.Linear, nn.SiLU, nn.Dropout, nn.Linear, nn.SiLU, nn.Dropout, nn.Linear]
+    assert kinds == [Linear, nn.SiLU, Dropout, Linear, nn.SiLU, Dropout, Linear]

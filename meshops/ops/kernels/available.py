@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def needs_numba(tensor: Tensor, dtypes: Sequence[torch.dtype]) -> str:
@@ -28,6 +29,21 @@ def needs_triton(tensor: Tensor, dtypes: Sequence[torch.dtype]) -> str:
     if not has("triton"):
         return "needs the package triton"
     return "" if tensor.dtype in dtypes else f"needs {', '.join(str(dtype)[6:] for dtype in dtypes)}"
+
+
+def eager(*tensors: Tensor) -> str:
+    """Why operations do not just run on these tensors, so that nobody looks at what they are; empty where they do."""
+    if any(type(x) not in (Tensor, torch.nn.Parameter) for x in tensors):
+        return "needs plain tensors"
+    watched = (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or is_in_torch_dispatch_mode()
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+    return "not while something is traced, counted, transformed or cast" if watched else ""
 
 
 @cache
