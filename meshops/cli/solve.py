@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
             screen.print(f"{out / 'mesh'}: meshed in {made.seconds:.0f} s")
             if args.prepare:
                 return _prepare_only(made, programs, predict)
-            runs = run_starts(made, names, programs, predict, told)
+            runs = run_starts(made, names, programs, {"network": predict}, told)
     except KeyboardInterrupt:
         programs.stop.set()
         sys.stderr.write(f"\nmeshops solve: stopped; what is there is in {out}; remove it and start again\n")
@@ -138,7 +138,7 @@ def _surface(source: Path) -> Any:
 def _prepare_only(made: Prepared, programs: Programs, predict: Any) -> int:
     from meshops.solvers.openfoam import begin
 
-    case, seconds = begin(made, "network", programs, predict)
+    case, seconds = begin(made, "network", programs, {"network": predict})
     sys.stdout.write(f"{case}: the prediction is its time 0 ({seconds:.1f} s); run it with: simpleFoam -case {case}\n")
     return 0
 

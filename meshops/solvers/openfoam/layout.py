@@ -18,7 +18,7 @@ from meshops.data.writers import write_mesh
 from meshops.io import write_text
 from meshops.solvers.openfoam.ahmed_case import BODY
 from meshops.solvers.openfoam.history import Verdict
-from meshops.solvers.openfoam.mirror import mirrored
+from meshops.solvers.openfoam.mirror import flat_walls, mirrored
 from meshops.solvers.openfoam.programs import FoamError
 
 Array = np.ndarray[Any, Any]
@@ -68,7 +68,7 @@ def write_run(
         FoamError: Fields are missing, or the drag of the surface fields is not that of the solver.
     """
     surface = _fields(case, BODY, SURFACE)
-    inside = _fields(case, None, VOLUME)
+    inside = flat_walls(_fields(case, None, VOLUME))
     cells = inside.n_cells
     share = 2.0 if half else 1.0
     if half:

@@ -29,6 +29,7 @@ SWAPPED = {
     WEDGE: (0, 2, 1, 3, 5, 4),
     HEXAHEDRON: (0, 3, 2, 1, 4, 7, 6, 5),
 }
+UNEVEN = 1e-4  # snappyHexMesh leaves outer walls uneven by this share of the extent and less
 NEAR = 1e-9  # points so near to the plane, relative to the extent of the mesh, lie on it
 
 
@@ -54,6 +55,16 @@ def mirrored(mesh: Mesh) -> Mesh:
         turned = values * np.array([1, -1, 1], values.dtype) if values.ndim == 2 and values.shape[1] == 3 else values
         out.cell_data[name] = np.concatenate([values, turned])
     return out
+
+
+def flat_walls(mesh: Mesh) -> Mesh:
+    """A volume mesh whose outermost points lie on the planes of its bounding box; it is changed in place."""
+    points = np.array(mesh.points, dtype=np.float64)
+    low, high = points.min(axis=0), points.max(axis=0)
+    near = UNEVEN * float((high - low).max())
+    points = np.where(points < low + near, low, np.where(points > high - near, high, points))
+    mesh.points = points
+    return mesh
 
 
 def _flat_image(cells: Cells, number: Array) -> Cells:

@@ -17,7 +17,7 @@ from meshops.data.openfoam import read_case
 from meshops.errors import InputError, listing
 from meshops.solvers.openfoam.ahmed_case import AhmedSettings, write_body_case
 from meshops.solvers.openfoam.campaign import mesh_case
-from meshops.solvers.openfoam.mirror import mirrored
+from meshops.solvers.openfoam.mirror import flat_walls, mirrored
 from meshops.solvers.openfoam.programs import Programs
 from meshops.solvers.openfoam.start import (
     StartRun,
@@ -31,7 +31,7 @@ from meshops.solvers.openfoam.start import (
 )
 
 Array = np.ndarray[Any, Any]
-STARTS = ("stream", "potential", "network")
+STARTS = ("stream", "potential")
 Told = Callable[[Mesh], Mapping[str, Array]]
 
 
@@ -66,6 +66,7 @@ class Prepared:
         mesh = read_case(self.folder).mesh
         for data in (mesh.cell_data, mesh.point_data):
             data.clear()
+        mesh = flat_walls(mesh)
         return mirrored(mesh) if self.half else mesh
 
 
@@ -103,52 +104,55 @@ def prepare_copy(
 
 
 def run_starts(
-    made: Prepared, names: Sequence[str], programs: Programs, predict: Told | None = None,
+    made: Prepared,
+    names: Sequence[str],
+    programs: Programs,
+    flows: Mapping[str, Told] | None = None,
     told: Callable[[StartRun], None] = lambda run: None,
-) -> list[StartRun]:  # fmt: skip
+) -> list[StartRun]:
     """Run the case from every start, each in a folder beside it that is named after the start.
 
     Args:
         made: The meshed case.
-        names: Of :data:`STARTS`.
+        names: Of starts: ``"stream"``, ``"potential"``, and those of ``flows``.
         programs: With simpleFoam, and potentialFoam where that start is asked for.
-        predict: Volume mesh -> ``U`` (m/s), ``p`` (m^2/s^2), and ``k``, ``nut`` or not, at its cells.
+        flows: Start -> volume mesh -> ``U`` (m/s), ``p`` (m^2/s^2), and ``k``, ``nut`` or not, at its cells.
         told: Called with every run that ends.
 
     Raises:
-        InputError: No such start, or the prediction does not fit.
+        InputError: No such start, or what a flow gives does not fit.
         FoamError: A program failed.
     """
     out = []
     for name in names:
-        case, before = begin(made, name, programs, predict)
-        run = run_start(name, case, programs, residual=made.residual, timeout=made.timeout, before=before)
-        out.append(run)
-        told(run)
+        case, before = begin(made, name, programs, flows)
+        out.append(run_start(name, case, programs, residual=made.residual, timeout=made.timeout, before=before))
+        told(out[-1])
     return out
 
 
-def begin(made: Prepared, name: str, programs: Programs, predict: Told | None = None) -> tuple[Path, float]:
+def begin(
+    made: Prepared, name: str, programs: Programs, flows: Mapping[str, Told] | None = None
+) -> tuple[Path, float]:
     """A copy of the meshed case with its start in it, ready to run; its folder, and the seconds the start took.
 
     Raises:
-        InputError: No such start, or the prediction does not fit.
+        InputError: No such start, or what the flow gives does not fit.
         FoamError: potentialFoam failed.
     """
-    if name not in STARTS or (name == "network" and predict is None):
-        raise InputError(f"no start '{name}'; there are: {listing(STARTS)}")
+    known = (*STARTS, *(flows or {}))
+    if name not in known:
+        raise InputError(f"no start '{name}'; there are: {listing(known)}")
     case = made.folder.parent / name
     shutil.rmtree(case, ignore_errors=True)
     shutil.copytree(made.folder, case)
     if name == "potential":
         return case, potential_start(case, programs, made.timeout)
-    if name == "network":
-        assert predict is not None
-        began = time.monotonic()
-        fields = start_fields(made, predict(made.whole()))
+    began = time.monotonic()
+    if flows and name in flows:
+        fields = start_fields(made, flows[name](made.whole()))
         write_start(case, {name: values for name, values in fields.items() if (case / "0" / name).is_file()})
-        return case, time.monotonic() - began
-    return case, 0.0
+    return case, time.monotonic() - began
 
 
 def start_fields(made: Prepared, fields: Mapping[str, Array]) -> dict[str, Array]:

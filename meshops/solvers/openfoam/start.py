@@ -224,5 +224,10 @@ def run_start(
 
 
 def potential_start(case: Path, programs: Programs, timeout: float) -> float:
-    """Start a case from the potential flow that ``potentialFoam`` computes in it, pressure too; seconds it took."""
-    return programs.run("potentialFoam", case, "-writep", timeout=timeout)
+    """Start a case from the potential flow that ``potentialFoam`` computes in it; seconds it took.
+
+    With its pressure, where the case has the scheme that it needs.
+    """
+    schemes = (case / "system" / "fvSchemes").read_text(encoding="utf-8", errors="replace")
+    pressure = ("-writep",) if "div(div(phi,U))" in schemes else ()
+    return programs.run("potentialFoam", case, *pressure, timeout=timeout)
