@@ -4,7 +4,7 @@
     meshops train models/mspt/ahmed_air_cpu.yaml --data.root data/bodies --out runs/air
     python benchmarks/solve_start.py runs/air/model.ckpt data/bodies --out runs/solve_start
 
-Starts: the uniform stream; the potential flow of potentialFoam, with its pressure; the solution of the training body of
+Starts: the uniform stream; the potential flow of potentialFoam, with its fluxes; the solution of the training body of
 the nearest dimensions, cell by cell the nearest of its cells; the network. Every body is meshed once, and solved from
 each start until all initial residuals are below 1e-4. Counted are those iterations, and the iteration from which on the
 drag stays within 1 % of the one that the uniform stream leads to. Bodies whose flow does not settle from the uniform

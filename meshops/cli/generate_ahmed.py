@@ -21,8 +21,8 @@ EXAMPLES = """examples:
 Written is ROOT/run_<i>/ with boundary_<i>.vtp (pMean, wallShearStressMean), ahmed_<i>.stl, geo_parameters_<i>.csv,
 force_mom_<i>.csv (cd, cl by the frontal area of each body), and with --volume volume_<i>.vtu (pMean, UMean, kMean,
 nutMean). Lengths are in m, the stream is 1 m/s and the density 1; --speed sets the viscosity, that is the Reynolds
-number. Solved is half of the flow beside its plane of symmetry, and mirrored; --full solves all of it. A body whose mesh
-fails or whose flow does not converge is named in ROOT/generate.json with the reason and left out; the same command
+number. Solved is half of the flow beside its plane of symmetry, and mirrored; --full solves all of it. A body whose
+mesh fails or whose flow does not converge is named in ROOT/generate.json with the reason and left out; the same command
 goes on where it stopped. Needs OpenFOAM of openfoam.com, from v1912 on, on the PATH: apt-get install openfoam.
 """
 

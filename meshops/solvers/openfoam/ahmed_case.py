@@ -335,7 +335,6 @@ def write_numerics(folder: Path, settings: AhmedSettings) -> None:
             "div(phi,k)": "bounded Gauss upwind",
             "div(phi,omega)": "bounded Gauss upwind",
             "div((nuEff*dev2(T(grad(U)))))": "Gauss linear",
-            "div(div(phi,U))": "Gauss linear",
         },
         "laplacianSchemes": {"default": "Gauss linear limited corrected 0.5"},
         "interpolationSchemes": {"default": "linear"},

@@ -7,6 +7,7 @@ environment of an installation looks for its settings in ``$WM_PROJECT_DIR/etc``
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from meshops.errors import InputError, MissingPackageError
 
 NEEDED = ("blockMesh", "snappyHexMesh", "simpleFoam")
 ETC = ("/usr/share/openfoam", "/usr/lib/openfoam", "/opt/openfoam")
+STACK = re.compile(r"#\d+ |.*\bin \S+\.so")  # lines of a trace of the stack
 TAIL, POLL, GRACE = 12, 0.05, 5.0  # lines of a log that are shown; s between looks; s before a program is killed
 
 
@@ -76,7 +78,7 @@ class Programs:
             child = subprocess.Popen(
                 [self.paths[name], *options],
                 cwd=case,
-                env=self.environment,
+                env={**self.environment, "PWD": str(case.resolve())},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -166,5 +168,5 @@ def tail(log: Path, lines: int = TAIL) -> str:
         text = log.read_bytes()[-20_000:].decode("utf-8", "replace")
     except OSError:
         return "  (there is no log)"
-    told = [line.rstrip()[:200] for line in text.splitlines() if line.strip()]
+    told = [line.rstrip()[:200] for line in text.splitlines() if line.strip() and not STACK.match(line)]
     return "\n".join(f"  {line}" for line in told[-lines:]) or "  (the log is empty)"

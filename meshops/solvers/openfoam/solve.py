@@ -131,9 +131,7 @@ def run_starts(
     return out
 
 
-def begin(
-    made: Prepared, name: str, programs: Programs, flows: Mapping[str, Told] | None = None
-) -> tuple[Path, float]:
+def begin(made: Prepared, name: str, programs: Programs, flows: Mapping[str, Told] | None = None) -> tuple[Path, float]:
     """A copy of the meshed case with its start in it, ready to run; its folder, and the seconds the start took.
 
     Raises:

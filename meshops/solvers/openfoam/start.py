@@ -226,8 +226,6 @@ def run_start(
 def potential_start(case: Path, programs: Programs, timeout: float) -> float:
     """Start a case from the potential flow that ``potentialFoam`` computes in it; seconds it took.
 
-    With its pressure, where the case has the scheme that it needs.
+    Its fluxes are kept, without which SIMPLE often diverges from it; its pressure is not, with which it did, too.
     """
-    schemes = (case / "system" / "fvSchemes").read_text(encoding="utf-8", errors="replace")
-    pressure = ("-writep",) if "div(div(phi,U))" in schemes else ()
-    return programs.run("potentialFoam", case, *pressure, timeout=timeout)
+    return programs.run("potentialFoam", case, "-writephi", timeout=timeout)
