@@ -10,6 +10,7 @@ import pyvista as pv
 import torch
 
 from meshops.aero.around import INPUTS, points_around
+from meshops.aero.case_spec import ROLE_NAMES
 from meshops.data.cells import cells_of, segment_sum
 from meshops.data.surface import oriented_geometry
 from meshops.data.volume_body import extract_body
@@ -47,8 +48,13 @@ def air_fields(surrogate: Surrogate, velocity: str | None = None, pressure: str 
             f"this surrogate has the inputs {listing(spec.inputs)}, of which nothing is known for a new mesh; taken "
             f"are those of bodies in a flow, and of points around them ({listing(INPUTS)})"
         )
-    beside = f"{spec.pressure or 'p'}_volume"
-    found = {"U": velocity or spec.velocity, "p": pressure or (beside if beside in spec.fields else spec.pressure)}
+    role = {
+        role: getattr(spec, role) or next((n for n in ROLE_NAMES[role] if n in spec.fields), None)
+        for role in ("velocity", "pressure")
+    }
+    beside = f"{role['pressure']}_volume"  # what the pressure of the air is called beside that of the surface
+    known = beside if beside in spec.fields else role["pressure"]
+    found = {"U": velocity or role["velocity"], "p": pressure or known}
     for what, name in found.items():
         if name is None or name not in spec.fields:
             option = {"U": "--velocity", "p": "--pressure"}[what]
