@@ -79,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number in range(1, 2 * args.num + 1):
         if good == args.num:
             break
-        if number % args.share[1] == args.share[0] and not _solved(number, args, programs):
+        if number % args.share[1] != args.share[0]:
+            continue
+        if not _solved(number, args, programs):
             sys.stdout.write(f"body {number}: does not settle from the uniform stream, left out\n")
             continue
         good += 1

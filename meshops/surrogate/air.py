@@ -54,7 +54,7 @@ def air_fields(surrogate: Surrogate, velocity: str | None = None, pressure: str 
     }
     beside = f"{role['pressure']}_volume"  # what the pressure of the air is called beside that of the surface
     known = beside if beside in spec.fields else role["pressure"]
-    found = {"U": velocity or role["velocity"], "p": pressure or known}
+    found: dict[str, Any] = {"U": velocity or role["velocity"], "p": pressure or known}
     for what, name in found.items():
         if name is None or name not in spec.fields:
             option = {"U": "--velocity", "p": "--pressure"}[what]
