@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-kill test-all check docs examples bench study-amq dist clean
+.PHONY: demo test test-kill test-openfoam test-all check docs examples bench study-amq dist clean
 
 demo: $(STAMP)      ## train, test, predict and report on shipped cases (minutes)
 	$(BIN)/meshops demo
@@ -14,6 +14,9 @@ test: $(STAMP)      ## the default tests
 
 test-kill: $(STAMP) ## runs of every kind, killed at random moments and resumed (a minute or two)
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py
+
+test-openfoam: $(STAMP) ## the programs of OpenFOAM on small cases; skipped where they are absent
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -m openfoam tests/solvers/openfoam -rs
 
 test-all: $(STAMP)  ## the slow ones too
 	$(BIN)/python -m pytest

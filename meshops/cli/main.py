@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compress": ("meshops.cli.compress", "integer weights, bits where they are needed: smaller and faster"),
     "partition": ("meshops.cli.partition", "group the nodes of a mesh into patches and look at them"),
     "generate": ("meshops.cli.generate", "real simulation data from a solver, in a public layout"),
+    "solve": ("meshops.cli.solve", "start OpenFOAM from a predicted flow, and see what that saves"),
     "data": ("meshops.cli.data", "data check: read every case of a dataset and list what is wrong"),
     "bench": ("meshops.cli.bench", "speed and memory of operations and partitioners beside installed peers"),
     "info": ("meshops.cli.info", "versions, devices, back ends"),

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from meshops.aero.prepare import IN_VOLUME as VOLUME
+from meshops.aero.around import points_around
 from meshops.data import readers
 from meshops.data.mesh_graph import JUDGED, MeshGraph
 from meshops.datasets.ahmed.layout import CONDITIONS, DEFAULT_FIELDS, NAME, UNITS, download_advice
@@ -31,7 +30,6 @@ from meshops.datasets.formats.npy_rows import npy_member
 from meshops.datasets.registry import register_dataset
 from meshops.datasets.runs import SplitMethod, find_runs, row_of_run, split_runs
 from meshops.errors import InputError
-from meshops.ops.neighbors import knn_search
 
 NUM_RUNS = 500
 DOMAINS = ("surface", "volume", "all")
@@ -215,15 +213,8 @@ def _around(name: str) -> str:
 
 def _joined(volume: MeshGraph, surface: MeshGraph) -> MeshGraph:
     """Volume, then surface, as points with the fields of both."""
-    away, (n, m) = volume.pos - surface.pos[_nearest(surface.pos, volume.pos)], (len(volume.pos), len(surface.pos))
-    distance = away.norm(dim=1, keepdim=True)
-    x = torch.cat(
-        [
-            torch.cat([distance, away / distance.clamp(min=1e-8)], 1),
-            torch.cat([surface.pos.new_zeros(m, 1), surface.normal], 1),
-        ]
-    )
-    out = MeshGraph(pos=torch.cat([volume.pos, surface.pos]), x=x, x_names=("sdf", "normal_x", "normal_y", "normal_z"))
+    n, m = len(volume.pos), len(surface.pos)
+    out = points_around(volume.pos, surface.pos, surface.normal)
     values, names, sizes, units, use = [], [], [], [], []
     for part, kind in ((surface, 0), (volume, 1)):
         for name, channels in part.field_slices().items():
@@ -236,14 +227,7 @@ def _joined(volume: MeshGraph, surface: MeshGraph) -> MeshGraph:
             use.append((here == bool(kind)).to(torch.int8) * JUDGED)
     out.y, out.y_use = torch.cat(values, 1), torch.stack(use, 1)
     out.y_names, out.y_sizes, out.y_units = tuple(names), tuple(sizes), tuple(units)
-    out.node_type = torch.cat([torch.full((n,), VOLUME), torch.zeros(m, dtype=torch.int64)])
-    out.location = "free"
     return out
-
-
-def _nearest(surface: Tensor, points: Tensor) -> Tensor:
-    """``[n]`` nearest surface cell of every point."""
-    return knn_search(surface, 1, points).index.view(-1)
 
 
 def ab_upt_split() -> dict[str, tuple[int, ...]]:
