@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+import sys
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -12,13 +15,24 @@ from sphinx.util.docutils import SphinxDirective
 import meshops
 from meshops.cli.main import main
 
+logging.getLogger("skfem").setLevel(logging.WARNING)  # Sphinx lets everything through, and it has much to say
+sys.path.insert(0, str(Path(__file__).parent))  # gallery_scenes
+
 project = "meshops"
 author = "The meshops developers"
 project_copyright = "The meshops developers, Apache-2.0"
 version = release = meshops.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "gallery_scenes",
+]
+exclude_patterns = ["_build", "scenes"]
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"meshops {release}"
@@ -32,6 +46,20 @@ maximum_signature_line_length = 100
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 suppress_warnings = ["config.cache", "ref.python"]  # annotations such as Case, which two modules have
+
+sphinx_gallery_conf = {
+    "examples_dirs": "scenes",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/plot_",
+    "image_scrapers": ("gallery_scenes.scenes",),
+    "capture_repr": (),
+    "reset_modules": (),
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "plot_gallery": True,
+}
 
 
 class HelpText(SphinxDirective):
