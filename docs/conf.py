@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.ext.autosummary import Autosummary
 from sphinx.util.docutils import SphinxDirective
 
 import meshops
@@ -55,10 +58,10 @@ sphinx_gallery_conf = {
     "capture_repr": (),
     "reset_modules": (),
     "show_memory": False,
+    "write_computation_times": False,  # its page fetches scripts
     "show_signature": False,
     "download_all_examples": False,
     "remove_config_comments": True,
-    "plot_gallery": True,
 }
 
 
@@ -75,6 +78,22 @@ class HelpText(SphinxDirective):
         if code:
             raise self.error(f"meshops {' '.join(self.arguments)} --help left with code {code}")
         return [nodes.literal_block(out.getvalue(), out.getvalue(), language="text")]
+
+
+class PackageContents(Autosummary):
+    """A table of the names a package shows, each with its first line and a link to where it is described."""
+
+    required_arguments = 1
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Return what autosummary makes of ``__all__``."""
+        package = importlib.import_module(self.arguments[0])
+        homes = {name: getattr(getattr(package, name), "__module__", "") or "" for name in package.__all__}
+        lines = [f"~{home}.{name}" for name, home in homes.items() if home.startswith("meshops.")]
+        self.content = StringList(lines, source=self.arguments[0])
+        self.options["nosignatures"] = None
+        return super().run()
 
 
 def skip_field_numbers(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
@@ -101,5 +120,6 @@ def keep_layout(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
 def setup(app: Any) -> None:
     """Register the directive and the filters."""
     app.add_directive("help-text", HelpText)
+    app.add_directive("package-contents", PackageContents)
     app.connect("autodoc-skip-member", skip_field_numbers)
     app.connect("autodoc-process-docstring", keep_layout)
