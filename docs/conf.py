@@ -29,10 +29,12 @@ version = release = meshops.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
     "gallery_scenes",
 ]
+autosummary_generate = False
 exclude_patterns = ["_build", "scenes"]
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
@@ -89,8 +91,9 @@ class PackageContents(Autosummary):
     def run(self) -> list[nodes.Node]:
         """Return what autosummary makes of ``__all__``."""
         package = importlib.import_module(self.arguments[0])
-        homes = {name: getattr(getattr(package, name), "__module__", "") or "" for name in package.__all__}
-        lines = [f"~{home}.{name}" for name, home in homes.items() if home.startswith("meshops.")]
+        shown = [getattr(package, name) for name in package.__all__]
+        homes = [(getattr(entry, "__module__", "") or "", getattr(entry, "__name__", "")) for entry in shown]
+        lines = [f"~{home}.{name}" for home, name in homes if home.startswith("meshops.") and name]
         self.content = StringList(lines, source=self.arguments[0])
         self.options["nosignatures"] = None
         return super().run()

@@ -23,15 +23,15 @@ config = meshops.RunConfig(
     model={
         "name": "amq",
         "backbone": "mppde",
-        "arguments": {"channels": 64, "depth": 2},
+        "arguments": {"channels": 64, "depth": 3},
         "bits": [4, 8],
         "budget": 5,
         "assignment": "auxiliary",
-        "warmup": 10,
-        "explore": 10,
+        "warmup": 8,
+        "explore": 8,
     },
     task=FieldsSettings(nodes=0),
-    train=meshops.TrainConfig(steps=40, batch_size=1, lr=3e-3, threads=1),
+    train=meshops.TrainConfig(steps=30, batch_size=1, lr=3e-3, threads=1),
 )
 task = meshops.train(config, data=CaseSubset(train, range(4)), overwrite=True).surrogate.task
 

@@ -7,7 +7,7 @@ patch, bits, tokens and the shares of processes all rest on such groups.
 """
 
 # %%
-# Three ways to cut the surface of an Ahmed body, a simplified car, into patches of at most 128 cells. The smaller
+# Three ways to cut the surface of an Ahmed body, a simplified car, into 64 patches. The smaller
 # the mean radius of a patch, the more local is what happens inside of it.
 
 from meshops import BallTree, Partition
@@ -19,9 +19,9 @@ mesh = ahmed_body(1.044, 0.389, 0.288, 0.1, 0.222, 25.0, 0.05, edge=0.02)
 graph = from_pyvista(mesh, location="cell", label="Ahmed body")
 found = {}
 for name, way in {
-    "ball tree": BallTree(128),
-    "Hilbert curve": CurvePatches(128),
-    "k-means of equal sizes": SameSizeKMeans(128),
+    "ball tree": BallTree(num_patches=64),
+    "Hilbert curve": CurvePatches(num_patches=64),
+    "k-means of equal sizes": SameSizeKMeans(num_patches=64),
 }.items():
     patches = found[name] = Partition.of(way(graph.clone()))
     print(f"{name:<24}{patches.num_patches:4} patches, mean radius {float(patches.radius.mean()):.3f} m")
