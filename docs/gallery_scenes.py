@@ -25,15 +25,10 @@ def scenes(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any])
         unit = scene.units.get(first, "")
         surface_picture(scene.mesh, values, picture, title=first, unit=unit, views=["front three-quarter"],
                         flow=scene.flow, up=scene.up, association=location)  # fmt: skip
-        lines = scene.html(f"{picture.stem}-{name}", include_plotly=False).splitlines()
+        lines = [] if len(shown) > 1 else [f'<script src="../_static/{SCRIPT}"></script>']
+        lines += scene.html(f"{picture.stem}-{name}", include_plotly=False).splitlines()
         out.append("\n".join([".. raw:: html", "", *("    " + line for line in lines), ""]))
     return "\n".join(out)
-
-
-def script_of_scenes(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Give plotly's script to the pages of the gallery, and to these alone: it is large."""
-    if page.startswith("gallery/"):
-        app.add_js_file(SCRIPT, priority=100)
 
 
 def write_script(app: Any) -> None:
@@ -46,7 +41,6 @@ def write_script(app: Any) -> None:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Connect the two."""
-    app.connect("html-page-context", script_of_scenes)
+    """Have the script written with the pages."""
     app.connect("builder-inited", write_script)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

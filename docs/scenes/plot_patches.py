@@ -34,7 +34,7 @@ import torch
 
 from meshops.viz import Scene
 
-shuffled = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(0))
 fields = {f"patch, {name}": shuffled[patches.node_to_patch].double().numpy() for name, patches in found.items()}
 fields["order of the ball tree"] = found["ball tree"].node_to_patch.double().numpy()
 scene = Scene(mesh=mesh, fields=fields)
