@@ -29,7 +29,7 @@ check: $(STAMP)     ## format, lint, types
 examples: $(STAMP)  ## every example in smoke mode gives the numbers it promises
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest tests/examples -n 2
 
-docs: $(STAMP)      ## HTML pages in docs/_build/html
+docs: $(STAMP)      ## HTML pages in docs/_build/html; the gallery runs its scripts (some minutes)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
@@ -53,4 +53,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf docs/_build docs/gallery docs/scenes/runs $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
+import logging
+import sys
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.ext.autosummary import Autosummary
 from sphinx.util.docutils import SphinxDirective
 
 import meshops
 from meshops.cli.main import main
+
+logging.getLogger("skfem").setLevel(logging.WARNING)  # Sphinx lets everything through, and it has much to say
+sys.path.insert(0, str(Path(__file__).parent))  # gallery_scenes
 
 project = "meshops"
 author = "The meshops developers"
 project_copyright = "The meshops developers, Apache-2.0"
 version = release = meshops.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "gallery_scenes",
+]
+autosummary_generate = False
+exclude_patterns = ["_build", "scenes"]
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"meshops {release}"
@@ -32,6 +51,20 @@ maximum_signature_line_length = 100
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 suppress_warnings = ["config.cache", "ref.python"]  # annotations such as Case, which two modules have
+
+sphinx_gallery_conf = {
+    "examples_dirs": "scenes",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/plot_",
+    "image_scrapers": ("gallery_scenes.scenes",),
+    "capture_repr": (),
+    "reset_modules": (),
+    "show_memory": False,
+    "write_computation_times": False,  # its page fetches scripts
+    "show_signature": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+}
 
 
 class HelpText(SphinxDirective):
@@ -47,6 +80,23 @@ class HelpText(SphinxDirective):
         if code:
             raise self.error(f"meshops {' '.join(self.arguments)} --help left with code {code}")
         return [nodes.literal_block(out.getvalue(), out.getvalue(), language="text")]
+
+
+class PackageContents(Autosummary):
+    """A table of the names a package shows, each with its first line and a link to where it is described."""
+
+    required_arguments = 1
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Return what autosummary makes of ``__all__``."""
+        package = importlib.import_module(self.arguments[0])
+        shown = [getattr(package, name) for name in package.__all__]
+        homes = [(getattr(entry, "__module__", "") or "", getattr(entry, "__name__", "")) for entry in shown]
+        lines = [f"~{home}.{name}" for home, name in homes if home.startswith("meshops.") and name]
+        self.content = StringList(lines, source=self.arguments[0])
+        self.options["nosignatures"] = None
+        return super().run()
 
 
 def skip_field_numbers(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
@@ -73,5 +123,6 @@ def keep_layout(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
 def setup(app: Any) -> None:
     """Register the directive and the filters."""
     app.add_directive("help-text", HelpText)
+    app.add_directive("package-contents", PackageContents)
     app.connect("autodoc-skip-member", skip_field_numbers)
     app.connect("autodoc-process-docstring", keep_layout)

@@ -13,7 +13,7 @@ from meshops.tasks.fields_report import FOR_STL
 from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.prediction import Estimate, Prediction
 from meshops.viz.case import NICE, case_scene, draw_case, field_table, force_table
-from meshops.viz.report import ReportData, Table, TrustSection, write_report
+from meshops.viz.report import ReportData, Table, TrustSection, shown, write_report
 
 PEAKS = "Peaks (corrected: predicted fields flatten them)"
 WORDS = {"cd": "drag coefficient", "cl": "lift coefficient"}
@@ -127,19 +127,18 @@ def _number_tables(prediction: Prediction) -> dict[str, Table]:
     for title, found in (("Numbers", prediction.numbers), (PEAKS, prediction.peaks)):
         if not found:
             continue
-        heads = ["", "value", f"from{level}", "to", "unit", "mean of the training", "rests on"]
-        rows = [
-            [WORDS.get(name, name), n.value, _or_dash(n.low), _or_dash(n.high), n.unit, _or_dash(n.constant), n.basis]
-            for name, n in found.items()
-        ]
-        if title == PEAKS:
-            heads.append("place (within) [m]")
-            for row, n in zip(rows, found.values(), strict=True):
-                row.append(_placed(n))
+        columns: dict[str, list[Any]] = {
+            "": [_with_unit(WORDS.get(name, name), n.unit) for name, n in found.items()],
+            "value": [n.value for n in found.values()],
+            f"interval{level}": [_interval(n) for n in found.values()],
+            "mean of the training": [_or_dash(n.constant) for n in found.values()],
+        }
         if any(n.true is not None for n in found.values()):
-            heads.append("in the file")
-            for row, n in zip(rows, found.values(), strict=True):
-                row.append(_or_dash(n.true))
+            columns["in the file"] = [_or_dash(n.true) for n in found.values()]
+        if title == PEAKS:
+            columns["place (within) [m]"] = [_placed(n) for n in found.values()]
+        columns["rests on"] = [n.basis for n in found.values()]
+        heads, rows = list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
         out[title] = Table(heads, rows)
     return out
 
@@ -149,6 +148,14 @@ def _placed(peak: Estimate) -> str:
         return "–"
     near = "" if peak.within is None else f" ({peak.within:.2g})"
     return f"{', '.join(f'{x:.3g}' for x in peak.place)}{near}"
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name
+
+
+def _interval(number: Estimate) -> str:
+    return "–" if number.low is None or number.high is None else f"{shown(number.low)} to {shown(number.high)}"
 
 
 def _or_dash(value: float | None) -> float | str:
@@ -191,7 +198,7 @@ def _expected(mean: Mapping[str, Any], spec: FieldsSpec) -> Table | None:
 def _summary(prediction: Prediction, spec: FieldsSpec) -> list[tuple[str, str]]:
     level = f", interval of {100 * prediction.level:.0f} %" if prediction.level else ""
     rows = [
-        (WORDS.get(name, name) + (f" [{number.unit}]" if number.unit else "") + level, str(number))
+        (_with_unit(WORDS.get(name, name), number.unit) + level, str(number))
         for name, number in prediction.numbers.items()
     ]
     for name, errors in prediction.errors.items():

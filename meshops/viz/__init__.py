@@ -12,7 +12,7 @@ from meshops.viz.pareto import pareto_picture
 from meshops.viz.pictures import comparison_picture, curve_picture, partition_picture, surface_picture
 from meshops.viz.plane import graph_picture, plane_picture
 from meshops.viz.report import IndexCase, ReportData, Table, TrustSection, write_index, write_report
-from meshops.viz.scene import scene_html
+from meshops.viz.scene import Scene, scene_html
 from meshops.viz.slices import slice_picture
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "EnsembleNumbers",
     "IndexCase",
     "ReportData",
+    "Scene",
     "Table",
     "TrustSection",
     "animate_grid",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,36 @@ class Triangles:
     cell: np.ndarray
     point: np.ndarray
     original: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A surface with its fields that a notebook and the pages of the documentation show as a scene to turn.
+
+    Attributes:
+        mesh: PyVista surface, or a volume mesh whose outer surface is shown.
+        fields: Values by name; the first is shown first.
+        units: Unit of each field, by name.
+        flow: Direction of the free stream.
+        up: Direction of lift.
+    """
+
+    mesh: Any
+    fields: Mapping[str, np.ndarray]
+    units: Mapping[str, str] = field(default_factory=dict)
+    flow: Sequence[float] = (1, 0, 0)
+    up: Sequence[float] = (0, 0, 1)
+
+    def html(self, element_id: str = "scene", *, include_plotly: bool = True) -> str:
+        """The fragment of :func:`scene_html`."""
+        return scene_html(
+            self.mesh, self.fields, units=self.units, flow=self.flow, up=self.up, element_id=element_id,
+            include_plotly=include_plotly,
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.html(f"scene-{uuid.uuid4().hex[:12]}")
 
 
 def scene_html(

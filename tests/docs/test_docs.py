@@ -166,12 +166,40 @@ def test_python_blocks_compile_and_import_what_exists(page: Path) -> None:
                 exec(compile(ast.Module([node], []), str(page), "exec"), {})
 
 
+EXTERNAL = {  # a person looked: tests fetch nothing
+    "https://docs.astral.sh/uv/",
+    "https://keepachangelog.com/en/1.1.0/",
+    "https://semver.org/spec/v2.0.0.html",
+}
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Slugs of the headings of a page, as GitHub and MyST make them."""
+    heads = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-        if "://" not in link and not link.startswith("mailto:"):
-            assert (page.parent / link).exists(), link
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files and headings of this repository exist; an address elsewhere is one that is listed."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in link:
+            assert link in EXTERNAL, f"{link}: look whether it is there, then list it"
+        elif not link.startswith("mailto:"):
+            file, _, anchor = link.partition("#")
+            target = page.parent / file if file else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+def test_anchors_are_those_of_the_headings(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# `meshops.ops`: operations\n\n## Two words\n\n```python\n# no heading\n```\n")
+    assert anchors(page) == {"meshopsops-operations", "two-words"}
 
 
 def names_in(path: Path) -> set[str]:
