@@ -37,7 +37,7 @@ def eager(*tensors: Tensor) -> str:
         return "needs plain tensors"
     watched = (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or is_in_torch_dispatch_mode()
         or torch.is_autocast_enabled("cpu")
         or torch._C._are_functorch_transforms_active()
