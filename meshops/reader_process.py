@@ -18,7 +18,9 @@ from typing import Any
 
 SWITCH = "MESHOPS_READ"
 # Endings of files that our own readers read, in the calling process.
-OWN = {".stl", ".obj", ".ply", ".msh", ".su2", ".foam", ".openfoam", ".frd"}
+OWN = {
+    ".stl", ".obj", ".ply", ".msh", ".su2", ".foam", ".openfoam", ".frd", ".csv", ".tsv", ".txt", ".asc", ".xyz",
+}  # fmt: skip
 SCRIPT = Path(__file__).with_name("data") / "read_worker.py"
 
 
@@ -35,10 +37,13 @@ class Worker:
         with self.lock:
             self._running("mesh")
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer of the process; ``{"died": code, "stuck": bool}`` if the request ended it."""
-        from meshops.data import wire  # whoever asks has loaded the package
+    def ask(self, request: dict[str, Any], wire: Any) -> dict[str, Any]:
+        """Answer of the process; ``{"died": code, "stuck": bool}`` if the request ended it.
 
+        Args:
+            request: What is asked; ``request["limits"]["seconds"]`` is waited for.
+            wire: ``send(stream, message)`` and ``receive(stream)`` of both sides: :mod:`meshops.data.wire`.
+        """
         with self.lock:
             process = self._running()
             timer = threading.Timer(request["limits"]["seconds"], process.kill)
@@ -46,8 +51,8 @@ class Worker:
             assert process.stdin is not None and process.stdout is not None
             try:
                 timer.start()
-                wire.send(process.stdin, request)  # type: ignore[arg-type]
-                answer: dict[str, Any] = wire.receive(process.stdout)  # type: ignore[arg-type]
+                wire.send(process.stdin, request)
+                answer: dict[str, Any] = wire.receive(process.stdout)
                 return answer
             except (EOFError, OSError):
                 stuck = timer.finished.is_set()

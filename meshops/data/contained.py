@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from meshops import errors, reader_process
-from meshops.data import hdf5_files, mesh_bytes
+from meshops.data import hdf5_files, mesh_bytes, wire
 from meshops.data.formats import find_format, read_here
 from meshops.data.reading import MeshRead, Region, Time
 from meshops.data.vtk_formats import read_head
@@ -88,7 +88,7 @@ def _answer(what: str, path: Path, **more: Any) -> dict[str, Any]:
     if key in _harmful:  # nobody waits twice for the same file
         raise _error(_harmful[key], path)
     answer = reader_process.the_worker().ask(
-        {"what": what, "path": os.path.abspath(path), "limits": limits_for(path), **more}
+        {"what": what, "path": os.path.abspath(path), "limits": limits_for(path), **more}, wire
     )
     if "read" in answer or "sound" in answer:
         return answer

@@ -49,8 +49,8 @@ def vectors_in(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
             continue
         if axis.isdigit() and sign not in (":", "[", "("):
             continue
-        if stem[-1] in "xyzXYZ" and stem[-1].islower() == axis.islower() and not axis.isdigit():
-            continue  # Sxx, Sxy, Sxz: a row of a tensor
+        if not sign and stem[-1] in "xyzXYZ" and stem[-1].islower() == axis.islower() and not axis.isdigit():
+            continue  # Sxx, Sxy, Sxz: a row of a tensor; not velocity_x
         for axes in AXES:
             if axis in axes:
                 groups.setdefault((stem, sign, match["close"], axes), {})[axis] = name

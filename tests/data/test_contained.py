@@ -91,10 +91,10 @@ def test_a_process_started_ahead_reads_and_is_ended_by_damage(tmp_path: Path) ->
     worker.start()
     path = ball(tmp_path / "a.vtp")
     request = {"what": "mesh", "path": str(path), "limits": contained.limits_for(path), "region": None, "time": "last"}
-    read = mesh_bytes.unpack(worker.ask(request)["read"])
+    read = mesh_bytes.unpack(worker.ask(request, wire)["read"])
     assert worker.process is first and read.mesh.n_cells == 36
     bad = huge_count(tmp_path / "bad.vtp")
-    answer = worker.ask({**request, "path": str(bad)})
+    answer = worker.ask({**request, "path": str(bad)}, wire)
     assert "read" not in answer and ("died" in answer or "error" in answer)
     worker.close()
     assert first is not None and first.poll() is not None
