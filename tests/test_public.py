@@ -123,7 +123,7 @@ def test_an_unknown_verb_is_one_line_and_code_2(capsys: pytest.CaptureFixture[st
 
 
 MINIMAL = {"evaluate": ["a.ckpt", "--data", "ahmed_mini"], "predict": ["a.ckpt", "a.stl"], "partition": ["a.stl"],
-           "data": ["check", "folder"]}  # fmt: skip
+           "data": ["check", "folder"], "solve": ["a.ckpt", "a.stl"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

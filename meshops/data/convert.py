@@ -209,7 +209,7 @@ def _stack(
                 raise InputError(f"{label}: field '{name}' is on the cells; a point cloud needs point arrays")
             warn(f"{label}: field '{name}' is on the cells; each point got the mean of the cells around it")
             rows = point_means(rows, cells, mesh.n_points)
-        columns.append(_float32(rows))
+        columns.append(_single(rows, name, label))
     y_units = tuple(units) or ("",) * len(columns)
     values = torch.cat(columns, dim=1) if columns else None
     return Fields(values, tuple(fields), tuple(c.shape[1] for c in columns), y_units)
@@ -283,6 +283,14 @@ def _far_origin(mesh: Mesh, label: str) -> Array | None:
         "single precision keeps its shape (files keep their coordinates)"
     )
     return origin
+
+
+def _single(rows: Array, name: str, label: str) -> Tensor:
+    """Values in single precision; refused where only that makes them infinite."""
+    out = _float32(rows)
+    if not bool(out.isfinite().all()) and bool((np.isfinite(rows) & ~np.isfinite(out.numpy())).any()):
+        raise InputError(f"{label}: array '{name}' holds values beyond single precision (3.4e38); repair the export")
+    return out
 
 
 def _float32(array: Any) -> Tensor:

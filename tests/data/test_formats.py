@@ -339,7 +339,7 @@ def test_what_a_file_is_called(tmp_path: Path) -> None:
         "g.vtu": (b'<VTKFile type="Collection">', r"but a ParaView collection \(.pvd\)"),
         "h.plt": (b"#!TDV112\x00", "a binary Tecplot file, which is not read"),
         "i.vtp": (b'<VTKFile type="Table"></VTKFile>', "holds a Table, which is no mesh"),
-        "j.xyz": (b"0 0 0", "cannot read files ending in '.xyz'"),
+        "j.abc": (b"0 0 0", "cannot read files ending in '.abc'"),
     }
     for name, (content, said) in contents.items():
         (tmp_path / name).write_bytes(content)

@@ -110,6 +110,15 @@ def meshes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     from tests.data.test_stl import text, triangles
     from tests.data.test_su2 import random_zone, write_su2
 
+    rows = np.random.default_rng(0).random((9, 4))
+
+    def table_of_points(mark: str) -> str:
+        return "\n".join(mark.join(map(str, row)) for row in (("x", "y", "z", "p"), *rows.round(6).tolist()))
+
+    def arrays(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["mesh/points"], file["p"] = rows[:, :3], rows[:, 3]
+
     yield "stl: binary.stl", lambda p: ball().save(p)
     yield "stl: text.stl", lambda p: p.write_text(text(triangles(12)))
     yield "stl: utf-16.stl", lambda p: p.write_text(text(triangles(8)), encoding="utf-16")
@@ -130,6 +139,11 @@ def meshes() -> Iterator[tuple[str, Callable[[Path], object]]]:
         how = f"{'binary' if binary else 'text'}{' packed' if packed else ''}"
         yield f"openfoam: {how}", lambda p, b=binary, g=packed: _foam(p, b, g)
     yield "calculix: a.frd", lambda p: frd(p, 4, materials=(1, 2))
+    yield "points: blanks.txt", lambda p: p.write_text(table_of_points(" "))
+    yield "points: commas.csv", lambda p: p.write_text(table_of_points(","))
+    yield "arrays: a.npz", lambda p: np.savez(p, points=rows[:, :3], p=rows[:, 3], cells=np.array([[0, 1, 2, 3]]))
+    yield "arrays: a.mat", lambda p: savemat(p, {"points": rows[:, :3], "p": rows[:, 3]})
+    yield "arrays: a.h5", arrays
     yield "vtk: text.vtk", lambda p: ball().save(p, binary=False)
     yield "vtk: binary.vtk", lambda p: ball().save(p)
     yield "vtk: grid.vtk", lambda p: brick().save(p)

@@ -27,7 +27,8 @@ NAMES = [
     "stl: binary.stl", "stl: text.stl", "stl: utf-16.stl", "obj: plain.obj", "obj: parts.obj", "ply: binary.ply",
     "ply: text.ply", "su2: plane.su2", "su2: zones.su2", "gmsh: 2.2 text.msh", "gmsh: 2.2 binary.msh",
     "gmsh: 4.0 text.msh", "gmsh: 4.0 binary.msh", "gmsh: 4.1 text.msh", "gmsh: 4.1 binary.msh", "gmsh: 1.msh",
-    "openfoam: text", "openfoam: binary", "openfoam: text packed", "calculix: a.frd",
+    "openfoam: text", "openfoam: binary", "openfoam: text packed", "calculix: a.frd", "points: blanks.txt",
+    "points: commas.csv",
 ]  # fmt: skip
 
 
@@ -37,10 +38,10 @@ def writers() -> dict[str, Callable[[Path], object]]:
 
 
 def test_every_own_reader_is_here(writers: dict[str, Callable[[Path], object]]) -> None:
-    own = {"stl", "obj", "ply", "gmsh", "su2", "openfoam", "calculix"}
+    own = {"stl", "obj", "ply", "gmsh", "su2", "openfoam", "calculix", "points"}
     assert {name for name in writers if name.partition(":")[0] in own} == set(NAMES)
     safe = {kind.name for kind in formats.FORMATS.values() if kind.safe}
-    assert safe == {"STL", "Wavefront OBJ", "PLY", "gmsh", "SU2", "OpenFOAM", "CalculiX"}
+    assert safe == {"STL", "Wavefront OBJ", "PLY", "gmsh", "SU2", "OpenFOAM", "CalculiX", "table of points"}
 
 
 @pytest.mark.filterwarnings("ignore::meshops.errors.DataWarning")
@@ -53,7 +54,7 @@ def test_own_readers_read_or_refuse(
     writers[name](path)
     files = sorted(file for file in root.rglob("*") if file.is_file())
     whole = {file: file.read_bytes() for file in files}
-    assert formats.read_here(path).mesh.n_cells > 0
+    assert formats.read_here(path).mesh.n_points > 0
 
     @FEW
     @given(seed=st.integers(0, 2**32))

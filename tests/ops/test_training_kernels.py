@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from meshops.nn import Dropout, Linear
 from meshops.ops import dropout, explain, linear, patch_attention
-from meshops.ops.kernels import attention_scores, linear_onednn
+from meshops.ops.kernels import attention_scores, dropout_numba, linear_onednn
 
 needs_onednn = pytest.mark.skipif(not linear_onednn.known(), reason="runs on AMD processors with AVX-512")
 
@@ -67,6 +67,7 @@ def test_linear_counts_and_casts_as_pytorch_does() -> None:
 @pytest.mark.parametrize("size", [2048, 2049, 5000, 98_304])
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.937])
 def test_dropout_draws_what_pytorch_draws(size: int, p: float) -> None:
+    assert dropout_numba.known()  # with this PyTorch
     x = torch.randn(size)
     for before in (0, 1, 3, 310, 623, 624, 1000):
         outs, afterwards = [], []

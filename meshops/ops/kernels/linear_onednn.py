@@ -26,6 +26,8 @@ LEAST_WIDTH, LEAST_PRODUCTS = 16, 2**20
 
 def needs(x: Tensor, weight: Tensor, bias: Tensor | None) -> str:
     """Why these arguments cannot be taken; empty where they can."""
+    if torch.compiler.is_compiling():
+        return "not while compiled"
     if not known():
         return "needs an AMD processor with AVX-512 and PyTorch's oneDNN"
     rows = x.numel() // max(x.shape[-1], 1)
