@@ -443,7 +443,8 @@ def test_models_of_points_and_graphs_learn_on_grids(name: str) -> None:
     assert samples.offers == {"grid", "points", "graph"}
     known = {k: v for k, v in samples.spec.model_arguments().items() if k in model_arguments(name)}
     task: Any = RolloutTask.fit(create_model(name, **known | MODELS[name]), samples, settings)
-    # At 5e-3 GINO's losses leap by a hundred at some seeds, whatever kernels run; at 1e-3 they fall at all that were tried
+    # At 5e-3 GINO's losses leap by a hundred at some seeds, whatever kernels run; at 1e-3 they fall at every seed
+    # that was tried.
     losses = learnt(task, samples, lr=1e-3 if name == "gino" else 5e-3)
     assert sum(losses[-8:]) < 0.6 * sum(losses[:8])
     report = task.evaluate(fading())
