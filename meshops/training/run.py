@@ -82,6 +82,8 @@ def train(
             screen.print(f"{folder}: the run is finished already; nothing to resume")
             return done
         torch.manual_seed(config.train.seed)
+        if config.train.strategy == "patches" and config.kind != "fields":
+            raise InputError(f"train.strategy 'patches' is for fields of one mesh, not for '{config.kind}'; use ddp")
         clock, device = Clock(), device_of(config.train)
         source = stored(config, folder, resume=resume, console=screen) if data is None else config.data
         cases = _cases(source, source.train) if data is None else data
