@@ -20,8 +20,8 @@ from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
 from meshops.datasets.folder.snapshots import row_names
 from meshops.datasets.folder.suffixes import MESHES, WITH_FIELDS
-from meshops.datasets.folder.tables import SUFFIXES as TABLES
-from meshops.datasets.folder.tables import read_table
+from meshops.datasets.folder.tables import SURE, read_table
+from meshops.datasets.folder.unused import unused
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
 from meshops.datasets.registry import create, published_layout
 from meshops.errors import InputError, MeshopsError, MissingDataError, collecting, listing
@@ -115,7 +115,7 @@ def with_table(family: Family, found: Listing) -> Family:
     """Numbered files of one folder with a table of as many rows are cases, whatever stands before the numbers."""
     if family.layout != "series" or family.num_cases > 1:
         return family
-    for path in found.with_suffix(TABLES):
+    for path in found.with_suffix(SURE):
         try:
             table = read_table(found.root / path)
         except InputError:
@@ -189,6 +189,9 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
     study = tabled
     left = [case for case in list_cases(study, found) if case.name not in study.left_out]
     study = with_split(study, left)
+    not_read = unused(study, cases, found)
+    if not_read:
+        study = study.note("data", f"not read: {not_read}")
     return as_problem(study, found, [case.name for case in left]) if study.layout == "plaid" else study
 
 

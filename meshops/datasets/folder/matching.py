@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description, Match
+from meshops.datasets.folder.named_numbers import named_numbers
 from meshops.datasets.folder.patterns import matches, stem
 from meshops.datasets.folder.roles import is_result, quantity_role
 from meshops.datasets.folder.snapshots import parameter_columns
@@ -89,44 +90,16 @@ def add_tables(out: CaseRows, paths: Sequence[PurePosixPath], root: Path, cases:
 
 def add_parameters(out: CaseRows, study: Description, cases: Sequence[CaseFile]) -> None:
     """Add the numbers per case that lie in arrays beside a mesh, or stand in the names of the cases."""
-    for column, numbers in numbers_named({case.name: case.relative for case in cases}).items():
+    for column, named in named_numbers({case.name: case.relative for case in cases}).items():
         out.columns.append(column)
+        if named.unit:
+            out.units[column] = named.unit
         for case in cases:
-            out.values.setdefault(case.name, {})[column] = numbers[case.name]
+            out.values.setdefault(case.name, {})[column] = named.values[case.name]
     for name, values in (parameter_columns(study) if study.snapshots else {}).items():
         out.columns.append(name)
         for case in cases:
             out.values.setdefault(case.name, {})[name] = values[case.row]
-
-
-def numbers_named(paths: Mapping[str, PurePosixPath]) -> dict[str, dict[str, float]]:
-    """Numbers that stand with their names in the path of every case and differ: ``a=0.5``, ``aoa_2.5_mach_0.8``.
-
-    Without ``=`` one value at least needs a fraction: ``run_7`` is a name.
-
-    Returns:
-        Column -> case -> number; nothing where a path lacks one.
-    """
-    found = {
-        case: {
-            match["name"].strip("_-"): (float(match["value"]), "=" in match["mark"] or "." in match["value"])
-            for match in NAMED_VALUE.finditer((path.parent / stem(path.name)).as_posix())
-        }
-        for case, path in paths.items()
-    }
-    shared = [name for name in next(iter(found.values()), {}) if all(name in row for row in found.values())]
-    out = {}
-    for name in shared:
-        values = {case: row[name][0] for case, row in found.items()}
-        if len(set(values.values())) > 1 and any(row[name][1] for row in found.values()):
-            out[name] = values
-    return out
-
-
-NAMED_VALUE = re.compile(
-    r"(?<![A-Za-z0-9])(?P<name>[A-Za-z][A-Za-z_]*?)(?P<mark>=|_|(?<=[A-Za-z])(?=[-+]?\d+\.))(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
-    r"(?![A-Za-z0-9.])"
-)
 
 
 def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str, keys: Sequence[str]) -> None:
@@ -186,8 +159,8 @@ def match_rows(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
     best = max((named, numbered, told), key=lambda found: len(found.rows))
     if 2 * len(best.rows) > min(len(cases), len(table.rows)) and not _counted_apart(best, table, cases):
         return best
-    if len(table.rows) == len(cases) and not _names_others(table):
-        keys = best.keys if best.rows else _id_columns(table)
+    keys = best.keys if best.rows else _id_columns(table)
+    if len(table.rows) == len(cases) and not _names_others(table) and _ascending(table, keys):
         labels = tuple(table.texts(keys[0])) if keys else tuple(f"row {i + 1}" for i in range(len(table.rows)))
         return RowMatch({case.name: i for i, case in enumerate(cases)}, "order", keys, labels)
     return best if best.rows else RowMatch({}, "", best.keys, best.labels)
@@ -293,10 +266,13 @@ def _id_columns(table: Table) -> tuple[str, ...]:
     """Columns that may number cases: by their name, and the first where it holds distinct whole numbers."""
     named = [name for name in table.columns if name.strip().lower().replace(" ", "_") in ID_NAMES]
     first = table.columns[0]
-    numbers = [_id_number(text) for text in table.texts(first)]
+    texts = table.texts(first)
+    numbers = [number for text in texts if (number := _id_number(text)) is not None]
     meant = bool(quantity_role(first)) or is_result(first)  # 1, 2, 3 of a load are no numbers of cases
-    whole = None not in numbers and len(set(numbers)) == len(numbers) and not meant
-    return tuple(dict.fromkeys([*named, *([first] if whole and (len(numbers) > 1 or first in named) else [])]))
+    labels = not any(is_number(text) for text in texts)  # a few of them may have no number: KK-1, KK-2, prototype
+    enough = len(numbers) > len(texts) / 2 if labels else len(numbers) == len(texts)
+    whole = enough and len(set(numbers)) == len(numbers) and not meant
+    return tuple(dict.fromkeys([*named, *([first] if whole and (len(texts) > 1 or first in named) else [])]))
 
 
 def _id_number(text: str) -> int | None:
@@ -326,6 +302,12 @@ def _counted_apart(found: RowMatch, table: Table, cases: Sequence[CaseFile]) -> 
     rows = sorted(number for text in table.texts(found.keys[0]) if (number := _id_number(text)) is not None)
     whole = [list(range(n[0], n[0] + len(n))) == n for n in (ids, rows) if n]
     return len(whole) == 2 and all(whole) and {ids[0], rows[0]} == {0, 1}
+
+
+def _ascending(table: Table, keys: Sequence[str]) -> bool:
+    """Whether the numbers that the rows are called by grow, as those of cases in their order do."""
+    numbers = [number for key in keys[:1] for text in table.texts(key) if (number := _id_number(text)) is not None]
+    return numbers == sorted(numbers)
 
 
 def _names_others(table: Table) -> bool:

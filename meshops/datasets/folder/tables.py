@@ -1,4 +1,4 @@
-"""Tables of numbers in any dialect of CSV."""
+"""Tables of numbers in any dialect of CSV, in workbooks, and parameters in JSON, YAML, TOML and plain text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from meshops.datasets.folder import mappings, workbooks
+from meshops.datasets.folder.walk import Listing
 from meshops.errors import InputError, MissingDataError, listing
 
-SUFFIXES = (".csv", ".tsv")
+TEXT = (".csv", ".tsv")
+SUFFIXES = TEXT + workbooks.SUFFIXES + mappings.SUFFIXES + mappings.ASSIGNED
+SURE = TEXT + workbooks.SUFFIXES  # the others may be anything
+RESERVED = {"study.yaml", "study_new.yaml", "infos.yaml", "config.yaml"}  # of ours and of PLAID, no parameters
 MOST_BYTES = 64 * 1024**2
 ID_NAMES = set(
     "case case_id caseid id run run_id runid run_no run_number index idx i no nr n number num sim simulation "
@@ -65,8 +70,13 @@ class Table:
         return numbers
 
 
+def tables_in(found: Listing) -> list[PurePosixPath]:
+    """Files of a folder that may be tables or parameters."""
+    return [path for path in found.with_suffix(SUFFIXES) if path.name.lower() not in RESERVED]
+
+
 def read_table(path: Path) -> Table:
-    """Read a table, separated by commas, semicolons, tabs or blanks, with or without quotes and units.
+    """Read a table: text separated by commas, semicolons, tabs or blanks, a workbook, or parameters.
 
     Raises:
         InputError: It cannot be read, has no header and row, a row of another length, or a column twice.
@@ -76,10 +86,26 @@ def read_table(path: Path) -> Table:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: larger than {MOST_BYTES // 1024**2} MB, which no table of cases is")
+        suffix = path.suffix.lower()
+        if suffix in workbooks.SUFFIXES + mappings.SUFFIXES:
+            header, rows = (
+                workbooks.workbook_rows(path) if suffix in workbooks.SUFFIXES else mappings.mapping_rows(path)
+            )
+            return _table(path, header, rows, ",")
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
-    lines = [line for line in _decoded(raw, path).splitlines() if line.strip(" \t;,")]
+    header, rows, separator = _text_rows(path, raw)
+    return _table(path, header, rows, separator)
+
+
+def _text_rows(path: Path, raw: bytes) -> tuple[list[str], list[list[str]], str]:
+    """Header and rows of a text, and what separates its cells."""
+    text = _decoded(raw, path)
+    named = mappings.assigned(text) if path.suffix.lower() in mappings.ASSIGNED else None
+    if named is not None:
+        return *named, ","
+    lines = [line.strip(" ") for line in text.splitlines() if line.strip(" \t;,")]
     while len(lines) > 1 and lines[0].lstrip().startswith("#") and _columns(lines[0]) != _columns(lines[1]):
         del lines[0]
     if lines:
@@ -99,7 +125,7 @@ def read_table(path: Path) -> Table:
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise InputError(f"{path}, line {number}: {len(row)} values for {len(header)} columns")
-    return _table(path, header, rows, separator)
+    return header, rows, separator
 
 
 def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], separator: str) -> Table:
@@ -110,6 +136,10 @@ def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], sep
         names.append(name)
         if match and match["unit"]:
             units[name] = match["unit"].strip()
+    below = _units_below(rows)
+    if below:
+        units |= {names[place]: unit for place, unit in below.items()}
+        rows = rows[1:]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: every column needs a name of its own, {listing(twice)} is there twice")
@@ -117,6 +147,21 @@ def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], sep
         raise InputError(f"{path}: has no header, its first line holds numbers; give each column a name")
     comma = separator != "," and any(re.fullmatch(r"[-+]?\d+,\d+([eE][-+]?\d+)?", c) for row in rows for c in row)
     return Table(path, tuple(names), units, tuple(tuple(row) for row in rows), comma)
+
+
+def _units_below(rows: Sequence[Sequence[str]]) -> dict[int, str]:
+    """Units that stand in a row of their own below the header: the only row without numbers; by column."""
+    if len(rows) < 2 or any(_may_be_number(cell) for cell in rows[0]):
+        return {}
+    numeric = [k for k in range(len(rows[0])) if all(_may_be_number(row[k]) or not row[k] for row in rows[1:])]
+    numeric = [k for k in numeric if any(row[k] for row in rows[1:])]
+    said = {k: rows[0][k].strip("[]() ") for k in numeric if rows[0][k].strip("[]() -")}
+    rest = [cell for k, cell in enumerate(rows[0]) if k not in numeric and cell.strip("[]() -")]
+    return said if said and not rest and all(len(unit) <= 12 for unit in said.values()) else {}
+
+
+def _may_be_number(cell: str) -> bool:
+    return is_number(cell.replace(",", "."))
 
 
 def _decoded(raw: bytes, path: Path) -> str:
@@ -146,6 +191,8 @@ def _separator(lines: Sequence[str]) -> str:
         if counts[0] > 1 and len(set(counts)) == 1:
             return mark
         best = max(best, (counts[0], mark))
+    if best[0] == 1 and len({len(line.split()) for line in some}) == 1:  # columns set apart by blanks
+        return " "
     return best[1]
 
 

@@ -314,3 +314,27 @@ def test_what_arrays_are(write: Write) -> None:
     asked = replace(study, inputs=("material", "conductivity"))
     graph = asked.open()[0]
     assert graph.x_names == ("material", "conductivity") and graph.x[:4, 0].tolist() == [0, 1, 2, 0]
+
+
+def test_parameters_beside_the_cases_are_conditions(write: Write) -> None:
+    """JSON in each folder; what is not read is said."""
+    folder = write({f"sim {i}/out.vtu": solved(i) for i in (1, 2, 3, 4)})
+    for i in (1, 2, 3, 4):
+        (folder / f"sim {i}" / "in.json").write_text(
+            f'{{"bc": {{"load": {{"value": {i / 2}, "unit": "kN"}}}}, "by": "me"}}'
+        )
+    (folder / "old.xls").write_bytes(b"x")
+    study = guess_study(folder)
+    data = opened(folder)
+    assert study.tables == ("sim */in.json",) and data.conditions_of(2) == {"load": 1.5}
+    assert data.quantity_units == {"load": "kN"} and "not read: 1 .xls ('old.xls')" in study.guesses["data"]
+
+
+def test_texts_that_are_no_tables_are_left_alone(write: Write) -> None:
+    folder = write({f"sim_{i}.vtu": solved(i) for i in (1, 2, 3)})
+    (folder / "README.txt").write_text("1 2 3\n4 5 6\n7 8 9\n")
+    (folder / "settings.yaml").write_text("solver: {tolerance: 1e-6}\n")
+    (folder / "odd.json").write_text("[1, 2")
+    study = guess_study(folder)
+    assert study.tables == () and study.conditions == () and "tables" not in study.guesses
+    assert "1 .yaml ('settings.yaml')" in study.guesses["data"]
