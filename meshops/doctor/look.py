@@ -23,7 +23,7 @@ from meshops.doctor.noise import NoiseFloor, label_noise
 from meshops.doctor.survey import Progress, Survey, survey
 from meshops.errors import InputError, MeshopsError
 
-UNUSABLE = ("unreadable", "other arrays", "other dimension", "other place", "surface or volume", "not finite")
+UNUSABLE = ("unreadable", "other arrays", "other dimension", "other place", "surface or volume", "not finite", "no row")
 WRONG = ("other length", "duplicate")  # readable, but learning from it as it is would be wrong
 FEW_WRONG = 1 / 3  # of the cases: more of them are no exceptions, and the user must say which are right
 

@@ -111,8 +111,11 @@ def other_lengths(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Fin
     level = np.log([case.size for case in cases])
     for i, case in enumerate(cases):
         others = np.delete(level, i)[:, None]
-        difference = float(level[i] - center(others)[0])
-        found = _length(case, difference, abs(difference) / float(spread(others, 0.1)[0]))
+        middle, width = float(center(others)[0]), float(spread(others, 0.1)[0])
+        sound = others[np.abs(others - middle) < 4 * width]
+        difference = float(level[i]) - middle
+        reach = (float(sound.min()) - middle, float(sound.max()) - middle) if len(sound) else (0.0, 0.0)
+        found = _length(case, difference, abs(difference) / width, reach)
         if found is not None:
             unsound.add((case.name, ""))
             yield found
@@ -128,12 +131,15 @@ def moved(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Finding]:
             yield found
 
 
-def _length(case: CaseFacts, difference: float, apart: float) -> Finding | None:
+def _length(case: CaseFacts, difference: float, apart: float, reach: tuple[float, float]) -> Finding | None:
     factor = math.exp(abs(difference))
     if apart < 4 or factor < 2:
         return None
     gap, known = min((abs(math.log(factor / known)), known) for known in LENGTHS)
     named = gap < max(0.3 if factor > 50 else 0.1, 1.2 * abs(difference) / apart)
+    if factor > 50 and not named:  # the others differ much in size: with the factor undone it is one of them
+        undone = difference - math.copysign(math.log(known), difference)
+        named = reach[0] - 0.1 < undone < reach[1] + 0.1
     if not named and (factor < 5 or apart < 8):
         return None
     shown = f"about {known:g}" if named else f"{factor:.3g}"

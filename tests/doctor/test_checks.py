@@ -12,6 +12,7 @@ import torch
 
 from meshops.doctor import diagnose, faults, problems, survey
 from meshops.doctor.faults import Altered
+from meshops.errors import InputError
 
 GENERAL = range(12)
 
@@ -120,6 +121,31 @@ def test_mirrored_results_on_one_mesh_are_a_hint(airfoils):
     data = Altered(base, order=[*range(24), 5], edits={24: mirrored}, rows={24: {"angle": -3.0}})
     found = [f for f in diagnose(survey(data)) if f.kind in ("mirror images", "duplicate")]
     assert [(f.kind, f.severity) for f in found] == [("mirror images", "hint")]
+
+
+class Rowless(Altered):
+    """The first case has no row."""
+
+    def conditions_of(self, index):
+        if self.position(index) == 0:
+            raise InputError("no row of a table gives 'angle'")
+        return super().conditions_of(index)
+
+    numbers_of = parameters = conditions_of
+
+
+def test_a_case_without_a_row_is_a_problem_and_the_copy_of_the_one_with_a_row(airfoils):
+    found = {f.kind: f for f in problems(diagnose(survey(Rowless(airfoils, order=[1, *range(1, 12)]))))}
+    assert set(found) == {"no row", "duplicate"} and found["no row"].case == found["duplicate"].case
+    assert "no table says its 'angle'" in found["no row"].what and "nan" not in found["duplicate"].evidence
+
+
+def test_millimetres_are_named_among_cases_of_many_sizes(airfoils):
+    edits = {k: faults.scaled_by(1 + k / 12) for k in range(12)} | {5: faults.scaled_by(650.0)}
+    found = [
+        f for f in diagnose(survey(Altered(airfoils, order=list(range(12)), edits=edits))) if f.kind == "other length"
+    ]
+    assert [f.case for f in found] == [airfoils.cases[5]] and "millimetres" in found[0].evidence
 
 
 def test_plane_cases_among_bodies_are_told_once(bodies):

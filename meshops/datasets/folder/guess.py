@@ -15,7 +15,7 @@ from meshops.datasets.folder.description import Description, FieldEntry, Quantit
 from meshops.datasets.folder.families import Family, families
 from meshops.datasets.folder.foam import guess_foam
 from meshops.datasets.folder.looking import Looked, look
-from meshops.datasets.folder.patterns import pattern_of
+from meshops.datasets.folder.patterns import pattern_of, select
 from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
 from meshops.datasets.folder.snapshots import row_names
@@ -105,6 +105,7 @@ def _best_family(found: Listing, choices: Sequence[Family], tried: list[str]) ->
     near.sort(key=lambda item: (item[0][1], item[0][0], item[0][2]), reverse=True)
     study, family = near[0][1], near[0][2]
     others = [item[2] for item in made if item[2] is not family]
+    others = [other for other in others if len(select(other.paths, study.files)) < len(other.paths)]
     if others:
         names = [f"{pattern_of(other.paths)} ({other.num_cases})" for other in others]
         study = study.note("files", f"also with fields: {', '.join(names[:6])}; name one here to use it instead")

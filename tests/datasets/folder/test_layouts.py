@@ -338,3 +338,8 @@ def test_texts_that_are_no_tables_are_left_alone(write: Write) -> None:
     study = guess_study(folder)
     assert study.tables == () and study.conditions == () and "tables" not in study.guesses
     assert "1 .yaml ('settings.yaml')" in study.guesses["data"]
+
+
+def test_files_that_the_pattern_takes_are_not_called_unused(write: Write) -> None:
+    folder = write({f"Case {i}.vtu": solved(i) for i in (1, 2, 3)} | {"Case 2 - Copy.vtu": solved(2)})
+    assert "also with fields" not in guess_study(folder).guesses["files"]
