@@ -205,12 +205,29 @@ def other_poses(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findi
         if found is None:
             continue
         change, after = found
+        if any(_follows_a_sign(case, cases, name) for name in change.flips):
+            continue
         unsound.add((case.name, ""))
         evidence = (
             f"{before:.1f} times the usual difference from the others as it is, {after:.1f} after the change back"
         )
         yield Finding(change.kind, "problem", change.what, evidence, CURES[change.kind], case.name,
                       field=next(iter(change.flips), ""))  # fmt: skip
+
+
+def _follows_a_sign(case: CaseFacts, cases: list[CaseFacts], name: str) -> bool:
+    """Whether a field has the other sign because what was set has: loads up and down, incidence below zero.
+
+    The case is on the other side of zero than most, and others there have the field as it has it, or there are none.
+    """
+    for key, value in case.conditions.items():
+        known = [(other, other.conditions[key]) for other in cases if other is not case and key in other.conditions]
+        if not known or value * float(np.median([v for _, v in known])) >= 0:
+            continue
+        alike = [float(other.fields[name].dipole @ case.fields[name].dipole) > 0 for other, v in known if v * value > 0]
+        if 2 * sum(alike) >= len(alike):
+            return True
+    return False
 
 
 CURES = {

@@ -140,6 +140,31 @@ def test_a_case_without_a_row_is_a_problem_and_the_copy_of_the_one_with_a_row(ai
     assert "no table says its 'angle'" in found["no row"].what and "nan" not in found["duplicate"].evidence
 
 
+class Loaded(Altered):
+    """The field goes with a load that is negative in three of the cases."""
+
+    def __init__(self, base, wrong=()):
+        loads = [1.0, -0.7, 2.0, 1.5, -1.2, 0.8, 1.1, -0.4, 1.7, 1.3, 0.6, 1.9]
+        turned = {k: load * (-1 if k in wrong else 1) for k, load in enumerate(loads)}
+        super().__init__(
+            base,
+            order=[8] * len(loads),
+            edits={k: faults.field_changed("p", lambda v, by=by: v * by) for k, by in turned.items()},
+        )
+        self.loads = loads
+
+    def conditions_of(self, index):
+        return {"load": self.loads[self.position(index)]}
+
+    numbers_of = parameters = conditions_of
+
+
+def test_a_field_that_goes_with_the_sign_of_a_load_is_right(airfoils):
+    assert "sign" not in {f.kind for f in diagnose(survey(Loaded(airfoils)))}
+    wrong = {f.case for f in diagnose(survey(Loaded(airfoils, wrong=(3,)))) if f.kind == "sign"}
+    assert wrong == {Loaded(airfoils).cases[3]}
+
+
 def test_millimetres_are_named_among_cases_of_many_sizes(airfoils):
     edits = {k: faults.scaled_by(1 + k / 12) for k in range(12)} | {5: faults.scaled_by(650.0)}
     found = [

@@ -343,3 +343,16 @@ def test_texts_that_are_no_tables_are_left_alone(write: Write) -> None:
 def test_files_that_the_pattern_takes_are_not_called_unused(write: Write) -> None:
     folder = write({f"Case {i}.vtu": solved(i) for i in (1, 2, 3)} | {"Case 2 - Copy.vtu": solved(2)})
     assert "also with fields" not in guess_study(folder).guesses["files"]
+
+
+def test_texts_of_tecplot_are_cases_and_histories_are_not(tmp_path: Path) -> None:
+    zone = "ZONE NODES=4, ELEMENTS=2, DATAPACKING=POINT, ZONETYPE=FETRIANGLE\n"
+    points = ((0, 0), (1, 0), (1, 1), (0, 1))
+    for angle in (-2.5, 0.0, 5.0):
+        rows = "".join(f"{x} {y} {angle + x}\n" for x, y in points)
+        text = f'TITLE = "f"\nVARIABLES = "x", "y", "Cp"\n{zone}{rows}1 2 3\n1 3 4\n'
+        (tmp_path / f"flow_AOA{angle:+.1f}.dat").write_text(text)
+        (tmp_path / f"history_{angle:+.1f}.dat").write_text('VARIABLES = "Iteration", "CL"\nZONE T="h"\n1 0.2\n2 0.3\n')
+    study = guess_study(tmp_path)
+    assert study.files == "flow_AOA*.dat" and [entry.name for entry in study.fields] == ["Cp"]
+    assert opened(tmp_path).conditions_of(0) == {"AOA": 0.0} and len(opened(tmp_path)) == 3

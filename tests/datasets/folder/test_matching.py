@@ -23,6 +23,7 @@ from meshops.datasets.folder.roles import (
     unit_in,
 )
 from meshops.datasets.folder.tables import Table, read_table
+from meshops.datasets.folder.walk import skeleton
 from meshops.errors import InputError
 
 
@@ -339,3 +340,8 @@ def test_rows_whose_labels_do_not_ascend_are_not_taken_by_order() -> None:
     named = cases(["ape.vtu", "bee.vtu", "cat.vtu"])
     assert match_rows(rows(["id", "x"], [["7", "1"], ["8", "2"], ["9", "3"]]), named).how == "order"
     assert match_rows(rows(["id", "x"], [["9", "1"], ["7", "2"], ["8", "3"]]), named).rows == {}
+
+
+def test_signs_and_fractions_do_not_part_files_that_are_named_alike() -> None:
+    names = ("wing_a-2.5", "wing_a5", "wing_a+7.5", "wing_a2p5", "wing_a1e-3")
+    assert {skeleton(name) for name in names} == {"wing_a#"} and skeleton("run_12_v2") == "run_#_v#"
