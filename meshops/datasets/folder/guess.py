@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.folder import roles
 from meshops.datasets.folder.arrays import CaseLook, family_of_most, guess_arrays
-from meshops.datasets.folder.cases import CaseFile, list_cases
+from meshops.datasets.folder.cases import CaseFile, file_cases, list_cases
 from meshops.datasets.folder.columns import guess_tables
 from meshops.datasets.folder.description import Description, FieldEntry, Quantity
 from meshops.datasets.folder.families import Family, families
 from meshops.datasets.folder.foam import guess_foam
 from meshops.datasets.folder.looking import Looked, look
+from meshops.datasets.folder.matching import owner_of
 from meshops.datasets.folder.patterns import pattern_of, select
 from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
@@ -70,8 +71,27 @@ def _layout(found: Listing) -> Description:
     best = _best_family(found, choices, tried)
     if best is None:
         reasons = "\n".join(tried[:2])
-        raise InputError(f"{found.root}: found {found.found()}, but no fields to learn.\n{reasons}")
+        hint = _beside_shapes(found, choices)
+        raise InputError(f"{found.root}: found {found.found()}, but no fields to learn.\n{reasons}{hint}")
     return best
+
+
+def _beside_shapes(found: Listing, choices: Sequence[Family]) -> str:
+    """What lies beside meshes without fields and is no field yet, and how to make it one."""
+    cases = file_cases(found.root, choices[0].paths, folders=choices[0].layout == "folders")
+    tables = found.with_suffix(SURE)
+    owned = [path for path in tables if owner_of(path, cases) is not None]
+    if len(owned) > 1:
+        return (
+            f"\n'{owned[0]}' belongs to one of the meshes: if it holds a row per node, give it columns x, y and z "
+            "(each table is then a cloud of points), or write mesh and values into one file, such as .vtu (meshio, PyVista)"
+        )
+    if tables:
+        return (
+            f"\n'{tables[0]}' may hold numbers of the cases, which are learnt beside fields and not from shapes alone: "
+            "give the field behind one of them as well, such as pressure on the surface (.vtp)"
+        )
+    return ""
 
 
 def nothing_found(found: Listing) -> InputError:

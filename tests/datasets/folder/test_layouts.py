@@ -356,3 +356,16 @@ def test_texts_of_tecplot_are_cases_and_histories_are_not(tmp_path: Path) -> Non
     study = guess_study(tmp_path)
     assert study.files == "flow_AOA*.dat" and [entry.name for entry in study.fields] == ["Cp"]
     assert opened(tmp_path).conditions_of(0) == {"AOA": 0.0} and len(opened(tmp_path)) == 3
+
+
+def test_meshes_without_fields_are_refused_with_what_lies_beside_them(tmp_path: Path) -> None:
+    """Values by node in a table for each mesh, and a table of numbers beside shapes."""
+    for i in (1, 2, 3):
+        plate(stretch=1 + i).extract_surface(algorithm=None).save(tmp_path / f"body-{i}.stl")
+    (tmp_path / "results.csv").write_text("file,drag\nbody-1.stl,1\nbody-2.stl,2\nbody-3.stl,3\n")
+    with pytest.raises(InputError, match=r"'results.csv' may hold numbers .* give the field behind one of them"):
+        guess_study(tmp_path)
+    for i in (1, 2, 3):
+        (tmp_path / f"body-{i}_nodes.csv").write_text("Node Label,U1\n1,0.5\n2,0.7\n")
+    with pytest.raises(InputError, match=r"'body-1_nodes.csv' belongs to one of the meshes: .* columns x, y and z"):
+        guess_study(tmp_path)
