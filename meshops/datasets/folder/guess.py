@@ -84,7 +84,7 @@ def _beside_shapes(found: Listing, choices: Sequence[Family]) -> str:
     if len(owned) > 1:
         return (
             f"\n'{owned[0]}' belongs to one of the meshes: if it holds a row per node, give it columns x, y and z "
-            "(each table is then a cloud of points), or write mesh and values into one file, such as .vtu (meshio, PyVista)"
+            "(each table is then a cloud of points), or write mesh and values into one file, such as .vtu"
         )
     if tables:
         return (
