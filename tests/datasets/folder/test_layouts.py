@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -369,3 +370,23 @@ def test_meshes_without_fields_are_refused_with_what_lies_beside_them(tmp_path: 
         (tmp_path / f"body-{i}_nodes.csv").write_text("Node Label,U1\n1,0.5\n2,0.7\n")
     with pytest.raises(InputError, match=r"'body-1_nodes.csv' belongs to one of the meshes: .* columns x, y and z"):
         guess_study(tmp_path)
+
+
+def test_what_networks_in_time_are_not_told_is_a_finding(write: Write) -> None:
+    from meshops.doctor.look import time_findings
+
+    frames = {f"run_{c}/{k}.vtu": solved(c + k) for c in (1, 2, 3) for k in range(5)}
+    folder = write(frames, table="run,speed,density\n1,10,1.2\n2,20,1.2\n3,30,1.2\n")
+    for c, last in ((1, 0.4), (2, 0.4), (3, 0.9)):
+        times = [0.0, 0.1, 0.2, 0.3, last]
+        sets = "".join(f'<DataSet timestep="{t}" file="{k}.vtu"/>' for k, t in enumerate(times))
+        (folder / f"run_{c}" / "run.pvd").write_text(
+            f'<VTKFile type="Collection"><Collection>{sets}</Collection></VTKFile>'
+        )
+    study = guess_study(folder)
+    found = {f.kind: f.what for f in time_findings(study)}
+    assert (
+        set(found) == {"uneven times", "conditions in time"} and "are not told 'speed':" in found["conditions in time"]
+    )
+    assert "0.1 ('run_1') to 0.6 ('run_3') apart" in found["uneven times"]
+    assert time_findings(replace(study, time="last")) == []
