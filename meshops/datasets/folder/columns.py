@@ -144,7 +144,10 @@ def _quantities(
             reasons[f"conditions.{name}"] = why + _lack(lacking)
     for name in dict.fromkeys(column for row in rows.texts.values() for column in row):
         labels = [row.get(name, "") for row in rows.texts.values()]
-        if name not in rows.columns and len(set(labels)) > 1 and len(set(labels)) < len(labels):
+        if name not in rows.columns and labels and sum(text[:1].isdigit() for text in labels) > len(labels) / 2:
+            if name not in rows.keys:
+                left.append(f"'{name}' cannot be read as numbers ({listing(labels, 2)})")
+        elif name not in rows.columns and len(set(labels)) > 1 and len(set(labels)) < len(labels):
             if roles.is_group(name) and not groups:
                 groups = name
             else:

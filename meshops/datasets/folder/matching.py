@@ -35,6 +35,7 @@ class CaseRows:
         units: Unit of each column that says one.
         columns: Columns with numbers, in the order of the tables; those that name cases left out.
         tables: Column -> table.
+        keys: Columns that name cases.
     """
 
     matches: tuple[Match, ...] = ()
@@ -43,6 +44,7 @@ class CaseRows:
     units: dict[str, str] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     tables: dict[str, str] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
 
 
 def rows_of_cases(study: Description, cases: Sequence[CaseFile] | None = None) -> CaseRows:
@@ -107,6 +109,7 @@ def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str,
     label = cells[keys[0]] if keys else f"row {row + 1}"
     out.matches += (Match(case, label, how, path),)
     out.texts.setdefault(case, {}).update(cells)
+    out.keys.update(keys)
     for name, text in cells.items():
         if name in keys:
             continue

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder import mappings, workbooks
 from meshops.datasets.folder.walk import Listing
+from meshops.datasets.folder.written_numbers import NOTHING, plain_columns
 from meshops.errors import InputError, MissingDataError, listing
 
 TEXT = (".csv", ".tsv")
@@ -38,7 +40,7 @@ class Table:
         columns: Names, without units.
         units: Unit of each column that says one.
         rows: Cells of each row, stripped.
-        decimal_comma: Numbers are written ``1,5``.
+        decimal_comma: Numbers were written ``1,5``; the cells hold ``1.5``.
     """
 
     path: Path
@@ -54,10 +56,10 @@ class Table:
 
     def number(self, text: str) -> float | None:
         """A cell as a number; None: it is none, NaN where it is empty."""
-        if not text or text.lower() in ("nan", "na", "n/a", "-", "none", "null"):
+        if text.lower() in NOTHING:
             return math.nan
         try:
-            return float(text.replace(",", ".") if self.decimal_comma else text)
+            return float(text)
         except ValueError:
             return None
 
@@ -91,20 +93,19 @@ def read_table(path: Path) -> Table:
             header, rows = (
                 workbooks.workbook_rows(path) if suffix in workbooks.SUFFIXES else mappings.mapping_rows(path)
             )
-            return _table(path, header, rows, ",")
+            return _table(path, header, rows)
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the permissions") from error
-    header, rows, separator = _text_rows(path, raw)
-    return _table(path, header, rows, separator)
+    return _table(path, *_text_rows(path, raw))
 
 
-def _text_rows(path: Path, raw: bytes) -> tuple[list[str], list[list[str]], str]:
-    """Header and rows of a text, and what separates its cells."""
+def _text_rows(path: Path, raw: bytes) -> tuple[list[str], list[list[str]], bool]:
+    """Header and rows of a text, and whether commas part its cells."""
     text = _decoded(raw, path)
     named = mappings.assigned(text) if path.suffix.lower() in mappings.ASSIGNED else None
     if named is not None:
-        return *named, ","
+        return *named, False
     lines = [line.strip(" ") for line in text.splitlines() if line.strip(" \t;,")]
     while len(lines) > 1 and lines[0].lstrip().startswith("#") and _columns(lines[0]) != _columns(lines[1]):
         del lines[0]
@@ -113,6 +114,7 @@ def _text_rows(path: Path, raw: bytes) -> tuple[list[str], list[list[str]], str]
     lines = lines[:1] + [line for line in lines[1:] if not line.lstrip().startswith("#")]
     if len(lines) < 2:
         raise InputError(f"{path}: expected a header and at least one row, got {len(lines)} lines")
+    lines = _without_title(lines)
     separator = _separator(lines)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     try:
@@ -125,10 +127,10 @@ def _text_rows(path: Path, raw: bytes) -> tuple[list[str], list[list[str]], str]
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise InputError(f"{path}, line {number}: {len(row)} values for {len(header)} columns")
-    return header, rows, separator
+    return header, rows, separator == ","
 
 
-def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], separator: str) -> Table:
+def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], commas_part: bool = False) -> Table:
     names, units = [], {}
     for place, cell in enumerate(header):
         match = HEADER.fullmatch(cell)
@@ -145,8 +147,9 @@ def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], sep
         raise InputError(f"{path}: every column needs a name of its own, {listing(twice)} is there twice")
     if all(is_number(name) for name in names):
         raise InputError(f"{path}: has no header, its first line holds numbers; give each column a name")
-    comma = separator != "," and any(re.fullmatch(r"[-+]?\d+,\d+([eE][-+]?\d+)?", c) for row in rows for c in row)
-    return Table(path, tuple(names), units, tuple(tuple(row) for row in rows), comma)
+    plain, behind, comma = plain_columns(rows, commas_part=commas_part)
+    units |= {names[place]: unit for place, unit in behind.items() if names[place] not in units}
+    return Table(path, tuple(names), units, tuple(tuple(row) for row in plain), comma)
 
 
 def _units_below(rows: Sequence[Sequence[str]]) -> dict[int, str]:
@@ -177,6 +180,23 @@ def _decoded(raw: bytes, path: Path) -> str:
 
 def _columns(line: str) -> int:
     return max(line.count(mark) for mark in ",;\t")
+
+
+def _without_title(lines: list[str]) -> list[str]:
+    """Lines without the title above the header: fewer cells than most rows have, or but one of them filled."""
+    for mark in "\t;,":
+        try:
+            rows = list(csv.reader(lines[:50], delimiter=mark, skipinitialspace=True))
+        except csv.Error:
+            continue
+        usual, often = Counter(map(len, rows)).most_common(1)[0]
+        if usual < 2 or 2 * often < len(rows):
+            continue
+        filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+        start = next((i for i, row in enumerate(rows) if len(row) == usual and filled[i] > (usual > 2)), 0)
+        titled = all(filled[i] <= 1 for i in range(start)) and not any(_may_be_number(cell) for cell in rows[start])
+        return lines[start:] if titled and start < len(rows) - 1 else lines
+    return lines
 
 
 def _separator(lines: Sequence[str]) -> str:

@@ -390,3 +390,10 @@ def test_what_networks_in_time_are_not_told_is_a_finding(write: Write) -> None:
     )
     assert "0.1 ('run_1') to 0.6 ('run_3') apart" in found["uneven times"]
     assert time_findings(replace(study, time="last")) == []
+
+
+def test_a_column_that_cannot_be_read_as_numbers_is_told(write: Write) -> None:
+    folder = write({f"run_{i}.vtu": solved(i) for i in (1, 2, 3)}, t="run,fins,q\n1,3x4,1.5\n2,3x5,2\n3,4x4,3\n")
+    study = guess_study(folder)
+    assert [entry.name for entry in study.conditions] == ["q"]
+    assert "'fins' cannot be read as numbers ('3x4', '3x5' (and 1 more))" in study.guesses["conditions"]

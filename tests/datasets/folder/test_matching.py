@@ -83,7 +83,7 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, says: str) -> Non
         ("a.txt", "name   alpha  M\nr1  2.5   0.3\nr2  5.0  0.4\n", ("name", "alpha", "M"), {},
          [["r1", "2.5", "0.3"], ["r2", "5.0", "0.4"]]),
         ("a.csv", "case;L;F\n;[mm];[N]\nr1;1,5;3\nr2;2;4\n", ("case", "L", "F"), {"L": "mm", "F": "N"},
-         [["r1", "1,5", "3"], ["r2", "2", "4"]]),
+         [["r1", "1.5", "3"], ["r2", "2", "4"]]),
     ],
 )  # fmt: skip
 def test_parameters_of_every_kind(
@@ -92,6 +92,40 @@ def test_parameters_of_every_kind(
     found = table(tmp_path / name, text)
     assert found.columns == columns and dict(found.units) == units
     assert [list(row) for row in found.rows] == values
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "values", "unit"),
+    [
+        ("Study of May;;\n;;\ncase;L [mm];q\na;1,5;3\nb;2,5;4\n", "L", [1.5, 2.5], "mm"),
+        ("Study of May\n\ncase,L,q\na,1,2\nb,2,3\n", "q", [2.0, 3.0], ""),
+        ("case;F;L\na;1.234,56;2,5\nb;2.000,00;3\n", "F", [1234.56, 2000.0], ""),
+        ('case,F,L\na,"1,234.56",2.5\nb,"2,000.00",3\n', "F", [1234.56, 2000.0], ""),
+        ("case;F\na;12 345,5\nb;2 000,0\n", "F", [12345.5, 2000.0], ""),
+        ("case;F\na;1'234.5\nb;2'000.0\n", "F", [1234.5, 2000.0], ""),
+        ("case,L,q\na,5 mm,3\nb,6 mm,4\n", "L", [5.0, 6.0], "mm"),
+        ("case,eta\na,12 %\nb,13%\n", "eta", [12.0, 13.0], "%"),
+        ('case,L\na,"1,5"\nb,"2,25"\n', "L", [1.5, 2.25], ""),
+        ("case;L\na;1,234\nb;2,345\n", "L", [1.234, 2.345], ""),
+        ('case,L\na,"1,234"\nb,"2,345"\n', "L", None, ""),  # thousands or decimals: not guessed
+        ("case;L\na;\u22121,5\nb;2\n", "L", [-1.5, 2.0], ""),
+        ("case;n\na;1.5D+03\nb;2.5D+03\n", "n", [1500.0, 2500.0], ""),
+        ("case,v\na,1.2.3\nb,1.2.4\n", "v", None, ""),
+        ("case,d\na,12x4\nb,12x5\n", "d", None, ""),
+        ("size,q\n5mm,1\n6mm,2\n", "size", None, ""),  # names of cases
+        ("size,x,y\n1,2,3\n", "x", [2.0], ""),
+    ],
+)
+def test_numbers_as_people_write_them(
+    tmp_path: Path, text: str, column: str, values: list[float] | None, unit: str
+) -> None:
+    found = table(tmp_path / "t.csv", text)
+    assert found.numeric(column) == values and found.units.get(column, "") == unit
+
+
+def test_a_header_longer_than_its_rows_is_no_title(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2: 2 values for 3 columns"):
+        table(tmp_path / "t.csv", "case,L,\na,1\nb,2\n")
 
 
 def test_a_workbook_is_a_table(tmp_path: Path) -> None:
