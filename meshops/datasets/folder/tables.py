@@ -145,7 +145,8 @@ def _table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], com
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: every column needs a name of its own, {listing(twice)} is there twice")
-    if all(is_number(name) for name in names):
+    loose = path.suffix.lower() in mappings.ASSIGNED and any(is_number(name) for name in names)
+    if loose or all(is_number(name) for name in names):
         raise InputError(f"{path}: has no header, its first line holds numbers; give each column a name")
     plain, behind, comma = plain_columns(rows, commas_part=commas_part)
     units |= {names[place]: unit for place, unit in behind.items() if names[place] not in units}

@@ -334,6 +334,7 @@ def test_parameters_beside_the_cases_are_conditions(write: Write) -> None:
 def test_texts_that_are_no_tables_are_left_alone(write: Write) -> None:
     folder = write({f"sim_{i}.vtu": solved(i) for i in (1, 2, 3)})
     (folder / "README.txt").write_text("1 2 3\n4 5 6\n7 8 9\n")
+    (folder / "log.txt").write_text("Iter 1\nIter 2\n")
     (folder / "settings.yaml").write_text("solver: {tolerance: 1e-6}\n")
     (folder / "odd.json").write_text("[1, 2")
     study = guess_study(folder)

@@ -310,11 +310,29 @@ def test_loads_of_parts_are_conditions_and_forces_of_flows_are_results() -> None
 @pytest.mark.parametrize(
     ("column", "unit", "result"),
     [("mass_kg", "kg", True), ("max_stress_MPa", "MPa", True), ("thickness_mm", "mm", False), ("load_N", "N", False),
-     ("drag [N]", "", True), ("case_n", "", False), ("speed_mps", "m/s", False), ("T_K", "K", False)],
+     ("drag [N]", "N", True),
+     ("Static Pressure (Pa)", "Pa", False), ("T [°C]", "°C", False), ("case_n", "", False), ("speed_mps", "m/s", False), ("T_K", "K", False)],
 )  # fmt: skip
 def test_units_at_the_end_of_a_name(column: str, unit: str, result: bool) -> None:
     assert unit_in(column)[1] == unit
-    assert is_result(column.removesuffix(" [N]")) is result
+    assert is_result(column) is result
+
+
+def test_names_in_other_languages() -> None:
+    results = (
+        "Druckverlust",
+        "Wirkungsgrad",
+        "max. Spannung",
+        "Durchbiegung",
+        "perte_de_charge",
+        "rendement",
+        "trainée",
+    )
+    assert all(is_result(name) for name in results)
+    assert not any(is_result(name) for name in ("Geschwindigkeit", "Dichte", "Winkel", "Wandstärke", "Last", "vitesse"))
+    assert [field_role(n) for n in ("Temperatur", "Druck", "Static Pressure [Pa]", "Vergleichsspannung")] == [
+        "temperature", "pressure", "pressure", "stress"]  # fmt: skip
+    assert quantity_role("Anstellwinkel") == "angle" and quantity_role("Einlassgeschwindigkeit") == "speed"
 
 
 def test_stresses_are_not_called_pascals_where_they_are_small() -> None:
