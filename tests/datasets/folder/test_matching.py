@@ -311,7 +311,8 @@ def test_loads_of_parts_are_conditions_and_forces_of_flows_are_results() -> None
     ("column", "unit", "result"),
     [("mass_kg", "kg", True), ("max_stress_MPa", "MPa", True), ("thickness_mm", "mm", False), ("load_N", "N", False),
      ("drag [N]", "N", True),
-     ("Static Pressure (Pa)", "Pa", False), ("T [°C]", "°C", False), ("case_n", "", False), ("speed_mps", "m/s", False), ("T_K", "K", False)],
+     ("Static Pressure (Pa)", "Pa", False), ("T [°C]", "°C", False),
+     ("case_n", "", False), ("speed_mps", "m/s", False), ("T_K", "K", False)],
 )  # fmt: skip
 def test_units_at_the_end_of_a_name(column: str, unit: str, result: bool) -> None:
     assert unit_in(column)[1] == unit
