@@ -11,7 +11,7 @@ from meshops.datasets.folder import roles
 from meshops.datasets.folder.arrays import CaseLook
 from meshops.datasets.folder.cases import CaseFile
 from meshops.datasets.folder.description import Description, Quantity
-from meshops.datasets.folder.matching import CaseRows, add_parameters, add_tables, owner_of
+from meshops.datasets.folder.matching import CaseRows, Owners, add_parameters, add_tables
 from meshops.datasets.folder.named_numbers import named_numbers
 from meshops.datasets.folder.patterns import escape, pattern_of
 from meshops.datasets.folder.tables import SURE, read_table, tables_in
@@ -82,8 +82,9 @@ def _how(rows: CaseRows, count: int) -> str:
 def _groups(paths: Sequence[PurePosixPath], cases: Sequence[CaseFile]) -> list[list[PurePosixPath]]:
     """Tables that are named alike and belong to different cases, together; others alone."""
     alike: dict[tuple[object, ...], list[PurePosixPath]] = {}
+    owners = Owners(cases)
     for path in paths:
-        owner = owner_of(path, cases) if len(cases) > 1 else None
+        owner = owners.of(path) if len(cases) > 1 else None
         name = path.name if owner is None else path.name.replace(owner.name, "{case}")
         key = (path,) if owner is None else (len(path.parts), skeleton(name))
         alike.setdefault(key, []).append(path)

@@ -15,7 +15,7 @@ from meshops.datasets.folder.description import Description, FieldEntry, Quantit
 from meshops.datasets.folder.families import Family, families
 from meshops.datasets.folder.foam import guess_foam
 from meshops.datasets.folder.looking import Looked, look
-from meshops.datasets.folder.matching import owner_of
+from meshops.datasets.folder.matching import Owners
 from meshops.datasets.folder.patterns import pattern_of, select
 from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
@@ -80,7 +80,8 @@ def _beside_shapes(found: Listing, choices: Sequence[Family]) -> str:
     """What lies beside meshes without fields and is no field yet, and how to make it one."""
     cases = file_cases(found.root, choices[0].paths, folders=choices[0].layout == "folders")
     tables = found.with_suffix(SURE)
-    owned = [path for path in tables if owner_of(path, cases) is not None]
+    owners = Owners(cases)
+    owned = [path for path in tables if owners.of(path) is not None]
     if len(owned) > 1:
         return (
             f"\n'{owned[0]}' belongs to one of the meshes: if it holds a row per node, give it columns x, y and z "

@@ -70,11 +70,12 @@ def add_tables(out: CaseRows, paths: Sequence[PurePosixPath], root: Path, cases:
     tables = {path: read_table(root / path) for path in paths}
     single = all(len(table.rows) == 1 for table in tables.values())
     if (single and len(cases) > 1) or (single and len(paths) > 1):
-        owners = {path: owner_of(path, cases) for path in paths}
+        owner = Owners(cases)
+        owners = {path: owner.of(path) for path in paths}
         if any(owners.values()):
-            for path, owner in owners.items():
-                if owner is not None:
-                    _take(out, tables[path], 0, owner.name, "own table", str(path), ())
+            for path, owned in owners.items():
+                if owned is not None:
+                    _take(out, tables[path], 0, owned.name, "own table", str(path), ())
             return
     for path, table in tables.items():
         found = match_rows(table, cases)
@@ -123,21 +124,43 @@ def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str,
     out.units.update({name: unit for name, unit in table.units.items() if name not in keys})
 
 
-def owner_of(path: PurePosixPath, cases: Sequence[CaseFile]) -> CaseFile | None:
-    """The case a file belongs to: it lies in its folder, or has its name or its number; None: no one's."""
-    inside = [case for case in cases if case.folder.parts and path.parts[: len(case.folder.parts)] == case.folder.parts]
-    if len(inside) == 1:
-        return inside[0]
-    name = stem(path.name)
-    named = [case for case in inside or cases if name == stem(case.relative.name) or name == case.name]
-    named = named or [
-        case for case in inside or cases if name.startswith(f"{case.name}_") or name.endswith(f"_{case.name}")
-    ]
-    if len(named) == 1:
-        return named[0]
-    numbers = numbers_in(name)
-    alike = [case for case in inside or cases if numbers and numbers_in(case.name)[-1:] == numbers[-1:]]
-    return alike[0] if len(alike) == 1 else None
+class Owners:
+    """The case a file belongs to: it lies in its folder, or has its name or its number.
+
+    Args:
+        cases: Looked at once, however many files there are.
+    """
+
+    def __init__(self, cases: Sequence[CaseFile]) -> None:
+        self.within: dict[PurePosixPath, list[CaseFile]] = {}
+        self.names: dict[str, list[CaseFile]] = {}
+        self.called: dict[str, list[CaseFile]] = {}
+        self.numbered: dict[tuple[int, ...], list[CaseFile]] = {}
+        for case in cases:
+            if case.folder.parts:
+                self.within.setdefault(case.folder, []).append(case)
+            self.names.setdefault(case.name, []).append(case)
+            for name in {case.name, stem(case.relative.name)}:
+                self.called.setdefault(name, []).append(case)
+            self.numbered.setdefault(numbers_in(case.name)[-1:], []).append(case)
+
+    def of(self, path: PurePosixPath) -> CaseFile | None:
+        """The case; None: no one's."""
+        inside = [case for folder in (path, *path.parents) for case in self.within.get(folder, ())]
+        if len(inside) == 1:
+            return inside[0]
+        name = stem(path.name)
+        breaks = [place for place, letter in enumerate(name) if letter == "_"]
+        parts = {text for place in breaks for text in (name[:place], name[place + 1 :])}
+        for found in (
+            self.called.get(name, []),
+            [case for part in parts for case in self.names.get(part, ())],
+            self.numbered.get(numbers_in(name)[-1:], []) if numbers_in(name) else [],
+        ):
+            among = [case for case in found if not inside or case in inside]
+            if len(among) == 1:
+                return among[0]
+        return None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshops.datasets.folder.cases import CaseFile, file_cases
-from meshops.datasets.folder.matching import CaseRows, add_tables, match_rows
+from meshops.datasets.folder.matching import CaseRows, Owners, add_tables, match_rows
 from meshops.datasets.folder.named_numbers import named_numbers
 from meshops.datasets.folder.patterns import case_names, matches, pattern_of, select
 from meshops.datasets.folder.roles import (
@@ -398,3 +398,16 @@ def test_rows_whose_labels_do_not_ascend_are_not_taken_by_order() -> None:
 def test_signs_and_fractions_do_not_part_files_that_are_named_alike() -> None:
     names = ("wing_a-2.5", "wing_a5", "wing_a+7.5", "wing_a2p5", "wing_a1e-3")
     assert {skeleton(name) for name in names} == {"wing_a#"} and skeleton("run_12_v2") == "run_#_v#"
+
+
+def test_files_find_the_case_they_belong_to() -> None:
+    """By folder, by the whole name, by a name with something before or after it, by number; else no one's."""
+    flat = Owners(cases(["run_1.vtu", "run_10.vtu", "wing.vtu"]))
+    owned = {"run_1.json": "run_1", "run_10_forces.csv": "run_10", "forces_wing.csv": "wing", "case10.txt": "run_10"}
+    for name, case in owned.items():
+        found = flat.of(PurePosixPath(name))
+        assert found is not None and found.name == case
+    assert flat.of(PurePosixPath("table.csv")) is None and flat.of(PurePosixPath("swing.csv")) is None
+    nested = Owners(file_cases(Path("x"), [PurePosixPath(f"r{i}/out/a.vtu") for i in (1, 2)], folders=True))
+    inside = nested.of(PurePosixPath("r2/deep/er/in.json"))
+    assert inside is not None and inside.relative.parts[0] == "r2" and nested.of(PurePosixPath("in.json")) is None
