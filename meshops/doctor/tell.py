@@ -22,7 +22,7 @@ MESHES = {
 
 def short(value: float) -> str:
     """Four significant digits."""
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value or 0.0:.4g}".replace("-", "−")
 
 
 def span(values: Sequence[float]) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from meshops.doctor import diagnose, faults, problems, survey
 from meshops.doctor.faults import Altered
+from meshops.doctor.tell import short
 from meshops.errors import InputError
 
 GENERAL = range(12)
@@ -201,3 +202,7 @@ def test_the_case_folder_of_the_field_reports(shared_data: Path):
         "two_swapped": [("swapped rows", ("run_2", "run_4"))],
         "one_value_1e30": [("single value", ("run_2",))],
     }
+
+
+def test_zero_has_no_sign_in_tables():
+    assert short(-0.0) == "0" and short(-0.5) == "−0.5" and short(123456.0) == "1.235e+05"
