@@ -72,7 +72,7 @@ def _without_unit(column: Sequence[str]) -> tuple[list[str] | None, str]:
         return None, ""
     unit = units.pop()
     # run_1 begins with no number; 3d_a, 3d_b have no unit in common; 2x4 is none.
-    return (numbers, unit) if not unit or re.fullmatch(r"[^\d_]{1,3}(?:[/^·*]?[^\s_]{0,8})*", unit) else (None, "")
+    return (numbers, unit) if not unit or re.fullmatch(r"[^\d\s_][^\s_]{0,15}", unit) else (None, "")
 
 
 def _decimal_comma(numbers: Sequence[str], commas_part: bool) -> bool:

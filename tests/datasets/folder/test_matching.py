@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshops.datasets.folder.cases import CaseFile, file_cases
+from meshops.datasets.folder.mappings import assigned
 from meshops.datasets.folder.matching import CaseRows, Owners, add_tables, match_rows
 from meshops.datasets.folder.named_numbers import named_numbers
 from meshops.datasets.folder.patterns import case_names, matches, pattern_of, select
@@ -121,6 +122,12 @@ def test_numbers_as_people_write_them(
 ) -> None:
     found = table(tmp_path / "t.csv", text)
     assert found.numeric(column) == values and found.units.get(column, "") == unit
+
+
+def test_a_long_text_behind_a_number_takes_no_time(tmp_path: Path) -> None:
+    text = "a" * 200
+    assert table(tmp_path / "t.csv", f"case,n\na,3 {text}_\nb,3 {text}_\n").numeric("n") is None
+    assert assigned("\n".join(f"{'a b ' * 60}x{i}" for i in range(50))) is None
 
 
 def test_a_header_longer_than_its_rows_is_no_title(tmp_path: Path) -> None:
