@@ -1,11 +1,11 @@
 """Models beside each other on three kinds of cases, each the same CPU seconds of one core: tables of models/README.md.
 
-    python benchmarks/fields_models.py --seconds 30 --seeds 0 1 2 --out fields_models
+    python benchmarks/fields_models.py --seconds 20 --seeds 0 1 2 --out fields_models
 
 Bodies (the shipped Ahmed bodies, features of the geometry), elasticity (stand-in: unit cells with a hole) and a list of
-PyG ``Data`` made in Python (Darcy flow on irregular meshes). Steps are what fits into the CPU seconds, which a busy
-machine does not stretch, from those of two short trials; sizes are small ones, none was tuned. "components + Gaussian
-process" is no network: its number of components is chosen by five-fold cross-validation on the training cases.
+PyG ``Data`` made in Python (Darcy flow on irregular meshes). Steps are what fits into the CPU seconds, by
+short trials, which an idle machine measures best; sizes are small ones, none was tuned. "components + Gaussian process"
+is no network: its number of components is chosen by five-fold cross-validation on the training cases.
 
 Relative L2 of held-out cases, field by field, mean and standard deviation over seeds. ``OUT/results.json`` is written
 after every run; a second call goes on where the first ended, and prints the tables in Markdown.
@@ -20,10 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch_geometric.data import Data
 
@@ -33,30 +35,35 @@ from meshops.selection.reduced import Carried, cross_validated, fitted
 from meshops.selection.scores import Truth, score
 from meshops.selection.search import with_model
 from meshops.solvers.mesh_registry import generate_mesh
+from meshops.surrogate import Surrogate
 from meshops.tasks import FieldsSettings
 from meshops.tasks.base import CaseSource
+from meshops.tasks.build import build_model
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.fields_samples import as_cases
-from meshops.training import RunConfig, TrainConfig, train
+from meshops.training import TrainConfig
+from meshops.training.contest import steps_within
+from meshops.training.fit import fit
 
-MSPT = {"name": "mspt", "channels": 96, "depth": 4, "num_heads": 6, "num_patches": 16}
+MSPT = {"name": "mspt", "channels": 64, "depth": 3, "num_heads": 4, "num_patches": 16}
 MODELS: dict[str, dict[str, Any]] = {
     "MSPT, ball tree": MSPT,
     "MSPT, Hilbert": {**MSPT, "patching": "hilbert"},
     "MSPT, Morton": {**MSPT, "patching": "morton"},
     "MSPT, octree": {**MSPT, "patching": "octree", "num_patches": None, "patch_size": 64},
     "MSPT, order of the file": {**MSPT, "patching": "file"},
-    "Transolver": {"name": "transolver", "channels": 96, "depth": 4, "num_heads": 6, "num_slices": 32},
-    "transformer, rotary": {"name": "transformer", "channels": 96, "depth": 4, "num_heads": 6},
-    "MeshGraphNet": {"name": "meshgraphnet", "channels": 64, "depth": 6},
-    "MP-PDE": {"name": "mppde", "channels": 96, "depth": 5},
-    "GraphViT": {"name": "graphvit", "channels": 48, "tokens": 96, "depth": 2, "attention_depth": 2},
-    "GINO": {"name": "gino", "channels": 24, "cells": 12, "depth": 2},
-    "IAP": {"name": "iapmesh", "channels": 96, "depth": 3, "num_heads": 4, "budget": 128},
-    "AMR-Transformer": {"name": "amrmesh", "channels": 96, "depth": 4, "num_heads": 4, "hidden": 192},
+    "Transolver": {"name": "transolver", "channels": 64, "depth": 3, "num_heads": 4, "num_slices": 32},
+    "transformer, rotary": {"name": "transformer", "channels": 64, "depth": 3, "num_heads": 4},
+    "MeshGraphNet": {"name": "meshgraphnet", "channels": 48, "depth": 4},
+    "MP-PDE": {"name": "mppde", "channels": 64, "depth": 4},
+    "GraphViT": {"name": "graphvit", "channels": 32, "tokens": 64, "depth": 2, "attention_depth": 2},
+    "GINO": {"name": "gino", "channels": 16, "cells": 10, "depth": 2},
+    "IAP": {"name": "iapmesh", "channels": 64, "depth": 3, "num_heads": 4, "budget": 128},
+    "AMR-Transformer": {"name": "amrmesh", "channels": 64, "depth": 3, "num_heads": 4, "hidden": 128},
 }
 CLOSED = "components + Gaussian process"
-TRIAL = (2, 22)  # steps of two short runs, whose difference tells the time of a step
+TRIAL = (5, 30)  # steps of two short runs, whose difference tells the time of a step
+PAIRS = 4  # of such runs
 Cases = tuple[CaseSource, CaseSource, FieldsSettings]
 
 
@@ -73,7 +80,7 @@ def elasticity(folder: Path, count: int) -> Cases:
 def bodies(folder: Path, count: int) -> Cases:
     """Ahmed bodies: 24 to learn from, 6 to test."""
     del folder, count
-    return AhmedMini("train"), AhmedMini("test"), FieldsSettings(nodes=1024, loss=("relative_l2",), passes=1)
+    return AhmedMini("train"), AhmedMini("test"), FieldsSettings(nodes=768, loss=("relative_l2",), passes=1)
 
 
 def darcy(folder: Path, count: int) -> Cases:
@@ -87,35 +94,39 @@ def darcy(folder: Path, count: int) -> Cases:
 SETS: dict[str, Callable[[Path, int], Cases]] = {"bodies": bodies, "elasticity": elasticity, "darcy": darcy}
 
 
-def trained(model: dict[str, Any], cases: Cases, folder: Path, steps: int, seed: int) -> dict[str, Any]:
-    """Errors on the test cases, and what the whole run took."""
-    data, test, settings = cases
-    config = RunConfig(
-        out=str(folder / "run"), model=model, task=settings,
-        train=TrainConfig(steps=steps, batch_size=2, lr=1e-3, threads=1, accelerator="cpu", seed=seed),
-    )  # fmt: skip
-    begin = time.process_time()
-    result = train(config, data=data, test=test, overwrite=True)
-    weights = sum(p.numel() for p in result.surrogate.task.model.parameters())
-    return {"steps": steps, "weights": weights, "errors": _errors(result.report.mean),
-            "training mean": _errors(result.report.baselines["mean"]),
-            "cpu_seconds": round(time.process_time() - begin, 1)}  # fmt: skip
+class Prepared:
+    """Cases of a set with the features of those to learn from, which all models share."""
 
+    def __init__(self, cases: Cases, folder: Path) -> None:
+        self.data, self.test, self.settings = cases
+        self.folder = folder
+        self.samples = FieldsTask.samples(as_cases(self.data), self.settings)
 
-def affordable(model: dict[str, Any], cases: Cases, folder: Path, seconds: float) -> int:
-    """Steps that the CPU seconds pay for."""
-    spent = []
-    for steps in TRIAL:
-        begin = time.process_time()
-        train(
-            RunConfig(
-                out=str(folder / "trial"), model=model, task=cases[2],
-                train=TrainConfig(steps=steps, batch_size=2, lr=1e-3, threads=1, accelerator="cpu"),
-            ),
-            data=cases[0], overwrite=True,
-        )  # fmt: skip
-        spent.append(time.process_time() - begin)
-    return max(1, int(seconds * (TRIAL[1] - TRIAL[0]) / max(spent[1] - spent[0], 1e-3)))
+    def run(self, model: dict[str, Any], steps: int, seed: int = 0) -> tuple[FieldsTask, float]:
+        """A model after so many steps, and their processor seconds."""
+        torch.manual_seed(seed)
+        network, made = build_model(model, self.samples.spec.model_arguments(), self.samples.offers)
+        task = FieldsTask.fit(network, self.samples, self.settings)
+        task.made = made
+        config = TrainConfig(steps=steps, batch_size=1, lr=1e-3, threads=1, accelerator="cpu", seed=seed)
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            begin = time.process_time()
+            fit(task, self.samples, config, Path(name), resume=False, console=Console(quiet=True))
+            spent = time.process_time() - begin
+        return task, spent
+
+    def trained(self, model: dict[str, Any], steps: int, seed: int) -> dict[str, Any]:
+        """Errors on the test cases, and what the training took."""
+        task, spent = self.run(model, steps, seed)
+        report = Surrogate(task.eval(), {}).evaluate(self.test)
+        weights = sum(p.numel() for p in task.model.parameters())
+        return {"steps": steps, "weights": weights, "errors": _errors(report.mean),
+                "training mean": _errors(report.baselines["mean"]), "cpu_seconds": round(spent, 1)}  # fmt: skip
+
+    def affordable(self, model: dict[str, Any], seconds: float) -> int:
+        """Steps that the CPU seconds pay for, by the quickest of some pairs of short runs after one that compiles."""
+        self.run(model, 2)
+        return max(steps_within(seconds, TRIAL, [self.run(model, n)[1] for n in TRIAL]) for _ in range(PAIRS))
 
 
 def closed_form(cases: Cases) -> dict[str, Any]:
@@ -191,14 +202,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             cases = SETS[title](folder, args.cases)
             if f"{title}/{CLOSED}" not in stored["cells"]:
                 keep(f"{title}/{CLOSED}", closed_form(cases))
-            for seed, model in ((seed, model) for seed in args.seeds for model in args.models):
-                key, known = f"{title}/{model}/{seed}", stored["steps"]
-                if key in stored["cells"]:
-                    continue
+            ready, known = Prepared(cases, folder), stored["steps"]
+            for model in args.models:  # all beside each other, before the long runs
                 if f"{title}/{model}" not in known:
-                    counted = args.steps or affordable(MODELS[model], cases, folder, args.seconds)
-                    known[f"{title}/{model}"] = counted
-                keep(key, trained(MODELS[model], cases, folder, known[f"{title}/{model}"], seed))
+                    known[f"{title}/{model}"] = args.steps or ready.affordable(MODELS[model], args.seconds)
+                    sys.stderr.write(f"{title}/{model}: {known[f'{title}/{model}']} steps\n")
+            for seed, model in product(args.seeds, args.models):
+                key = f"{title}/{model}/{seed}"
+                if key not in stored["cells"]:
+                    keep(key, ready.trained(MODELS[model], known[f"{title}/{model}"], seed))
     sys.stdout.write("\n\n".join(table(title, stored["cells"]) for title in args.sets) + "\n")
 
 
@@ -208,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     options.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="MODEL")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options.add_argument("--seconds", type=float, default=30.0, help="CPU seconds of training per run")
+    options.add_argument("--seconds", type=float, default=20.0, help="CPU seconds of training per run")
     options.add_argument("--steps", type=int, help="steps of every run, instead")
     options.add_argument("--cases", type=int, default=48, help="to learn from, where cases are made here")
     return options

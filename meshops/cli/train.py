@@ -35,7 +35,7 @@ futures as ensembles (generate), or several runs that build on each other (stage
 
 The run folder (--out) holds config.yaml, model.ckpt, metrics.json, errors.html, log.jsonl and checkpoints/.
 Ctrl-C ends the step that runs, leaves a run that --resume continues, and exits with code 130.
-Several processes or GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml (--train.strategy ddp or fsdp)
+Several processes or GPUs: torchrun --nproc-per-node 4 -m meshops train RUN.yaml (--train.strategy ddp, fsdp or patches)
 
 {known}
 

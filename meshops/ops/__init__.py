@@ -1,6 +1,7 @@
 """Operations: tensors in, tensors out. Callers never choose an implementation, :mod:`meshops.ops.dispatch` does."""
 
 from meshops.ops.attention import patch_attention
+from meshops.ops.balls import patch_balls
 from meshops.ops.curves import curve_order, hilbert_decode, hilbert_encode, morton_decode, morton_encode
 from meshops.ops.dispatch import explain, operation
 from meshops.ops.dropout import dropout
@@ -64,6 +65,7 @@ __all__ = [
     "node_boxes",
     "operation",
     "patch_attention",
+    "patch_balls",
     "pointers",
     "quantize_rows",
     "quantize_weight",

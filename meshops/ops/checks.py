@@ -87,7 +87,7 @@ def check_permutation(perm: Tensor, size: int, name: str) -> None:
     if unreadable(perm):
         return
     seen = torch.zeros(size, dtype=torch.bool, device=perm.device)
-    seen[perm] = True
+    seen.index_fill_(0, perm, True)
     if not bool(seen.all()):
         missing = int((~seen).nonzero()[0])
         raise InputError(f"{name} must hold each row once; row {missing} is missing, so another is there twice")

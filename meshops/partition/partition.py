@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
 from meshops.errors import InputError
+from meshops.ops.balls import patch_balls
 from meshops.ops.neighbors import knn_search
 from meshops.ops.segment import (
     segment_max,
@@ -56,7 +57,7 @@ class Partition:
     def from_order(
         cls, pos: Tensor, perm: Tensor, ptr: Tensor, *, level: Tensor | int = 0, batch: Tensor | None = None
     ) -> Partition:
-        """Partition from an order of the nodes and patch boundaries; centers and radii are computed.
+        """Partition from an order of the nodes and patch boundaries; centers and radii are computed, without gradient.
 
         Args:
             pos: ``[n, d]`` node positions.
@@ -66,11 +67,10 @@ class Partition:
             batch: ``[p]`` graph of each patch; None: one graph.
         """
         p = ptr.numel() - 1
-        center = segment_mean(pos, ptr, perm)
-        distance = segment_spread(center, ptr, perm).sub_(pos).norm(dim=1)
+        center, radius = patch_balls(pos.detach(), ptr, perm)
         levels = level if isinstance(level, Tensor) else torch.full((p,), level, device=pos.device)
         graphs = torch.zeros(p, dtype=torch.long, device=pos.device) if batch is None else batch
-        return cls(perm, ptr, levels, center, segment_max(distance, ptr, perm), graphs)
+        return cls(perm, ptr, levels, center, radius, graphs)
 
     @classmethod
     def of(cls, graph: Data) -> Partition:

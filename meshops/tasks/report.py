@@ -38,6 +38,7 @@ class Report:
         lines: Further lines of the table.
         pictures: Files that were drawn.
         seconds: Time of each part of a run.
+        processor_seconds: Of all threads of this process, in each part of a run.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Report:
     lines: list[str] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    processor_seconds: dict[str, float] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, float]:
         """The means that are defined."""

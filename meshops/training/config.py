@@ -59,8 +59,9 @@ class TrainConfig:
         val_every: Steps between validations and checkpoints; default a tenth of the run.
         accelerator: cpu, gpu or auto.
         devices: Number of processes, one per GPU, that torchrun starts on a machine.
-        strategy: How several processes train: ddp (each holds all weights), fsdp (weights, gradients and the state of
-            the optimiser are spread over them); auto: ddp.
+        strategy: How several processes train: ddp (each holds all weights and has samples of its own), fsdp (weights,
+            gradients and the state of the optimiser are spread over them), patches (each step is one mesh, whose
+            patches are spread over them; mspt with variant paper, batch_size 1); auto: ddp.
         threads: CPU threads of torch; 0: its default.
     """
 
@@ -83,7 +84,7 @@ class TrainConfig:
     val_every: int | None = None
     accelerator: str = "auto"
     devices: int = 1
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp", "patches"] = "auto"
     threads: int = 0
 
     @property
@@ -117,6 +118,11 @@ class TrainConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"train.{name} must be one of {listing(allowed)}, got '{getattr(self, name)}'")
+        if self.strategy == "patches" and (self.batch_size != 1 or self.node_budget):
+            raise InputError(
+                f"train.strategy 'patches' spreads one mesh a step over the processes: set train.batch_size to 1 and "
+                f"leave out train.node_budget, got {self.batch_size} and {self.node_budget}"
+            )
 
 
 CHOICES = {
@@ -125,7 +131,7 @@ CHOICES = {
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "not_finite": ("stop", "skip"),
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "strategy": ("auto", "ddp", "fsdp"),
+    "strategy": ("auto", "ddp", "fsdp", "patches"),
 }
 
 

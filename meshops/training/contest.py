@@ -57,6 +57,7 @@ class Outcome:
         baselines: Of what needs no training.
         title: What the errors are of.
         columns: Errors the report of its kind shows -> heading.
+        train_processor: Processor seconds of the training alone; 0 in files from before these were counted.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Outcome:
     baselines: Mapping[str, Mapping[str, float | None]]
     title: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    train_processor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -225,12 +227,24 @@ def _differing(part: str, one: object, other: object) -> str:
 
 
 def affordable(config: RunConfig, folder: Path, seconds: float, imports: Sequence[str] = ()) -> int:
-    """Steps that so many processor seconds pay for, by the difference of two short runs."""
+    """Steps that so many processor seconds pay for, by the difference of two short runs.
+
+    Counted from the first step on: reading and features, which take longer than these steps, would drown it.
+    """
     spent = []
     for count in TRIAL:
         short = replace(config, train=replace(config.train, steps=count), data=replace(config.data, test=""))
-        spent.append(run_one("trial", short, folder, imports).seconds)
-    return max(1, int(seconds * (TRIAL[1] - TRIAL[0]) / max(spent[1] - spent[0], 1e-3)))
+        spent.append(run_one("trial", short, folder, imports).train_processor)
+    return steps_within(seconds, TRIAL, spent)
+
+
+def steps_within(seconds: float, steps: Sequence[int], spent: Sequence[float]) -> int:
+    """Steps that so many seconds pay for, when two runs of so many ``steps`` took ``spent`` seconds.
+
+    A difference less than a tenth of what the longer run took a step is noise of the start, and that tenth is used.
+    """
+    each = max((spent[1] - spent[0]) / (steps[1] - steps[0]), 0.1 * spent[1] / steps[1], 1e-6)
+    return max(1, int(seconds / each))
 
 
 def measured(command: Sequence[str], log: Path) -> tuple[int, float, int]:
@@ -274,6 +288,7 @@ def run_one(name: str, config: RunConfig, folder: Path, imports: Sequence[str] =
         weights=int(surrogate.info["model"]["weights"]),  # type: ignore[index, call-overload, arg-type]
         seconds=round(seconds, 1),
         train_seconds=float(report.get("seconds", {}).get("train", time.perf_counter() - begin)),
+        train_processor=float(report["processor_seconds"]["train"]),
         memory=memory,
         mean=report["mean"],
         cases=report["cases"],

@@ -145,9 +145,19 @@ def _csv(contest: Contest) -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
-        ["model", "seed", *contest.errors, "weights", "steps", "cpu_seconds", "train_seconds", "memory_bytes"]
+        [
+            "model",
+            "seed",
+            *contest.errors,
+            "weights",
+            "steps",
+            "cpu_seconds",
+            "train_seconds",
+            "train_cpu_seconds",
+            "memory_bytes",
+        ]
     )
     for run in contest.outcomes:
-        cost = [run.weights, run.steps, run.seconds, run.train_seconds, run.memory]
+        cost = [run.weights, run.steps, run.seconds, run.train_seconds, run.train_processor, run.memory]
         table.writerow([run.model, run.seed, *(run.mean[error] for error in contest.errors), *cost])
     return text.getvalue().encode()

@@ -27,6 +27,7 @@ from meshops.io import no_room, replacing
 from meshops.tasks.base import B, S, Samples, Task
 from meshops.tensor_files import load_tensors
 from meshops.training.agree import SameWeights
+from meshops.training.by_patches import ByPatches
 from meshops.training.callbacks import (
     LOG_EVERY,
     AveragedWeights,
@@ -92,6 +93,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         )
     every = config.judged_every
     validation = len(samples.held_out) > 0
+    one_mesh = config.strategy == "patches" and ranks.count() > 1
     learnt = (
         deepcopy(task) if config.strategy == "fsdp" else task
     )  # weights that are spread cannot be made whole in place
@@ -123,6 +125,7 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         precision=config.precision,
         gradient_clip_val=config.clip or None,
         callbacks=[
+            *([ByPatches(task.model)] if one_mesh else []),
             average,
             RandomState(),
             StepProgress(console),
@@ -150,15 +153,16 @@ def fit(task: Task[S, B], samples: S, config: TrainConfig, folder: Path, *, resu
         steps=config.steps,
         seed=config.seed,
         first_step=lambda: int(trainer.global_step),
-        rank=trainer.global_rank,
-        world_size=trainer.world_size,
+        rank=0 if one_mesh else trainer.global_rank,
+        world_size=1 if one_mesh else trainer.world_size,
         node_budget=config.node_budget,
     )
     module.numbers_of = lambda step: [draw.number for draw in stream.whole(step)]
     numbers: Any = range(-(-len(samples.held_out) // ranks.count()))
     cases = DataLoader(numbers, batch_size=None) if validation else None
     begun = path if resume and path.is_file() else None
-    _draw_apart(config.seed)
+    if not one_mesh:
+        _draw_apart(config.seed)
     with threads(config.threads), deterministic(config.deterministic), stop.listening():
         trainer.fit(module, DataLoader(stream, batch_size=None), cases, ckpt_path=begun, weights_only=True)
     if guard.skipped:

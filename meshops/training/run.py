@@ -82,6 +82,8 @@ def train(
             screen.print(f"{folder}: the run is finished already; nothing to resume")
             return done
         torch.manual_seed(config.train.seed)
+        if config.train.strategy == "patches" and config.kind != "fields":
+            raise InputError(f"train.strategy 'patches' is for fields of one mesh, not for '{config.kind}'; use ddp")
         clock, device = Clock(), device_of(config.train)
         source = stored(config, folder, resume=resume, console=screen) if data is None else config.data
         cases = _cases(source, source.train) if data is None else data
@@ -107,22 +109,24 @@ def train(
             screen.print(f"test: {len(test)} held-out cases{_named(test)}")
             report = surrogate.evaluate(test, training=cases, context=_judging(context))
             clock.tick("test")
-        report.seconds = clock.seconds
+        report.seconds, report.processor_seconds = clock.seconds, clock.processor
         ranks.by_first(lambda: _write(surrogate, report, folder, screen))
         return RunResult(folder, surrogate, report)
 
 
 class Clock:
-    """Seconds of each part of a run."""
+    """Seconds of each part of a run, and those of the processor."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
+        self.processor: dict[str, float] = {}
+        self._last, self._spent = time.perf_counter(), time.process_time()
 
     def tick(self, name: str) -> None:
         """The time since the last tick was spent on ``name``."""
-        now = time.perf_counter()
+        now, spent = time.perf_counter(), time.process_time()
         self.seconds[name], self._last = round(now - self._last, 1), now
+        self.processor[name], self._spent = round(spent - self._spent, 3), spent
 
 
 def device_of(config: TrainConfig) -> torch.device:
@@ -249,5 +253,6 @@ def _finished(folder: Path) -> RunResult | None:
         raise InputError(
             f"{metrics}: damaged, it holds no errors of a run; remove it, and --resume judges the run again"
         )
-    known = {key: found[key] for key in ("cases", "baselines", "curves", "details", "seconds") if key in found}
+    kept = ("cases", "baselines", "curves", "details", "seconds", "processor_seconds")
+    known = {key: found[key] for key in kept if key in found}
     return RunResult(folder, load(model), Report(found["kind"], found.get("title", ""), found["mean"], **known))

@@ -46,7 +46,7 @@ TRAIN: list[tuple[str, Any, str]] = [
     ("schedule", "linear", "train.schedule must be one of 'cosine', 'noam', 'step_decay', got 'linear'"),
     ("precision", "64", "train.precision must be one of '32-true', 'bf16-mixed', '16-mixed', got '64'"),
     ("accelerator", "abacus", "train.accelerator must be one of .*'cpu'.*, got 'abacus'"),
-    ("strategy", "deepspeed", "train.strategy must be one of 'auto', 'ddp', 'fsdp', got 'deepspeed'"),
+    ("strategy", "deepspeed", "train.strategy must be one of 'auto', 'ddp', 'fsdp', 'patches', got 'deepspeed'"),
     ("node_budget", -1, "train.node_budget must be a whole number of at least 0, got -1"),
 ]
 FIELDS: list[tuple[str, Any, str]] = [

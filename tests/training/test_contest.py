@@ -15,7 +15,8 @@ from scipy.stats import wilcoxon
 from meshops.cli.main import main
 from meshops.errors import InputError
 from meshops.training import DataConfig, RunConfig
-from meshops.training.contest import Contest, Outcome, check_alike, contest, holm, measured
+from meshops.training import contest as contests
+from meshops.training.contest import Contest, Outcome, affordable, check_alike, contest, holm, measured, steps_within
 from meshops.training.contest_tables import latex, lines, write_tables
 
 SMALL = """
@@ -39,6 +40,22 @@ def test_the_memory_of_a_run_is_not_that_of_the_process_which_started_it(tmp_pat
     code, seconds, memory = measured([sys.executable, "-c", "import sys; print(1); sys.exit(3)"], tmp_path / "log")
     assert held[-1] == 1 and code == 3 and 0 < seconds < 30 and 2**20 < memory < 100 * 2**20
     assert (tmp_path / "log").read_text() == "1\n" and [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_steps_that_seconds_pay_for_are_counted_without_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading that took longer in the shorter trial once gave each run 30,000 steps a second."""
+
+    def trial(name: str, config: RunConfig, *_: object) -> Outcome:
+        reading = {10: 25.0, 40: 17.0}[config.train.steps]
+        spent = 1.0 + 0.1 * config.train.steps
+        return replace(outcome(name, 0, [0.1]), seconds=reading + spent, train_processor=spent)
+
+    monkeypatch.setattr(contests, "run_one", trial)
+    assert affordable(RunConfig(model={"name": "mspt"}), tmp_path, 30) in (299, 300)
+    assert steps_within(30, (10, 40), (4.1, 4.0)) == 3_000  # the start's noise: a tenth of a step of the longer run
+    assert steps_within(0.001, (10, 40), (1.0, 4.0)) == 1
 
 
 def test_significance_is_of_the_cases_not_of_the_seeds() -> None:
@@ -118,7 +135,9 @@ def test_two_models_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
     assert "| mspt |" in text and "one seed" in text and "2 steps" in text
     done = [json.loads(line) for line in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
     assert [(row["model"], row["steps"]) for row in done] == [("mspt", 2), ("transolver", 2)]
-    assert all(row["memory"] > 10**8 and row["seconds"] > 1 and len(row["cases"]) == 6 for row in done)
+    assert all(
+        row["memory"] > 10**8 and row["seconds"] > row["train_processor"] > 0 and len(row["cases"]) == 6 for row in done
+    )
     assert (tmp_path / "out" / "mspt_0" / "model.ckpt").is_file()
     assert main([*command, "--seeds", "0"]) == 0  # nothing is run again
     assert len((tmp_path / "out" / "runs.jsonl").read_text().splitlines()) == 2

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def config(out: Path, *, dropout: float = 0.0, **changes: Any) -> RunConfig:
         "threads": 1,
         "accelerator": "cpu",
         "validation": 3,
-        "lr": 2e-4,
+        "lr": 5e-5,
     }  # Adam makes steps of the last digits of gradients that are nearly zero
     model = {"name": "mspt", "channels": 16, "depth": 2, "num_heads": 2, "num_patches": 4, "dropout": dropout}
     return RunConfig(out=str(out), model=model, train=TrainConfig(**settings | changes))
@@ -105,6 +105,17 @@ def trainings(folder: Path) -> None:
     run(config(folder / "fsdp", strategy="fsdp"))
 
 
+def by_patches(folder: Path) -> None:
+    """Every step one mesh on both processes; stopped between two cases that are judged, and gone on."""
+    run(config(folder / "patches", strategy="patches", batch_size=1))
+    with pytest.raises(InputError, match="Transolver cannot be spread over processes by patches"):
+        other = replace(config(folder / "other", strategy="patches", batch_size=1), model={"name": "transolver"})
+        run(other)
+    with pytest.raises(InputError, match="1 patches cannot be shared out among 2 processes"):
+        few = config(folder / "few", strategy="patches", batch_size=1)
+        run(replace(few, model={**few.model, "num_patches": 1}))
+
+
 def resumed(folder: Path) -> None:
     """Stopped by a signal to one process: at a step that is judged (4), and at one between (6)."""
     for strategy in ("auto", "fsdp"):
@@ -153,8 +164,9 @@ def refusals(folder: Path) -> None:
 
 
 def all_checks(folder: Path) -> None:
-    for check in (primitives, partial(trainings, folder), partial(resumed, folder), partial(refusals, folder)):
-        check()
+    primitives()
+    for check in (trainings, by_patches, resumed, refusals):
+        check(folder)
 
 
 def test_two_processes_are_one_run(tmp_path: Path) -> None:
@@ -174,6 +186,12 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
         first, second = (weights(tmp_path / f"{which} {name}") for which in ("whole", "stopped"))
         assert all(torch.equal(value, second[key]) for key, value in first.items())
         assert log(tmp_path / f"whole {name}") == log(tmp_path / f"stopped {name}")
+    alone = run(config(tmp_path / "one by one", batch_size=1)).report
+    spread = json.loads((tmp_path / "patches" / "metrics.json").read_text())
+    assert spread["mean"] == pytest.approx(alone.mean, abs=1e-6)
+    for key, value in weights(tmp_path / "one by one").items():
+        if not key.endswith(NO_GRADIENT):
+            torch.testing.assert_close(weights(tmp_path / "patches")[key], value, atol=1e-6, rtol=0, msg=key)
     (tmp_path / "whole auto" / "metrics.json").unlink()
     with pytest.raises(InputError, match="begun by 2 processes and is resumed by 1"):
         run(config(tmp_path / "whole auto", dropout=0.1, strategy="auto"), resume=True)
@@ -186,6 +204,8 @@ def test_processes_that_were_not_started_are_asked_for(tmp_path: Path) -> None:
         run(config(tmp_path / "run", devices=2))
     with pytest.raises(InputError, match=r"train.strategy 'fsdp' is for several processes: start them with torchrun"):
         run(config(tmp_path / "run", strategy="fsdp"))
+    with pytest.raises(InputError, match=r"'patches' spreads one mesh a step over the processes: set .* got 2 and 0"):
+        run(config(tmp_path / "run", strategy="patches"))
     assert not (tmp_path / "run").exists()
 
 

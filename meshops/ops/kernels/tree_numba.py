@@ -48,14 +48,24 @@ def median_split_numba(
     if threads > 1:
         tasks = _split_large(tasks, arrays, threads)
     _over_tasks(_subtrees, (tasks, *arrays), tasks, n, threads)
-    perm = np.empty(n, dtype=np.int64)
-    _sort_leaves(index, bounds, perm)
+    perm = _sorted_leaves(index, bounds, threads)
     return torch.from_numpy(perm), torch.from_numpy(bounds), torch.from_numpy(axis), torch.from_numpy(value)
 
 
 def _over_tasks(work: Any, arrays: tuple[Any, ...], tasks: Any, n: int, threads: int) -> None:
     cuts = np.searchsorted(tasks[:, 0], [n * i // threads for i in range(1, threads)])
     in_threads(work, arrays, [0, *cuts.tolist(), len(tasks)])
+
+
+def _sorted_leaves(index: Any, bounds: Any, threads: int) -> Any:
+    """Order with the points of each leaf ascending: points are handed out to the leaves again, a range a thread."""
+    n, leaves = index.size, bounds.size - 1
+    leaf, perm = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int64)
+    cuts, counts = np.array(even_cuts(n, threads)), np.zeros((threads, leaves), dtype=np.int64)
+    in_threads(_leaf_of_points, (index, bounds, cuts, leaf, counts), even_cuts(leaves, threads))
+    free = bounds[:-1] + counts.cumsum(0) - counts
+    in_threads(_hand_out, (leaf, cuts, free, perm), range(threads + 1))
+    return perm
 
 
 def _split_large(tasks: Any, arrays: tuple[Any, ...], threads: int) -> Any:
@@ -363,14 +373,23 @@ def _select_small(rows, index, start, end, middle, axis):  # type: ignore[no-unt
 
 
 @njit(nogil=True)
-def _sort_leaves(index, bounds, perm):  # type: ignore[no-untyped-def]
-    """Ascending order in each leaf: hand the points out to their leaves again, the first point first."""
-    leaf = np.empty(index.size, dtype=np.int32)
-    for s in range(bounds.size - 1):
+def _leaf_of_points(index, bounds, cuts, leaf, counts, first, last):  # type: ignore[no-untyped-def]
+    """Leaf of each point, and how many points of each range between ``cuts`` the leaves ``first:last`` hold."""
+    for s in range(first, last):
         for k in range(bounds[s], bounds[s + 1]):
-            leaf[index[k]] = s
-    free = bounds[:-1].copy()
-    for i in range(index.size):
-        s = leaf[i]
-        perm[free[s]] = i
-        free[s] += 1
+            i = index[k]
+            leaf[i] = s
+            part = 0
+            while i >= cuts[part + 1]:
+                part += 1
+            counts[part, s] += 1
+
+
+@njit(nogil=True)
+def _hand_out(leaf, cuts, free, perm, first, last):  # type: ignore[no-untyped-def]
+    """Points of the ranges ``first:last`` to the free places of their leaves, the first point first."""
+    for part in range(first, last):
+        for i in range(cuts[part], cuts[part + 1]):
+            s = leaf[i]
+            perm[free[part, s]] = i
+            free[part, s] += 1

@@ -27,7 +27,7 @@ def compiled(kernel: Any, types: list[str], capability: int, **constants: Any) -
     sys.stdout.write(f"compiled {kernel.fn.__name__} {types[0]} for {capability}\n")
 
 
-for capability in (80, 90):
+for capability in (80, 90, 100):
     for kind in ("*fp16", "*bf16", "*fp32", DOUBLE):
         block = {"HAS_PERM": True, "ROWS": segment_triton.ROWS, "COLS": segment_triton.MOST_COLS}
         wide = tl.float64 if kind == DOUBLE else tl.float32
