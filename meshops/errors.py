@@ -8,6 +8,7 @@ The command line prints the message alone and leaves with exit code 2; from Pyth
 from __future__ import annotations
 
 import difflib
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -87,6 +88,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def some(numbers: Iterable[object]) -> str:
     """Numbers for a message: ``4, 8``."""
     return ", ".join(str(number) for number in numbers)
+
+
+def settings(names: Iterable[str], limit: int = 6) -> str:
+    """Options that give numbers by name, as a shell takes them.
+
+    Example:
+        >>> settings(["speed", "ride height"])
+        "--set speed=VALUE --set 'ride height=VALUE'"
+    """
+    given = [f"--set {shlex.quote(f'{name}=VALUE')}" for name in names]
+    return " ".join(given[:limit]) + (" ..." if len(given) > limit else "")
 
 
 def first_line(error: BaseException) -> str:

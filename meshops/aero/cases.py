@@ -23,7 +23,7 @@ from meshops.aero.prepare import placed
 from meshops.data.graph_files import array_of, channel_names, graph_of_mesh
 from meshops.data.mesh_graph import JUDGED, MeshGraph, origin_of
 from meshops.data.reading import MeshRead, Region
-from meshops.errors import InputError, collecting, listing, warn
+from meshops.errors import InputError, collecting, listing, settings, warn
 
 if TYPE_CHECKING:
     from meshops.data.cells import Mesh
@@ -398,7 +398,7 @@ def _conditions(mesh: Mesh, spec: CaseSpec, label: str, given: Mapping[str, floa
     missing = [name for name, value in out.items() if value is None]
     if missing:
         raise InputError(
-            f"{label}: the model needs the condition {listing(missing)}; give --set {missing[0]}=VALUE, or store it as "
+            f"{label}: the model needs the condition {listing(missing)}; give {settings(missing)}, or store it as "
             "a field of one value in the file"
         )
     return {name: value for name, value in out.items() if value is not None}

@@ -17,7 +17,7 @@ from meshops.aero.frame import Frame
 from meshops.aero.symmetry import LOPSIDED, lopsided_fields, lopsided_share
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.shape import places, shape_numbers, topology
-from meshops.errors import DataWarning, InputError, listing
+from meshops.errors import DataWarning, InputError, listing, settings
 
 GEOMETRY = frozenset({"x", "y", "z", "sdf", "normal_x", "normal_y", "normal_z"})  # of a body, these are computed
 ODD = 0.3  # fields with a larger antisymmetric part were made by conditions that are not symmetric
@@ -181,7 +181,7 @@ def _complete(graph: MeshGraph, spec: CaseSpec) -> bool:
 def _row(names: Sequence[str], values: Mapping[str, float], what: str) -> Tensor:
     missing = [name for name in names if name not in values]
     if missing:
-        raise InputError(f"{what} {listing(missing)} is missing; give it (--set {missing[0]}=VALUE)")
+        raise InputError(f"{what} {listing(missing)} is missing; give it ({settings(missing)})")
     return torch.tensor([[float(values[name]) for name in names]])
 
 

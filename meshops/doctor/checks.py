@@ -18,6 +18,7 @@ from meshops.doctor.robust import center, left_out, spread
 from meshops.doctor.survey import Survey
 from meshops.doctor.tables import field_features, swapped_rows, wrong_rows
 from meshops.doctor.values import other_units, table_features, wild_values
+from meshops.errors import listing
 
 UNLIKE = 10.0  # spreads; an honest outlier is a hint, never a problem
 
@@ -37,6 +38,7 @@ def diagnose(survey: Survey) -> list[Finding]:
     found = list(unreadable(survey))
     odd = list(of_two_kinds(survey))
     found += odd
+    found += without_row(survey)
     alike = without(survey, {finding.case for finding in odd})
     unsound: set[tuple[str, str]] = set()
     found += wild_values(alike, unsound)
@@ -73,7 +75,7 @@ def unreadable(survey: Survey) -> Iterator[Finding]:
                 message = message.removeprefix(f"{path}: ")
             alike = re.search(r"(?i)no (cell |point )?(array|field)|array .* (has|components)|components", message)
             cure = "export it as the others" if alike else "export or copy it again"
-            cure = "" if message.endswith(cure) else cure
+            cure = "" if message.endswith(cure) or "repair the export" in message else cure
             yield Finding("other arrays" if alike else "unreadable", "problem", message, "", cure, case.name)
 
 
@@ -106,6 +108,20 @@ def of_two_kinds(survey: Survey) -> Iterator[Finding]:
                 told.add(case.name)
                 yield Finding("other arrays", "problem", f"there is no '{name}'", "", "export it as the others",
                               case.name, field=name)  # fmt: skip
+
+
+def without_row(survey: Survey) -> Iterator[Finding]:
+    """Cases of which no table says what was set, where it does of most."""
+    told = [case for case in survey.good if case.conditions]
+    names = dict.fromkeys(name for case in told for name in case.conditions)
+    if not names or 2 * len(told) <= len(survey.good):
+        return
+    for case in survey.good:
+        lost = [name for name in names if name not in case.conditions and name not in case.parameters]
+        if lost:
+            what = f"no table says its {listing(lost, 4)}"
+            cure = "call its row as the case is called, or give the numbers"
+            yield Finding("no row", "problem", what, "", cure, case.name)
 
 
 def _dimension(case: CaseFacts) -> str:

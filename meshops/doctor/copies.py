@@ -33,7 +33,15 @@ def copies(survey: Survey) -> Iterator[Finding]:
         if i in told and j in told:
             continue
         told |= {i, j}
-        yield _copy(good[i], good[j], names, len(names) == len(telling), survey)
+        yield _copy(*_original_first(good[i], good[j]), names, len(names) == len(telling), survey)
+
+
+def _original_first(a: CaseFacts, b: CaseFacts) -> tuple[CaseFacts, CaseFacts]:
+    """The copy is the case of which no table says anything, or whose name goes on from the other's; else the later."""
+    known = [len(case.conditions) + len(case.numbers) + len(case.parameters) for case in (a, b)]
+    if known[0] != known[1]:
+        return (a, b) if known[0] > known[1] else (b, a)
+    return (b, a) if a.name.startswith(b.name) else (a, b)
 
 
 def _equal_pairs(cases: list[CaseFacts], name: str) -> list[tuple[int, int]] | None:
@@ -54,7 +62,7 @@ def _equal_pairs(cases: list[CaseFacts], name: str) -> list[tuple[int, int]] | N
 
 
 def _copy(a: CaseFacts, b: CaseFacts, names: list[str], whole: bool, survey: Survey) -> Finding:
-    """The finding on a pair; the later case is the copy."""
+    """The finding on a pair; ``b`` is the copy."""
     listed = " and ".join(names[:3]) + (" ..." if len(names) > 3 else "")
     same_mesh = a.points_key == b.points_key and a.cells_key == b.cells_key
     bytes_equal = all(a.fields[name].key == b.fields[name].key for name in names)
@@ -76,7 +84,7 @@ def _copy(a: CaseFacts, b: CaseFacts, names: list[str], whole: bool, survey: Sur
     else:
         what, kind = f"the fields of {a.name} on another mesh", "same field"
     evidence = "identical bytes" if bytes_equal and same_mesh else f"all quantiles of {listed} agree to 2e-6"
-    if dict(a.conditions) != dict(b.conditions) and a.conditions:
+    if dict(a.conditions) != dict(b.conditions) and a.conditions and b.conditions:
         other = [k for k in a.conditions if a.conditions[k] != b.conditions.get(k)]
         evidence += (
             f", though {other[0]} is {a.conditions[other[0]]:g} and {b.conditions.get(other[0], float('nan')):g}"

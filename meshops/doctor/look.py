@@ -23,7 +23,7 @@ from meshops.doctor.noise import NoiseFloor, label_noise
 from meshops.doctor.survey import Progress, Survey, survey
 from meshops.errors import InputError, MeshopsError
 
-UNUSABLE = ("unreadable", "other arrays", "other dimension", "other place", "surface or volume", "not finite")
+UNUSABLE = ("unreadable", "other arrays", "other dimension", "other place", "surface or volume", "not finite", "no row")
 WRONG = ("other length", "duplicate")  # readable, but learning from it as it is would be wrong
 FEW_WRONG = 1 / 3  # of the cases: more of them are no exceptions, and the user must say which are right
 
@@ -120,8 +120,22 @@ def look_at(study: Study, *, data: CaseDataset | None = None, progress: Progress
     data = cases_of(study) if data is None else data
     facts = survey(data, name=study.root.name, test=tested_cases(study), progress=progress)
     findings, audit, axes = examine(facts)
+    findings = in_order([*findings, *time_findings(study)], facts)
     return Look(_noted(study, facts, findings, audit, axes), facts, tuple(findings), audit, axes,
                 tuple(label_noise(facts)))  # fmt: skip
+
+
+def time_findings(study: Study) -> list[Finding]:
+    """What networks that step in time cannot know of the cases of a study; nothing for finished cases."""
+    if study.published or study.time != "all":
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            remarks: dict[str, str] = getattr(study.open("all"), "remarks", {})
+    except (MeshopsError, OSError, ValueError) as error:
+        return [Finding("in time", "problem", str(error).removeprefix(f"{study.root}: "))]
+    return [Finding(kind, "problem", text) for kind, text in remarks.items()]
 
 
 def examine(facts: Survey) -> tuple[list[Finding], ForceAudit | None, Axes | None]:

@@ -111,8 +111,11 @@ def other_lengths(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Fin
     level = np.log([case.size for case in cases])
     for i, case in enumerate(cases):
         others = np.delete(level, i)[:, None]
-        difference = float(level[i] - center(others)[0])
-        found = _length(case, difference, abs(difference) / float(spread(others, 0.1)[0]))
+        middle, width = float(center(others)[0]), float(spread(others, 0.1)[0])
+        sound = others[np.abs(others - middle) < 4 * width]
+        difference = float(level[i]) - middle
+        reach = (float(sound.min()) - middle, float(sound.max()) - middle) if len(sound) else (0.0, 0.0)
+        found = _length(case, difference, abs(difference) / width, reach)
         if found is not None:
             unsound.add((case.name, ""))
             yield found
@@ -128,12 +131,15 @@ def moved(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Finding]:
             yield found
 
 
-def _length(case: CaseFacts, difference: float, apart: float) -> Finding | None:
+def _length(case: CaseFacts, difference: float, apart: float, reach: tuple[float, float]) -> Finding | None:
     factor = math.exp(abs(difference))
     if apart < 4 or factor < 2:
         return None
     gap, known = min((abs(math.log(factor / known)), known) for known in LENGTHS)
     named = gap < max(0.3 if factor > 50 else 0.1, 1.2 * abs(difference) / apart)
+    if factor > 50 and not named:  # the others differ much in size: with the factor undone it is one of them
+        undone = difference - math.copysign(math.log(known), difference)
+        named = reach[0] - 0.1 < undone < reach[1] + 0.1
     if not named and (factor < 5 or apart < 8):
         return None
     shown = f"about {known:g}" if named else f"{factor:.3g}"
@@ -199,12 +205,29 @@ def other_poses(survey: Survey, unsound: set[tuple[str, str]]) -> Iterator[Findi
         if found is None:
             continue
         change, after = found
+        if any(_follows_a_sign(case, cases, name) for name in change.flips):
+            continue
         unsound.add((case.name, ""))
         evidence = (
             f"{before:.1f} times the usual difference from the others as it is, {after:.1f} after the change back"
         )
         yield Finding(change.kind, "problem", change.what, evidence, CURES[change.kind], case.name,
                       field=next(iter(change.flips), ""))  # fmt: skip
+
+
+def _follows_a_sign(case: CaseFacts, cases: list[CaseFacts], name: str) -> bool:
+    """Whether a field has the other sign because what was set has: loads up and down, incidence below zero.
+
+    The case is on the other side of zero than most, and others there have the field as it has it, or there are none.
+    """
+    for key, value in case.conditions.items():
+        known = [(other, other.conditions[key]) for other in cases if other is not case and key in other.conditions]
+        if not known or value * float(np.median([v for _, v in known])) >= 0:
+            continue
+        alike = [float(other.fields[name].dipole @ case.fields[name].dipole) > 0 for other, v in known if v * value > 0]
+        if 2 * sum(alike) >= len(alike):
+            return True
+    return False
 
 
 CURES = {

@@ -22,7 +22,7 @@ MESHES = {
 
 def short(value: float) -> str:
     """Four significant digits."""
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value or 0.0:.4g}".replace("-", "−")
 
 
 def span(values: Sequence[float]) -> str:
@@ -68,6 +68,8 @@ def overview(look: Look) -> list[tuple[str, str]]:
         rows.append(("tables", said["tables"]))
     if "also with fields" in said.get("files", ""):
         rows.append(("not used", "files " + said["files"].partition("also with fields: ")[2]))
+    if "not read: " in said.get("data", ""):
+        rows.append(("not read", said["data"].partition("not read: ")[2]))
     arrays = [said.get("fields", ""), *said.get("inputs", "").split("; ")]
     arrays = [text for text in arrays if text and not text.endswith(": describes the mesh")]
     for what, text in (("arrays", "; ".join(arrays)), ("columns", said.get("conditions", ""))):

@@ -50,7 +50,10 @@ def fit_study(
     options = {"resume": resume, "overwrite": overwrite}
     if isinstance(data, MeshTrajectoryDataset):
         config = in_time(study, data, config)
-        lost = left_out(data)
+        remarks: Mapping[str, str] = getattr(data, "remarks", {})
+        lost = [*left_out(data), *remarks.values()]
+        for text in () if findings else remarks.values():
+            (console or Console(quiet=True)).print(f"note: {text}")
         moving = fit_trajectories(data, config, console=console, about=about, notes=lost, findings=findings, **options)
         study.save(Path(config.out) / "study.yaml")
         return moving

@@ -12,6 +12,8 @@ import torch
 
 from meshops.doctor import diagnose, faults, problems, survey
 from meshops.doctor.faults import Altered
+from meshops.doctor.tell import short
+from meshops.errors import InputError
 
 GENERAL = range(12)
 
@@ -122,6 +124,56 @@ def test_mirrored_results_on_one_mesh_are_a_hint(airfoils):
     assert [(f.kind, f.severity) for f in found] == [("mirror images", "hint")]
 
 
+class Rowless(Altered):
+    """The first case has no row."""
+
+    def conditions_of(self, index):
+        if self.position(index) == 0:
+            raise InputError("no row of a table gives 'angle'")
+        return super().conditions_of(index)
+
+    numbers_of = parameters = conditions_of
+
+
+def test_a_case_without_a_row_is_a_problem_and_the_copy_of_the_one_with_a_row(airfoils):
+    found = {f.kind: f for f in problems(diagnose(survey(Rowless(airfoils, order=[1, *range(1, 12)]))))}
+    assert set(found) == {"no row", "duplicate"} and found["no row"].case == found["duplicate"].case
+    assert "no table says its 'angle'" in found["no row"].what and "nan" not in found["duplicate"].evidence
+
+
+class Loaded(Altered):
+    """The field goes with a load that is negative in three of the cases."""
+
+    def __init__(self, base, wrong=()):
+        loads = [1.0, -0.7, 2.0, 1.5, -1.2, 0.8, 1.1, -0.4, 1.7, 1.3, 0.6, 1.9]
+        turned = {k: load * (-1 if k in wrong else 1) for k, load in enumerate(loads)}
+        super().__init__(
+            base,
+            order=[8] * len(loads),
+            edits={k: faults.field_changed("p", lambda v, by=by: v * by) for k, by in turned.items()},
+        )
+        self.loads = loads
+
+    def conditions_of(self, index):
+        return {"load": self.loads[self.position(index)]}
+
+    numbers_of = parameters = conditions_of
+
+
+def test_a_field_that_goes_with_the_sign_of_a_load_is_right(airfoils):
+    assert "sign" not in {f.kind for f in diagnose(survey(Loaded(airfoils)))}
+    wrong = {f.case for f in diagnose(survey(Loaded(airfoils, wrong=(3,)))) if f.kind == "sign"}
+    assert wrong == {Loaded(airfoils).cases[3]}
+
+
+def test_millimetres_are_named_among_cases_of_many_sizes(airfoils):
+    edits = {k: faults.scaled_by(1 + k / 12) for k in range(12)} | {5: faults.scaled_by(650.0)}
+    found = [
+        f for f in diagnose(survey(Altered(airfoils, order=list(range(12)), edits=edits))) if f.kind == "other length"
+    ]
+    assert [f.case for f in found] == [airfoils.cases[5]] and "millimetres" in found[0].evidence
+
+
 def test_plane_cases_among_bodies_are_told_once(bodies):
     data = Altered(bodies, edits={5: faults.flattened})
     found = problems(diagnose(survey(data)))
@@ -150,3 +202,7 @@ def test_the_case_folder_of_the_field_reports(shared_data: Path):
         "two_swapped": [("swapped rows", ("run_2", "run_4"))],
         "one_value_1e30": [("single value", ("run_2",))],
     }
+
+
+def test_zero_has_no_sign_in_tables():
+    assert short(-0.0) == "0" and short(-0.5) == "−0.5" and short(123456.0) == "1.235e+05"

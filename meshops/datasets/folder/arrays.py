@@ -177,7 +177,7 @@ def _entry(name: str, place: Place, looks: Sequence[CaseLook]) -> tuple[FieldEnt
     high = float(np.nanmax([array.high for _, array in found]))
     role = roles.field_role(name, size)
     named = roles.unit_in(name)[1]
-    unit, why = (named, "at the end of its name") if named else roles.likely_unit(role, low, high)
+    unit, why = (named, "in its name") if named else roles.likely_unit(role, low, high)
     said = [f"{low:.4g} to {high:.4g}"]
     if role:
         said.append(f"role {role} by its name")

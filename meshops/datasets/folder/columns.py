@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -11,9 +11,10 @@ from meshops.datasets.folder import roles
 from meshops.datasets.folder.arrays import CaseLook
 from meshops.datasets.folder.cases import CaseFile
 from meshops.datasets.folder.description import Description, Quantity
-from meshops.datasets.folder.matching import CaseRows, add_parameters, add_tables, numbers_named, owner_of
+from meshops.datasets.folder.matching import CaseRows, Owners, add_parameters, add_tables
+from meshops.datasets.folder.named_numbers import named_numbers
 from meshops.datasets.folder.patterns import escape, pattern_of
-from meshops.datasets.folder.tables import SUFFIXES, read_table
+from meshops.datasets.folder.tables import SURE, read_table, tables_in
 from meshops.datasets.folder.walk import Listing, skeleton
 from meshops.errors import InputError, listing, warn
 
@@ -26,7 +27,7 @@ def guess_tables(
 ) -> Description:
     """The study with its tables, conditions, numbers and groups."""
     used = {entry.file for entry in study.snapshots} | {case.relative.as_posix() for case in cases}
-    paths = [path for path in found.with_suffix(SUFFIXES) if path.as_posix() not in used]
+    paths = [path for path in tables_in(found) if path.as_posix() not in used]
     rows = CaseRows()
     add_parameters(rows, study, cases)
     tables: list[str] = []
@@ -35,26 +36,35 @@ def guess_tables(
         pattern = (
             escape(group[0].as_posix()) if len(group) == 1 else pattern_of(group, [p for p in paths if p not in group])
         )
-        try:
-            if not _could_be(found, group, cases):
-                reasons.append(f"'{pattern}' has another number of rows: a history, not used")
-                continue
-            trial = CaseRows()
-            add_tables(trial, group, found.root, cases)
-        except InputError as error:
-            reasons.append(str(error).replace("\n", " "))
-            warn(f"table not used: {error}")
-            continue
-        if not trial.values:
-            reasons.append(f"'{pattern}' holds no number of a case")
-            continue
-        add_tables(rows, group, found.root, cases)
-        tables.append(pattern)
-        reasons.append(f"'{pattern}': {_how(trial, len(cases))}")
+        fits, why = _tried(group, found, cases)
+        if fits:
+            add_tables(rows, group, found.root, cases)
+            tables.append(pattern)
+        if why:
+            reasons.append(f"'{pattern}'{why}" if why[0] in " :" else why)
     study = replace(study, tables=tuple(tables))
     if reasons:
         study = study.note("tables", "; ".join(reasons))
     return _quantities(study, rows, cases, looks)
+
+
+def _tried(group: Sequence[PurePosixPath], found: Listing, cases: Sequence[CaseFile]) -> tuple[bool, str]:
+    """Whether tables say something of the cases, and what is told of it: nothing of texts that are no tables at all."""
+    sure = group[0].suffix.lower() in SURE
+    trial = CaseRows()
+    try:
+        if not _could_be(found, group, cases):
+            return False, " has another number of rows: a history, not used" if sure else ""
+        add_tables(trial, group, found.root, cases)
+    except InputError as error:
+        if sure:
+            warn(f"table not used: {error}")
+        return False, str(error).replace("\n", " ") if sure else ""
+    if not trial.values:
+        return False, " holds no number of a case" if sure else ""
+    if not sure and "order" in {match.how for match in trial.matches}:
+        return False, ""
+    return True, f": {_how(trial, len(cases))}"
 
 
 def _how(rows: CaseRows, count: int) -> str:
@@ -72,8 +82,9 @@ def _how(rows: CaseRows, count: int) -> str:
 def _groups(paths: Sequence[PurePosixPath], cases: Sequence[CaseFile]) -> list[list[PurePosixPath]]:
     """Tables that are named alike and belong to different cases, together; others alone."""
     alike: dict[tuple[object, ...], list[PurePosixPath]] = {}
+    owners = Owners(cases)
     for path in paths:
-        owner = owner_of(path, cases) if len(cases) > 1 else None
+        owner = owners.of(path) if len(cases) > 1 else None
         name = path.name if owner is None else path.name.replace(owner.name, "{case}")
         key = (path,) if owner is None else (len(path.parts), skeleton(name))
         alike.setdefault(key, []).append(path)
@@ -104,9 +115,9 @@ def _quantities(
     conditions, numbers, reasons = [], [], dict(study.guesses)
     groups = study.groups
     left: list[str] = []
-    in_names = numbers_named({case.name: case.relative for case in cases})
+    in_names = named_numbers({case.name: case.relative for case in cases})
     kinds = [entry.role for entry in study.fields]
-    for name in columns:
+    for name in _without_repeats(columns, values, rows, in_names):
         known = [row[name] for row in values.values() if name in row]
         entry = Quantity(name, rows.units.get(name, "") or roles.unit_in(name)[1], roles.quantity_role(name))
         span = _span(known, entry.unit)
@@ -134,7 +145,10 @@ def _quantities(
             reasons[f"conditions.{name}"] = why + _lack(lacking)
     for name in dict.fromkeys(column for row in rows.texts.values() for column in row):
         labels = [row.get(name, "") for row in rows.texts.values()]
-        if name not in rows.columns and len(set(labels)) > 1 and len(set(labels)) < len(labels):
+        if name not in rows.columns and labels and sum(text[:1].isdigit() for text in labels) > len(labels) / 2:
+            if name not in rows.keys:
+                left.append(f"'{name}' cannot be read as numbers ({listing(labels, 2)})")
+        elif name not in rows.columns and len(set(labels)) > 1 and len(set(labels)) < len(labels):
             if roles.is_group(name) and not groups:
                 groups = name
             else:
@@ -144,6 +158,20 @@ def _quantities(
     if left:
         reasons["conditions"] = "not used: " + "; ".join(left)
     return replace(study, conditions=tuple(conditions), numbers=tuple(numbers), groups=groups, guesses=reasons)
+
+
+def _without_repeats(
+    columns: Sequence[str], values: Mapping[str, Mapping[str, float]], rows: CaseRows, in_names: Container[str]
+) -> list[str]:
+    """Columns without those of the names of the cases that a table or the files hold as well."""
+
+    def same(a: str, b: str) -> bool:
+        pairs = [(row[a], row[b]) for row in values.values() if a in row and b in row]
+        return len(pairs) == len(values) and all(math.isclose(x, y, rel_tol=1e-3) for x, y in pairs)
+
+    named = [name for name in columns if name in in_names and name not in rows.tables]
+    others = [name for name in columns if name not in named]
+    return [name for name in columns if name not in named or not any(same(name, other) for other in others)]
 
 
 def _lack(cases: Sequence[str]) -> str:

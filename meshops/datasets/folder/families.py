@@ -44,12 +44,34 @@ class Family:
 
 def families(found: Listing) -> list[Family]:
     """Families of mesh files, the most promising first; nothing is opened but lists of files."""
-    paths = _without_pieces(found.root, found.with_suffix(MESHES))
+    paths = [*_without_pieces(found.root, found.with_suffix(MESHES)), *_text_meshes(found)]
     groups: dict[tuple[object, ...], list[PurePosixPath]] = {}
     for path in paths:
         groups.setdefault(_key(path), []).append(path)
     out = [_family(sorted_paths) for sorted_paths in _merge_singles(groups)]
     return sorted(out, key=_promise, reverse=True) + clouds(found)
+
+
+def _text_meshes(found: Listing) -> list[PurePosixPath]:
+    """Files in ``.dat`` that hold a mesh of Tecplot or Nastran; the first of those that are named alike is opened."""
+    groups: dict[tuple[object, ...], list[PurePosixPath]] = {}
+    for path in found.with_suffix((".dat",)):
+        groups.setdefault(_key(path), []).append(path)
+    return [path for paths in groups.values() if _holds_mesh(found.root / paths[0]) for path in paths]
+
+
+def _holds_mesh(path: Path) -> bool:
+    """Whether a text begins as a mesh does: zones of points with places, or bulk data; a history is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16 * 1024).decode("latin-1").upper()
+    except OSError:
+        return False
+    if re.search(r"^\s*BEGIN BULK|^GRID[,*\s]", head, re.MULTILINE):
+        return True
+    named = re.search(r"^\s*VARIABLES\s*=(?P<names>.*?)^\s*ZONE", head, re.MULTILINE | re.DOTALL)
+    places = set(re.findall(r"\b(?:COORDINATE)?([XY])\b", named["names"])) if named else set()
+    return places == {"X", "Y"}
 
 
 def clouds(found: Listing) -> list[Family]:

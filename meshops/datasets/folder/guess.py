@@ -9,19 +9,20 @@ from pathlib import Path, PurePosixPath
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.folder import roles
 from meshops.datasets.folder.arrays import CaseLook, family_of_most, guess_arrays
-from meshops.datasets.folder.cases import CaseFile, list_cases
+from meshops.datasets.folder.cases import CaseFile, file_cases, list_cases
 from meshops.datasets.folder.columns import guess_tables
 from meshops.datasets.folder.description import Description, FieldEntry, Quantity
 from meshops.datasets.folder.families import Family, families
 from meshops.datasets.folder.foam import guess_foam
 from meshops.datasets.folder.looking import Looked, look
-from meshops.datasets.folder.patterns import pattern_of
+from meshops.datasets.folder.matching import Owners
+from meshops.datasets.folder.patterns import pattern_of, select
 from meshops.datasets.folder.plaid import as_problem, guess_plaid
 from meshops.datasets.folder.snapshot_guess import guess_snapshots
 from meshops.datasets.folder.snapshots import row_names
 from meshops.datasets.folder.suffixes import MESHES, WITH_FIELDS
-from meshops.datasets.folder.tables import SUFFIXES as TABLES
-from meshops.datasets.folder.tables import read_table
+from meshops.datasets.folder.tables import SURE, read_table
+from meshops.datasets.folder.unused import unused
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, list_folder, split_of
 from meshops.datasets.registry import create, published_layout
 from meshops.errors import InputError, MeshopsError, MissingDataError, collecting, listing
@@ -70,8 +71,28 @@ def _layout(found: Listing) -> Description:
     best = _best_family(found, choices, tried)
     if best is None:
         reasons = "\n".join(tried[:2])
-        raise InputError(f"{found.root}: found {found.found()}, but no fields to learn.\n{reasons}")
+        hint = _beside_shapes(found, choices)
+        raise InputError(f"{found.root}: found {found.found()}, but no fields to learn.\n{reasons}{hint}")
     return best
+
+
+def _beside_shapes(found: Listing, choices: Sequence[Family]) -> str:
+    """What lies beside meshes without fields and is no field yet, and how to make it one."""
+    cases = file_cases(found.root, choices[0].paths, folders=choices[0].layout == "folders")
+    tables = found.with_suffix(SURE)
+    owners = Owners(cases)
+    owned = [path for path in tables if owners.of(path) is not None]
+    if len(owned) > 1:
+        return (
+            f"\n'{owned[0]}' belongs to one of the meshes: if it holds a row per node, give it columns x, y and z "
+            "(each table is then a cloud of points), or write mesh and values into one file, such as .vtu"
+        )
+    if tables:
+        return (
+            f"\n'{tables[0]}' may hold numbers of the cases, which are learnt beside fields and not from shapes alone: "
+            "give the field behind one of them as well, such as pressure on the surface (.vtp)"
+        )
+    return ""
 
 
 def nothing_found(found: Listing) -> InputError:
@@ -105,6 +126,7 @@ def _best_family(found: Listing, choices: Sequence[Family], tried: list[str]) ->
     near.sort(key=lambda item: (item[0][1], item[0][0], item[0][2]), reverse=True)
     study, family = near[0][1], near[0][2]
     others = [item[2] for item in made if item[2] is not family]
+    others = [other for other in others if len(select(other.paths, study.files)) < len(other.paths)]
     if others:
         names = [f"{pattern_of(other.paths)} ({other.num_cases})" for other in others]
         study = study.note("files", f"also with fields: {', '.join(names[:6])}; name one here to use it instead")
@@ -115,7 +137,7 @@ def with_table(family: Family, found: Listing) -> Family:
     """Numbered files of one folder with a table of as many rows are cases, whatever stands before the numbers."""
     if family.layout != "series" or family.num_cases > 1:
         return family
-    for path in found.with_suffix(TABLES):
+    for path in found.with_suffix(SURE):
         try:
             table = read_table(found.root / path)
         except InputError:
@@ -189,6 +211,9 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
     study = tabled
     left = [case for case in list_cases(study, found) if case.name not in study.left_out]
     study = with_split(study, left)
+    not_read = unused(study, cases, found)
+    if not_read:
+        study = study.note("data", f"not read: {not_read}")
     return as_problem(study, found, [case.name for case in left]) if study.layout == "plaid" else study
 
 

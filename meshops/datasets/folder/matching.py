@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description, Match
+from meshops.datasets.folder.named_numbers import named_numbers
 from meshops.datasets.folder.patterns import matches, stem
 from meshops.datasets.folder.roles import is_result, quantity_role
 from meshops.datasets.folder.snapshots import parameter_columns
@@ -34,6 +35,7 @@ class CaseRows:
         units: Unit of each column that says one.
         columns: Columns with numbers, in the order of the tables; those that name cases left out.
         tables: Column -> table.
+        keys: Columns that name cases.
     """
 
     matches: tuple[Match, ...] = ()
@@ -42,6 +44,7 @@ class CaseRows:
     units: dict[str, str] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     tables: dict[str, str] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
 
 
 def rows_of_cases(study: Description, cases: Sequence[CaseFile] | None = None) -> CaseRows:
@@ -67,11 +70,12 @@ def add_tables(out: CaseRows, paths: Sequence[PurePosixPath], root: Path, cases:
     tables = {path: read_table(root / path) for path in paths}
     single = all(len(table.rows) == 1 for table in tables.values())
     if (single and len(cases) > 1) or (single and len(paths) > 1):
-        owners = {path: owner_of(path, cases) for path in paths}
+        owner = Owners(cases)
+        owners = {path: owner.of(path) for path in paths}
         if any(owners.values()):
-            for path, owner in owners.items():
-                if owner is not None:
-                    _take(out, tables[path], 0, owner.name, "own table", str(path), ())
+            for path, owned in owners.items():
+                if owned is not None:
+                    _take(out, tables[path], 0, owned.name, "own table", str(path), ())
             return
     for path, table in tables.items():
         found = match_rows(table, cases)
@@ -89,44 +93,16 @@ def add_tables(out: CaseRows, paths: Sequence[PurePosixPath], root: Path, cases:
 
 def add_parameters(out: CaseRows, study: Description, cases: Sequence[CaseFile]) -> None:
     """Add the numbers per case that lie in arrays beside a mesh, or stand in the names of the cases."""
-    for column, numbers in numbers_named({case.name: case.relative for case in cases}).items():
+    for column, named in named_numbers({case.name: case.relative for case in cases}).items():
         out.columns.append(column)
+        if named.unit:
+            out.units[column] = named.unit
         for case in cases:
-            out.values.setdefault(case.name, {})[column] = numbers[case.name]
+            out.values.setdefault(case.name, {})[column] = named.values[case.name]
     for name, values in (parameter_columns(study) if study.snapshots else {}).items():
         out.columns.append(name)
         for case in cases:
             out.values.setdefault(case.name, {})[name] = values[case.row]
-
-
-def numbers_named(paths: Mapping[str, PurePosixPath]) -> dict[str, dict[str, float]]:
-    """Numbers that stand with their names in the path of every case and differ: ``a=0.5``, ``aoa_2.5_mach_0.8``.
-
-    Without ``=`` one value at least needs a fraction: ``run_7`` is a name.
-
-    Returns:
-        Column -> case -> number; nothing where a path lacks one.
-    """
-    found = {
-        case: {
-            match["name"].strip("_-"): (float(match["value"]), "=" in match["mark"] or "." in match["value"])
-            for match in NAMED_VALUE.finditer((path.parent / stem(path.name)).as_posix())
-        }
-        for case, path in paths.items()
-    }
-    shared = [name for name in next(iter(found.values()), {}) if all(name in row for row in found.values())]
-    out = {}
-    for name in shared:
-        values = {case: row[name][0] for case, row in found.items()}
-        if len(set(values.values())) > 1 and any(row[name][1] for row in found.values()):
-            out[name] = values
-    return out
-
-
-NAMED_VALUE = re.compile(
-    r"(?<![A-Za-z0-9])(?P<name>[A-Za-z][A-Za-z_]*?)(?P<mark>=|_|(?<=[A-Za-z])(?=[-+]?\d+\.))(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
-    r"(?![A-Za-z0-9.])"
-)
 
 
 def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str, keys: Sequence[str]) -> None:
@@ -134,6 +110,7 @@ def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str,
     label = cells[keys[0]] if keys else f"row {row + 1}"
     out.matches += (Match(case, label, how, path),)
     out.texts.setdefault(case, {}).update(cells)
+    out.keys.update(keys)
     for name, text in cells.items():
         if name in keys:
             continue
@@ -147,21 +124,43 @@ def _take(out: CaseRows, table: Table, row: int, case: str, how: str, path: str,
     out.units.update({name: unit for name, unit in table.units.items() if name not in keys})
 
 
-def owner_of(path: PurePosixPath, cases: Sequence[CaseFile]) -> CaseFile | None:
-    """The case a file belongs to: it lies in its folder, or has its name or its number; None: no one's."""
-    inside = [case for case in cases if case.folder.parts and path.parts[: len(case.folder.parts)] == case.folder.parts]
-    if len(inside) == 1:
-        return inside[0]
-    name = stem(path.name)
-    named = [case for case in inside or cases if name == stem(case.relative.name) or name == case.name]
-    named = named or [
-        case for case in inside or cases if name.startswith(f"{case.name}_") or name.endswith(f"_{case.name}")
-    ]
-    if len(named) == 1:
-        return named[0]
-    numbers = numbers_in(name)
-    alike = [case for case in inside or cases if numbers and numbers_in(case.name)[-1:] == numbers[-1:]]
-    return alike[0] if len(alike) == 1 else None
+class Owners:
+    """The case a file belongs to: it lies in its folder, or has its name or its number.
+
+    Args:
+        cases: Looked at once, however many files there are.
+    """
+
+    def __init__(self, cases: Sequence[CaseFile]) -> None:
+        self.within: dict[PurePosixPath, list[CaseFile]] = {}
+        self.names: dict[str, list[CaseFile]] = {}
+        self.called: dict[str, list[CaseFile]] = {}
+        self.numbered: dict[tuple[int, ...], list[CaseFile]] = {}
+        for case in cases:
+            if case.folder.parts:
+                self.within.setdefault(case.folder, []).append(case)
+            self.names.setdefault(case.name, []).append(case)
+            for name in {case.name, stem(case.relative.name)}:
+                self.called.setdefault(name, []).append(case)
+            self.numbered.setdefault(numbers_in(case.name)[-1:], []).append(case)
+
+    def of(self, path: PurePosixPath) -> CaseFile | None:
+        """The case; None: no one's."""
+        inside = [case for folder in (path, *path.parents) for case in self.within.get(folder, ())]
+        if len(inside) == 1:
+            return inside[0]
+        name = stem(path.name)
+        breaks = [place for place, letter in enumerate(name) if letter == "_"]
+        parts = {text for place in breaks for text in (name[:place], name[place + 1 :])}
+        for found in (
+            self.called.get(name, []),
+            [case for part in parts for case in self.names.get(part, ())],
+            self.numbered.get(numbers_in(name)[-1:], []) if numbers_in(name) else [],
+        ):
+            among = [case for case in found if not inside or case in inside]
+            if len(among) == 1:
+                return among[0]
+        return None
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,8 @@ def match_rows(table: Table, cases: Sequence[CaseFile]) -> RowMatch:
     best = max((named, numbered, told), key=lambda found: len(found.rows))
     if 2 * len(best.rows) > min(len(cases), len(table.rows)) and not _counted_apart(best, table, cases):
         return best
-    if len(table.rows) == len(cases) and not _names_others(table):
-        keys = best.keys if best.rows else _id_columns(table)
+    keys = best.keys if best.rows else _id_columns(table)
+    if len(table.rows) == len(cases) and not _names_others(table) and _ascending(table, keys):
         labels = tuple(table.texts(keys[0])) if keys else tuple(f"row {i + 1}" for i in range(len(table.rows)))
         return RowMatch({case.name: i for i, case in enumerate(cases)}, "order", keys, labels)
     return best if best.rows else RowMatch({}, "", best.keys, best.labels)
@@ -293,10 +292,13 @@ def _id_columns(table: Table) -> tuple[str, ...]:
     """Columns that may number cases: by their name, and the first where it holds distinct whole numbers."""
     named = [name for name in table.columns if name.strip().lower().replace(" ", "_") in ID_NAMES]
     first = table.columns[0]
-    numbers = [_id_number(text) for text in table.texts(first)]
+    texts = table.texts(first)
+    numbers = [number for text in texts if (number := _id_number(text)) is not None]
     meant = bool(quantity_role(first)) or is_result(first)  # 1, 2, 3 of a load are no numbers of cases
-    whole = None not in numbers and len(set(numbers)) == len(numbers) and not meant
-    return tuple(dict.fromkeys([*named, *([first] if whole and (len(numbers) > 1 or first in named) else [])]))
+    labels = not any(is_number(text) for text in texts)  # a few of them may have no number: KK-1, KK-2, prototype
+    enough = len(numbers) > len(texts) / 2 if labels else len(numbers) == len(texts)
+    whole = enough and len(set(numbers)) == len(numbers) and not meant
+    return tuple(dict.fromkeys([*named, *([first] if whole and (len(texts) > 1 or first in named) else [])]))
 
 
 def _id_number(text: str) -> int | None:
@@ -326,6 +328,12 @@ def _counted_apart(found: RowMatch, table: Table, cases: Sequence[CaseFile]) -> 
     rows = sorted(number for text in table.texts(found.keys[0]) if (number := _id_number(text)) is not None)
     whole = [list(range(n[0], n[0] + len(n))) == n for n in (ids, rows) if n]
     return len(whole) == 2 and all(whole) and {ids[0], rows[0]} == {0, 1}
+
+
+def _ascending(table: Table, keys: Sequence[str]) -> bool:
+    """Whether the numbers that the rows are called by grow, as those of cases in their order do."""
+    numbers = [number for key in keys[:1] for text in table.texts(key) if (number := _id_number(text)) is not None]
+    return numbers == sorted(numbers)
 
 
 def _names_others(table: Table) -> bool:

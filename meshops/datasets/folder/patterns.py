@@ -117,9 +117,10 @@ def _by_path(paths: Sequence[PurePosixPath]) -> list[str]:
 
 
 def stem(name: str) -> str:
-    """A file's name without its ending, ``.gz`` included: ``mach_0.8.vtu`` -> ``mach_0.8``."""
+    """A file's name without its ending, ``.gz`` included: ``mach_0.8.vtu`` -> ``mach_0.8``, which has none itself."""
     name = name.removesuffix(".gz")
-    return PurePosixPath(name).stem
+    plain = PurePosixPath(name)
+    return name if plain.suffix[1:2].isdigit() else plain.stem
 
 
 def relative(path: Path, root: Path) -> PurePosixPath:

@@ -11,14 +11,17 @@ from collections.abc import Iterable, Sequence
 # name -> role, the first that fits; names are in lower case without blanks and dashes.
 FIELD_ROLES = (
     ("shear", r"(wall_?)?(shear|friction)(_?stress)?(mean|trim|avg)*|wall_?shear.*|wss|tau_?w?|skin_?friction.*|c_?f"),
-    ("pressure", r"p|p_?(mean|avg|rgh|static|total)\w*|\w*pressure\w*|point_scalars|c_?p|static\(p\)_coeff\w*|press"),
-    ("velocity", r"u|v|u_?(mean|avg)\w*|\w*velocity\w*|vel|u_?[xyz]|v_?[xyz]|velocity_?[xyz]|vitesse"),
-    ("displacement", r"\w*displacement\w*|disp\w*|u_?tot|deformation|depl"),
-    ("stress", r"\w*stress\w*|\w*mises\w*|s|sigma\w*|s_?mises|contrainte\w*"),
-    ("strain", r"\w*strain\w*|epsilon_?[xyz]{2}|e_?[xyz]{2}|peeq"),
-    ("temperature", r"t|temp|\w*temperature\w*|theta|nt11?"),
+    (
+        "pressure",
+        r"druck|p|p_?(mean|avg|rgh|static|total)\w*|\w*pressure\w*|point_scalars|c_?p|static\(p\)_coeff\w*|press",
+    ),
+    ("velocity", r"u|v|u_?(mean|avg)\w*|\w*velocity\w*|vel|u_?[xyz]|v_?[xyz]|velocity_?[xyz]|vitesse|geschwindigkeit"),
+    ("displacement", r"\w*displacement\w*|disp\w*|u_?tot|deformation|depl|deplacement|verschiebung"),
+    ("stress", r"\w*stress\w*|\w*mises\w*|s|sigma\w*|s_?mises|contrainte\w*|\w*spannung"),
+    ("strain", r"\w*strain\w*|epsilon_?[xyz]{2}|e_?[xyz]{2}|peeq|\w*dehnung"),
+    ("temperature", r"t|temp|\w*temperature?\w*|theta|nt11?"),
     ("heat flux", r"\w*heat_?flux\w*|q|qw"),
-    ("density", r"rho|\w*density\w*"),
+    ("density", r"rho|\w*density\w*|dichte"),
     ("mach", r"ma|mach\w*"),
     ("turbulence", r"k|nut|nu_?t\w*|omega|epsilon|\w*turbulen\w*|tke|mut"),
     ("concentration", r"c|\w*concentration\w*|\w*fraction\w*|alpha\w*|species\w*"),
@@ -28,16 +31,16 @@ FIELD_UNITS = {"velocity": "m/s", "displacement": "m", "temperature": "K", "dens
 QUANTITY_ROLES = (
     (
         "speed",
-        r"speed|velocity|u_?(inf|ref|0|inlet|in)?|v_?(inf|ref|0|inlet|in)|\w*inlet_?velocity|freestream\w*|vel|wind_?speed|u_?in",
+        r"speed|velocity|u_?(inf|ref|0|inlet|in)?|v_?(inf|ref|0|inlet|in)|\w*inlet_?velocity|freestream\w*|vel|wind_?speed|u_?in|vitesse|\w*geschwindigkeit",
     ),
-    ("density", r"rho\w*|density\w*"),
+    ("density", r"rho\w*|density\w*|dichte"),
     ("viscosity", r"nu|mu|\w*viscosity"),
     ("reynolds", r"re|reynolds\w*"),
     ("mach", r"ma|mach\w*"),
-    ("angle", r"aoa|alpha|angle(_of_attack)?|yaw\w*|pitch\w*|beta|incidence|\w*_?angle\w*"),
-    ("temperature", r"t|t_?(in|inf|0|wall|amb)|\w*temperature\w*"),
+    ("angle", r"aoa|alpha|angle(_of_attack)?|yaw\w*|pitch\w*|beta|incidence|\w*_?angle\w*|\w*winkel"),
+    ("temperature", r"t|t_?(in|inf|0|wall|amb)|\w*temperature?\w*"),
     ("pressure", r"p|p_?(in|inf|0|out|ref)|\w*pressure\w*"),
-    ("load", r"load|force|traction|\w*_?load|f|moment"),
+    ("load", r"load|force|traction|\w*_?load|f|moment|last|kraft"),
     ("drag", r"c_?d|drag\w*|\w*_?drag|fx|f_?d|c_?x|drag_?coefficient"),
     ("lift", r"c_?l|lift\w*|\w*_?lift|fz|f_?l|c_?z"),
     ("side force", r"c_?s|side\w*|c_?y|fy"),
@@ -52,6 +55,9 @@ RESULTS = (
     r"|\w*nusselt\w*|nu_?avg|\w*heat_?flux\w*|\w*heat_?transfer\w*|htc|\w*flow_?rate\w*|mdot|mass_?flow\w*|\w*frequency\w*|strouhal\w*"
     r"|\w*residual\w*|iterations?|converged|\w*compliance\w*|\w*energy\w*|\w*safety\w*|\w*objective\w*|output\w*|result\w*|target\w*|\w*thrust\w*|noise\w*|\w*temperature_max\w*|tip_\w*"
     r"|mass|weight|\w*_mass|largest_\w*|smallest_\w*|highest_\w*|lowest_\w*|\w*reaction\w*"
+    r"|\w*verlust\w*|\w*wirkungsgrad\w*|\w*widerstand\w*|auftrieb\w*|\w*spannung|\w*verschiebung\w*|\w*durchbiegung\w*|\w*dehnung"
+    r"|mittlere\w*|mittel\w*|masse|gewicht|ergebnis\w*|perte\w*|rendement\w*|train[eé]e\w*|portance\w*|fl[eè]che\w*|contrainte\w*"
+    r"|d[eé]placement\w*|r[eé]sultat\w*|moyenne\w*"
 )
 # Columns that come out of a flow, but are put on a part.
 LOADS = (
@@ -91,6 +97,8 @@ UNITS = {
 }
 UNITS |= {"mps": "m/s", "kmh": "km/h", "kph": "km/h", "mph": "mph", "m2": "m^2", "mm2": "mm^2", "m3": "m^3"}
 UNITS |= {"kgm3": "kg/m^3", "kgs": "kg/s", "degrees": "deg", "pa": "Pa", "mpa": "MPa", "kpa": "kPa", "kn": "kN"}
+# What units in brackets are made of.
+PARTS = set(UNITS) | set("m s h min g t l L C F °C °F ° % V A T H mol dB ft in um µm nm ms µs ns Ohm cP St".split())
 GROUPS = (
     r"group\w*|geometry\w*|shape\w*|body|family|design_?(id|name)?|variant|geom\w*|mesh_?id|configuration|model_?id"
 )
@@ -104,10 +112,13 @@ def plain(name: str) -> str:
 
 
 def unit_in(name: str) -> tuple[str, str]:
-    """A name without the unit at its end, and that unit: ``load_kN`` -> ``load``, ``kN``; an empty unit: none.
+    """A name without the unit at its end, and that unit: ``load_kN``, ``load [kN]`` -> ``load``, ``kN``; empty: none.
 
     Case counts, so that ``case_n`` or ``p_m`` lose nothing by accident.
     """
+    inside = re.fullmatch(r"(?P<name>.*[^\s\[(])\s*[\[(]\s*(?P<unit>[^\[\]()]+?)\s*[\])]", name.strip())
+    if inside and all(part in PARTS for part in re.findall(r"[^\W\d]+|[°%µ]+\w*", inside["unit"])):
+        return inside["name"], inside["unit"]
     match = re.fullmatch(r"(?P<name>.*[A-Za-z0-9])[_ \-](?P<unit>[A-Za-z0-9]+)", name.strip())
     unit = UNITS.get(match["unit"], "") if match else ""
     return (match["name"], unit) if match and unit else (name, "")

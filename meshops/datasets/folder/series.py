@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -11,13 +13,14 @@ from meshops.datasets.base import GraphCache
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description
 from meshops.datasets.folder.loading import graph_of_read
-from meshops.datasets.folder.matching import rows_of_cases
+from meshops.datasets.folder.matching import CaseRows, rows_of_cases
 from meshops.datasets.folder.meshes import read_case, read_frame
 from meshops.datasets.folder.split import split_cases
 from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
-from meshops.errors import InputError, collecting
+from meshops.errors import InputError, collecting, listing
 
 FEWEST = 2
+SAME_STEP = 0.02  # of a step: what times written with few digits leave
 
 
 class SeriesCases(MeshTrajectoryDataset):
@@ -32,6 +35,7 @@ class SeriesCases(MeshTrajectoryDataset):
     Attributes:
         study: The same.
         times: Times of each trajectory, in the unit of the files; numbered from 0 where they state none.
+        remarks: What networks in time cannot know of these cases, a sentence each by its kind.
 
     Raises:
         InputError: A case has one time alone, or there is none.
@@ -40,7 +44,8 @@ class SeriesCases(MeshTrajectoryDataset):
     def __init__(self, study: Description, split: str = "all") -> None:
         every = list_cases(study)
         self.study = study
-        self._files = split_cases(study, every, rows_of_cases(study, every), split)
+        rows = rows_of_cases(study, every)
+        self._files = split_cases(study, every, rows, split)
         self.cases = tuple(case.name for case in self._files)
         self.times = [_times(study, case) for case in self._files]
         self.lengths = tuple(len(times) for times in self.times)
@@ -51,6 +56,11 @@ class SeriesCases(MeshTrajectoryDataset):
                 "take 'time: last' for finished cases"
             )
         steps = torch.tensor(self.times[0]).diff()
+        said = {
+            "uneven times": uneven(dict(zip(self.cases, self.times, strict=True))),
+            "conditions in time": not_given(study, rows),
+        }
+        self.remarks = {kind: text for kind, text in said.items() if text}
         self.spec = MeshSpec(
             fields=tuple(entry.name for entry in study.fields),
             sizes=tuple(entry.size for entry in study.fields),
@@ -108,6 +118,33 @@ class SeriesCases(MeshTrajectoryDataset):
             InputError: Always.
         """
         raise InputError(f"series have no stand-in; write {num} trajectories with meshops generate into {root}")
+
+
+def uneven(times: Mapping[str, Sequence[float]]) -> str:
+    """Say that frames are not equally far apart in time, in a trajectory or from one to the next; empty: they are."""
+    steps = {case: [b - a for a, b in pairwise(row)] for case, row in times.items()}
+    low = min(steps, key=lambda case: min(steps[case]))
+    high = max(steps, key=lambda case: max(steps[case]))
+    least, most = min(steps[low]), max(steps[high])
+    if most - least <= SAME_STEP * abs(most):
+        return ""
+    return (
+        f"frames lie {least:.3g} ('{low}') to {most:.3g} ('{high}') apart in time, and a network takes all steps for "
+        "equal ones; write them at equal times, or take 'time: last' for finished cases"
+    )
+
+
+def not_given(study: Description, rows: CaseRows) -> str:
+    """Say which conditions networks that step in time are not told; empty: none that differ."""
+    known = {entry.name: {row[entry.name] for row in rows.values.values() if entry.name in row}
+             for entry in study.conditions}  # fmt: skip
+    names = [name for name, values in known.items() if len(values) > 1]
+    if not names:
+        return ""
+    return (
+        f"networks step from the fields alone and are not told {listing(names, 6)}: what only these change cannot be "
+        "learnt; take 'time: last' for finished cases, which are learnt with them"
+    )
 
 
 def _times(study: Description, case: CaseFile) -> list[float]:

@@ -15,8 +15,8 @@ from meshops.datasets.folder.families import listed_in
 from meshops.datasets.folder.patterns import pattern_of, stem
 from meshops.datasets.folder.snapshots import orientations
 from meshops.datasets.folder.suffixes import MESHES
-from meshops.datasets.folder.tables import SUFFIXES as TABLES
-from meshops.datasets.folder.tables import read_table
+from meshops.datasets.folder.tables import SURE, read_table
+from meshops.datasets.folder.tables import TEXT as TABLES
 from meshops.datasets.folder.walk import Listing, skeleton
 from meshops.errors import InputError, MeshopsError, collecting, listing
 
@@ -131,7 +131,7 @@ def _is_table(found: Listing, path: PurePosixPath) -> bool:
 def _row_counts(found: Listing) -> set[int]:
     """Numbers of rows of the tables, which may be those of the cases."""
     out = set()
-    for path in found.with_suffix(TABLES)[:20]:
+    for path in found.with_suffix(SURE)[:20]:
         try:
             table = read_table(found.root / path)
         except InputError:

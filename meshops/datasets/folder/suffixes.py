@@ -5,9 +5,9 @@ from __future__ import annotations
 # Endings of meshes; the last may hold shapes without fields.
 WITH_FIELDS = (
     ".vtu", ".vtp", ".vtk", ".pvtu", ".pvtp", ".vtm", ".vtmb", ".pvd", ".vti", ".vts", ".vtr", ".pvti", ".pvts",
-    ".pvtr", ".cgns", ".e", ".exo", ".ex2", ".case",
+    ".pvtr", ".cgns", ".e", ".exo", ".ex2", ".exii", ".g", ".case",
     ".encas", ".xdmf", ".xmf", ".med", ".frd", ".cas", ".plt", ".tec", ".msh",
-    ".su2", ".vtkhdf", ".rst", ".unv",
+    ".su2", ".vtkhdf", ".rst", ".unv", ".avs",
 )  # fmt: skip
 SHAPES = (".stl", ".obj", ".ply", ".inp", ".bdf", ".nas", ".fem", ".off")
 MESHES = WITH_FIELDS + SHAPES

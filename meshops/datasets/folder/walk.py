@@ -115,8 +115,8 @@ def natural(text: object) -> tuple[object, ...]:
 
 
 def skeleton(text: str) -> str:
-    """A name with ``#`` for every number in it: ``run_12_v2`` -> ``run_#_v#``."""
-    return re.sub(r"\d+", "#", text)
+    """A name with ``#`` for every number in it, its sign and fraction too: ``run_12_a-2.5`` -> ``run_#_a#``."""
+    return re.sub(r"[-+]?\d+(?:[.p]\d+)*(?:e[-+]?\d+)?", "#", text)
 
 
 def numbers_in(text: str) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def test_the_walls_of_a_body_are_its_surface(tree: Path) -> None:
     assert isinstance(data, FolderCases) and len(data) == 4
     assert data.cases == ("U10/angle_0", "U10/angle_5", "U20/angle_0", "U20/angle_5")
     assert data[0].num_cells == 12 and data[0].normal.shape == (12, 3) and data.location == "cell"
-    assert data.conditions_of(2) == {"U": 20.0} and data.numbers_of(3) == {"drag": 100.0}
+    assert data.conditions_of(2) == {"angle": 0.0, "U": 20.0} and data.numbers_of(3) == {"drag": 100.0}
     assert any("time 100" in note for note in data.notes_of(0))
 
 

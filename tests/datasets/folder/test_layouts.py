@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -314,3 +315,86 @@ def test_what_arrays_are(write: Write) -> None:
     asked = replace(study, inputs=("material", "conductivity"))
     graph = asked.open()[0]
     assert graph.x_names == ("material", "conductivity") and graph.x[:4, 0].tolist() == [0, 1, 2, 0]
+
+
+def test_parameters_beside_the_cases_are_conditions(write: Write) -> None:
+    """JSON in each folder; what is not read is said."""
+    folder = write({f"sim {i}/out.vtu": solved(i) for i in (1, 2, 3, 4)})
+    for i in (1, 2, 3, 4):
+        (folder / f"sim {i}" / "in.json").write_text(
+            f'{{"bc": {{"load": {{"value": {i / 2}, "unit": "kN"}}}}, "by": "me"}}'
+        )
+    (folder / "old.xls").write_bytes(b"x")
+    study = guess_study(folder)
+    data = opened(folder)
+    assert study.tables == ("sim */in.json",) and data.conditions_of(2) == {"load": 1.5}
+    assert data.quantity_units == {"load": "kN"} and "not read: 1 .xls ('old.xls')" in study.guesses["data"]
+
+
+def test_texts_that_are_no_tables_are_left_alone(write: Write) -> None:
+    folder = write({f"sim_{i}.vtu": solved(i) for i in (1, 2, 3)})
+    (folder / "README.txt").write_text("1 2 3\n4 5 6\n7 8 9\n")
+    (folder / "log.txt").write_text("Iter 1\nIter 2\n")
+    (folder / "settings.yaml").write_text("solver: {tolerance: 1e-6}\n")
+    (folder / "odd.json").write_text("[1, 2")
+    study = guess_study(folder)
+    assert study.tables == () and study.conditions == () and "tables" not in study.guesses
+    assert "1 .yaml ('settings.yaml')" in study.guesses["data"]
+
+
+def test_files_that_the_pattern_takes_are_not_called_unused(write: Write) -> None:
+    folder = write({f"Case {i}.vtu": solved(i) for i in (1, 2, 3)} | {"Case 2 - Copy.vtu": solved(2)})
+    assert "also with fields" not in guess_study(folder).guesses["files"]
+
+
+def test_texts_of_tecplot_are_cases_and_histories_are_not(tmp_path: Path) -> None:
+    zone = "ZONE NODES=4, ELEMENTS=2, DATAPACKING=POINT, ZONETYPE=FETRIANGLE\n"
+    points = ((0, 0), (1, 0), (1, 1), (0, 1))
+    for angle in (-2.5, 0.0, 5.0):
+        rows = "".join(f"{x} {y} {angle + x}\n" for x, y in points)
+        text = f'TITLE = "f"\nVARIABLES = "x", "y", "Cp"\n{zone}{rows}1 2 3\n1 3 4\n'
+        (tmp_path / f"flow_AOA{angle:+.1f}.dat").write_text(text)
+        (tmp_path / f"history_{angle:+.1f}.dat").write_text('VARIABLES = "Iteration", "CL"\nZONE T="h"\n1 0.2\n2 0.3\n')
+    study = guess_study(tmp_path)
+    assert study.files == "flow_AOA*.dat" and [entry.name for entry in study.fields] == ["Cp"]
+    assert opened(tmp_path).conditions_of(0) == {"AOA": 0.0} and len(opened(tmp_path)) == 3
+
+
+def test_meshes_without_fields_are_refused_with_what_lies_beside_them(tmp_path: Path) -> None:
+    """Values by node in a table for each mesh, and a table of numbers beside shapes."""
+    for i in (1, 2, 3):
+        plate(stretch=1 + i).extract_surface(algorithm=None).save(tmp_path / f"body-{i}.stl")
+    (tmp_path / "results.csv").write_text("file,drag\nbody-1.stl,1\nbody-2.stl,2\nbody-3.stl,3\n")
+    with pytest.raises(InputError, match=r"'results.csv' may hold numbers .* give the field behind one of them"):
+        guess_study(tmp_path)
+    for i in (1, 2, 3):
+        (tmp_path / f"body-{i}_nodes.csv").write_text("Node Label,U1\n1,0.5\n2,0.7\n")
+    with pytest.raises(InputError, match=r"'body-1_nodes.csv' belongs to one of the meshes: .* columns x, y and z"):
+        guess_study(tmp_path)
+
+
+def test_what_networks_in_time_are_not_told_is_a_finding(write: Write) -> None:
+    from meshops.doctor.look import time_findings
+
+    frames = {f"run_{c}/{k}.vtu": solved(c + k) for c in (1, 2, 3) for k in range(5)}
+    folder = write(frames, table="run,speed,density\n1,10,1.2\n2,20,1.2\n3,30,1.2\n")
+    for c, last in ((1, 0.4), (2, 0.4), (3, 0.9)):
+        times = [0.0, 0.1, 0.2, 0.3, last]
+        sets = "".join(f'<DataSet timestep="{t}" file="{k}.vtu"/>' for k, t in enumerate(times))
+        (folder / f"run_{c}" / "run.pvd").write_text(
+            f'<VTKFile type="Collection"><Collection>{sets}</Collection></VTKFile>'
+        )
+    study = guess_study(folder)
+    found = {f.kind: f.what for f in time_findings(study)}
+    assert (
+        set(found) == {"uneven times", "conditions in time"} and "are not told 'speed':" in found["conditions in time"]
+    )
+    assert "0.1 ('run_1') to 0.6 ('run_3') apart" in found["uneven times"]
+    assert time_findings(replace(study, time="last")) == []
+
+
+def test_a_column_that_cannot_be_read_as_numbers_is_told(write: Write) -> None:
+    folder = write({f"run_{i}.vtu": solved(i) for i in (1, 2, 3)}, t="run,fins,q\n1,3x4,1.5\n2,3x5,2\n3,4x4,3\n")
+    study = guess_study(folder)
+    assert [entry.name for entry in study.conditions] == ["q"]
+    assert "'fins' cannot be read as numbers ('3x4', '3x5' (and 1 more))" in study.guesses["conditions"]
