@@ -124,10 +124,12 @@ def check(name: str, found: dict[str, Any]) -> None:
     wanted = frozen[name]
     if MODE == "exact":
         assert found == wanted
-    tolerance: dict[str, float] = {"rel": 2e-3, "abs": 1e-6}
+    # A rounding to few bits that flips is not small: processors that add up in other orders differ by parts in a hundred.
+    loose = 10 if name.endswith("amq") else 1
+    tolerance: dict[str, float] = {"rel": 2e-3 * loose, "abs": 1e-6}
     assert found["losses"] == pytest.approx(wanted["losses"], **tolerance)
     assert found["weights"] == pytest.approx(wanted["weights"], **tolerance)
-    assert found["errors"] == pytest.approx(wanted["errors"], rel=1e-2, abs=1e-5)
+    assert found["errors"] == pytest.approx(wanted["errors"], rel=1e-2 * loose, abs=1e-5)
 
 
 def settings(name: str, root: Path, out: Path) -> RunConfig:
