@@ -124,7 +124,7 @@ def check(name: str, found: dict[str, Any]) -> None:
     wanted = frozen[name]
     if MODE == "exact":
         assert found == wanted
-    # A rounding to few bits that flips is not small: processors that add up in other orders differ by parts in a hundred.
+    # A rounding to few bits that flips is not small, and processors add up in different orders: parts in a hundred.
     loose = 10 if name.endswith("amq") else 1
     tolerance: dict[str, float] = {"rel": 2e-3 * loose, "abs": 1e-6}
     assert found["losses"] == pytest.approx(wanted["losses"], **tolerance)
