@@ -95,6 +95,11 @@ def test_arrays_read_or_refuse(kind: str, tmp_path: Path) -> None:
 
 
 TABLE = "case,speed [m/s],drag [N]\na,1.5,2\nb,2.5,3\nc,3.5,4\n"
+SETTINGS = {
+    "a.json": '{"cases": [{"id": "a", "L": {"value": 1.5, "unit": "mm"}, "v": [1, 2]}, {"id": "b", "L": 2}]}',
+    "a.toml": "[a]\nx = 1.0\n[b]\nx = 2.0\n",
+    "a.txt": "speed = 30 m/s  # inlet\nangle: 2.5\n",
+}
 STUDY = "data: .\nfiles: run_*.vtu\nfields:\n  p: {unit: Pa, role: pressure}\ntest: 0.2\ntables: [a.csv]\n"
 
 
@@ -102,7 +107,8 @@ STUDY = "data: .\nfiles: run_*.vtu\nfields:\n  p: {unit: Pa, role: pressure}\nte
 @given(seed=st.integers(0, 2**32))
 def test_tables_and_settings_read_or_refuse(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     draw, folder = random.Random(seed), tmp_path_factory.mktemp("text")
-    for name, text, read in (("a.csv", TABLE, read_table), ("a.yaml", STUDY, load_yaml)):
+    texts = [("a.csv", TABLE, read_table), ("a.yaml", STUDY, load_yaml), ("b.yaml", STUDY, read_table)]
+    for name, text, read in texts + [(name, text, read_table) for name, text in SETTINGS.items()]:
         path = folder / name
         path.write_bytes(mutate.damaged(text.encode(), draw, TABLE.encode()))
         try:

@@ -49,8 +49,8 @@ def _xml(archive: zipfile.ZipFile, name: str, path: Path) -> ElementTree.Element
     if archive.getinfo(name).file_size > MOST_BYTES:
         raise InputError(f"{path}: '{name}' is larger than {MOST_BYTES // 1024**2} MB, which no table of cases is")
     raw = archive.read(name)
-    if b"<!DOCTYPE" in raw:  # entities could make it grow without end
-        raise InputError(f"{path}: '{name}' declares entities, which workbooks do not; save it again")
+    if b"<!DOCTYPE" in raw or b"\0" in raw[:8]:  # entities, which UTF-16 may hide, could make it grow without end
+        raise InputError(f"{path}: '{name}' declares entities or is not UTF-8, as workbooks are; save it again")
     return ElementTree.fromstring(raw)
 
 

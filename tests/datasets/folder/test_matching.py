@@ -149,6 +149,12 @@ def test_a_workbook_is_a_table(tmp_path: Path) -> None:
         (tmp_path / "t.xlsx").write_bytes(raw)
         with pytest.raises(InputError, match=r"is no workbook that can be read .*save it again"):
             read_table(tmp_path / "t.xlsx")
+    grown = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><x>&b;</x>'
+    for raw in (grown.encode("utf-16"), grown.replace("utf-16", "utf-8").encode()):
+        with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+            archive.writestr("xl/sharedStrings.xml", raw)
+        with pytest.raises(InputError, match=r"'xl/sharedStrings.xml' declares entities or is not UTF-8"):
+            read_table(tmp_path / "t.xlsx")
 
 
 def write_workbook(path: Path, rows: str, texts: list[str]) -> Path:
