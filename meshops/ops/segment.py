@@ -255,6 +255,7 @@ def _scatter(reduction: Callable[..., Tensor], doc: str) -> Callable[[Tensor, Te
         return reduction(values, ptr, perm)
 
     scatter.__doc__ = doc
+    scatter.__name__ = scatter.__qualname__ = reduction.__name__.replace("segment", "scatter")
     return scatter
 
 
