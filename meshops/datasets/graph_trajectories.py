@@ -1,6 +1,8 @@
 """Lists of graphs as trajectories: ``Data`` of PyG with ``y [n, t, c]``, on any mesh or on a regular grid.
 
 pos [n, d] or [t, n, d], y [n, t, c], one of edge_index, face [3, f] and cells; optional node_type [n] or [t, n]
+conditions: a dictionary of numbers, what was set, e.g. {"speed": 30.0}
+x [n, k] with x_names: what is known at the nodes beforehand, given to the model
 y_names, y_sizes, y_units: of the fields; name: of the trajectory; time_step, s
 grids: grid_shape (then spacing, periodic and x [n, k] with x_names, see meshops.data.grid), cells row-major
 """
@@ -20,7 +22,7 @@ from meshops.data.graph_files import cell_edges
 from meshops.data.grid import grid_shape, grid_values
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
-from meshops.datasets.graph_list import graphs_of
+from meshops.datasets.graph_list import graphs_of, named_numbers
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshSpec, MeshTrajectoryDataset, MeshWindow
 from meshops.datasets.trajectory import GridSpec, TrajectoryDataset
 from meshops.errors import InputError
@@ -62,12 +64,14 @@ class GraphTrajectories(MeshTrajectoryDataset):
     def __init__(self, graphs: Sequence[Data], *, forced: Sequence[int] = (), weights: Sequence[float] = ()) -> None:
         self.graphs, self.cases, self.lengths = _checked(graphs)
         names, sizes, units = _fields(self.graphs[0])
+        _alike(self.cases, [_inputs(graph) for graph in self.graphs], "inputs")
         self.spec = MeshSpec(
             fields=names,
             sizes=sizes,
             units=units,
             time_step=_time_step(self.graphs[0]),
             forced=tuple(forced),
+            inputs=_inputs(self.graphs[0]),
             weights=tuple(weights),
         )
         self._edges = [_edges(graph, name) for graph, name in zip(self.graphs, self.cases, strict=True)]
@@ -86,7 +90,13 @@ class GraphTrajectories(MeshTrajectoryDataset):
             node_type=self._kinds[index][frames],
             triangles=(none,) * length,
             edge_index=self._edges[index],
+            x=graph.x.float().expand(length, *graph.x.shape) if self.spec.inputs else None,
         )
+
+    def parameters(self, index: int) -> dict[str, float]:
+        """``conditions`` of the graph."""
+        index = self.position(index)
+        return named_numbers(self.graphs[index], "conditions", self.cases[index])
 
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:
@@ -177,6 +187,15 @@ def _fields(graph: Data) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, .
     if len(sizes) != len(names) or sum(sizes) != channels:
         raise InputError(f"y has {channels} channels, but y_names {names} with y_sizes {sizes} name {sum(sizes)}")
     return names, sizes, tuple(graph.get("y_units") or ("",) * len(names))
+
+
+def _inputs(graph: Data) -> tuple[str, ...]:
+    """Name of each channel of ``x [n, k]``; empty: there is none."""
+    x = graph.get("x")
+    if not isinstance(x, Tensor) or x.dim() != 2:
+        return ()
+    names = tuple(graph.get("x_names") or ())
+    return names if len(names) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
 
 
 def _time_step(graph: Data) -> float:

@@ -27,6 +27,7 @@ class MeshSpec:
         units: Unit of each, ``""`` where unknown.
         time_step: Time between frames, s; 0 where unknown.
         forced: Node types whose values are known in advance (walls, inflow): a rollout takes them from the data.
+        inputs: Name of each channel that is known at the nodes beforehand (a material, a source), in ``MeshWindow.x``.
         weights: Weight of each field in the loss.
     """
 
@@ -35,6 +36,7 @@ class MeshSpec:
     units: tuple[str, ...]
     time_step: float = 0.0
     forced: tuple[int, ...] = ()
+    inputs: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
 
     @property
@@ -53,6 +55,7 @@ class MeshWindow:
         node_type: ``[t, n]`` int64.
         triangles: Cells of each frame, ``[f, 3]`` int64; the same tensor t times where the mesh stays.
         edge_index: ``[2, e]`` edges of all frames, where they are known instead of the triangles.
+        x: ``[t, n, k]`` float32, the channels of ``spec.inputs``; None: there are none.
     """
 
     pos: Tensor
@@ -60,6 +63,7 @@ class MeshWindow:
     node_type: Tensor
     triangles: tuple[Tensor, ...]
     edge_index: Tensor | None = None
+    x: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of frames t."""
@@ -74,7 +78,7 @@ class MeshWindow:
     def every(self, stride: int) -> MeshWindow:
         """Every ``stride``-th frame, the first among them."""
         parts = (self.pos[::stride], self.state[::stride], self.node_type[::stride], self.triangles[::stride])
-        return MeshWindow(*parts, edge_index=self.edge_index)
+        return MeshWindow(*parts, edge_index=self.edge_index, x=None if self.x is None else self.x[::stride])
 
     def graph(self, frame: int, spec: MeshSpec) -> MeshGraph:
         """One frame as a graph: ``y`` the state, cells, edges and node types."""

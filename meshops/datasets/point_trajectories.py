@@ -13,7 +13,7 @@ from meshops.data.point_frames import PointFrames, grid_frames
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.graph_trajectories import as_trajectories
 from meshops.datasets.mesh_trajectory import MeshTrajectoryDataset
-from meshops.datasets.trajectory import TrajectoryDataset
+from meshops.datasets.trajectory import TrajectoryDataset, varying_parameters
 from meshops.errors import InputError, listing
 
 MOST_CASES = 32  # that the box of a set of meshes is taken from, first, middle and last frame
@@ -122,7 +122,7 @@ class PointTrajectories:
         wanted = self.spec.parameters if names is None else tuple(names)
         if not wanted:
             return {}
-        given = {} if isinstance(self.data, MeshTrajectoryDataset) else self.data.parameters(index)
+        given = self.data.parameters(index)
         missing = [name for name in wanted if name not in given]
         if missing:
             raise InputError(f"{self.cases[index]}: no parameter {listing(missing)}; the set has {listing(given)}")
@@ -149,13 +149,10 @@ def _grid_spec(data: TrajectoryDataset) -> PointSpec:
         raise InputError(f"the grids of the set differ ({sorted(shapes)}); use trajectories of one shape")
     names, sizes, units = _grouped(spec.channels, spec.velocity, spec.units)
     shape = data.shapes[0]
-    tables = [data.parameters(i) for i in range(len(data))]
-    shared = [name for name in tables[0] if name != "seed" and all(name in table for table in tables)]
-    varying = tuple(name for name in shared if len({table[name] for table in tables}) > 1)
     return PointSpec(
         fields=names, sizes=sizes, units=units, low=(0.0,) * spec.dim,
         high=tuple(n * s for n, s in zip(shape, spec.spacing, strict=True)), periodic=spec.periodic,
-        time_step=spec.time_step, constants=spec.constants, parameters=varying, grid=shape,
+        time_step=spec.time_step, constants=spec.constants, parameters=varying_parameters(data), grid=shape,
     )  # fmt: skip
 
 
@@ -172,7 +169,7 @@ def _mesh_spec(data: MeshTrajectoryDataset) -> PointSpec:
     return PointSpec(
         fields=data.spec.fields, sizes=data.spec.sizes, units=data.spec.units, low=tuple((least - margin).tolist()),
         high=tuple((most + margin).tolist()), periodic=(False,) * len(least), time_step=data.spec.time_step,
-        node_types=True,
+        parameters=varying_parameters(data), node_types=True,
     )  # fmt: skip
 
 

@@ -42,6 +42,10 @@ class SomeTrajectories(MeshTrajectoryDataset):
         self.check_window(index, start, length)
         return self.whole.window(self.index[index], self.starts[index] + start, length)
 
+    def parameters(self, index: int) -> dict[str, float]:
+        """Of the trajectory."""
+        return self.whole.parameters(self.index[self.position(index)])
+
     def clusters(self, index: int, frame: int, size: int) -> Tensor | None:
         """As stored."""
         index = self.position(index)

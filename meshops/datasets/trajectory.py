@@ -80,6 +80,11 @@ class Trajectories(Dataset[MeshGraph], ABC):
             raise IndexError(f"{type(self).__name__} has {len(self)} trajectories, got index {index}")
         return index % len(self)
 
+    def parameters(self, index: int) -> dict[str, float]:
+        """Parameters of one trajectory by name (a speed, a viscosity, a load); empty when the set has none."""
+        self.position(index)
+        return {}
+
     def check_window(self, index: int, start: int, length: int) -> None:
         """Raise ``InputError`` unless the frames exist."""
         if start < 0 or length < 1 or start + length > self.lengths[index]:
@@ -131,11 +136,6 @@ class TrajectoryDataset(Trajectories):
     def constants(self, index: int) -> Tensor:
         """``[k, *grid]`` float32, the channels of ``spec.constants``; k may be 0."""
 
-    def parameters(self, index: int) -> dict[str, float]:
-        """Parameters of one trajectory by name; empty when the set has none."""
-        self.position(index)
-        return {}
-
     def check(self) -> Iterator[CaseProblem]:
         """Read every trajectory and report what is wrong; nothing is raised."""
         for index, case in enumerate(self.cases):
@@ -149,6 +149,13 @@ class TrajectoryDataset(Trajectories):
                 yield CaseProblem(case, None, message)
             for message in non_finite_channels(constants.unsqueeze(0), self.spec.constants):
                 yield CaseProblem(case, None, message)
+
+
+def varying_parameters(data: Trajectories) -> tuple[str, ...]:
+    """Names of the parameters that every trajectory of a set states and that are not the same in all."""
+    rows = [data.parameters(index) for index in range(len(data))]
+    shared = [name for name in rows[0] if name != "seed" and all(name in row for row in rows)] if rows else []
+    return tuple(name for name in shared if len({row[name] for row in rows}) > 1)
 
 
 def non_finite_channels(frames: Tensor, names: Sequence[str]) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class MeshRolloutSpec(RolloutSpec):
         units: Unit of each.
         weights: Weight of each field in the loss; empty: 1.
         forced: Kinds of nodes whose values are known.
+        inputs: Names of the channels that are known at the nodes beforehand.
+        conditions: Names of the parameters of a trajectory the model is told.
         dim: Space dimensions.
     """
 
@@ -37,6 +40,8 @@ class MeshRolloutSpec(RolloutSpec):
     units: tuple[str, ...]
     weights: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
+    inputs: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
     dim: int = 2
 
     def __post_init__(self) -> None:
@@ -55,7 +60,8 @@ class MeshRolloutSpec(RolloutSpec):
 
     def form(self, noun: str = "") -> str:
         """``2-D data with fields 'velocity', 'pressure' of 2, 1 channels``."""
-        return f"{self.dim}-D {noun}with fields {listing(self.fields)} of {some(self.sizes)} channels"
+        known = f" and inputs {listing(self.inputs)}" if self.inputs else ""
+        return f"{self.dim}-D {noun}with fields {listing(self.fields)} of {some(self.sizes)} channels{known}"
 
     def slices(self) -> dict[str, slice]:
         """Channel range of each field."""
@@ -64,8 +70,10 @@ class MeshRolloutSpec(RolloutSpec):
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know: sizes, and the channels of a field that is called velocity."""
         sizes: dict[str, Plain] = {
-            "in_channels": self.channels + NODE_TYPES, "out_channels": self.channels, "pos_dim": self.dim,
-        }  # fmt: skip
+            "in_channels": self.channels + NODE_TYPES + len(self.inputs) + len(self.conditions),
+            "out_channels": self.channels,
+            "pos_dim": self.dim,
+        }
         flow = self.slices().get("velocity")
         if flow is not None and flow.stop - flow.start == self.dim:
             sizes["velocity"] = list(range(flow.start, flow.stop))
@@ -80,29 +88,40 @@ class Frames(NamedTuple):
         state: ``[t, n, c]``.
         node_type: ``[t, n]`` int64.
         edges: t tensors ``[2, e]``.
+        x: ``[t, n, k]`` what is known at the nodes beforehand; None: nothing.
         cluster: t tensors ``[n]``, where the set has stored clusters.
+        conditions: ``[k]`` parameters of the trajectory the model is told; None: none.
     """
 
     pos: Tensor
     state: Tensor
     node_type: Tensor
     edges: list[Tensor]
+    x: Tensor | None = None
     cluster: list[Tensor] | None = None
+    conditions: Tensor | None = None
 
     @classmethod
-    def of(cls, window: MeshWindow, cluster: Sequence[Tensor] | None = None) -> Frames:
+    def of(
+        cls, window: MeshWindow, cluster: Sequence[Tensor] | None = None, conditions: Tensor | None = None
+    ) -> Frames:
         """Frames of a window of a set."""
         edges: list[Tensor] = []
         for frame, cells in enumerate(window.triangles):
             same = frame > 0 and cells is window.triangles[frame - 1]
             edges.append(edges[-1] if same else window.edges(frame))
-        return cls(window.pos, window.state, window.node_type, edges, None if cluster is None else list(cluster))
+        kept = None if cluster is None else list(cluster)
+        return cls(window.pos, window.state, window.node_type, edges, window.x, kept, conditions)
 
     def to(self, device: torch.device) -> Frames:
         """The same on a device."""
-        edges = [part.to(device) for part in self.edges]
-        cluster = None if self.cluster is None else [part.to(device) for part in self.cluster]
-        return Frames(self.pos.to(device), self.state.to(device), self.node_type.to(device), edges, cluster)
+
+        def moved(part: Tensor | list[Tensor] | None) -> Any:
+            if part is None:
+                return None
+            return [one.to(device) for one in part] if isinstance(part, list) else part.to(device)
+
+        return Frames(*map(moved, self))
 
 
 def mesh_norms(spec: MeshRolloutSpec, parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Normalizer, Tensor]:
@@ -115,6 +134,40 @@ def mesh_norms(spec: MeshRolloutSpec, parts: Iterable[tuple[Tensor, Tensor]]) ->
     rows = [(state.flatten(0, 1), pos.flatten(0, 1)) for state, pos in parts]
     norm = Normalizer.by_field(Statistics.over(state for state, _ in rows), spec.slices().values())
     return norm, Statistics.over(pos for _, pos in rows).box()
+
+
+def known_norm(spec: MeshRolloutSpec, inputs: Iterable[Tensor | None], rows: Iterable[Tensor | None]) -> Normalizer:
+    """Normalisation of what is known beforehand: inputs at the nodes, then conditions of the trajectories.
+
+    Args:
+        spec: Says which there are.
+        inputs: ``[t, n, k]`` of some windows.
+        rows: ``[g]`` conditions of each trajectory.
+    """
+    parts = [Normalizer.identity(0)]
+    if spec.inputs:
+        parts.append(Normalizer.from_statistics(Statistics.over(x.flatten(0, 1) for x in inputs if x is not None)))
+    if spec.conditions:
+        known = torch.stack([row for row in rows if row is not None])
+        parts.append(Normalizer.from_statistics(Statistics.of(known)))
+    return Normalizer(torch.cat([part.shift for part in parts]), torch.cat([part.scale for part in parts]))
+
+
+def told(spec: MeshRolloutSpec, given: Mapping[str, float], label: str) -> Tensor | None:
+    """``[k]`` values of the conditions of a spec; None where it has none.
+
+    Raises:
+        InputError: One is missing, or no finite number.
+    """
+    if not spec.conditions:
+        return None
+    lost = [name for name in spec.conditions if not math.isfinite(given.get(name, math.nan))]
+    if lost:
+        raise InputError(
+            f"{label}: the model is told {listing(spec.conditions)}, and {listing(lost)} is no number here; "
+            f"given are {listing(given)}"
+        )
+    return torch.tensor([float(given[name]) for name in spec.conditions])
 
 
 def n_rmse(prediction: Tensor, truth: Tensor, spec: MeshRolloutSpec, deviation: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ class RolloutSettings:
             through all of them on meshes, on grids through those after pushforward.
         pushforward: Take up to so many steps without gradients, fewer than horizon, before those that are learnt (on
             meshes one); 0: off.
+        conditions: Parameters of the trajectories the model is told; default: on meshes all that differ between them.
+            Sets on grids state theirs as constant channels.
         noise: Standard deviation of normal noise on the normalised first frames of a training window; the model learns
             to take it away (GNS, 2002.09405, sec. 4.2.2, in which it is put on the states as here); 0: none.
     """
@@ -61,6 +63,7 @@ class RolloutSettings:
     horizon: int | None = None
     pushforward: int = 0
     noise: float = 0.0
+    conditions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check every number for sense."""

@@ -17,7 +17,7 @@ from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer
 from meshops.data.sampling import spread
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError
+from meshops.errors import InputError, listing
 from meshops.metrics.grids import channel_errors, energy_spectrum, vrmse
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.model import judging
@@ -79,6 +79,11 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
     def spec_of(cls, data: TrajectoryDataset, settings: RolloutSettings) -> GridRolloutSpec:
         """Channels, axes and the extent of the first grid."""
         given = data.spec
+        if settings.conditions:
+            raise InputError(
+                f"task.conditions is for trajectories on meshes, got {listing(settings.conditions)}; sets on grids "
+                "state theirs as constant channels"
+            )
         sides = [cells * size for cells, size in zip(data.shapes[0], given.spacing, strict=True)]
         return GridRolloutSpec(
             channels=given.channels,

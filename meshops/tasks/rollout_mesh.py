@@ -1,10 +1,11 @@
 """Trajectories on meshes that may move.
 
-States are normalised once, here. A model sees ``[state, one-hot kind of node]`` and predicts the change to the next
-frame. Nodes whose kind is forced (walls, inflow) take their value from the data, in training and in rollouts.
-Training unrolls a few steps with gradients through all of them (EAGLE), or feeds predictions back without gradients
-before the one step that learns (pushforward: Brandstetter et al., 2202.03376, sec. 3.2). A model that wants the
-clusters a set has stored (k-means of EAGLE) gets them wherever frames are read from a set.
+States are normalised once, here. A model sees ``[state, one-hot kind of node, inputs, conditions]`` and predicts the
+change to the next frame; inputs are known at the nodes beforehand, conditions are parameters of the trajectory, the
+same at every node. Nodes whose kind is forced (walls, inflow) take their value from the data, in training and in
+rollouts. Training unrolls a few steps with gradients through all of them (EAGLE), or feeds predictions back without
+gradients before the one step that learns (pushforward: Brandstetter et al., 2202.03376, sec. 3.2). A model that wants
+the clusters a set has stored (k-means of EAGLE) gets them wherever frames are read from a set.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from meshops import ranks
 from meshops.data.mesh_graph import MeshGraph
 from meshops.data.normalize import Normalizer
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshTrajectoryDataset, MeshWindow
-from meshops.errors import InputError
+from meshops.datasets.trajectory import varying_parameters
+from meshops.errors import InputError, listing
 from meshops.nn.mesh_model import LearnsWithTruth
 from meshops.nn.model import judging
 from meshops.tasks.base import Plain
-from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
+from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, known_norm, mesh_norms, n_rmse, told
 from meshops.tasks.report import Row
 from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score
 
@@ -38,10 +40,11 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     """A model of one step on a mesh together with the normalisation of the state.
 
     Args:
-        model: On graphs or points, ``[n, channels + 9] -> [n, channels]``.
+        model: On graphs or points, ``[n, channels + 9 + inputs + conditions] -> [n, channels]``.
         spec: What is learnt.
         norm: Of the state: one scale per field, so that vectors keep their direction.
         position: ``[dim + 1]`` shift and scale of the positions.
+        known: Normalisation of inputs and conditions; None: as they are.
     """
 
     usage = "surrogate.task.rollout(window)"
@@ -50,10 +53,15 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     spec: MeshRolloutSpec
     position: Tensor
 
-    def __init__(self, model: nn.Module, spec: MeshRolloutSpec, norm: Normalizer, position: Tensor) -> None:
+    def __init__(
+        self, model: nn.Module, spec: MeshRolloutSpec, norm: Normalizer, position: Tensor,
+        known: Normalizer | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(model, spec)
         self.norm = norm
         self.register_buffer("position", position.to(torch.float32))
+        count = len(spec.inputs) + len(spec.conditions)
+        self.known_norm = (known or Normalizer.identity(count)) if count else None
 
     @classmethod
     def horizon(cls, settings: RolloutSettings) -> int:
@@ -72,6 +80,8 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             units=given.units,
             weights=given.weights,
             forced=given.forced,
+            inputs=given.inputs,
+            conditions=_chosen(data, settings.conditions),
             time_step=given.time_step * settings.stride,
             dim=data[0].pos.shape[1],
             loss=settings.loss,
@@ -85,8 +95,11 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         """Statistics of some windows (each node and frame counts once)."""
         assert isinstance(samples.spec, MeshRolloutSpec)
         chosen = samples.windows[:: max(1, len(samples.windows) // MOST_WINDOWS)]
-        read = (samples.data.window(i, start, samples.span).every(samples.stride) for i, start in chosen)
-        return cls(model, samples.spec, *mesh_norms(samples.spec, ((w.state, w.pos) for w in read)))
+        data, spec = samples.data, samples.spec
+        read = [data.window(i, start, samples.span).every(samples.stride) for i, start in chosen]
+        rows = (told(spec, data.parameters(i), data.cases[i]) for i in range(samples.cases))
+        norms = mesh_norms(spec, ((w.state, w.pos) for w in read))
+        return cls(model, spec, *norms, known_norm(spec, (w.x for w in read), rows))
 
     @classmethod
     def blank(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
@@ -106,14 +119,19 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             found = [data.clusters(index, frame, size) for frame in range(start, start + span, stride)]
             known = [labels for labels in found if labels is not None]
             clusters = known if len(known) == len(found) else None
-        return Frames.of(data.window(index, start, span).every(stride), clusters)
+        conditions = told(self.spec, data.parameters(index), data.cases[data.position(index)])
+        return Frames.of(data.window(index, start, span).every(stride), clusters, conditions)
 
     def inputs(self, frames: Frames, frame: int, state: Tensor) -> object:
         """What the model takes of one frame that has a next; ``state [n, c]`` normalised."""
-        kind = one_hot(frames.node_type[frame].clamp(0, NODE_TYPES - 1), NODE_TYPES).to(state.dtype)
+        parts = [state, one_hot(frames.node_type[frame].clamp(0, NODE_TYPES - 1), NODE_TYPES).to(state.dtype)]
+        known = [] if frames.x is None else [frames.x[frame]]
+        known += [] if frames.conditions is None else [frames.conditions.expand(len(state), -1)]
+        if self.known_norm is not None:
+            parts.append(self.known_norm(torch.cat(known, 1)))
         graph = MeshGraph(
             pos=(frames.pos[frame] - self.position[:-1]) / self.position[-1],
-            x=torch.cat([state, kind], 1),
+            x=torch.cat(parts, 1),
             edge_index=frames.edges[frame],
         )
         graph.counted = ~self.known(frames, frame + 1)  # nodes whose output is used, for models that choose
@@ -198,23 +216,31 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             out.append(self.norm.inverse(state))
         return torch.stack(out)
 
-    def rollout(self, frames: Frames | MeshWindow) -> Tensor:
+    def rollout(self, frames: Frames | MeshWindow, conditions: Mapping[str, float] | None = None) -> Tensor:
         """``[t - 1, n, c]`` states after the first frame, physical units, on the CPU.
 
         Args:
             frames: Meshes and kinds of nodes of all frames, from ``data.window(index, start, length)``; of the states
                 only the first and those of forced nodes are read.
+            conditions: Of a window: those of ``spec.conditions`` by name, e.g. ``data.parameters(index)``.
 
         Raises:
-            InputError: Shapes do not fit the model, there is one frame only, or values are not finite.
+            InputError: Shapes do not fit the model, there is one frame only, values are not finite, or a condition is
+                missing.
         """
-        frames = Frames.of(frames) if isinstance(frames, MeshWindow) else frames
+        if isinstance(frames, MeshWindow):
+            frames = Frames.of(frames, conditions=told(self.spec, conditions or {}, "rollout"))
         wanted = (self.spec.channels, self.spec.dim)
         if frames.state.dim() != 3 or frames.pos.dim() != 3 or (frames.state.shape[2], frames.pos.shape[2]) != wanted:
             raise InputError(
                 f"state must be [t, n, {wanted[0]}] ({', '.join(self.spec.fields)}) and pos [t, n, {wanted[1]}], got "
                 f"{tuple(frames.state.shape)} and {tuple(frames.pos.shape)}"
             )
+        known = ((frames.x, self.spec.inputs), (frames.conditions, self.spec.conditions))
+        for (values, names), what in zip(known, ("inputs", "conditions"), strict=True):
+            count = 0 if values is None else values.shape[-1]
+            if count != len(names):
+                raise InputError(f"the model takes {len(names)} {what} ({listing(names)}), got {count}")
         if len(frames.state) < 2:
             raise InputError("a rollout needs the meshes of at least two frames, got 1")
         if not bool(torch.isfinite(frames.state[0]).all() and torch.isfinite(frames.pos).all()):
@@ -251,6 +277,20 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         guesses = (self.unroll(frames), frames.state[:1].expand_as(truth))
         ours, kept = (n_rmse(guess, truth, self.spec, self.norm.scale) for guess in guesses)
         return ours, kept
+
+
+def _chosen(data: MeshTrajectoryDataset, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Conditions that are told: those that differ, or those that are wanted.
+
+    Raises:
+        InputError: A trajectory does not state one.
+    """
+    for index, case in enumerate(data.cases if wanted else ()):
+        known = data.parameters(index)
+        lost = [name for name in wanted or () if name not in known]
+        if lost:
+            raise InputError(f"{case}: no condition {listing(lost)} to tell the model; the case has {listing(known)}")
+    return varying_parameters(data) if wanted is None else tuple(wanted)
 
 
 def stored_cluster_size(model: nn.Module) -> int:

@@ -19,6 +19,7 @@ from meshops.models import create_model
 from meshops.models.registry import model_arguments
 from meshops.tasks import MeshRollout, RolloutSettings, RolloutTask
 from meshops.tasks.base import Context, Draw, get_task
+from meshops.tasks.build import build_model
 from meshops.tasks.mesh_states import Frames, MeshRolloutSpec, mesh_norms, n_rmse
 from meshops.tasks.rollout_mesh import stored_cluster_size
 
@@ -286,3 +287,90 @@ def test_bad_input_is_explained() -> None:
         task.rollout(Frames.of(w)._replace(state=w.state / 0))
     with pytest.raises(InputError, match=r"give one weight per field \(2\), got 1"):
         rollout_task(weights=(1.0,))
+
+
+def diffusion(count: int, frames: int = 6, *, known: bool = True) -> GraphTrajectories:
+    """A ring of nodes whose values decay at the rate of the trajectory, twice as fast where the material is 1."""
+    angle = 2 * torch.pi * torch.arange(12) / 12
+    pos = torch.stack([angle.cos(), angle.sin()], 1)
+    edges = torch.cat([torch.stack([torch.arange(12), (torch.arange(12) + k) % 12]) for k in (1, -1)], 1)
+    graphs = []
+    for i in range(count):
+        rate = 0.1 + 0.8 * i / max(1, count - 1)
+        material = (torch.arange(12) % 3 == i % 3).float()
+        start = 1 + 0.5 * torch.sin(angle + i)
+        decay = torch.exp(-0.3 * rate * (1 + material).unsqueeze(1) * torch.arange(frames))
+        graph = Data(pos=pos, edge_index=edges, y=(start.unsqueeze(1) * decay).unsqueeze(-1), name=f"run {i}")
+        if known:
+            graph.x, graph.x_names, graph.conditions = material.unsqueeze(1), ("material",), {"rate": rate, "same": 1.0}
+        graphs.append(graph)
+    return GraphTrajectories(graphs)
+
+
+def trained(data: GraphTrajectories, **settings: Any) -> MeshRollout:
+    """By the real optimiser, a few steps of the whole set."""
+    wanted = RolloutSettings(horizon=2, **settings)
+    samples = RolloutTask.samples(data, wanted)
+    torch.manual_seed(0)
+    small: dict[str, Any] = {"name": "meshgraphnet", "channels": 16, "depth": 1}
+    model, made = build_model(small, samples.spec.model_arguments(), samples.offers)
+    task = RolloutTask.fit(model, samples, wanted)
+    task.made = made
+    optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        task.loss(task.batch(samples, [Draw(i, 0) for i in range(0, len(samples), 3)]))["loss"].backward()
+        optimizer.step()
+    return task.eval()
+
+
+def test_conditions_and_inputs_tell_what_the_frame_alone_does_not() -> None:
+    data = diffusion(9)
+    told, blind = trained(data), trained(diffusion(9, known=False))
+    assert (told.spec.conditions, told.spec.inputs) == (("rate",), ("material",))
+    errors = [float(task.evaluate(data if task is told else diffusion(9, known=False)).mean["n_rmse@1"])
+              for task in (told, blind)]  # fmt: skip
+    assert errors[0] < 0.5 * errors[1], errors
+
+
+def test_an_unseen_rate_changes_the_rollout_the_right_way(tmp_path: Path) -> None:
+    import meshops
+    from meshops.surrogate import Surrogate
+
+    data = diffusion(9)
+    Surrogate(trained(data)).save(tmp_path / "model.ckpt")
+    task = meshops.load(tmp_path / "model.ckpt").task
+    assert isinstance(task, MeshRollout)
+    start = data.window(4, 0, 3)
+    slow, fast = (task.rollout(start, conditions={"rate": rate})[-1].mean() for rate in (0.25, 0.75))
+    truth = start.state[0].mean()
+    assert fast < slow < truth
+    with pytest.raises(InputError, match=r"told 'rate', and 'rate' is no number here; given are 'Rate'"):
+        task.rollout(start, conditions={"Rate": 0.5})
+    with pytest.raises(InputError, match=r"takes 1 inputs \('material'\), got 0"):
+        task.rollout(replace(start, x=None), conditions={"rate": 0.5})
+    with pytest.raises(InputError, match="do not fit the surrogate"):
+        task.evaluate(diffusion(2, known=False))
+
+
+def test_wanted_conditions_are_told_and_missing_ones_named() -> None:
+    data = diffusion(3)
+    assert RolloutTask.samples(data, RolloutSettings(conditions=("same",))).spec.conditions == ("same",)  # type: ignore[attr-defined]
+    assert RolloutTask.samples(data, RolloutSettings(conditions=())).spec.conditions == ()  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="run 0: no condition 'speed' to tell the model; the case has 'rate', 'same'"):
+        RolloutTask.samples(data, RolloutSettings(conditions=("speed",)))
+
+
+def test_the_order_of_nodes_does_not_matter_to_what_is_known() -> None:
+    data = diffusion(4)
+    task, order = trained(data), torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    place = torch.argsort(order)
+    start = data.window(2, 0, 3)
+    assert start.x is not None and start.edge_index is not None
+    turned = replace(
+        start, pos=start.pos[:, order], state=start.state[:, order], node_type=start.node_type[:, order],
+        x=start.x[:, order], edge_index=place[start.edge_index],
+    )  # fmt: skip
+    assert_close(
+        task.rollout(turned, {"rate": 0.4}), task.rollout(start, {"rate": 0.4})[:, order], atol=1e-5, rtol=1e-5
+    )

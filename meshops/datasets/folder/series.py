@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from meshops.aero.prepare import input_names
 from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.datasets.base import GraphCache
 from meshops.datasets.folder.cases import CaseFile, list_cases
 from meshops.datasets.folder.description import Description
 from meshops.datasets.folder.loading import graph_of_read
-from meshops.datasets.folder.matching import CaseRows, rows_of_cases
+from meshops.datasets.folder.matching import rows_of_cases
 from meshops.datasets.folder.meshes import read_case, read_frame
 from meshops.datasets.folder.split import split_cases
 from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
@@ -34,6 +35,7 @@ class SeriesCases(MeshTrajectoryDataset):
 
     Attributes:
         study: The same.
+        rows: What the tables say of the cases.
         times: Times of each trajectory, in the unit of the files; numbered from 0 where they state none.
         remarks: What networks in time cannot know of these cases, a sentence each by its kind.
 
@@ -44,8 +46,10 @@ class SeriesCases(MeshTrajectoryDataset):
     def __init__(self, study: Description, split: str = "all") -> None:
         every = list_cases(study)
         self.study = study
-        rows = rows_of_cases(study, every)
-        self._files = split_cases(study, every, rows, split)
+        self.rows = rows_of_cases(study, every)
+        self._files = split_cases(study, every, self.rows, split)
+        self._stored: dict[int, dict[str, float]] = {}
+        self._cache = GraphCache()
         self.cases = tuple(case.name for case in self._files)
         self.times = [_times(study, case) for case in self._files]
         self.lengths = tuple(len(times) for times in self.times)
@@ -58,17 +62,17 @@ class SeriesCases(MeshTrajectoryDataset):
         steps = torch.tensor(self.times[0]).diff()
         said = {
             "uneven times": uneven(dict(zip(self.cases, self.times, strict=True))),
-            "conditions in time": not_given(study, rows),
+            "conditions in time": self._not_told(),
         }
         self.remarks = {kind: text for kind, text in said.items() if text}
         self.spec = MeshSpec(
             fields=tuple(entry.name for entry in study.fields),
             sizes=tuple(entry.size for entry in study.fields),
             units=tuple(entry.unit for entry in study.fields),
+            inputs=input_names(self.frame(0, 0)) if study.inputs else (),
             time_step=float(steps.median()),
         )
         self.left_out = {name: study.guesses.get(f"left_out.{name}", "") for name in study.left_out}
-        self._cache = GraphCache()
 
     def frame(self, index: int, frame: int) -> MeshGraph:
         """One time of one trajectory as a graph; kept in memory.
@@ -82,7 +86,9 @@ class SeriesCases(MeshTrajectoryDataset):
         def read(_: int) -> MeshGraph:
             with collecting([]):
                 found = read_frame(self.study, case, frame, times[frame])
-                graph = graph_of_read(self.study, found, str(case.path))[0]
+                graph, stored = graph_of_read(self.study, found, str(case.path))
+            if frame == 0:
+                self._stored[index] = stored
             graph.name = f"{case.name}, time {times[frame]:g}"
             return graph
 
@@ -108,6 +114,37 @@ class SeriesCases(MeshTrajectoryDataset):
             node_type=torch.zeros(length, nodes, dtype=torch.int64),
             triangles=(none,) * length,
             edge_index=first.edge_index,
+            x=torch.stack([graph.x for graph in graphs]) if self.spec.inputs else None,
+        )
+
+    def parameters(self, index: int) -> dict[str, float]:
+        """Conditions of one trajectory, from the tables or stored in the file of its first time."""
+        index = self.position(index)
+        names = [entry.name for entry in self.study.conditions]
+        row = self.rows.values.get(self.cases[index], {})
+        out = {name: row[name] for name in names if name in row}
+        if any(name not in out and name not in self.rows.columns for name in names):
+            if index not in self._stored:
+                self.frame(index, 0)
+            out |= {
+                name: self._stored[index][name] for name in names if name not in out and name in self._stored[index]
+            }
+        return out
+
+    def _not_told(self) -> str:
+        """Say which conditions networks that step in time cannot be told; empty: all are known of every case."""
+        rows = [self.parameters(index) for index in range(len(self))]
+        lost = {
+            entry.name: [case for case, row in zip(self.cases, rows, strict=True) if entry.name not in row]
+            for entry in self.study.conditions
+        }
+        lost = {name: cases for name, cases in lost.items() if cases}
+        if not lost:
+            return ""
+        name, cases = next(iter(lost.items()))
+        return (
+            f"networks in time are not told {listing(lost, 6)}: {len(cases)} cases do not state '{name}' "
+            f"({listing(cases, 3)}); complete the table, or leave those cases out ('left_out' in study.yaml)"
         )
 
     @classmethod
@@ -131,19 +168,6 @@ def uneven(times: Mapping[str, Sequence[float]]) -> str:
     return (
         f"frames lie {least:.3g} ('{low}') to {most:.3g} ('{high}') apart in time, and a network takes all steps for "
         "equal ones; write them at equal times, or take 'time: last' for finished cases"
-    )
-
-
-def not_given(study: Description, rows: CaseRows) -> str:
-    """Say which conditions networks that step in time are not told; empty: none that differ."""
-    known = {entry.name: {row[entry.name] for row in rows.values.values() if entry.name in row}
-             for entry in study.conditions}  # fmt: skip
-    names = [name for name, values in known.items() if len(values) > 1]
-    if not names:
-        return ""
-    return (
-        f"networks step from the fields alone and are not told {listing(names, 6)}: what only these change cannot be "
-        "learnt; take 'time: last' for finished cases, which are learnt with them"
     )
 
 

@@ -13,6 +13,7 @@ import pyvista as pv
 
 from meshops import datasets
 from meshops.datasets import FolderCases, MeshTrajectoryDataset, Study, guess_study
+from meshops.datasets.trajectory import varying_parameters
 from meshops.errors import DataWarning, InputError, MissingDataError
 from meshops.testing import check_dataset
 
@@ -373,11 +374,20 @@ def test_meshes_without_fields_are_refused_with_what_lies_beside_them(tmp_path: 
         guess_study(tmp_path)
 
 
+def test_networks_in_time_are_told_the_conditions_of_the_table(write: Write) -> None:
+    frames = {f"run_{c}/step_{k}.vtu": solved(c + k) for c in (1, 2, 3) for k in range(5)}
+    study = guess_study(write(frames, table="run,speed\n1,10\n2,20\n3,30\n"))
+    data = replace(study, time="all").open("all")
+    assert isinstance(data, MeshTrajectoryDataset)
+    assert [data.parameters(i) for i in range(3)] == [{"speed": v} for v in (10.0, 20.0, 30.0)]
+    assert varying_parameters(data) == ("speed",) and "conditions in time" not in data.remarks  # type: ignore[attr-defined]
+
+
 def test_what_networks_in_time_are_not_told_is_a_finding(write: Write) -> None:
     from meshops.doctor.look import time_findings
 
     frames = {f"run_{c}/{k}.vtu": solved(c + k) for c in (1, 2, 3) for k in range(5)}
-    folder = write(frames, table="run,speed,density\n1,10,1.2\n2,20,1.2\n3,30,1.2\n")
+    folder = write(frames, table="run,speed,load\n1,10,1.2\n2,20,1.3\n3,30,\n")
     for c, last in ((1, 0.4), (2, 0.4), (3, 0.9)):
         times = [0.0, 0.1, 0.2, 0.3, last]
         sets = "".join(f'<DataSet timestep="{t}" file="{k}.vtu"/>' for k, t in enumerate(times))
@@ -386,9 +396,8 @@ def test_what_networks_in_time_are_not_told_is_a_finding(write: Write) -> None:
         )
     study = guess_study(folder)
     found = {f.kind: f.what for f in time_findings(study)}
-    assert (
-        set(found) == {"uneven times", "conditions in time"} and "are not told 'speed':" in found["conditions in time"]
-    )
+    assert set(found) == {"uneven times", "conditions in time"}
+    assert "are not told 'load': 1 cases do not state 'load' ('run_3')" in found["conditions in time"]
     assert "0.1 ('run_1') to 0.6 ('run_3') apart" in found["uneven times"]
     assert time_findings(replace(study, time="last")) == []
 
