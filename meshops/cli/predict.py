@@ -38,7 +38,14 @@ EPILOG = """examples:
   meshops predict CKPT part.stl --scale 0.001 --out out                     (file in millimetres)
   meshops predict CKPT car.stl --set speed=30 --set yaw=5 --out out         (other conditions)
   meshops predict CKPT --set aoa=3.5 --out out                              (on the mesh all training cases share)
+  meshops predict CKPT start.vtu --steps 50 --set load=3 --out out          (a network in time: what follows a state)
 """
+
+
+FIELDS_ONLY = {
+    "report": "--report", "no_refine": "--no-refine", "method": "--method", "passes": "--passes",
+    "chunk_size": "--chunk-size", "level": "--level",
+}  # fmt: skip
 
 
 def run(argv: Sequence[str]) -> int:
@@ -71,6 +78,8 @@ def _predict(
 
     folder, surrogate = Path(args.out), load(args.checkpoint, device=args.device)
     check_limit()
+    if surrogate.kind == "rollout":
+        return _futures(surrogate, files, folder, args, names, conditions)
     if surrogate.kind != "fields":
         surrogate.predict(args.files[0] if args.files else None)  # says what to use instead
     _check_options(surrogate, args)
@@ -119,6 +128,47 @@ def _predict(
     return 2 if failures else 0
 
 
+def _futures(
+    surrogate: Surrogate, files: Sequence[tuple[str | None, str]], folder: Path, args: Any, names: dict[str, str],
+    conditions: dict[str, float],
+) -> int:  # fmt: skip
+    """What follows the state in each file."""
+    from meshops import ranks
+    from meshops.surrogate.in_time import predict_future, write_future
+
+    for name, says in FIELDS_ONLY.items():
+        if getattr(args, name):
+            raise InputError(f"{says} is for surrogates of finished cases; this one steps in time, leave it out")
+    if not args.files:
+        raise InputError("give the file to start from: a mesh with the fields of one state, e.g. start.vtu")
+    output_folder(args.out)
+    screen, numbers, failures = console(), {}, []
+    own = files[ranks.rank() :: ranks.count()]
+    for file, stem in followed(own, "predicting", screen):
+        assert file is not None
+        try:
+            future = predict_future(
+                surrogate, file, steps=args.steps, conditions=conditions, names=names, scale=args.scale,
+                region=",".join(args.region) if args.region else None,
+            )  # fmt: skip
+            written = write_future(future, folder, stem, pictures=not args.no_pictures)
+        except MeshopsError as error:
+            if len(files) == 1:
+                raise
+            failures.append(f"{error}")
+            continue
+        numbers[file] = future.to_dict()
+        screen.print(f"{file}: {future.line()}")
+        for note in future.notes:
+            screen.print(note if note.startswith("warning: ") else f"note: {note}")
+        screen.print(f"  -> {', '.join(map(str, written))}")
+    if args.json:
+        print_json(numbers)
+    for failure in failures:
+        sys.stderr.write(f"meshops predict: {failure}\n")
+    return 2 if failures else 0
+
+
 def _tell(screen: Console, file: str | None, prediction: Prediction, written: Written) -> None:
     for note in prediction.case.notes:
         screen.print(f"note: {note}")
@@ -136,12 +186,16 @@ def _check_files(args: Any) -> None:
         raise InputError(f"--passes must be at least 1, got {args.passes}")
     if args.chunk_size is not None and args.chunk_size < 1:
         raise InputError(f"--chunk-size must be at least 1, got {args.chunk_size}")
+    if args.steps is not None and args.steps < 1:
+        raise InputError(f"--steps must be at least 1, got {args.steps}")
     if args.scale is not None and not 0 < args.scale < float("inf"):
         raise InputError(f"--scale must be a positive number, got {args.scale}")
 
 
 def _check_options(surrogate: Surrogate, args: Any) -> None:
     """Refuse options that would have no effect."""
+    if args.steps is not None:
+        raise InputError("--steps is for surrogates that step in time; this one predicts finished cases, leave it out")
     spec: Any = surrogate.spec
     if args.no_refine and spec.domain != "surface":
         raise InputError("--no-refine is for surfaces of bodies; other meshes are never refined, leave it out")
@@ -188,6 +242,8 @@ def _parser() -> Any:
     options.add_argument("--region", action="append", help=text)
     options.add_argument("--truth", action="append", default=[], metavar="FIELD=ARRAY",
                          help="array of the file that holds the true field, when its name differs")  # fmt: skip
+    text = "steps of a network in time (default: as many as it was judged on)"
+    options.add_argument("--steps", type=int, help=text)
     options.add_argument("--no-refine", action="store_true", help="do not split triangles that are too coarse")
     text = "condition of the case: one the model was trained with, or speed, density, yaw, ..."
     options.add_argument("--set", action="append", default=[], metavar="NAME=NUMBER", help=text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class MeshSpec:
         forced: Node types whose values are known in advance (walls, inflow): a rollout takes them from the data.
         inputs: Name of each channel that is known at the nodes beforehand (a material, a source), in ``MeshWindow.x``.
         weights: Weight of each field in the loss.
+        location: ``"point"`` or ``"cell"``: where the fields live in files.
     """
 
     fields: tuple[str, ...]
@@ -38,6 +40,7 @@ class MeshSpec:
     forced: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    location: Literal["cell", "point"] = "point"
 
     @property
     def channels(self) -> int:

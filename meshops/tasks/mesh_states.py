@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from meshops.aero.case_spec import CaseSpec
 from meshops.data.mesh_graph import field_slices
 from meshops.data.normalize import Normalizer, Statistics
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshWindow
@@ -30,7 +31,9 @@ class MeshRolloutSpec(RolloutSpec):
         forced: Kinds of nodes whose values are known.
         inputs: Names of the channels that are known at the nodes beforehand.
         conditions: Names of the parameters of a trajectory the model is told.
+        ranges: Lowest and highest of each in the data.
         dim: Space dimensions.
+        location: ``"point"`` or ``"cell"``: where the fields live in files.
     """
 
     space: str = "mesh"
@@ -42,7 +45,9 @@ class MeshRolloutSpec(RolloutSpec):
     forced: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
+    ranges: tuple[tuple[float, float], ...] = ()
     dim: int = 2
+    location: Literal["cell", "point"] = "point"
 
     def __post_init__(self) -> None:
         """Check that weights fit the fields."""
@@ -62,6 +67,13 @@ class MeshRolloutSpec(RolloutSpec):
         """``2-D data with fields 'velocity', 'pressure' of 2, 1 channels``."""
         known = f" and inputs {listing(self.inputs)}" if self.inputs else ""
         return f"{self.dim}-D {noun}with fields {listing(self.fields)} of {some(self.sizes)} channels{known}"
+
+    def case_spec(self) -> CaseSpec:
+        """A state as a case: fields, inputs and conditions of a file."""
+        return CaseSpec(
+            fields=self.fields, sizes=self.sizes, units=self.units, dim=self.dim, inputs=self.inputs,
+            conditions=self.conditions, location=self.location,
+        )  # fmt: skip
 
     def slices(self) -> dict[str, slice]:
         """Channel range of each field."""

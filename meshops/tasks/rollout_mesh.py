@@ -73,7 +73,8 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     @classmethod
     def spec_of(cls, data: MeshTrajectoryDataset, settings: RolloutSettings) -> MeshRolloutSpec:
         """Fields of a state, and which nodes are forced."""
-        given = data.spec
+        given, told_of = data.spec, _chosen(data, settings.conditions)
+        rows = [data.parameters(index) for index in range(len(data))] if told_of else []
         return MeshRolloutSpec(
             fields=given.fields,
             sizes=given.sizes,
@@ -81,7 +82,9 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             weights=given.weights,
             forced=given.forced,
             inputs=given.inputs,
-            conditions=_chosen(data, settings.conditions),
+            conditions=told_of,
+            ranges=tuple((min(r[name] for r in rows), max(r[name] for r in rows)) for name in told_of),
+            location=given.location,
             time_step=given.time_step * settings.stride,
             dim=data[0].pos.shape[1],
             loss=settings.loss,

@@ -59,7 +59,7 @@ class SeriesCases(MeshTrajectoryDataset):
                 f"{study.root}: {len(short)} cases have one time alone ({short[0]}); "
                 "take 'time: last' for finished cases"
             )
-        steps = torch.tensor(self.times[0]).diff()
+        stated = len(self._files[0].frames) < FEWEST  # numbered files only have an order
         said = {
             "uneven times": uneven(dict(zip(self.cases, self.times, strict=True))),
             "conditions in time": self._not_told(),
@@ -70,7 +70,8 @@ class SeriesCases(MeshTrajectoryDataset):
             sizes=tuple(entry.size for entry in study.fields),
             units=tuple(entry.unit for entry in study.fields),
             inputs=input_names(self.frame(0, 0)) if study.inputs else (),
-            time_step=float(steps.median()),
+            time_step=float(torch.tensor(self.times[0]).diff().median()) if stated else 0.0,
+            location=study.place,
         )
         self.left_out = {name: study.guesses.get(f"left_out.{name}", "") for name in study.left_out}
 
