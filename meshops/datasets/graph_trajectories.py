@@ -139,6 +139,11 @@ class GridTrajectories(TrajectoryDataset):
             return torch.zeros(0, *grid_shape(graph))
         return grid_values(graph, "x")[0].float()
 
+    def parameters(self, index: int) -> dict[str, float]:
+        """``conditions`` of the graph."""
+        index = self.position(index)
+        return named_numbers(self.graphs[index], "conditions", self.cases[index])
+
     @classmethod
     def standin(cls, root: str | Path, num: int = 4) -> Path:
         """There is none: these are graphs in memory.

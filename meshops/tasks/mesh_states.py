@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -16,7 +15,7 @@ from meshops.data.normalize import Normalizer, Statistics
 from meshops.datasets.mesh_trajectory import NODE_TYPES, MeshWindow
 from meshops.errors import InputError, listing, some
 from meshops.tasks.base import Plain
-from meshops.tasks.rollout import RolloutSpec
+from meshops.tasks.rollout import RolloutSpec, condition_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,7 @@ class MeshRolloutSpec(RolloutSpec):
         weights: Weight of each field in the loss; empty: 1.
         forced: Kinds of nodes whose values are known.
         inputs: Names of the channels that are known at the nodes beforehand.
-        conditions: Names of the parameters of a trajectory the model is told.
-        ranges: Lowest and highest of each in the data.
+        ranges: Lowest and highest of each condition in the data.
         dim: Space dimensions.
         location: ``"point"`` or ``"cell"``: where the fields live in files.
     """
@@ -44,7 +42,6 @@ class MeshRolloutSpec(RolloutSpec):
     weights: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = ()
     ranges: tuple[tuple[float, float], ...] = ()
     dim: int = 2
     location: Literal["cell", "point"] = "point"
@@ -171,15 +168,8 @@ def told(spec: MeshRolloutSpec, given: Mapping[str, float], label: str) -> Tenso
     Raises:
         InputError: One is missing, or no finite number.
     """
-    if not spec.conditions:
-        return None
-    lost = [name for name in spec.conditions if not math.isfinite(given.get(name, math.nan))]
-    if lost:
-        raise InputError(
-            f"{label}: the model is told {listing(spec.conditions)}, and {listing(lost)} is no number here; "
-            f"given are {listing(given)}"
-        )
-    return torch.tensor([float(given[name]) for name in spec.conditions])
+    values = condition_values(spec, given, label)
+    return None if values is None else torch.tensor(values)
 
 
 def n_rmse(prediction: Tensor, truth: Tensor, spec: MeshRolloutSpec, deviation: Tensor) -> Tensor:

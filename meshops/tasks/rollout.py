@@ -7,8 +7,9 @@ compared belongs to the space they live in: :class:`~meshops.tasks.rollout_grid.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, get_args
 
@@ -48,8 +49,8 @@ class RolloutSettings:
             through all of them on meshes, on grids through those after pushforward.
         pushforward: Take up to so many steps without gradients, fewer than horizon, before those that are learnt (on
             meshes one); 0: off.
-        conditions: Parameters of the trajectories the model is told; default: on meshes all that differ between them.
-            Sets on grids state theirs as constant channels.
+        conditions: Parameters of the trajectories the model is told; default: on meshes all that differ between them,
+            on grids none, where sets give what published models see as constant channels.
         noise: Standard deviation of normal noise on the normalised first frames of a training window; the model learns
             to take it away (GNS, 2002.09405, sec. 4.2.2, in which it is put on the states as here); 0: none.
     """
@@ -95,10 +96,12 @@ class RolloutSpec(Spec):
     Attributes:
         space: ``"grid"`` or ``"mesh"``.
         time_step: Time of one step, s; 0 where it varies or is unknown.
+        conditions: Names of the parameters of a trajectory the model is told.
         loss, residual, pushforward, noise: See :class:`RolloutSettings`.
     """
 
     space: str
+    conditions: tuple[str, ...] = ()
     time_step: float = 0.0
     loss: RolloutLoss = "mse"
     residual: bool = False
@@ -205,6 +208,12 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
         """Steps of a training window; raises ``InputError`` for settings that this space has not."""
 
     @classmethod
+    def telling(cls, data: D, conditions: Sequence[str] | None) -> D:
+        """The data as the model sees them, told these conditions."""
+        del conditions
+        return data
+
+    @classmethod
     @abstractmethod
     def spec_of(cls, data: D, settings: RolloutSettings) -> RolloutSpec:
         """What trajectories offer."""
@@ -242,6 +251,7 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
         assert isinstance(settings, RolloutSettings)
         found = as_trajectories(data)
         kept, space = training_count(len(found), context.held_out), space_of(found)
+        found = space.telling(found, settings.conditions)
         steps = space.horizon(settings)
         span, lengths = (settings.history + steps - 1) * settings.stride + 1, found.lengths[:kept]
         windows = [(i, start) for i, length in enumerate(lengths) for start in range(length - span + 1)]
@@ -323,10 +333,28 @@ class RolloutTask(Task[RolloutSamples[D], B], Generic[D, B]):
             )
         if not len(found):
             raise InputError("there is no trajectory to judge the surrogate on")
-        given = self.spec_of(found, RolloutSettings()).form("data ")  # type: ignore[arg-type]
+        found = self.telling(found, self.spec.conditions)  # type: ignore[arg-type]
+        given = self.spec_of(found, RolloutSettings()).form("data ")
         if given != self.spec.form("data "):
             raise InputError(f"the {given} do not fit the surrogate, which is {self.spec.form()}")
-        return found  # type: ignore[return-value]
+        return found
+
+
+def condition_values(spec: RolloutSpec, given: Mapping[str, float], label: str) -> list[float] | None:
+    """Values of the conditions of a spec, in its order; None where it has none.
+
+    Raises:
+        InputError: One is missing, or no finite number.
+    """
+    if not spec.conditions:
+        return None
+    lost = [name for name in spec.conditions if not math.isfinite(given.get(name, math.nan))]
+    if lost:
+        raise InputError(
+            f"{label}: the model is told {listing(spec.conditions)}, and {listing(lost)} is no number here; "
+            f"given are {listing(given)}"
+        )
+    return [float(given[name]) for name in spec.conditions]
 
 
 def space_of(data: TrajectoryDataset | MeshTrajectoryDataset) -> type[RolloutTask]:  # type: ignore[type-arg]

@@ -7,7 +7,7 @@ Models of points and of graphs see the grid through :class:`~meshops.nn.on_grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from meshops.checks import check_counts
 from meshops.data.normalize import Normalizer
 from meshops.data.sampling import spread
+from meshops.datasets.told_parameters import ToldParameters, planes
 from meshops.datasets.trajectory import TrajectoryDataset
-from meshops.errors import InputError, listing
+from meshops.errors import InputError
 from meshops.metrics.grids import channel_errors, energy_spectrum, vrmse
 from meshops.nn.grid_model import GridModel, LossPairs
 from meshops.nn.model import judging
@@ -26,7 +27,7 @@ from meshops.ops.scores import check_fields
 from meshops.tasks.base import Context, Plain
 from meshops.tasks.grid_channels import GridRolloutSpec, channel_norms
 from meshops.tasks.report import Report, Row, shown
-from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score
+from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score, condition_values
 
 MOST_CASES, MOST_FRAMES = 64, 32  # what the statistics are taken from, evenly spread over the set
 WINDOWS = 32  # one-step windows per trajectory, evenly spread
@@ -76,18 +77,19 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
         return settings.window(settings.pushforward + 1)
 
     @classmethod
+    def telling(cls, data: TrajectoryDataset, conditions: Sequence[str] | None) -> TrajectoryDataset:
+        """Conditions are channels that do not change."""
+        return ToldParameters(data, conditions) if conditions else data
+
+    @classmethod
     def spec_of(cls, data: TrajectoryDataset, settings: RolloutSettings) -> GridRolloutSpec:
         """Channels, axes and the extent of the first grid."""
         given = data.spec
-        if settings.conditions:
-            raise InputError(
-                f"task.conditions is for trajectories on meshes, got {listing(settings.conditions)}; sets on grids "
-                "state theirs as constant channels"
-            )
         sides = [cells * size for cells, size in zip(data.shapes[0], given.spacing, strict=True)]
         return GridRolloutSpec(
             channels=given.channels,
             constants=given.constants,
+            conditions=tuple(settings.conditions or ()),
             velocity=given.velocity,
             spacing=given.spacing,
             periodic=given.periodic,
@@ -205,24 +207,41 @@ class GridRollout(RolloutTask[TrajectoryDataset, GridBatch]):
             window = torch.cat([window[:, 1:], following.unsqueeze(1)], 1)
         return torch.stack(out, 1)
 
-    def rollout(self, frames: Tensor, steps: int, constants: Tensor | None = None) -> Tensor:
+    def rollout(
+        self, frames: Tensor, steps: int, constants: Tensor | None = None, conditions: Mapping[str, float] | None = None
+    ) -> Tensor:
         """The frames that follow, ``[b, steps, c, *grid]`` (of one trajectory without b), physical units, on the CPU.
 
         Args:
             frames: ``[b, h, c, *grid]`` or ``[h, c, *grid]``, oldest first, physical units.
             steps: How many to predict.
-            constants: ``[b, k, *grid]`` or ``[k, *grid]``; not needed when the model has none.
+            constants: ``[b, k, *grid]`` or ``[k, *grid]`` without the conditions; not needed when the model has none.
+            conditions: Those of ``spec.conditions`` by name, e.g. ``data.parameters(index)``.
 
         Raises:
-            InputError: Shapes do not fit the model, or values are not finite.
+            InputError: Shapes do not fit the model, values are not finite, or a condition is missing.
         """
         check_counts(1, steps=steps)
         single = frames.dim() == self.spec.dim + 2
         frames = frames.unsqueeze(0) if single else frames
+        constants = self._with_conditions(frames, constants, conditions or {})
         fixed = self._checked(frames, constants)
         with judging(self):
             out = self.unroll(frames.to(self.device).float(), fixed.to(self.device).float(), steps).cpu()
         return out[0] if single else out
+
+    def _with_conditions(self, frames: Tensor, constants: Tensor | None, given: Mapping[str, float]) -> Tensor | None:
+        """Constants with a plane for each condition behind them."""
+        values = condition_values(self.spec, given, "rollout")
+        if values is None or frames.dim() != self.spec.dim + 3:
+            return constants
+        told = planes(values, frames[0, 0])
+        if constants is None:
+            return told
+        if constants.shape[-self.spec.dim :] != told.shape[1:]:
+            return constants  # is refused
+        told = told.expand(*constants.shape[: -self.spec.dim - 1], *told.shape)
+        return torch.cat([constants, told], constants.dim() - self.spec.dim - 1)
 
     def _checked(self, frames: Tensor, constants: Tensor | None) -> Tensor:
         """``[b, k, *grid]`` constants of frames, both checked."""

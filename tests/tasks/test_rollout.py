@@ -514,3 +514,70 @@ def test_fno_comes_from_its_package() -> None:
     model = create_model("fno", in_channels=3, out_channels=2, modes=4, channels=8, depth=1)
     assert model(torch.randn(1, 3, 16, 16)).shape == (1, 2, 16, 16)
     assert all(isinstance(value, torch.Tensor) for value in model.state_dict().values())
+
+
+def decaying(count: int) -> GridTrajectories:
+    """Fields on a grid that decay at the rate of the trajectory."""
+    graphs = []
+    for i in range(count):
+        rate = 0.1 + 0.8 * i / (count - 1)
+        start = 1 + torch.rand(8, 8, generator=torch.Generator().manual_seed(i))
+        decay = torch.exp(-0.5 * rate * torch.arange(5)).view(5, 1, 1, 1)
+        frames = decay * start
+        graph = grid_graph(frames.movedim(0, -1).movedim(0, -1), spacing=(0.1, 0.1), periodic=(True, True),
+                           names=("c",), trailing=2)  # fmt: skip
+        graph.name, graph.conditions = f"run {i}", {"rate": rate}
+        graphs.append(graph)
+    return GridTrajectories(graphs)
+
+
+def unet(spec: Any, channels: int) -> UNet:
+    known = model_arguments("unet")
+    return UNet(**{key: value for key, value in spec.model_arguments().items() if key in known}, channels=channels)
+
+
+def trained_on_grids(data: GridTrajectories, conditions: tuple[str, ...] | None) -> GridRollout:
+    settings = RolloutSettings(residual=True, conditions=conditions)
+    samples = RolloutTask.samples(data, settings)
+    torch.manual_seed(0)
+    known = model_arguments("meshgraphnet")
+    sizes = {key: value for key, value in samples.spec.model_arguments().items() if key in known}
+    task = RolloutTask.fit(create_model("meshgraphnet", **sizes, channels=16, depth=1), samples, settings)
+    optimizer = torch.optim.Adam(task.parameters(), lr=3e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        task.loss(task.batch(samples, [Draw(i, 0) for i in range(len(samples))]))["loss"].backward()
+        optimizer.step()
+    assert isinstance(task, GridRollout)
+    return task.eval()
+
+
+def test_conditions_on_grids_are_told_where_they_are_named() -> None:
+    data = decaying(8)
+    told, blind = trained_on_grids(data, ("rate",)), trained_on_grids(data, None)
+    assert told.spec.constants == told.spec.conditions == ("rate",) and blind.spec.in_channels == 1
+    errors = [float(task.evaluate(data).mean["vrmse"]) for task in (told, blind)]  # type: ignore[arg-type]
+    assert errors[0] < 0.6 * errors[1], errors
+    first = data.window(3, 0, 1)
+    slow, fast = (told.rollout(first, 3, conditions={"rate": rate})[-1].mean() for rate in (0.2, 0.8))
+    assert fast < slow
+    both = told.rollout(torch.stack([first, first]), 3, conditions={"rate": 0.2})
+    assert_close(both[1, -1].mean(), slow, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="told 'rate', and 'rate' is no number here"):
+        told.rollout(first, 3)
+    with pytest.raises(InputError, match="run 0: no condition 'speed' to tell the model; the case has 'rate'"):
+        RolloutTask.samples(data, RolloutSettings(conditions=("speed",)))
+    with pytest.raises(InputError, match="'c' is a channel of the data already"):
+        RolloutTask.samples(data, RolloutSettings(conditions=("c",)))
+
+
+def test_conditions_stand_behind_the_constants_of_the_data() -> None:
+    spec = replace(SPEC, constants=("k", "rate"), conditions=("rate",), history=1)
+    task = GridRollout(unet(spec, 4), spec,
+                       *channel_norms(spec, [torch.randn(2, 3, 8, 8)], [torch.randn(2, 8, 8)]))  # fmt: skip
+    frames, k = torch.randn(2, 1, 3, 8, 8), torch.randn(1, 8, 8)
+    plane = torch.full((1, 8, 8), 0.7)
+    wanted = task.unroll(frames, torch.cat([k, plane]).expand(2, 2, 8, 8), 2)
+    assert_close(task.rollout(frames, 2, k, {"rate": 0.7}), wanted.detach(), atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match=r"constants must be \[2, 2, 8, 8\]"):
+        task.rollout(frames, 2, torch.randn(1, 4, 4), {"rate": 0.7})
