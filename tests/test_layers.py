@@ -39,7 +39,9 @@ BELOW["cli"] |= {"solvers", "bench", "doctor"}
 BELOW |= {leaf: set() for leaf in LEAVES - {"testing"}}
 MODEL_FACTORY = {"create_model", "list_models", "model_arguments", "model_takes", "register_model"}
 # What tasks may know of data sets: what any of them is, none by name.
-DATASET_BASES = {"base", "trajectory", "mesh_trajectory", "point_trajectories", "graph_list", "graph_trajectories"}
+DATASET_BASES = {
+    "base", "trajectory", "mesh_trajectory", "point_trajectories", "graph_list", "graph_trajectories", "told_parameters"
+}  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Spelled with character classes so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:tmp|work|root|home|Users)/\w")
