@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from meshops.datasets.folder import roles
@@ -14,7 +15,7 @@ from meshops.datasets.folder.suffixes import ARRAYS, MESHES, SHAPES, TABLES
 from meshops.datasets.folder.walk import SPLIT_FOLDERS, Listing, skeleton
 
 COLLECTIONS = {".pvd": 0, ".vtm": 1, ".vtmb": 1, ".pvtu": 2, ".pvtp": 2, ".pvti": 2, ".pvts": 2, ".pvtr": 2}
-FEWEST_FRAMES = 3
+FEWEST_FRAMES, MANY_FRAMES = 3, 5
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _family(paths: Sequence[PurePosixPath]) -> Family:
 def is_series(paths: Sequence[PurePosixPath]) -> bool:
     """Whether numbered files are the times of a case and not cases.
 
-    By what stands before the number, or by several folders that each number their files in the same way.
+    By what stands before the number, or by several folders that each number their files in the same way: with padded
+    numbers, or with nothing but numbers at equal distances.
     """
     if paths[0].suffix.lower() == ".pvd":
         return False
@@ -158,11 +160,14 @@ def is_series(paths: Sequence[PurePosixPath]) -> bool:
         return True
     in_folders = {parent.name.lower() for parent, _ in rows} - set(SPLIT_FOLDERS)  # type: ignore[attr-defined]
     several = len(rows) > 1 and len(in_folders) >= 1
-    alike = len({tuple(sorted(map(int, numbers))) for numbers in rows.values()}) == 1
+    counts = [sorted(map(int, numbers)) for numbers in rows.values()]
+    alike = all(each == counts[0] for each in counts)
+    even = len({b - a for a, b in pairwise(counts[0])}) == 1
+    bare = not any(name for _, name in rows) and even and len(counts[0]) >= MANY_FRAMES
     padded = all(
         len(number) >= 3 and len({len(n) for n in numbers}) == 1 for numbers in rows.values() for number in numbers
     )
-    return several and padded and alike
+    return several and alike and (padded or bare)
 
 
 def _beginning(path: PurePosixPath) -> str:

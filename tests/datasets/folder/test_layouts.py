@@ -374,6 +374,15 @@ def test_meshes_without_fields_are_refused_with_what_lies_beside_them(tmp_path: 
         guess_study(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "layout"),
+    [(range(5), "series"), (range(0, 60, 10), "series"), (range(1, 4), "files"), ((1, 2, 4, 7, 9), "files")],
+)
+def test_bare_numbers_alike_in_several_folders_are_times(write: Write, numbers: range, layout: str) -> None:
+    study = guess_study(write({f"run_{c}/{k}.vtu": solved(c + k) for c in (1, 2, 3) for k in numbers}))
+    assert study.layout == layout
+
+
 def test_networks_in_time_are_told_the_conditions_of_the_table(write: Write) -> None:
     frames = {f"run_{c}/step_{k}.vtu": solved(c + k) for c in (1, 2, 3) for k in range(5)}
     study = guess_study(write(frames, table="run,speed\n1,10\n2,20\n3,30\n"))
