@@ -4,6 +4,7 @@ pos [n, d] or [t, n, d], y [n, t, c], one of edge_index, face [3, f] and cells; 
 conditions: a dictionary of numbers, what was set, e.g. {"speed": 30.0}
 x [n, k] with x_names: what is known at the nodes beforehand, given to the model
 y_names, y_sizes, y_units: of the fields; name: of the trajectory; time_step, s
+times [t], s: where the frames are not equally far apart
 grids: grid_shape (then spacing, periodic and x [n, k] with x_names, see meshops.data.grid), cells row-major
 """
 
@@ -64,12 +65,19 @@ class GraphTrajectories(MeshTrajectoryDataset):
     def __init__(self, graphs: Sequence[Data], *, forced: Sequence[int] = (), weights: Sequence[float] = ()) -> None:
         self.graphs, self.cases, self.lengths = _checked(graphs)
         names, sizes, units = _fields(self.graphs[0])
+        _alike(
+            self.cases,
+            [("times",) if graph.get("times") is not None else () for graph in self.graphs],
+            "what they state",
+        )
         _alike(self.cases, [_inputs(graph) for graph in self.graphs], "inputs")
+        self._times = [_times(graph, name) for graph, name in zip(self.graphs, self.cases, strict=True)]
         self.spec = MeshSpec(
             fields=names,
             sizes=sizes,
             units=units,
             time_step=_time_step(self.graphs[0]),
+            uneven=self._times[0] is not None,
             forced=tuple(forced),
             inputs=_inputs(self.graphs[0]),
             weights=tuple(weights),
@@ -81,7 +89,7 @@ class GraphTrajectories(MeshTrajectoryDataset):
         """See the base class."""
         index = self.position(index)
         self.check_window(index, start, length)
-        graph, frames = self.graphs[index], slice(start, start + length)
+        graph, frames, times = self.graphs[index], slice(start, start + length), self._times[index]
         pos = graph.pos.expand(length, *graph.pos.shape) if graph.pos.dim() == 2 else graph.pos[frames]
         none = torch.empty(0, 3, dtype=torch.int64)
         return MeshWindow(
@@ -90,6 +98,7 @@ class GraphTrajectories(MeshTrajectoryDataset):
             node_type=self._kinds[index][frames],
             triangles=(none,) * length,
             edge_index=self._edges[index],
+            times=None if times is None else times[frames],
             x=graph.x.float().expand(length, *graph.x.shape) if self.spec.inputs else None,
         )
 
@@ -203,8 +212,21 @@ def _inputs(graph: Data) -> tuple[str, ...]:
     return names if len(names) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
 
 
+def _times(graph: Data, name: str) -> Tensor | None:
+    """``[t]`` times of the frames, where the graph states them."""
+    given = graph.get("times")
+    if given is None:
+        return None
+    times = torch.as_tensor(given, dtype=torch.float64).flatten()
+    if len(times) != graph.y.shape[1] or not bool((times.diff() > 0).all()):
+        raise InputError(f"graph {name}: times must be {graph.y.shape[1]} rising numbers, one per frame, got {given}")
+    return times
+
+
 def _time_step(graph: Data) -> float:
-    value = graph.get("time_step")
+    value, times = graph.get("time_step"), graph.get("times")
+    if value is None and times is not None and len(times) > 1:
+        return float(torch.as_tensor(times, dtype=torch.float64).diff().median())
     return 0.0 if value is None else float(value)
 
 

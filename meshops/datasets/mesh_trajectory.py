@@ -26,7 +26,8 @@ class MeshSpec:
         fields: Names of the fields that change in time, e.g. ``("velocity", "pressure")``.
         sizes: Channels of each.
         units: Unit of each, ``""`` where unknown.
-        time_step: Time between frames, s; 0 where unknown.
+        time_step: Time between frames, s, the median where it varies; 0 where unknown.
+        uneven: Whether it varies; then windows state their times.
         forced: Node types whose values are known in advance (walls, inflow): a rollout takes them from the data.
         inputs: Name of each channel that is known at the nodes beforehand (a material, a source), in ``MeshWindow.x``.
         weights: Weight of each field in the loss.
@@ -40,6 +41,7 @@ class MeshSpec:
     forced: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    uneven: bool = False
     location: Literal["cell", "point"] = "point"
 
     @property
@@ -59,6 +61,7 @@ class MeshWindow:
         triangles: Cells of each frame, ``[f, 3]`` int64; the same tensor t times where the mesh stays.
         edge_index: ``[2, e]`` edges of all frames, where they are known instead of the triangles.
         x: ``[t, n, k]`` float32, the channels of ``spec.inputs``; None: there are none.
+        times: ``[t]`` float64, s, where the frames are not equally far apart; None: they are.
     """
 
     pos: Tensor
@@ -67,6 +70,7 @@ class MeshWindow:
     triangles: tuple[Tensor, ...]
     edge_index: Tensor | None = None
     x: Tensor | None = None
+    times: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of frames t."""
@@ -81,7 +85,8 @@ class MeshWindow:
     def every(self, stride: int) -> MeshWindow:
         """Every ``stride``-th frame, the first among them."""
         parts = (self.pos[::stride], self.state[::stride], self.node_type[::stride], self.triangles[::stride])
-        return MeshWindow(*parts, edge_index=self.edge_index, x=None if self.x is None else self.x[::stride])
+        x, times = (None if part is None else part[::stride] for part in (self.x, self.times))
+        return MeshWindow(*parts, edge_index=self.edge_index, x=x, times=times)
 
     def graph(self, frame: int, spec: MeshSpec) -> MeshGraph:
         """One frame as a graph: ``y`` the state, cells, edges and node types."""

@@ -135,7 +135,7 @@ def time_findings(study: Study) -> list[Finding]:
             remarks: dict[str, str] = getattr(study.open("all"), "remarks", {})
     except (MeshopsError, OSError, ValueError) as error:
         return [Finding("in time", "problem", str(error).removeprefix(f"{study.root}: "))]
-    return [Finding(kind, "problem", text) for kind, text in remarks.items()]
+    return [Finding(kind, "hint" if kind == "uneven times" else "problem", text) for kind, text in remarks.items()]
 
 
 def examine(facts: Survey) -> tuple[list[Finding], ForceAudit | None, Axes | None]:

@@ -151,6 +151,7 @@ def predict_future(
         [graph.edge_index] * (count + 1),
         None if x is None else x.float().expand(count + 1, *x.shape),
         conditions=conditions_of,
+        times=spec.time_step * torch.arange(count + 1, dtype=torch.float64) if spec.uneven else None,
     )
     out = torch.cat([state.unsqueeze(0), task.rollout(frames)]).numpy()
     fields = {name: np.ascontiguousarray(_flat(out[..., channels])) for name, channels in spec.slices().items()}

@@ -29,6 +29,7 @@ class MeshRolloutSpec(RolloutSpec):
         weights: Weight of each field in the loss; empty: 1.
         forced: Kinds of nodes whose values are known.
         inputs: Names of the channels that are known at the nodes beforehand.
+        uneven: Whether the model is told the length of each step.
         ranges: Lowest and highest of each condition in the data.
         dim: Space dimensions.
         location: ``"point"`` or ``"cell"``: where the fields live in files.
@@ -42,6 +43,7 @@ class MeshRolloutSpec(RolloutSpec):
     weights: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
+    uneven: bool = False
     ranges: tuple[tuple[float, float], ...] = ()
     dim: int = 2
     location: Literal["cell", "point"] = "point"
@@ -79,7 +81,7 @@ class MeshRolloutSpec(RolloutSpec):
     def model_arguments(self) -> dict[str, Plain]:
         """What models want to know: sizes, and the channels of a field that is called velocity."""
         sizes: dict[str, Plain] = {
-            "in_channels": self.channels + NODE_TYPES + len(self.inputs) + len(self.conditions),
+            "in_channels": self.channels + NODE_TYPES + len(self.inputs) + len(self.conditions) + self.uneven,
             "out_channels": self.channels,
             "pos_dim": self.dim,
         }
@@ -100,6 +102,7 @@ class Frames(NamedTuple):
         x: ``[t, n, k]`` what is known at the nodes beforehand; None: nothing.
         cluster: t tensors ``[n]``, where the set has stored clusters.
         conditions: ``[k]`` parameters of the trajectory the model is told; None: none.
+        times: ``[t]`` s, where steps differ in length; None: they do not.
     """
 
     pos: Tensor
@@ -109,6 +112,7 @@ class Frames(NamedTuple):
     x: Tensor | None = None
     cluster: list[Tensor] | None = None
     conditions: Tensor | None = None
+    times: Tensor | None = None
 
     @classmethod
     def of(
@@ -120,7 +124,7 @@ class Frames(NamedTuple):
             same = frame > 0 and cells is window.triangles[frame - 1]
             edges.append(edges[-1] if same else window.edges(frame))
         kept = None if cluster is None else list(cluster)
-        return cls(window.pos, window.state, window.node_type, edges, window.x, kept, conditions)
+        return cls(window.pos, window.state, window.node_type, edges, window.x, kept, conditions, window.times)
 
     def to(self, device: torch.device) -> Frames:
         """The same on a device."""
@@ -145,20 +149,23 @@ def mesh_norms(spec: MeshRolloutSpec, parts: Iterable[tuple[Tensor, Tensor]]) ->
     return norm, Statistics.over(pos for _, pos in rows).box()
 
 
-def known_norm(spec: MeshRolloutSpec, inputs: Iterable[Tensor | None], rows: Iterable[Tensor | None]) -> Normalizer:
-    """Normalisation of what is known beforehand: inputs at the nodes, then conditions of the trajectories.
+def known_norm(spec: MeshRolloutSpec, windows: Iterable[MeshWindow], rows: Iterable[Tensor | None]) -> Normalizer:
+    """Normalisation of what is known beforehand: inputs at the nodes, conditions of the trajectory, length of the step.
 
     Args:
         spec: Says which there are.
-        inputs: ``[t, n, k]`` of some windows.
+        windows: Some of the data.
         rows: ``[g]`` conditions of each trajectory.
     """
-    parts = [Normalizer.identity(0)]
+    found, parts = list(windows), [Normalizer.identity(0)]
     if spec.inputs:
-        parts.append(Normalizer.from_statistics(Statistics.over(x.flatten(0, 1) for x in inputs if x is not None)))
+        parts.append(Normalizer.from_statistics(Statistics.over(w.x.flatten(0, 1) for w in found if w.x is not None)))
     if spec.conditions:
         known = torch.stack([row for row in rows if row is not None])
         parts.append(Normalizer.from_statistics(Statistics.of(known)))
+    if spec.uneven:
+        lengths = [w.times.diff().unsqueeze(1) for w in found if w.times is not None]
+        parts.append(Normalizer.from_statistics(Statistics.over(lengths)))
     return Normalizer(torch.cat([part.shift for part in parts]), torch.cat([part.scale for part in parts]))
 
 

@@ -2,10 +2,11 @@
 
 States are normalised once, here. A model sees ``[state, one-hot kind of node, inputs, conditions]`` and predicts the
 change to the next frame; inputs are known at the nodes beforehand, conditions are parameters of the trajectory, the
-same at every node. Nodes whose kind is forced (walls, inflow) take their value from the data, in training and in
-rollouts. Training unrolls a few steps with gradients through all of them (EAGLE), or feeds predictions back without
-gradients before the one step that learns (pushforward: Brandstetter et al., 2202.03376, sec. 3.2). A model that wants
-the clusters a set has stored (k-means of EAGLE) gets them wherever frames are read from a set.
+same at every node, and so is the length of the step where it varies. Nodes whose kind is forced (walls, inflow) take
+their value from the data, in training and in rollouts. Training unrolls a few steps with gradients through all of them
+(EAGLE), or feeds predictions back without gradients before the one step that learns (pushforward: Brandstetter et al.,
+2202.03376, sec. 3.2). A model that wants the clusters a set has stored (k-means of EAGLE) gets them wherever frames are
+read from a set.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
     """A model of one step on a mesh together with the normalisation of the state.
 
     Args:
-        model: On graphs or points, ``[n, channels + 9 + inputs + conditions] -> [n, channels]``.
+        model: On graphs or points, ``[n, channels + 9 + inputs + conditions (+ 1)] -> [n, channels]``.
         spec: What is learnt.
         norm: Of the state: one scale per field, so that vectors keep their direction.
         position: ``[dim + 1]`` shift and scale of the positions.
@@ -60,7 +61,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         super().__init__(model, spec)
         self.norm = norm
         self.register_buffer("position", position.to(torch.float32))
-        count = len(spec.inputs) + len(spec.conditions)
+        count = len(spec.inputs) + len(spec.conditions) + spec.uneven
         self.known_norm = (known or Normalizer.identity(count)) if count else None
 
     @classmethod
@@ -82,6 +83,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             weights=given.weights,
             forced=given.forced,
             inputs=given.inputs,
+            uneven=given.uneven,
             conditions=told_of,
             ranges=tuple((min(r[name] for r in rows), max(r[name] for r in rows)) for name in told_of),
             location=given.location,
@@ -102,7 +104,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         read = [data.window(i, start, samples.span).every(samples.stride) for i, start in chosen]
         rows = (told(spec, data.parameters(i), data.cases[i]) for i in range(samples.cases))
         norms = mesh_norms(spec, ((w.state, w.pos) for w in read))
-        return cls(model, spec, *norms, known_norm(spec, (w.x for w in read), rows))
+        return cls(model, spec, *norms, known_norm(spec, read, rows))
 
     @classmethod
     def blank(cls, model: nn.Module, spec: Mapping[str, Plain]) -> Self:
@@ -130,6 +132,9 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
         parts = [state, one_hot(frames.node_type[frame].clamp(0, NODE_TYPES - 1), NODE_TYPES).to(state.dtype)]
         known = [] if frames.x is None else [frames.x[frame]]
         known += [] if frames.conditions is None else [frames.conditions.expand(len(state), -1)]
+        if self.spec.uneven and frames.times is not None:
+            step = (frames.times[frame + 1] - frames.times[frame]).to(state)
+            known.append(step.expand(len(state), 1))
         if self.known_norm is not None:
             parts.append(self.known_norm(torch.cat(known, 1)))
         graph = MeshGraph(
@@ -244,6 +249,8 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             count = 0 if values is None else values.shape[-1]
             if count != len(names):
                 raise InputError(f"the model takes {len(names)} {what} ({listing(names)}), got {count}")
+        if self.spec.uneven and (frames.times is None or len(frames.times) != len(frames.state)):
+            raise InputError("the model is told the length of each step; give the times [t] of the frames")
         if len(frames.state) < 2:
             raise InputError("a rollout needs the meshes of at least two frames, got 1")
         if not bool(torch.isfinite(frames.state[0]).all() and torch.isfinite(frames.pos).all()):

@@ -374,3 +374,41 @@ def test_the_order_of_nodes_does_not_matter_to_what_is_known() -> None:
     assert_close(
         task.rollout(turned, {"rate": 0.4}), task.rollout(start, {"rate": 0.4})[:, order], atol=1e-5, rtol=1e-5
     )
+
+
+def test_steps_of_any_length_are_told_their_length() -> None:
+    def uneven(*, stated: bool) -> GraphTrajectories:
+        graphs = []
+        for i in range(6):
+            times = torch.cat([torch.zeros(1), 0.1 + torch.rand(7, generator=torch.Generator().manual_seed(i))]).cumsum(
+                0
+            )
+            start = 1 + 0.5 * torch.sin(torch.arange(12.0) + i)
+            y = (start.unsqueeze(1) * torch.exp(-0.6 * times)).unsqueeze(-1)
+            pos = torch.rand(12, 2, generator=torch.Generator().manual_seed(99))
+            graph = Data(
+                pos=pos, edge_index=torch.stack([torch.arange(12), torch.arange(12).roll(1)]), y=y, name=f"{i}"
+            )
+            if stated:
+                graph.times = times
+            graphs.append(graph)
+        return GraphTrajectories(graphs)
+
+    told, blind = trained(uneven(stated=True)), trained(uneven(stated=False))
+    assert told.spec.uneven and not blind.spec.uneven and told.spec.time_step > 0.3
+    errors = [float(task.evaluate(uneven(stated=task is told)).mean["n_rmse@1"]) for task in (told, blind)]  # type: ignore[arg-type]
+    assert errors[0] < 0.5 * errors[1], errors
+    start = uneven(stated=True).window(0, 0, 2)
+    assert start.times is not None
+    near, far = (told.rollout(replace(start, times=torch.tensor([0.0, dt])))[0].mean() for dt in (0.2, 0.9))
+    assert far < near
+    with pytest.raises(InputError, match=r"told the length of each step; give the times \[t\] of the frames"):
+        told.rollout(replace(start, times=None))
+
+
+def test_times_that_fall_or_miss_frames_are_refused() -> None:
+    data = diffusion(1).graphs[0]
+    for times in ([0.0, 1.0], [0.0, 1.0, 2.0, 2.0, 3.0, 4.0]):
+        data.times = torch.tensor(times)
+        with pytest.raises(InputError, match="graph run 0: times must be 6 rising numbers"):
+            GraphTrajectories([data])

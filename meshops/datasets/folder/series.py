@@ -60,10 +60,8 @@ class SeriesCases(MeshTrajectoryDataset):
                 "take 'time: last' for finished cases"
             )
         stated = len(self._files[0].frames) < FEWEST  # numbered files only have an order
-        said = {
-            "uneven times": uneven(dict(zip(self.cases, self.times, strict=True))),
-            "conditions in time": self._not_told(),
-        }
+        apart = uneven(dict(zip(self.cases, self.times, strict=True)))
+        said = {"uneven times": apart, "conditions in time": self._not_told()}
         self.remarks = {kind: text for kind, text in said.items() if text}
         self.spec = MeshSpec(
             fields=tuple(entry.name for entry in study.fields),
@@ -71,6 +69,7 @@ class SeriesCases(MeshTrajectoryDataset):
             units=tuple(entry.unit for entry in study.fields),
             inputs=input_names(self.frame(0, 0)) if study.inputs else (),
             time_step=float(torch.tensor(self.times[0]).diff().median()) if stated else 0.0,
+            uneven=bool(apart),
             location=study.place,
         )
         self.left_out = {name: study.guesses.get(f"left_out.{name}", "") for name in study.left_out}
@@ -116,6 +115,9 @@ class SeriesCases(MeshTrajectoryDataset):
             triangles=(none,) * length,
             edge_index=first.edge_index,
             x=torch.stack([graph.x for graph in graphs]) if self.spec.inputs else None,
+            times=torch.tensor(self.times[index][start : start + length], dtype=torch.float64)
+            if self.spec.uneven
+            else None,
         )
 
     def parameters(self, index: int) -> dict[str, float]:
@@ -167,8 +169,8 @@ def uneven(times: Mapping[str, Sequence[float]]) -> str:
     if most - least <= SAME_STEP * abs(most):
         return ""
     return (
-        f"frames lie {least:.3g} ('{low}') to {most:.3g} ('{high}') apart in time, and a network takes all steps for "
-        "equal ones; write them at equal times, or take 'time: last' for finished cases"
+        f"frames lie {least:.3g} ('{low}') to {most:.3g} ('{high}') apart in time; networks in time are told the "
+        "length of each step, and learn more easily from equal ones"
     )
 
 
