@@ -65,7 +65,7 @@ class CaseSpec:
 
     def __post_init__(self) -> None:
         """Check that sizes and units fit the fields, and that roles are fields."""
-        if not self.fields or not len(self.fields) == len(self.sizes) == len(self.units):
+        if not (self.fields or self.numbers) or not len(self.fields) == len(self.sizes) == len(self.units):
             raise InputError(
                 f"give a name, a size and a unit for every field, got {listing(self.fields)} with sizes "
                 f"{list(self.sizes)} and units {list(self.units)}"

@@ -93,6 +93,7 @@ def _predict(surrogate: Surrogate, folder: Path, screen: Console, *, smoke: bool
     prediction = surrogate.predict(shape)
     written = write_prediction(prediction, surrogate, predicted, "new_shape")
     screen.print(f"new_shape.stl: {prediction.line()}")
+    assert written.mesh is not None
     files = [Path("predicted") / written.mesh.name, Path("predicted") / written.numbers.name]
     drawn = [*written.pictures, *pictures[:2]]
     return write_case_report(prediction, surrogate, folder / "report.html", drawn, files)

@@ -54,6 +54,7 @@ def run(argv: Sequence[str]) -> int:
     screen.print(f"looking at {args.data}")
     from meshops.selection import FitConfig, FitResult, fit_study
     from meshops.selection.from_study import seen
+    from meshops.selection.numbers import NumbersFit
 
     study, findings = seen(args.data, console=screen)
     config = FitConfig(
@@ -66,6 +67,8 @@ def run(argv: Sequence[str]) -> int:
         store=args.store,
     )
     result = fit_study(study, config, findings=findings, resume=args.resume, overwrite=args.overwrite, console=screen)
+    if isinstance(result, NumbersFit):
+        return _print(result.report, result.lines(), result.folder, as_json=args.json)
     lines = [f"chosen: {result.surrogate.task.made.name}"]
     if isinstance(result, FitResult):
         lines = [f"chosen: {', '.join(result.found.blend)}", result.curve.sentence()]

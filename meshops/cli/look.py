@@ -109,10 +109,12 @@ def _note(text: str) -> None:
 
 
 def draw_cases(look: Look, data: CaseDataset, path: Path) -> Path:
-    """Thumbnails of up to twelve cases, evenly chosen, by the first field that is not constant."""
+    """Thumbnails of up to twelve cases, evenly chosen, by the first field that is not constant, or by a result."""
     from meshops.viz.thumbnails import MOST, cases_picture, thumbnail
 
     good = look.survey.good
+    if not look.survey.fields:
+        return _draw_results(look, data, path)
     varied = [n for n in look.survey.fields if any(n in c.fields and not c.fields[n].constant for c in good)]
     field = (varied or list(look.survey.fields))[0]
     usable = [c for c in good if field in c.fields and c.fields[field].bad == 0 and c.fields[field].spike < 1000]
@@ -126,6 +128,27 @@ def draw_cases(look: Look, data: CaseDataset, path: Path) -> Path:
     title = f"{look.survey.name}: {field}, {len(drawn)} of {len(look.survey.cases)} cases"
     pose = {} if flow is None else {"flow": flow.flow, "up": flow.up}
     return cases_picture(drawn, field, path, unit=unit, title=title, **pose)
+
+
+def _draw_results(look: Look, data: CaseDataset, path: Path) -> Path:
+    """Thumbnails of up to twelve shapes, each in the color of its first result."""
+    from torch import full
+
+    from meshops.viz.thumbnails import MOST, cases_picture, thumbnail
+
+    number = look.study.numbers[0]
+    usable = [c for c in look.survey.good if number.name in c.numbers]
+    step, drawn = max(1, -(-len(usable) // MOST)), []
+    for case in usable[::step][:MOST]:
+        graph = data[case.index].clone_shallow()
+        graph.y, graph.y_names, graph.y_sizes = (
+            full((len(graph.pos), 1), case.numbers[number.name]),
+            (number.name,),
+            (1,),
+        )
+        drawn.append(thumbnail(graph, number.name, case.name))
+    title = f"{look.survey.name}: {number.name}, {len(drawn)} of {len(look.survey.cases)} shapes"
+    return cases_picture(drawn, number.name, path, unit=number.unit, title=title)
 
 
 def write_page(look: Look, pictures: Sequence[tuple[Path, str]], study: Path, path: Path) -> Path:

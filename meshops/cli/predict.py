@@ -80,7 +80,7 @@ def _predict(
     check_limit()
     if surrogate.kind == "rollout":
         return _futures(surrogate, files, folder, args, names, conditions)
-    if surrogate.kind != "fields":
+    if surrogate.kind not in ("fields", "numbers"):
         surrogate.predict(args.files[0] if args.files else None)  # says what to use instead
     _check_options(surrogate, args)
     output_folder(args.out)
@@ -173,7 +173,7 @@ def _tell(screen: Console, file: str | None, prediction: Prediction, written: Wr
     for note in prediction.case.notes:
         screen.print(f"note: {note}")
     screen.print(f"{file or 'on the mesh of the training'}: {prediction.line()}")
-    screen.print(f"  -> {written.report or written.mesh}")
+    screen.print(f"  -> {written.report or written.mesh or written.numbers}")
     if prediction.verdict is not None and prediction.verdict.level != "inside":
         screen.print(f"warning: {prediction.verdict.sentence}")
 
@@ -197,6 +197,11 @@ def _check_options(surrogate: Surrogate, args: Any) -> None:
     if args.steps is not None:
         raise InputError("--steps is for surrogates that step in time; this one predicts finished cases, leave it out")
     spec: Any = surrogate.spec
+    if not spec.fields:
+        for name, says in FIELDS_ONLY.items():
+            if name not in ("report", "level") and getattr(args, name):
+                raise InputError(f"{says} is for surrogates of fields; this one predicts numbers, leave it out")
+        return
     if args.no_refine and spec.domain != "surface":
         raise InputError("--no-refine is for surfaces of bodies; other meshes are never refined, leave it out")
     for name in ("method", "passes"):

@@ -53,7 +53,7 @@ def overview(look: Look) -> list[tuple[str, str]]:
         rows += [
             ("meshes", f"{MESHES[facts.meshes]}; {count_span([c.nodes for c in good])} nodes, "
                        f"{count_span([c.cells for c in good])} cells{named}"),
-            ("dimension", f"{_dimensions(good)}; fields at the {_places(good)}"),
+            ("dimension", _dimensions(good) + (f"; fields at the {_places(good)}" if look.survey.fields else "")),
             ("size", " x ".join(span([float((c.high - c.low)[k]) for c in good]) for k in range(good[0].dim))
                      + f" (diagonal {span([c.size for c in good])})"),
         ]  # fmt: skip

@@ -18,6 +18,7 @@ from meshops.datasets.store_build import Origin
 from meshops.datasets.study import Study
 from meshops.doctor.findings import Finding
 from meshops.selection.config import FitConfig
+from meshops.selection.numbers import NumbersFit, fit_numbers
 from meshops.selection.result import FitResult
 from meshops.selection.rollouts import RolloutFit, fit_trajectories
 from meshops.selection.run import fit
@@ -29,7 +30,7 @@ from meshops.training.storing import OFF, place_of, wanted, write
 def fit_study(
     study: Study, config: FitConfig, *, findings: Sequence[Finding] = (), resume: bool = False, overwrite: bool = False,
     console: Console | None = None,
-) -> FitResult | RolloutFit:  # fmt: skip
+) -> FitResult | RolloutFit | NumbersFit:  # fmt: skip
     """The best surrogate of a study; see :func:`meshops.selection.fit`.
 
     Args:
@@ -58,6 +59,12 @@ def fit_study(
         study.save(Path(config.out) / "study.yaml")
         return moving
     config = settled(study, data, config)
+    if not data.fields:
+        made = fit_numbers(
+            data, config, console=console, about=about, notes=left_out(data), findings=findings, **options
+        )
+        study.save(Path(config.out) / FILE)
+        return made
     try:
         return fit(data, config, console=console, about=about, notes=left_out(data), findings=findings, **options)
     finally:
@@ -74,7 +81,7 @@ def stored_cases(study: Study, config: FitConfig, console: Console) -> CaseDatas
     if config.store == OFF:
         return None
     cases = study.open(check=False, cache=False)
-    if not isinstance(cases, CaseDataset):
+    if not isinstance(cases, CaseDataset) or not cases.fields:
         return None
     if isinstance(cases, StoredCases):
         return cases

@@ -35,7 +35,9 @@ def predict_file(surrogate: Surrogate, request: Mapping[str, Any], progress: Pro
     stem, out = stem_of(name), Path("out")
     out.mkdir()
     written = write_prediction(prediction, surrogate, out, "prediction")
-    downloads = {f"{stem}_predicted{written.mesh.suffix}": written.mesh, f"{stem}.json": written.numbers}
+    downloads = {f"{stem}.json": written.numbers}
+    if written.mesh is not None:
+        downloads = {f"{stem}_predicted{written.mesh.suffix}": written.mesh, **downloads}
     mesh, numbers = (Path(link) for link in downloads)
     data = case_report(prediction, surrogate, written.pictures, [mesh, numbers])
     downloads[f"{stem}_report.html"] = write_report(data, out / "report.html")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -21,6 +22,7 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch_geometric.data import Data
 
+from meshops.aero.case_spec import CaseSpec
 from meshops.aero.cases import Case, Source
 from meshops.aero.conditions import FlowConditions, stream_of
 from meshops.data.mesh_graph import MeshGraph
@@ -31,9 +33,11 @@ from meshops.surrogate.checkpoint import as_written, read_checkpoint, write_chec
 from meshops.tasks import get_task
 from meshops.tasks.base import ALONE, CaseSource, Context, Made, Plain, Spec, Stored, Task
 from meshops.tasks.fields import FieldsTask
+from meshops.tasks.numbers import NumbersTask
 from meshops.tasks.prediction import Prediction
 from meshops.tasks.report import Report
 from meshops.trust import Novelty, Trust, calibrated_on, check_level, yardstick_rows
+from meshops.trust.of_numbers import expected, placed, told_numbers
 from meshops.version import __version__
 
 UNCALIBRATED = (
@@ -115,6 +119,11 @@ class Surrogate:
                 predict single cases; the message says why.
         """
         task = self.task
+        if isinstance(task, NumbersTask):
+            if source is None:
+                source = self._common_shape()
+            told: dict[str, Any] = {"scale": scale, "region": region, "names": names, "conditions": conditions}
+            return self.predict_case(task.open(source, **told), level=level)
         if not isinstance(task, FieldsTask):
             task.predict(source)  # says what to use instead
             raise AssertionError("a task that is not of fields predicted a case")
@@ -133,6 +142,20 @@ class Surrogate:
         asked: dict[str, Any] = {"method": method, "passes": passes, "chunk_size": chunk_size, "cues": cues}
         return self.predict_case(case, level=level, progress=progress, **asked)
 
+    def _common_shape(self) -> Data:
+        """A graph that stands for the shape that all training cases share: only its size counts.
+
+        Raises:
+            InputError: They differ.
+        """
+        if self.trust is None or self.trust.shape or self.novelty is None:
+            raise InputError("give the file of a shape: those of the training differ, and the results with them")
+        pos = torch.zeros(2, cast(CaseSpec, self.spec).dim)
+        pos[1, 0] = float(np.median(self.novelty.values[:, 0]))
+        graph = MeshGraph(pos=pos)
+        graph.name = "the shape of the training"
+        return graph
+
     def predict_case(self, case: Case, *, level: float | None = None, **asked: Any) -> Prediction:
         """:meth:`predict` of a case that was opened for this surrogate; ``asked`` as there.
 
@@ -140,6 +163,13 @@ class Surrogate:
             InputError: The held-out cases do not support the level, or there are none.
         """
         task = self.task
+        if isinstance(task, NumbersTask):
+            assert self.trust is not None
+            begin = time.perf_counter()
+            verdict = None if self.novelty is None else placed(self.novelty, case, task.spec.conditions)
+            if verdict is not None:
+                verdict = replace(verdict, expected=expected(self.trust, verdict.level))
+            return told_numbers(task, self.trust, case, verdict, level, time.perf_counter() - begin)
         assert isinstance(task, FieldsTask)
         if self.trust is None and level is not None:
             raise InputError(f"intervals of {100 * level:g} % are asked for, but {UNCALIBRATED}")
@@ -186,7 +216,7 @@ class Surrogate:
             context: Where progress and pictures go.
             **asked: Overrides what the run was asked (``steps``, ``samples``, ``passes``, ...).
         """
-        if isinstance(self.task, FieldsTask):
+        if isinstance(self.task, FieldsTask | NumbersTask):
             report = self.task.evaluate(data, context=context, predict=self.predict_case, **asked)
             if self.trust is not None:
                 report.baselines["constant"] = self.trust.constants(report.cases)
@@ -210,6 +240,8 @@ class Surrogate:
             InputError: See :func:`meshops.models.compress.compressed_model`.
         """
         made = self.task.made
+        if not made.name:
+            raise InputError(f"a surrogate of kind '{self.kind}' has no network that could be compressed")
         model, name, arguments = compressed_model(self.task.model, made.name, dict(made.arguments), budget, bits)
         task = deepcopy(self.task)
         task.model, task.made = model, Made(name, arguments, integers=True)
@@ -278,7 +310,8 @@ def task_of(content: Mapping[str, Stored], path: str) -> Task:  # type: ignore[t
     """Inverse of :func:`task_content`; ``path`` is for messages."""
     made = Made(**cast("dict[str, Any]", content["model"]))
     with no_larger_than(cast("dict[str, torch.Tensor]", content["weights"]), path):
-        model = (empty_integers if made.integers else create_model)(made.name, **made.arguments)
+        build = empty_integers if made.integers else create_model
+        model = build(made.name, **made.arguments) if made.name else torch.nn.Identity()
     task = get_task(str(content["kind"])).empty(model, cast("dict[str, Plain]", content["spec"]))
     try:
         task.load_state_dict(cast("dict[str, torch.Tensor]", content["weights"]))

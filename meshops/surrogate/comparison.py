@@ -16,6 +16,7 @@ from meshops.io import write_json
 from meshops.surrogate.base import UNCALIBRATED, Surrogate
 from meshops.surrogate.outputs import WORDS
 from meshops.tasks.fields import FieldsTask
+from meshops.tasks.numbers import NumbersTask
 from meshops.tasks.prediction import Prediction
 from meshops.trust import Trust
 from meshops.trust.calibration import CONTRADICTS
@@ -96,7 +97,7 @@ def compare(
     """Predict designs and judge every pair of them.
 
     Args:
-        surrogate: Calibrated, of kind ``fields``.
+        surrogate: Calibrated, of kind ``fields`` or ``numbers``.
         designs: Files, meshes or graphs by name, at least two.
         level: Of intervals and verdicts; None: the highest up to 90 % that the held-out cases support.
         **asked: As :meth:`meshops.surrogate.Surrogate.predict` takes it: ``conditions``, ``scale``, ...
@@ -106,8 +107,10 @@ def compare(
             body and another is not, or they are at different conditions.
     """
     task = surrogate.task
-    if not isinstance(task, FieldsTask):
-        raise InputError(f"surrogates of kind '{task.kind}' do not compare designs; give one of kind 'fields'")
+    if not isinstance(task, FieldsTask | NumbersTask):
+        raise InputError(
+            f"surrogates of kind '{task.kind}' do not compare designs; give one of kind 'fields' or 'numbers'"
+        )
     if surrogate.trust is None:
         raise InputError(UNCALIBRATED)
     if len(designs) < 2:
@@ -247,7 +250,8 @@ def _pictures(found: Comparison, surrogate: Surrogate, folder: Path) -> list[tup
     from meshops.viz.pictures import comparison_picture
 
     task = surrogate.task
-    assert isinstance(task, FieldsTask)
+    if not isinstance(task, FieldsTask):
+        return []
     (name, first), *others = found.made.items()
     drawn = []
     for other, made in others:

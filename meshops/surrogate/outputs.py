@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meshops.aero.case_spec import CaseSpec
 from meshops.io import write_json
 from meshops.surrogate.base import Surrogate
 from meshops.tasks.fields_report import FOR_STL
-from meshops.tasks.fields_spec import FieldsSpec
 from meshops.tasks.prediction import Estimate, Prediction
 from meshops.viz.case import NICE, case_scene, draw_case, field_table, force_table
 from meshops.viz.report import ReportData, Table, TrustSection, shown, write_report
@@ -31,13 +31,13 @@ class Written:
     """Files of one prediction.
 
     Attributes:
-        mesh: The fields on the original cells, in the format of the file where it can hold them.
+        mesh: The fields on the original cells, in the format of the file where it can hold them; None: no fields.
         numbers: JSON.
         pictures: PNG files with captions.
         report: HTML or None.
     """
 
-    mesh: Path
+    mesh: Path | None
     numbers: Path
     pictures: tuple[tuple[Path, str], ...] = ()
     report: Path | None = None
@@ -68,16 +68,17 @@ def write_prediction(
 
     case = prediction.case
     source = case.source or (None if _spec(surrogate).bodies else Path("graph.vtu"))
-    path = write_back(
-        prediction.mesh, folder / f"{stem}_predicted", source=source, parts=case.parts, cell_part=case.cell_part
-    )
+    path = None
+    if _spec(surrogate).fields:
+        target = folder / f"{stem}_predicted"
+        path = write_back(prediction.mesh, target, source=source, parts=case.parts, cell_part=case.cell_part)
     numbers = write_json(folder / f"{stem}.json", prediction.to_dict() | {"surrogate": surrogate.info.get("data", {})})
     drawn = []
-    if pictures or report:
+    if _spec(surrogate).fields and (pictures or report):
         drawn = draw_case(prediction.case, prediction.fields, _spec(surrogate), folder, stem)
     page = None
     if report:
-        files = [Path(path.name), Path(numbers.name)]
+        files = [*([] if path is None else [Path(path.name)]), Path(numbers.name)]
         page = write_case_report(prediction, surrogate, folder / f"{stem}_report.html", drawn, files)
     return Written(path, numbers, tuple(drawn), page)
 
@@ -98,13 +99,15 @@ def case_report(
 ) -> ReportData:
     """What the report of one prediction says; arguments as for :func:`write_case_report`."""
     spec, case = _spec(surrogate), prediction.case
-    kind = "flow on" if spec.bodies else "fields of"
+    kind = "flow on" if spec.bodies else "fields of" if spec.fields else "results of"
     return ReportData(
         title=f"Predicted {kind} {Path(case.label).name}",
         subtitle=f"{case.rows:,} {'cells' if case.location == 'cell' else 'points'}, {prediction.seconds:.1f} s",
         summary=_summary(prediction, spec),
         forces=force_table(prediction.forces, prediction.true_forces),
-        field_table=field_table(case, prediction.fields, prediction.errors, spec, prediction.widths),
+        field_table=field_table(case, prediction.fields, prediction.errors, spec, prediction.widths)
+        if spec.fields
+        else None,
         pictures=pictures,
         scene=case_scene(case, prediction.fields, spec),
         trust=_trust(prediction, surrogate),
@@ -115,8 +118,8 @@ def case_report(
     )
 
 
-def _spec(surrogate: Surrogate) -> FieldsSpec:
-    assert isinstance(surrogate.spec, FieldsSpec)
+def _spec(surrogate: Surrogate) -> CaseSpec:
+    assert isinstance(surrogate.spec, CaseSpec)
     return surrogate.spec
 
 
@@ -185,7 +188,7 @@ def _trust(prediction: Prediction, surrogate: Surrogate) -> TrustSection | None:
     )
 
 
-def _expected(mean: Mapping[str, Any], spec: FieldsSpec) -> Table | None:
+def _expected(mean: Mapping[str, Any], spec: CaseSpec) -> Table | None:
     """Errors of the surrogate on the cases it was not trained on, in words."""
     words = {f"{spec.short(n)}_rel_l2": f"{NICE.get(spec.short(n), n)}, relative L2" for n in spec.fields}
     absolute = {"drag": "drag coefficient", "lift": "lift coefficient"}
@@ -195,7 +198,7 @@ def _expected(mean: Mapping[str, Any], spec: FieldsSpec) -> Table | None:
     return Table(["error on held-out cases", "value"], rows) if rows else None
 
 
-def _summary(prediction: Prediction, spec: FieldsSpec) -> list[tuple[str, str]]:
+def _summary(prediction: Prediction, spec: CaseSpec) -> list[tuple[str, str]]:
     level = f", interval of {100 * prediction.level:.0f} %" if prediction.level else ""
     rows = [
         (_with_unit(WORDS.get(name, name), number.unit) + level, str(number))
@@ -220,7 +223,7 @@ def _provenance(prediction: Prediction, surrogate: Surrogate) -> dict[str, dict[
     return sections
 
 
-def _conditions(prediction: Prediction, spec: FieldsSpec) -> dict[str, str]:
+def _conditions(prediction: Prediction, spec: CaseSpec) -> dict[str, str]:
     """Conditions that were learnt, and the flow as far as it is stated."""
     case, flow = prediction.case, prediction.case.flow
     out = {spec.named(name): f"{case.conditions[name]:g}" for name in spec.conditions if name in case.conditions}

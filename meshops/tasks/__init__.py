@@ -8,6 +8,7 @@ from meshops.tasks.fields_spec import FieldsSettings, FieldsSpec
 from meshops.tasks.generate import GenerateTask
 from meshops.tasks.graph_samples import GraphSamples
 from meshops.tasks.matrix import matrix_table, tasks_of
+from meshops.tasks.numbers import NumbersSpec, NumbersTask
 from meshops.tasks.prediction import Prediction, Verdict
 from meshops.tasks.report import Report, means
 from meshops.tasks.rollout import RolloutSettings, RolloutTask
@@ -32,6 +33,8 @@ __all__ = [
     "GridRollout",
     "Made",
     "MeshRollout",
+    "NumbersSpec",
+    "NumbersTask",
     "Prediction",
     "Report",
     "RolloutSettings",

@@ -160,6 +160,7 @@ class Task(nn.Module, ABC, Generic[S, B]):
     """
 
     kind: ClassVar[str] = ""
+    trained: ClassVar[bool] = True
     Settings: ClassVar[type]
 
     def __init__(self, model: nn.Module, spec: Spec) -> None:
@@ -275,11 +276,16 @@ class Task(nn.Module, ABC, Generic[S, B]):
         return {**self.asked, **{key: value for key, value in asked.items() if value is not None}}
 
 
-def register_task(name: str) -> Callable[[type[K]], type[K]]:
-    """Decorator: make a class of tasks known by its kind to training, checkpoints, evaluation and the command line."""
+def register_task(name: str, *, trained: bool = True) -> Callable[[type[K]], type[K]]:
+    """Decorator: make a class of tasks known by its kind to training, checkpoints, evaluation and the command line.
+
+    Args:
+        name: The kind.
+        trained: ``meshops train`` makes such ones, by steps.
+    """
 
     def register(task: type[K]) -> type[K]:
-        task.kind = name
+        task.kind, task.trained = name, trained
         _KINDS[name] = task
         return task
 
@@ -299,8 +305,8 @@ def get_task(kind: str) -> type[Task]:  # type: ignore[type-arg]
 
 
 def list_tasks() -> list[str]:
-    """Registered kinds, sorted."""
-    return sorted(_KINDS)
+    """Registered kinds that are trained by steps, sorted."""
+    return sorted(kind for kind, task in _KINDS.items() if task.trained)
 
 
 def training_count(count: int, held_out: int) -> int:

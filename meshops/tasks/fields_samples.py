@@ -218,7 +218,10 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     sizes = {name: s.stop - s.start for name, s in graph.field_slices().items()}
     chosen = tuple(settings.fields or graph.fields)
     if not chosen:
-        raise InputError(f"{graph.label}: no field to learn; give y [n, c], and y_names and y_sizes of its fields")
+        raise InputError(
+            f"{graph.label}: no field to learn; give y [n, c], and y_names and y_sizes of its fields; results of shapes "
+            "alone are learnt by 'meshops fit'"
+        )
     for name in chosen:
         graph.field(name)  # says which fields there are
     units = dict(zip(graph.fields, graph.get("y_units") or ("",) * len(graph.fields), strict=True))

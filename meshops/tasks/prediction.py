@@ -174,7 +174,7 @@ class Prediction:
 
     def line(self) -> str:
         """The same in one line, for the terminal."""
-        parts = [f"{self.case.rows:,} values a field", f"{self.seconds:.1f} s"]
+        parts = [f"{self.case.rows:,} values a field", f"{self.seconds:.1f} s"] if self.fields else []
         parts += [f"{name} {number}" for name, number in self.numbers.items()]
         if self.level is not None:
             parts.append(f"intervals of {100 * self.level:.0f} %")

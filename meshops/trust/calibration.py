@@ -22,6 +22,7 @@ from meshops.aero.cases import Case
 from meshops.data.mesh_graph import MeshGraph, origin_of
 from meshops.nn.case_regression import projection
 from meshops.tasks.fields import FieldsTask
+from meshops.tasks.numbers import NumbersTask
 from meshops.tasks.prediction import Estimate, Level, Prediction, RawFields, Verdict
 from meshops.tasks.report import Row
 from meshops.trust.conformal import cases_needed, check_level, highest_level, radius
@@ -271,7 +272,7 @@ class Trust:
         """Distance of two case vectors, in standard deviations of the held-out cases."""
         return float(np.linalg.norm((one - other) @ self.turn()))
 
-    def vector(self, task: FieldsTask, case: Case, prepared: MeshGraph) -> Array:
+    def vector(self, task: FieldsTask | NumbersTask, case: Case, prepared: MeshGraph) -> Array:
         """What a case is compared by."""
         return case_vector(case, prepared, task.spec, shape=self.shape)
 

@@ -162,16 +162,21 @@ class Novelty:
 
     def left_out(self, task: FieldsTask, samples: FieldsSamples) -> list[Verdict]:
         """Where each training case lies beside the others, in the same unit of distance as new cases."""
+        graphs = chain(samples.graphs, samples.held_out)
+        return self.beside_others(None if self.features is None else map(task.varying_features, graphs))
+
+    def beside_others(self, features: Iterable[Rows] | None = None) -> list[Verdict]:
+        """Each of its own cases as a new one beside the others; ``features`` of each, where they are looked at."""
         out = []
-        for i, graph in enumerate(chain(samples.graphs, samples.held_out)):
+        seen = iter(() if features is None else features)
+        for i in range(len(self.values)):
             others = replace(
                 self,
                 values=np.delete(self.values, i, 0),
                 shapes=(*self.shapes[:i], *self.shapes[i + 1 :]),
                 features=None if self.features is None else self.features.without(i),
             )
-            features = None if self.features is None else task.varying_features(graph)
-            out.append(others.judge(self.values[i], features, gap=self._largest_gap()))
+            out.append(others.judge(self.values[i], next(seen, None), gap=self._largest_gap()))
         return out
 
     def judge(

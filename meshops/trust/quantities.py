@@ -14,6 +14,7 @@ from meshops.aero.cases import Case
 from meshops.aero.descriptors import facing
 from meshops.aero.forces import Forces
 from meshops.data.mesh_graph import MeshGraph
+from meshops.data.outline import outline
 from meshops.data.shape import shape_numbers
 from meshops.tasks.fields import FieldsTask
 from meshops.tasks.prediction import RawFields
@@ -122,6 +123,8 @@ def case_vector(case: Case, prepared: MeshGraph, spec: CaseSpec, *, shape: bool)
     told = [case.conditions[name] for name in spec.conditions]
     if not shape:
         return np.array(told, dtype=np.float64)
+    if not spec.fields:
+        return np.concatenate([told, outline(prepared)])
     if case.body is not None:
         body, flow = case.body, case.flow
         numbers = [body.descriptors(flow)[1:], facing(body.normal, body.area, body.frontal_area(flow), flow)]

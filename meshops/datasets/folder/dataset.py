@@ -53,8 +53,11 @@ class FolderCases(CaseDataset):
             what = f"the layout '{study.layout}'" if study.published else "trajectories"
             raise InputError(f"{study.root}: holds {what}; open it with meshops.datasets.open")
         every = list_cases(study)
-        if not study.fields:
-            raise InputError(f"{study.root}: the study names no fields; give fields: {{name: {{place: point}}}}")
+        if not study.fields and not study.numbers:
+            raise InputError(
+                f"{study.root}: the study names no fields and no numbers to learn; give fields: "
+                "{name: {place: point}}"
+            )
         self.study = study
         self.rows: CaseRows = rows_of_cases(study, every)
         self._case_files = split_cases(study, every, self.rows, split)

@@ -160,8 +160,8 @@ class Description:
 
     @property
     def place(self) -> Place:
-        """Where the fields live."""
-        return self.fields[0].place if self.fields else "point"
+        """Where the fields live; without any, at cells: those of a surface have areas and normals."""
+        return self.fields[0].place if self.fields else "cell"
 
     @property
     def published(self) -> bool:

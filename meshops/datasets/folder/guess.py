@@ -68,7 +68,7 @@ def _layout(found: Listing) -> Description:
     choices = [with_table(family, found) for family in families(found)]
     if not choices:
         raise nothing_found(found)
-    best = _best_family(found, choices, tried)
+    best = _best_family(found, choices, tried) or _shapes_with_results(found, choices)
     if best is None:
         reasons = "\n".join(tried[:2])
         hint = _beside_shapes(found, choices)
@@ -89,10 +89,29 @@ def _beside_shapes(found: Listing, choices: Sequence[Family]) -> str:
         )
     if tables:
         return (
-            f"\n'{tables[0]}' may hold numbers of the cases, which are learnt beside fields and not from shapes alone: "
-            "give the field behind one of them as well, such as pressure on the surface (.vtp)"
+            f"\n'{tables[0]}' may hold results of the cases, which are learnt from shapes too: give one row per shape, "
+            "its file name in the first column, and a column per result, such as cd"
         )
     return ""
+
+
+def _shapes_with_results(found: Listing, choices: Sequence[Family]) -> Description | None:
+    """Meshes without fields, and a table with what came out for each: results are learnt from shapes and conditions."""
+    owners = Owners(file_cases(found.root, choices[0].paths, folders=choices[0].layout == "folders"))
+    if len([path for path in found.with_suffix(SURE) if owners.of(path) is not None]) > 1:
+        return None  # values by node in a table for each
+    family = max(choices, key=lambda one: one.num_cases)
+    if family.layout == "series" or family.num_cases < 2:
+        return None
+    others = [path for choice in choices if choice is not family for path in choice.paths]
+    pattern = pattern_of(family.paths, [path for path in others if path.suffix == family.paths[0].suffix])
+    study = Description(root=found.root, layout=family.layout, files=pattern)
+    study = study.note("files", f"shapes without fields: {family.num_cases}")
+    study = study.note("fields", "none in the files: the numbers below are learnt from shape and conditions")
+    try:
+        return described(study, list_cases(study, found), look(study, list_cases(study, found)), found, alone=True)
+    except InputError:
+        return None
 
 
 def nothing_found(found: Listing) -> InputError:
@@ -170,8 +189,17 @@ def _family_study(found: Listing, family: Family, choices: Sequence[Family]) -> 
     return study, looked.looks
 
 
-def described(study: Description, cases: Sequence[CaseFile], looked: Looked, found: Listing) -> Description:
+def described(
+    study: Description, cases: Sequence[CaseFile], looked: Looked, found: Listing, *, alone: bool = False
+) -> Description:
     """Fields, inputs, tables, split and cases left out of a study whose files are known.
+
+    Args:
+        study: So far.
+        cases: Of it.
+        looked: What some of them hold.
+        found: All files.
+        alone: There are no fields, and results of tables are to be learnt.
 
     Raises:
         InputError: There is nothing to learn.
@@ -183,18 +211,23 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
         )
     kept, odd = family_of_most(looked.looks)
     arrays = guess_arrays(kept)
-    if not arrays.fields:
+    if not arrays.fields and not alone:
         why = arrays.reasons.get("inputs", "")
         raise InputError(
             f"{study.root}: {len(cases)} files '{study.files}' hold no field to learn"
             + (f" ({why[:300]})" if why else "; they are shapes alone: give the results of the simulations")
         )
     bad = {**looked.bad, **odd, **_other_sizes(kept, arrays.fields)}
+    reasons = {} if alone else arrays.reasons
     study = replace(
         study,
         fields=arrays.fields,
-        inputs=arrays.inputs,
-        guesses={**study.guesses, **arrays.reasons, **{f"left_out.{name}": why for name, why in bad.items()}},
+        inputs=() if alone else arrays.inputs,
+        guesses={
+            **study.guesses,
+            **reasons,
+            **{f"left_out.{name}": why for name, why in bad.items()},
+        },
         left_out=tuple(bad),
     )
     if len(bad) == len(cases):
@@ -209,6 +242,8 @@ def described(study: Description, cases: Sequence[CaseFile], looked: Looked, fou
         study = _renamed(replace(study, tables=tabled.tables), cases)
         tabled = guess_tables(study, list_cases(study, found), found)
     study = tabled
+    if alone and not study.numbers:
+        raise InputError(f"{study.root}: no table has a column of results")
     left = [case for case in list_cases(study, found) if case.name not in study.left_out]
     study = with_split(study, left)
     not_read = unused(study, cases, found)

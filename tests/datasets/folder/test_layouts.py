@@ -361,13 +361,16 @@ def test_texts_of_tecplot_are_cases_and_histories_are_not(tmp_path: Path) -> Non
     assert opened(tmp_path).conditions_of(0) == {"AOA": 0.0} and len(opened(tmp_path)) == 3
 
 
-def test_meshes_without_fields_are_refused_with_what_lies_beside_them(tmp_path: Path) -> None:
+def test_meshes_without_fields_are_learnt_with_results_and_refused_with_values_by_node(tmp_path: Path) -> None:
     """Values by node in a table for each mesh, and a table of numbers beside shapes."""
     for i in (1, 2, 3):
         plate(stretch=1 + i).extract_surface(algorithm=None).save(tmp_path / f"body-{i}.stl")
-    (tmp_path / "results.csv").write_text("file,drag\nbody-1.stl,1\nbody-2.stl,2\nbody-3.stl,3\n")
-    with pytest.raises(InputError, match=r"'results.csv' may hold numbers .* give the field behind one of them"):
+    with pytest.raises(InputError, match=r"found 3 \.stl, but no fields to learn"):
         guess_study(tmp_path)
+    (tmp_path / "results.csv").write_text("file,drag\nbody-1.stl,1\nbody-2.stl,2\nbody-3.stl,3\n")
+    study = guess_study(tmp_path)
+    assert (study.fields, [entry.name for entry in study.numbers], study.files) == ((), ["drag"], "body-*.stl")
+    assert [study.open("all").numbers_of(i) for i in range(3)] == [{"drag": float(i)} for i in (1, 2, 3)]  # type: ignore[union-attr]
     for i in (1, 2, 3):
         (tmp_path / f"body-{i}_nodes.csv").write_text("Node Label,U1\n1,0.5\n2,0.7\n")
     with pytest.raises(InputError, match=r"'body-1_nodes.csv' belongs to one of the meshes: .* columns x, y and z"):
