@@ -219,8 +219,8 @@ def make_spec(cases: CaseDataset, settings: FieldsSettings) -> FieldsSpec:
     chosen = tuple(settings.fields or graph.fields)
     if not chosen:
         raise InputError(
-            f"{graph.label}: no field to learn; give y [n, c], and y_names and y_sizes of its fields; results of shapes "
-            "alone are learnt by 'meshops fit'"
+            f"{graph.label}: no field to learn; give y [n, c], and y_names and y_sizes of its fields; results of "
+            "shapes alone are learnt by 'meshops fit'"
         )
     for name in chosen:
         graph.field(name)  # says which fields there are
