@@ -25,10 +25,11 @@ FLOW_UNITS = {
 def card(surrogate: Surrogate, checkpoint: Path) -> dict[str, Any]:
     """Plain values."""
     from meshops.tasks.fields import FieldsTask
+    from meshops.tasks.numbers import NumbersTask
     from meshops.trust import behind
 
     task = surrogate.task
-    assert isinstance(task, FieldsTask)
+    assert isinstance(task, FieldsTask | NumbersTask)
     spec = task.spec
     data, held_out = surrogate.info.get("data"), surrogate.info.get("held_out")
     name = str(data.get("name", "")) if isinstance(data, dict) else ""
@@ -36,13 +37,13 @@ def card(surrogate: Surrogate, checkpoint: Path) -> dict[str, Any]:
     return {
         "name": name or folder,
         "checkpoint": f"{folder}/{checkpoint.name}",
-        "model": task.made.name,
+        "model": task.made.name or "regressions",
         "cases": 0 if surrogate.novelty is None else len(surrogate.novelty.shapes),
         "fields": [{"name": n, "unit": u} for n, u in zip(spec.fields, spec.units, strict=True)],
         "numbers": [WORDS.get(n, n) for n in _numbers(surrogate)],
         "bodies": spec.bodies,
-        "mesh": getattr(task, "reference", None) is None,
-        "conditions": _conditions(task),
+        "mesh": _needs_a_mesh(surrogate),
+        "conditions": _conditions(surrogate),
         "flow": _flow(task),
         "compares": _why_not(surrogate),
         "endings": list(ALONE),
@@ -50,11 +51,23 @@ def card(surrogate: Surrogate, checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def _conditions(task: Any) -> list[dict[str, Any]]:
+def _needs_a_mesh(surrogate: Surrogate) -> bool:
+    """Whether a file must be given; else the shape is that of all training cases."""
+    if surrogate.kind == "numbers":
+        return surrogate.trust is None or surrogate.trust.shape
+    return getattr(surrogate.task, "reference", None) is None
+
+
+def _conditions(surrogate: Surrogate) -> list[dict[str, Any]]:
     """Those the model was told, with their range in the training."""
+    task: Any = surrogate.task
+    known = dict(getattr(task, "condition_range", {}))
+    if surrogate.kind == "numbers" and surrogate.novelty is not None:
+        low, high = surrogate.novelty.values.min(0), surrogate.novelty.values.max(0)
+        known = {name: (float(low[i]), float(high[i])) for i, (name, _) in enumerate(surrogate.novelty.described)}
     out = []
     for name in task.spec.conditions:
-        low, high = task.condition_range.get(name, (None, None))
+        low, high = known.get(name, (None, None))
         unit = task.spec.named(name).removeprefix(name).strip(" []")
         out.append({"name": name, "unit": unit, "low": low, "high": high})
     return out

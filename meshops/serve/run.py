@@ -31,7 +31,7 @@ def serve(
     """Serve a surrogate; returns after Ctrl-C or SIGTERM, when everything is removed.
 
     Args:
-        checkpoint: Of kind ``fields``.
+        checkpoint: Of kind ``fields`` or ``numbers``.
         host: Address to listen at; the default is reached from this machine alone.
         port: 0: any free one.
         limits: Bounds.

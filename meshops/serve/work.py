@@ -35,18 +35,17 @@ def predict_file(surrogate: Surrogate, request: Mapping[str, Any], progress: Pro
     stem, out = stem_of(name), Path("out")
     out.mkdir()
     written = write_prediction(prediction, surrogate, out, "prediction")
-    downloads = {f"{stem}.json": written.numbers}
-    if written.mesh is not None:
-        downloads = {f"{stem}_predicted{written.mesh.suffix}": written.mesh, **downloads}
-    mesh, numbers = (Path(link) for link in downloads)
-    data = case_report(prediction, surrogate, written.pictures, [mesh, numbers])
+    downloads = {} if written.mesh is None else {f"{stem}_predicted{written.mesh.suffix}": written.mesh}
+    downloads[f"{stem}.json"] = written.numbers
+    data = case_report(prediction, surrogate, written.pictures, [Path(link) for link in downloads])
     downloads[f"{stem}_report.html"] = write_report(data, out / "report.html")
     for picture, _ in written.pictures:
         downloads[picture.name.replace("prediction", stem, 1)] = picture
     scene = _scene(prediction, surrogate)
     if scene is not None:
         write_text(SCENE, scene)
-    pictures = [(link, caption) for link, (_, caption) in zip(list(downloads)[3:], written.pictures, strict=True)]
+    drawn = list(downloads)[len(downloads) - len(written.pictures) :]
+    pictures = [(link, caption) for link, (_, caption) in zip(drawn, written.pictures, strict=True)]
     write_json(VIEW, view(data, pictures) | {"scene": scene is not None})
     return _named(downloads, stem)
 
@@ -127,6 +126,8 @@ def _scene(prediction: Prediction, surrogate: Surrogate) -> str | None:
     """A page of its own with the fields on the outer surface; None where there is none to draw."""
     spec: Any = surrogate.spec
     case = prediction.case
+    if not spec.fields:
+        return None
     units = dict(zip(spec.fields, spec.units_at(case.flow), strict=True))
     fields = {**prediction.fields}
     for name, width in prediction.widths.items():

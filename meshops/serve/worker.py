@@ -64,10 +64,10 @@ def loaded(made: Mapping[str, Any]) -> Surrogate:
     from meshops.surrogate import load
 
     surrogate = load(made["checkpoint"], device=made["device"])
-    if surrogate.kind != "fields":
+    if surrogate.kind not in ("fields", "numbers"):
         raise InputError(
             f"{made['checkpoint']}: the surrogate is of kind '{surrogate.kind}'; the page serves those of kind "
-            "'fields', which predict a mesh; for others see 'meshops evaluate' and 'meshops generate'"
+            "'fields' and 'numbers', which predict a file; for others see 'meshops evaluate' and 'meshops generate'"
         )
     warm(surrogate)
     bound_memory(made["memory"])
