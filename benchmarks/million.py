@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
 
     import meshops
-    from meshops.aero.cases import open_case
+    from meshops.aero.opening import open_case
     from meshops.data.surface import refine
     from meshops.solvers.ahmed_body import ahmed_body
 

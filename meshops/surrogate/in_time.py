@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meshops.aero.cases import Case, check_conditions, open_case
+from meshops.aero.cases import Case, check_conditions
+from meshops.aero.opening import open_case
 from meshops.checks import check_counts
 from meshops.errors import InputError, listing
 from meshops.io import replacing_folder, write_json, write_text

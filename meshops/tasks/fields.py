@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from meshops import ranks
-from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
+from meshops.aero.cases import Case, Source, check_conditions, graph_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import body_of
 from meshops.aero.forces import Forces
 from meshops.aero.frame import Frame
+from meshops.aero.opening import open_case
 from meshops.aero.prepare import prepare, restored
 from meshops.aero.symmetry import LOPSIDED, lopsided_share
 from meshops.data.mesh_graph import UNKNOWN, MeshGraph
@@ -283,7 +284,7 @@ class FieldsTask(Task[FieldsSamples, Batch]):
         flow: FlowConditions | None = None,
         conditions: Mapping[str, float] | None = None,
     ) -> Case:
-        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.aero.cases.open_case`.
+        """A file, a PyVista mesh, a PyG graph or an opened case, as a case; see :func:`meshops.aero.opening.open_case`.
 
         Raises:
             InputError: It cannot be used; the message says why.

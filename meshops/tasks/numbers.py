@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from meshops.aero.case_spec import CaseSpec
-from meshops.aero.cases import Case, Source, check_conditions, graph_case, open_case
+from meshops.aero.cases import Case, Source, check_conditions, graph_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.frame import Frame
+from meshops.aero.opening import open_case
 from meshops.data.mesh_graph import MeshGraph
 from meshops.datasets.base import CaseDataset
 from meshops.datasets.graph_list import GraphList, named_numbers
@@ -75,7 +76,7 @@ class NumbersTask(Task[Any, Any]):
         self, source: Source | Data | Case, *, scale: float | None = None, region: str | None = None,
         conditions: Mapping[str, float] | None = None, names: Mapping[str, str] | None = None,
     ) -> Case:  # fmt: skip
-        """A file, a PyVista mesh, a graph or an opened case, as a case; see :func:`meshops.aero.cases.open_case`.
+        """A file, a PyVista mesh, a graph or an opened case, as a case; see :func:`meshops.aero.opening.open_case`.
 
         Raises:
             InputError: It cannot be used, or lacks a condition.

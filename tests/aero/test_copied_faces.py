@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from meshops.aero.case_spec import CaseSpec
-from meshops.aero.cases import open_case
 from meshops.aero.conditions import FlowConditions
 from meshops.aero.features import FeatureSpec
+from meshops.aero.opening import open_case
 
 TWICE = "faces are there more than once"
 SPEC = CaseSpec(

@@ -12,8 +12,8 @@ from torch_geometric.data import Data
 
 import meshops
 from meshops.aero.case_spec import CaseSpec
-from meshops.aero.cases import open_case
 from meshops.aero.features import FeatureSpec, frame_of
+from meshops.aero.opening import open_case
 from meshops.aero.prepare import surface_of, with_body
 from meshops.data.cells import cells_of, mesh_of
 from meshops.data.convert import from_pyvista, to_pyvista

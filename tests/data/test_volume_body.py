@@ -14,8 +14,8 @@ import pytest
 import pyvista as pv
 
 from meshops.aero.case_spec import CaseSpec
-from meshops.aero.cases import open_case
 from meshops.aero.features import FeatureSpec
+from meshops.aero.opening import open_case
 from meshops.data.cells import cells_of
 from meshops.data.openfoam import read_case
 from meshops.data.readers import read_mesh
