@@ -244,3 +244,20 @@ def test_outlines_hold_extents_areas_and_the_filled_share() -> None:
     found = outline(box)
     np.testing.assert_allclose(np.exp(found[3]), 2 * (2 * 1 + 2 * 0.5 + 1 * 0.5), rtol=1e-5)
     np.testing.assert_allclose(np.exp(found[4:7]), [0.5, 1.0, 2.0], rtol=1e-5)
+
+
+def test_a_column_that_nothing_names_is_taken_for_the_result(tmp_path: Path) -> None:
+    from meshops.datasets import guess_study
+
+    rows = ["part;load;Q7;round"]
+    for i in range(6):
+        body(np.array([1.0 + 0.1 * i, 0.5, 0.4]), 0.2).save(tmp_path / f"part_{i}.stl")
+        rows.append(f"part_{i};{i + 0.5};{3 + i * i};1")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    study = guess_study(tmp_path)
+    assert [entry.name for entry in study.numbers] == ["Q7"] and "load" in [entry.name for entry in study.conditions]
+    assert "since none is named as one" in study.guesses["numbers.Q7"]
+    rows[0] = "part;load;angle;speed"
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(InputError, match="may hold results of the cases"):
+        guess_study(tmp_path)

@@ -243,13 +243,33 @@ def described(
         tabled = guess_tables(study, list_cases(study, found), found)
     study = tabled
     if alone and not study.numbers:
-        raise InputError(f"{study.root}: no table has a column of results")
+        study = _results_of_columns(study)
     left = [case for case in list_cases(study, found) if case.name not in study.left_out]
     study = with_split(study, left)
     not_read = unused(study, cases, found)
     if not_read:
         study = study.note("data", f"not read: {not_read}")
     return as_problem(study, found, [case.name for case in left]) if study.layout == "plaid" else study
+
+
+def _results_of_columns(study: Description) -> Description:
+    """The same with columns that say nothing of a load, a speed, an angle or a shape taken for results.
+
+    Raises:
+        InputError: There is no such column.
+    """
+    named = {name for name, why in study.guesses.items() if "from the names of the cases" in why or "constant:" in why}
+    results = tuple(
+        entry for entry in study.conditions
+        if not entry.role and not roles.is_shape(entry.name) and f"conditions.{entry.name}" not in named
+    )  # fmt: skip
+    if not results:
+        raise InputError(f"{study.root}: no table has a column of results")
+    guesses = {key: why for key, why in study.guesses.items() if key not in {f"conditions.{e.name}" for e in results}}
+    for entry in results:
+        guesses[f"numbers.{entry.name}"] = "taken for a result, since none is named as one: move it if it was set"
+    left = tuple(entry for entry in study.conditions if entry not in results)
+    return replace(study, conditions=left, numbers=results, guesses=guesses)
 
 
 def _renamed(study: Description, cases: Sequence[CaseFile]) -> Description:
