@@ -198,6 +198,8 @@ def _doubts(
 ) -> list[str]:
     """Sentences on what speaks against a prediction, and how far it was right on held-out trajectories."""
     said = []
+    if task.spec.moves:
+        said.append("warning: the meshes it learnt from move, and the mesh of one file stays where it is")
     for name, (low, high) in zip(task.spec.conditions, task.spec.ranges, strict=False):
         value = case.conditions[name]
         if not low <= value <= high:

@@ -33,6 +33,7 @@ class MeshRolloutSpec(RolloutSpec):
         ranges: Lowest and highest of each condition in the data.
         dim: Space dimensions.
         location: ``"point"`` or ``"cell"``: where the fields live in files.
+        moves: Whether the meshes of the data change from frame to frame.
     """
 
     space: str = "mesh"
@@ -47,6 +48,7 @@ class MeshRolloutSpec(RolloutSpec):
     ranges: tuple[tuple[float, float], ...] = ()
     dim: int = 2
     location: Literal["cell", "point"] = "point"
+    moves: bool = False
 
     def __post_init__(self) -> None:
         """Check that weights fit the fields."""

@@ -32,6 +32,7 @@ from meshops.tasks.report import Row
 from meshops.tasks.rollout import RolloutSamples, RolloutSettings, RolloutTask, Score
 
 MOST_WINDOWS = 32  # what the statistics of trajectories are taken from
+STILL = 1e-6  # of its size: a mesh that moves less does not
 HORIZON = 5  # steps of a training window
 MARKS = (1, 10, 50, 100, 250)  # steps that rollouts are judged after, beside the last
 KEPT = "first frame kept"
@@ -87,6 +88,7 @@ class MeshRollout(RolloutTask[MeshTrajectoryDataset, list[Frames]]):
             conditions=told_of,
             ranges=tuple((min(r[name] for r in rows), max(r[name] for r in rows)) for name in told_of),
             location=given.location,
+            moves=_moves(data),
             time_step=given.time_step * settings.stride,
             dim=data[0].pos.shape[1],
             loss=settings.loss,
@@ -301,6 +303,15 @@ def _chosen(data: MeshTrajectoryDataset, wanted: Sequence[str] | None) -> tuple[
         if lost:
             raise InputError(f"{case}: no condition {listing(lost)} to tell the model; the case has {listing(known)}")
     return varying_parameters(data) if wanted is None else tuple(wanted)
+
+
+def _moves(data: MeshTrajectoryDataset) -> bool:
+    """Whether the nodes of the first trajectory are elsewhere in its second frame."""
+    if data.lengths[0] < 2:
+        return False
+    pos = data.window(0, 0, 2).pos
+    size = float((pos[0].amax(0) - pos[0].amin(0)).max())
+    return bool((pos[1] - pos[0]).abs().max() > STILL * size)
 
 
 def stored_cluster_size(model: nn.Module) -> int:

@@ -18,7 +18,7 @@ from meshops.datasets.folder.matching import rows_of_cases
 from meshops.datasets.folder.meshes import read_case, read_frame
 from meshops.datasets.folder.split import split_cases
 from meshops.datasets.mesh_trajectory import MeshSpec, MeshTrajectoryDataset, MeshWindow
-from meshops.errors import InputError, collecting, listing
+from meshops.errors import InputError, MeshopsError, collecting, listing
 
 FEWEST = 2
 SAME_STEP = 0.02  # of a step: what times written with few digits leave
@@ -136,7 +136,12 @@ class SeriesCases(MeshTrajectoryDataset):
 
     def _not_told(self) -> str:
         """Say which conditions networks that step in time cannot be told; empty: all are known of every case."""
-        rows = [self.parameters(index) for index in range(len(self))]
+        rows = []
+        for index in range(len(self)):
+            try:
+                rows.append(self.parameters(index))
+            except (MeshopsError, OSError, ValueError):  # a damaged file is told where it is read
+                rows.append({})
         lost = {
             entry.name: [case for case, row in zip(self.cases, rows, strict=True) if entry.name not in row]
             for entry in self.study.conditions
