@@ -30,6 +30,8 @@ REGRESSED = {
     "Gaussian process": ("gp_even", "vector"),
     "constant": ("mean", "vector"),
 }
+# The same of the number over the square of the speed: forces and pressures of a flow, where the speed is told.
+PER_SQUARE = {f"{name}, per speed squared": name for name in ("ridge", "Gaussian process", "constant")}
 FEWEST = 5  # cases from which on anything is regressed
 BEYOND = 0.25  # of its range: a column that lies farther out counts as lying there, since few cases teach no more
 NOISE = 0.1  # of the largest deviation of columns of one unit: those that vary less hold noise
@@ -45,6 +47,7 @@ class Evidence:
         field: ``[m, 1]`` the number as the predicted fields have it, ``[m, 0]`` where it is none of theirs.
         alike: Last columns of the vector, which are of one unit.
         told: First columns of the vector, which are conditions.
+        speed: Column of the vector whose square the number may grow with; -1: none.
     """
 
     vector: Array
@@ -52,6 +55,7 @@ class Evidence:
     field: Array
     alike: int = 0
     told: int = 0
+    speed: int = -1
 
     @property
     def conditions(self) -> Array:
@@ -61,7 +65,7 @@ class Evidence:
     def rows(self, index: Sequence[int]) -> Evidence:
         """Of some cases."""
         at = list(index)
-        return Evidence(self.vector[at], self.averages[at], self.field[at], self.alike, self.told)
+        return Evidence(self.vector[at], self.averages[at], self.field[at], self.alike, self.told, self.speed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +76,19 @@ class Bounded:
         regression: Of the columns.
         kept: ``[v]`` 1, or 0 for columns that hold noise only.
         low, high: ``[v]`` ends of the columns.
+        speed: Column with whose square the values grow; -1: none.
     """
 
     regression: CaseRegression
     kept: Array
     low: Array
     high: Array
+    speed: int = -1
 
     @classmethod
-    def fitted(cls, kind: str, columns: Array, values: Array, alike: int = 0, free: int = 0) -> Bounded:
+    def fitted(
+        cls, kind: str, columns: Array, values: Array, alike: int = 0, free: int = 0, speed: int = -1
+    ) -> Bounded:
         """Of ``values [m]`` on ``columns [m, v]``: the last ``alike`` have one unit, the first ``free`` no bounds."""
         low, high, deviation = columns.min(0), columns.max(0), columns.std(0)
         kept = np.ones(len(low))
@@ -88,25 +96,29 @@ class Bounded:
             kept[-alike:] = deviation[-alike:] >= NOISE * deviation[-alike:].max()
         beyond = BEYOND * (high - low)
         beyond[:free] = np.inf
+        values = values if speed < 0 else values / columns[:, speed] ** 2
         regression = CaseRegression.fitted(kind, columns * kept, values[:, None], num_conditions=len(kept))
-        return cls(regression, kept, low - beyond, high + beyond)
+        return cls(regression, kept, low - beyond, high + beyond, speed)
 
     def __call__(self, columns: Array) -> Array:
         """``[b]`` values of ``columns [b, v]``."""
         z = np.clip(columns, self.low, self.high) * self.kept
-        return np.asarray(self.regression(torch.as_tensor(z)).numpy()[:, 0])
+        values = np.asarray(self.regression(torch.as_tensor(z)).numpy()[:, 0])
+        return values if self.speed < 0 else values * columns[:, self.speed] ** 2
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors for a checkpoint."""
         arrays = {key: getattr(self, key).tolist() for key in ("kept", "low", "high")}
-        return {"made": self.regression.arguments(), "weights": dict(self.regression.state_dict()), **arrays}
+        made, weights = self.regression.arguments(), dict(self.regression.state_dict())
+        return {"made": made, "weights": weights, "speed": self.speed, **arrays}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Bounded:
         """Inverse of :meth:`to_dict`."""
         regression = CaseRegression(**values["made"])
         regression.load_state_dict(values["weights"])
-        return cls(regression, *(np.array(values[key], dtype=np.float64) for key in ("kept", "low", "high")))
+        arrays = {key: np.array(values[key], dtype=np.float64) for key in ("kept", "low", "high")}
+        return cls(regression, **arrays, speed=int(values.get("speed", -1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +193,7 @@ def number_model(
         folds: Rows that are held out together.
         places: ``[m]`` how far the place of a peak was missed.
     """
-    names = [s for s in (FIELDS, *REGRESSED) if _possible(s, evidence, len(truth))]
+    names = [s for s in (FIELDS, *REGRESSED, *PER_SQUARE) if _possible(s, evidence, len(truth))]
     found = np.empty((len(truth), len(names)))
     for fold in folds:
         rest = [i for i in range(len(truth)) if i not in set(fold)]
@@ -210,6 +222,8 @@ def _possible(source: str, evidence: Evidence, cases: int) -> bool:
         return bool(evidence.field.shape[1])
     if source == "constant":
         return True
+    if source in PER_SQUARE:
+        return cases >= FEWEST and evidence.speed >= 0 and bool((evidence.vector[:, evidence.speed] > 0).all())
     columns = getattr(evidence, REGRESSED[source][1])
     return cases >= FEWEST and columns.shape[1] > 0 and bool(np.ptp(columns, axis=0).any())
 
@@ -218,9 +232,10 @@ def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence) -> dict[st
     out = {}
     for source in sources:
         if source != FIELDS:
-            kind, key = REGRESSED[source]
+            kind, key = REGRESSED[PER_SQUARE.get(source, source)]
             more = {"alike": evidence.alike, "free": evidence.told} if key == "vector" else {}
             more = {"free": evidence.told} if key == "conditions" else more
+            more |= {"speed": evidence.speed} if source in PER_SQUARE else {}
             out[source] = Bounded.fitted(kind, getattr(evidence, key), truth, **more)
     return out
 
@@ -228,4 +243,4 @@ def _fitted(sources: Sequence[str], truth: Array, evidence: Evidence) -> dict[st
 def _source(source: str, regressions: Mapping[str, Bounded], evidence: Evidence) -> Array:
     if source == FIELDS:
         return evidence.field[:, 0]
-    return regressions[source](getattr(evidence, REGRESSED[source][1]))
+    return regressions[source](getattr(evidence, REGRESSED[PER_SQUARE.get(source, source)][1]))

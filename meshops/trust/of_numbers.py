@@ -7,12 +7,14 @@ blended by weights from the errors of other folds, so that these errors are hone
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meshops.aero.cases import Case
+from meshops.aero.conditions import named_stream
 from meshops.data.outline import length, outline
 from meshops.nn.case_regression import projection
 from meshops.tasks.numbers import NumbersTask
@@ -23,6 +25,8 @@ from meshops.trust.novelty import Novelty
 from meshops.trust.numbers import Evidence, number_model
 
 Array = NDArray[np.float64]
+DYNAMIC = re.compile(r"force|drag|lift|moment|torque|thrust|pressure|(?:^|_)[fmp](?:_?[xyz])?$", re.IGNORECASE)
+DYNAMIC_UNITS = ("N", "kN", "Nm", "N m", "Pa", "kPa", "lbf", "W", "kW")
 
 
 def shape_novelty(task: NumbersTask, names: Sequence[str], told: Array, shapes: Array | None, sizes: Array) -> Novelty:
@@ -80,17 +84,27 @@ def number_trust(
         shape: The vectors describe shapes.
     """
     spec, count = task.spec, len(names)
-    evidence = Evidence(vectors, np.zeros((count, 0)), np.zeros((count, 0)), told=len(spec.conditions))
-    models = tuple(
-        number_model(name, spec.named(name).removeprefix(name).strip(" []"), values, evidence, folds)
-        for name, values in truth.items()
-    )
+    models = []
+    for name, values in truth.items():
+        unit = spec.named(name).removeprefix(name).strip(" []")
+        speed = _speed(spec.conditions, vectors) if DYNAMIC.search(name) or unit in DYNAMIC_UNITS else -1
+        none = np.zeros((count, 0))
+        evidence = Evidence(vectors, none, none, told=len(spec.conditions), speed=speed)
+        models.append(number_model(name, unit, values, evidence, folds))
     beside = novelty.beside_others()
     return Trust(
-        how="cross-validation", cases=tuple(names), numbers=models, peaks=(), widths=None, errors=np.zeros((count, 0)),
-        distances=np.array([verdict.reach for verdict in beside]), levels=tuple(v.level for v in beside),
+        how="cross-validation", cases=tuple(names), numbers=tuple(models), peaks=(), widths=None,
+        errors=np.zeros((count, 0)), distances=np.array([v.reach for v in beside]), levels=tuple(v.level for v in beside),
         vectors=vectors, num_conditions=len(spec.conditions), shape=shape,
     )  # fmt: skip
+
+
+def _speed(conditions: Sequence[str], vectors: Array) -> int:
+    """Column of the speed among the conditions, where it varies; -1: none."""
+    for place, name in enumerate(conditions):
+        if "speed" in named_stream({name: 1.0}) and np.ptp(vectors[:, place]):
+            return place
+    return -1
 
 
 def told_numbers(

@@ -261,3 +261,21 @@ def test_a_column_that_nothing_names_is_taken_for_the_result(tmp_path: Path) -> 
     (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
     with pytest.raises(InputError, match="may hold results of the cases"):
         guess_study(tmp_path)
+
+
+def test_forces_are_learnt_over_the_square_of_the_speed(tmp_path: Path) -> None:
+    """Beyond the speeds of the training too, and through the checkpoint; a mass is not."""
+    rng, data = np.random.default_rng(0), []
+    for i in range(16):
+        sides, speed = rng.uniform([1, 0.5], [2, 1.5]), float(rng.uniform(10, 30))
+        graph = Data(pos=torch.tensor(rng.random((80, 2)) * sides, dtype=torch.float32), name=f"case {i}")
+        graph.conditions = {"speed": speed}
+        graph.numbers = {"drag": 0.1 * speed**2 * float(sides[1]), "mass": float(sides.prod())}
+        data.append(graph)
+    fit_numbers(GraphList(data), FitConfig(out=str(tmp_path)))
+    surrogate = meshops.load(tmp_path / "model.ckpt")
+    assert surrogate.trust is not None
+    drag, mass = surrogate.trust.numbers
+    assert "per speed squared" in drag.basis() and "squared" not in mass.basis()
+    slow, fast = (surrogate.predict(data[3], conditions={"speed": v}).numbers["drag"].value for v in (20.0, 60.0))
+    assert fast == pytest.approx(9 * slow, rel=0.15)
