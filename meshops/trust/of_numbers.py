@@ -94,7 +94,8 @@ def number_trust(
     beside = novelty.beside_others()
     return Trust(
         how="cross-validation", cases=tuple(names), numbers=tuple(models), peaks=(), widths=None,
-        errors=np.zeros((count, 0)), distances=np.array([v.reach for v in beside]), levels=tuple(v.level for v in beside),
+        errors=np.zeros((count, 0)), distances=np.array([v.reach for v in beside]),
+        levels=tuple(v.level for v in beside),
         vectors=vectors, num_conditions=len(spec.conditions), shape=shape,
     )  # fmt: skip
 
